@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// VT-d second-stage paging: Intel Virtualization Technology for Directed I/O,
+// architecture specification 4.1, section 3.7 (translation) and 9.8 (entries).
+//
+// 3, 4 or 5 levels of 4 KiB tables with 512 entries; leaves of 4 KiB, 2 MiB
+// and 1 GiB. An entry with neither R nor W is not present. R and W accumulate
+// over the levels: a right is there if each level grants it.
+#pragma once
+
+#include "../../kvm-iommu/core/format.hpp"
+
+namespace kiommu {
+
+struct VtdSsFormat {
+  static constexpr uint32_t kId = 2;
+  static constexpr std::endian kByteOrder = std::endian::little;
+  static constexpr unsigned kLevels = 5;
+
+  static constexpr uint64_t kReadBit = uint64_t{1} << 0;
+  static constexpr uint64_t kWriteBit = uint64_t{1} << 1;
+  static constexpr uint64_t kPageSize = uint64_t{1} << 7;  // PS: a leaf
+  static constexpr uint64_t kSnoop = uint64_t{1} << 11;    // leaves only
+  static constexpr uint64_t kAddress = 0x000ffffffffff000;
+  // The lowest and the highest level at which PS may make a large page.
+  static constexpr unsigned kLevel2M = 1;
+  static constexpr unsigned kLevel1G = 2;
+
+  static constexpr Level level(unsigned level) { return {12 + 9 * level, 9}; }
+
+  static constexpr Result<Root> root(const kiommu_anchor& anchor) {
+    if (anchor.levels < 3 || anchor.levels > kLevels) {
+      return fail(Status::kBadDesignation);
+    }
+    if ((anchor.iota & ~kAddress) != 0) return fail(Status::kMisaligned);
+    return Root{{anchor.iota}, anchor.levels - 1, kReadWrite};
+  }
+
+  static constexpr Entry decode(unsigned level, uint64_t entry) {
+    const Rights rights{static_cast<unsigned>(entry & (kReadBit | kWriteBit))};
+    if (!rights.any()) return Entry::absent();
+    const bool large = level > 0 && (entry & kPageSize) != 0;
+    if (large && level > kLevel1G) {
+      return Entry::malformed(Status::kEntryReserved);
+    }
+    if (level > 0 && !large) {
+      if ((entry & kSnoop) != 0) {
+        return Entry::malformed(Status::kEntryReserved);
+      }
+      return Entry::table({entry & kAddress}, rights);
+    }
+    const uint64_t address = entry & kAddress;
+    if ((address & (VtdSsFormat::level(level).span() - 1)) != 0) {
+      return Entry::malformed(Status::kEntryReserved);
+    }
+    return Entry::leaf({address}, rights);
+  }
+};
+
+static_assert(TableFormat<VtdSsFormat>);
+
+}  // namespace kiommu

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Checks an anchor, see anchor.hpp.
+#include "anchor.hpp"
+
+#include "format_list.hpp"
+
+namespace kiommu {
+namespace {
+
+// The guest's window: all that the tables reach, unless it is given.
+Result<IovaRange> checked_window(const kiommu_anchor& anchor,
+                                 IovaRange reach) {
+  if (anchor.first == 0 && anchor.last == 0) return reach;
+  const IovaRange window{{anchor.first}, {anchor.last}};
+  if (!window.first.aligned(kPageBytes) ||
+      !window.last.plus(1).aligned(kPageBytes)) {
+    return fail(Status::kMisaligned);
+  }
+  if (window.first > window.last || !reach.contains(window)) {
+    return fail(Status::kOutOfRange);
+  }
+  return window;
+}
+
+Result<Stage1> check_identity(const kiommu_anchor& anchor) {
+  if (anchor.iota != 0 || anchor.levels != 0) {
+    return fail(Status::kUnusedField);
+  }
+  const Iova offset{anchor.offset};
+  if (!offset.aligned(kPageBytes)) return fail(Status::kMisaligned);
+  auto window = checked_window(anchor, {offset, {~uint64_t{0}}});
+  if (!window) return fail(window.error());
+  return Stage1{anchor, {}, *window};
+}
+
+}  // namespace
+
+Result<Stage1> check_anchor(const kiommu_anchor& anchor, Stage2& stage2) {
+  if (anchor.format == kIdentityFormatId) return check_identity(anchor);
+  return FormatList::dispatch<Stage1>(
+      anchor.format, [&]<TableFormat F>() -> Result<Stage1> {
+        if (anchor.offset != 0) return fail(Status::kUnusedField);
+        auto root = F::root(anchor);
+        if (!root) return fail(root.error());
+        const Level top = F::level(root->level);
+        auto window = checked_window(anchor, {{0}, {top.reach_last()}});
+        if (!window) return fail(window.error());
+        if (!stage2.check_table(root->table, top.table_bytes())) {
+          return fail(Status::kBadTable);
+        }
+        return Stage1{anchor, *root, *window};
+      });
+}
+
+}  // namespace kiommu

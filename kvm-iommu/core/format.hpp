@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a table format is. A format is a type without state that satisfies
+// TableFormat; the walker and all tests are written once over this concept.
+//
+// Levels count from 0, the tables that hold pages, upwards. Entries have 8
+// bytes in every format. To add a format: write one file, and name its type
+// in format_list.hpp.
+#pragma once
+
+#include <bit>
+#include <concepts>
+
+#include "../include/core.h"
+#include "types.hpp"
+
+namespace kiommu {
+
+// What an entry says.
+struct Entry {
+  enum class Kind : std::uint8_t {
+    kAbsent,     // nothing is mapped in the entry's whole span
+    kTable,      // `address` is a table of the next lower level
+    kLeaf,       // `address` is a page as large as the entry's span
+    kMalformed,  // `why`
+  };
+  Kind kind = Kind::kAbsent;
+  Status why = Status::kEntryType;
+  // Rights that this entry leaves; the walker intersects those of all levels.
+  Rights rights = kNoRights;
+  Gpa address;
+
+  static constexpr Entry absent() { return {}; }
+  static constexpr Entry table(Gpa address, Rights rights) {
+    return {Kind::kTable, {}, rights, address};
+  }
+  static constexpr Entry leaf(Gpa address, Rights rights) {
+    return {Kind::kLeaf, {}, rights, address};
+  }
+  static constexpr Entry malformed(Status why) {
+    return {Kind::kMalformed, why, kNoRights, {}};
+  }
+};
+
+// The head of the tables, decoded from an anchor.
+struct Root {
+  Gpa table;
+  unsigned level = 0;  // of the top table
+  Rights rights = kReadWrite;
+};
+
+inline constexpr unsigned kEntryBytes = 8;
+inline constexpr unsigned kMaxLevels = 5;
+
+// Geometry of one level.
+struct Level {
+  unsigned shift;       // log2 of the bytes of IOVA that one entry spans
+  unsigned index_bits;  // log2 of the entries of a table
+
+  constexpr uint64_t span() const { return uint64_t{1} << shift; }
+  constexpr uint64_t table_bytes() const {
+    return uint64_t{kEntryBytes} << index_bits;
+  }
+  constexpr unsigned index(Iova iova) const {
+    return static_cast<unsigned>((iova.value >> shift) &
+                                 ((uint64_t{1} << index_bits) - 1));
+  }
+  // The highest IOVA that a top table of this level reaches.
+  constexpr uint64_t reach_last() const {
+    const unsigned bits = shift + index_bits;
+    return bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1;
+  }
+};
+
+template <class F>
+concept TableFormat =
+    requires(const kiommu_anchor& anchor, unsigned level, uint64_t entry) {
+      // enum kvm_iommu_format
+      { F::kId } -> std::convertible_to<uint32_t>;
+      // Byte order of entries in guest memory.
+      { F::kByteOrder } -> std::convertible_to<std::endian>;
+      // Levels that a top table can have: [0, kLevels).
+      { F::kLevels } -> std::convertible_to<unsigned>;
+      // Geometry of a level.
+      { F::level(level) } -> std::same_as<Level>;
+      // Checks an anchor's iota and levels; the errors are kBadDesignation,
+      // kMisaligned, kUnusedField.
+      { F::root(anchor) } -> std::same_as<Result<Root>>;
+      // Decodes an entry, in host byte order, of a table of `level`. Pure:
+      // the same for each guest memory.
+      { F::decode(level, entry) } -> std::same_as<Entry>;
+    } && F::kLevels <= kMaxLevels;
+
+template <TableFormat F>
+constexpr uint64_t from_guest(uint64_t raw) {
+  return F::kByteOrder == std::endian::native ? raw : std::byteswap(raw);
+}
+
+}  // namespace kiommu

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The list of table formats. A new format is one line in FormatList; the
+// dispatch, KVM_IOMMU_GET_INFO and the typed test suite follow.
+#pragma once
+
+#include "../../arch/s390/zpci_format.hpp"
+#include "../../arch/x86/vtd_ss_format.hpp"
+#include "format.hpp"
+
+namespace kiommu {
+
+template <TableFormat... F>
+struct Formats {
+  static constexpr uint64_t kBitmap = ((uint64_t{1} << F::kId) | ...);
+
+  // Calls f.template operator()<Format>() for the format with this id, and
+  // returns what it returns; kUnknownFormat if there is none.
+  template <class T, class Function>
+  static Result<T> dispatch(uint32_t id, Function&& f) {
+    return try_one_of<T, F...>(id, f);
+  }
+
+ private:
+  template <class T, TableFormat First, TableFormat... Others, class Function>
+  static Result<T> try_one_of(uint32_t id, Function& f) {
+    if (First::kId == id) return f.template operator()<First>();
+    if constexpr (sizeof...(Others) > 0) {
+      return try_one_of<T, Others...>(id, f);
+    } else {
+      return fail(Status::kUnknownFormat);
+    }
+  }
+};
+
+using FormatList = Formats<ZpciFormat, VtdSsFormat>;
+
+// The format without tables, see identity.hpp.
+inline constexpr uint32_t kIdentityFormatId = 0;
+
+}  // namespace kiommu

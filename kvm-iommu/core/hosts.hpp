@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The host IOMMUs of a domain, as one: every mapping is kept in each. Knows
+// what they can do together, and which of their table pages a run may become.
+#pragma once
+
+#include <bit>
+
+#include "../include/port.h"
+#include "types.hpp"
+
+namespace kiommu {
+
+class Hosts {
+ public:
+  // The longest run that becomes one map call, in pages: 1 GiB, the largest
+  // page of the hosts' tables. Runs are cut at multiples of it.
+  static constexpr uint64_t kMaxRunPages = uint64_t{1} << 18;
+
+  explicit Hosts(kiommu_hosts* hosts) : hosts_(hosts) {}
+
+  void set_caps(const kiommu_host_caps& caps) { caps_ = caps; }
+  IovaRange aperture() const {
+    return {{caps_.aperture.first}, {caps_.aperture.last}};
+  }
+  bool splits_calls() const { return caps_.split == KIOMMU_SPLIT_PAGE; }
+
+  unsigned reserved_count() const { return caps_.reserved_count; }
+  IovaRange reserved(unsigned i) const {
+    return {{caps_.reserved[i].first}, {caps_.reserved[i].last}};
+  }
+  // The first reserved window that overlaps `range`, if any.
+  std::optional<IovaRange> first_reserved(IovaRange range) const {
+    for (unsigned i = 0; i < reserved_count(); ++i) {
+      if (reserved(i).overlaps(range)) return reserved(i);
+    }
+    return std::nullopt;
+  }
+
+  // log2 of the pages of the largest page that a host can have made of the
+  // start of this run. Hosts do not merge across map calls, so no page of
+  // theirs is larger.
+  unsigned block_order(uint64_t page, uint64_t pfn, uint64_t count) const {
+    const uint64_t aligned = (page | pfn) & -(page | pfn);  // 0 if both are 0
+    const uint64_t fits = std::bit_floor(count);
+    const uint64_t most = aligned != 0 && aligned < fits ? aligned : fits;
+    const uint64_t sizes =
+        (caps_.page_sizes >> kPageShift) & (2 * most - 1);
+    return sizes == 0 ? 0 : std::bit_width(sizes) - 1;
+  }
+
+  // One call per run; nothing may be mapped in it. The errors are kNoMemory
+  // and kHost, and nothing of the run is mapped then.
+  Result<void> map(uint32_t host, uint64_t page, uint64_t pfn, uint64_t count,
+                   Rights rights) {
+    const int error = kiommu_port_host_map(
+        hosts_, host, page << kPageShift, pfn << kPageShift,
+        count << kPageShift, rights.bits);
+    if (error == 0) return {};
+    return fail(error == -kNoMemoryErrno ? Status::kNoMemory : Status::kHost);
+  }
+
+  void unmap(uint64_t first_page, uint64_t last_page) {
+    kiommu_port_host_unmap(hosts_, first_page << kPageShift,
+                           (last_page - first_page + 1) << kPageShift);
+    flush_due_ = true;
+  }
+
+  // Once per request: after it no device can use what was unmapped.
+  void flush_if_due() {
+    if (!flush_due_) return;
+    kiommu_port_host_flush(hosts_);
+    flush_due_ = false;
+  }
+
+ private:
+  static constexpr int kNoMemoryErrno = 12;  // ENOMEM, all architectures
+
+  kiommu_hosts* hosts_;
+  kiommu_host_caps caps_{};
+  bool flush_due_ = false;
+};
+
+}  // namespace kiommu

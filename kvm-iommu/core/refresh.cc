@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// One refresh, see refresh.hpp.
+#include "refresh.hpp"
+
+namespace kiommu {
+
+Result<void> Refresh::absent(IovaRange range) {
+  if (absent_) {
+    absent_->last = range.last;
+  } else {
+    absent_ = range;
+  }
+  return {};
+}
+
+Result<void> Refresh::unmap_now(IovaRange range) {
+  auto done = shadow_.unmap({range.first_page(), range.last_page()});
+  if (!done) stopped_at_ = range.first;
+  return done;
+}
+
+Result<void> Refresh::unmap_absent() {
+  if (!absent_) return {};
+  const IovaRange range = *absent_;
+  absent_.reset();
+  return unmap_now(range);
+}
+
+Result<void> Refresh::stopped(Iova at, Status why) {
+  KIOMMU_TRY(unmap_absent());
+  stopped_at_ = at;
+  return fail(why);
+}
+
+Result<void> Refresh::bad(IovaRange range, Status why) {
+  KIOMMU_TRY(absent(range));
+  return stopped(range.first, why);
+}
+
+// Maps up to `pages` from `iova` on: as many as one slot holds and no
+// reserved window cuts off.
+Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages,
+                            Rights rights) {
+  const uint64_t page = iova.page_number();
+  if (pages > kStepPages) pages = kStepPages;
+  const auto reserved =
+      hosts_.first_reserved(IovaRange::of_pages(page, page + pages - 1));
+  if (reserved) {
+    if (reserved->first <= iova) {
+      return {.why = Status::kReservedIova,
+              .extent = reserved->last_page() - page + 1};
+    }
+    pages = reserved->first_page() - page;
+  }
+  auto slot = stage2_.slot(gpa.page_number());
+  if (!slot) return {.why = slot.error()};
+  const uint64_t in_slot = (*slot)->pages_from(gpa.page_number());
+  if (in_slot < pages) pages = in_slot;
+  const Shadow::Mapped mapped =
+      shadow_.map(stage2_.mem(), page, (*slot)->hva_of(gpa.page_number()),
+                  pages, rights, (*slot)->rights());
+  return {mapped.count, mapped.why, mapped.extent};
+}
+
+Result<void> Refresh::leaf(const Leaf& leaf) {
+  KIOMMU_TRY(unmap_absent());
+  uint64_t done = 0;
+  while (done < leaf.pages) {
+    const Iova iova = leaf.iova.plus(done << kPageShift);
+    const Step part = step(iova, leaf.gpa.plus(done << kPageShift),
+                           leaf.pages - done, leaf.rights);
+    if (shadow_.refused()) return fail(shadow_.refused()->why);
+    done += part.pages;
+    if (part.pages == 0) {
+      const uint64_t page = iova.page_number();
+      return bad(IovaRange::of_pages(page, page), part.why);
+    }
+    if (done < leaf.pages && kiommu_port_interrupted() != 0) {
+      return stopped(leaf.iova.plus(done << kPageShift), Status::kInterrupted);
+    }
+  }
+  return {};
+}
+
+Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
+  const uint64_t end = range.last_page() + 1;
+  uint64_t page = range.first_page();
+  // Skips pages that have nothing to map.
+  const auto hole = [&](uint64_t pages) {
+    const uint64_t next = pages < end - page ? page + pages : end;
+    auto done = absent(IovaRange::of_pages(page, next - 1));
+    page = next;
+    return done;
+  };
+  while (page < end) {
+    const Iova iova = Iova::of_page(page);
+    if (kiommu_port_interrupted() != 0) {
+      return stopped(iova, Status::kInterrupted);
+    }
+    const Gpa gpa{iova.value - offset};
+    const uint64_t gfn = gpa.page_number();
+    const Slot* slot = stage2_.slot_or_next(gfn);
+    if (slot == nullptr) {
+      KIOMMU_TRY(hole(end - page));
+    } else if (!slot->holds(gfn)) {
+      KIOMMU_TRY(hole(slot->first_gfn - gfn));
+    } else if (slot->may_be_private) {
+      KIOMMU_TRY(hole(slot->pages_from(gfn)));
+    } else {
+      KIOMMU_TRY(unmap_absent());
+      const Step part = step(iova, gpa, end - page, kReadWrite);
+      if (shadow_.refused()) return fail(shadow_.refused()->why);
+      page += part.pages;
+      if (part.pages > 0) continue;
+      if (part.why != Status::kMmio && part.why != Status::kReservedIova) {
+        return bad(IovaRange::of_pages(page, page), part.why);
+      }
+      KIOMMU_TRY(hole(part.extent));
+    }
+  }
+  return {};
+}
+
+Result<void> Refresh::finish(Result<void> walked) {
+  if (walked) walked = unmap_absent();
+  auto finished = shadow_.finish(stage2_.mem());
+  if (const auto& refused = shadow_.refused()) {
+    stopped_at_ = Iova::of_page(refused->first);
+    return fail(refused->why);
+  }
+  return walked ? finished : walked;
+}
+
+}  // namespace kiommu

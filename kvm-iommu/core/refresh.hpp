@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// One refresh: brings a range of the shadow to what the guest's tables say.
+// A sink of the walker; for the identity format, which has no tables, it
+// walks the memory slots.
+#pragma once
+
+#include "shadow.hpp"
+#include "stage2.hpp"
+#include "walker.hpp"
+
+namespace kiommu {
+
+class Refresh {
+ public:
+  Refresh(Stage2& stage2, Shadow& shadow, const Hosts& hosts)
+      : stage2_(stage2), shadow_(shadow), hosts_(hosts) {}
+
+  // The walker's sink.
+  Result<void> absent(IovaRange range);
+  Result<void> leaf(const Leaf& leaf);
+  Result<void> bad(IovaRange range, Status why);
+  Result<void> stopped(Iova at, Status why);
+
+  // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
+  Result<void> identity(IovaRange range, uint64_t offset);
+
+  // Ends the refresh, which came out as `walked`.
+  Result<void> finish(Result<void> walked);
+  // After a failure: all below is done, the page here and above is not.
+  Iova stopped_at() const { return stopped_at_; }
+
+ private:
+  // The most pages that are mapped without a look at signals.
+  static constexpr uint64_t kStepPages = 4096;
+  struct Step {
+    uint64_t pages = 0;   // done
+    Status why = Status::kNoMemory;
+    uint64_t extent = 1;  // pages that fail the same way
+  };
+  Step step(Iova iova, Gpa gpa, uint64_t pages, Rights rights);
+  Result<void> unmap_absent();
+  Result<void> unmap_now(IovaRange range);
+
+  Stage2& stage2_;
+  Shadow& shadow_;
+  const Hosts& hosts_;
+  // Absent pages are gathered, so that neighbours are one unmap.
+  std::optional<IovaRange> absent_;
+  Iova stopped_at_;
+};
+
+static_assert(WalkSink<Refresh>);
+
+}  // namespace kiommu

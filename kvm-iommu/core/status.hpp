@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Why something failed, in the core's own words. door.cc alone turns these
+// into errno values and user-space status codes.
+#pragma once
+
+#include <cstdint>
+
+namespace kiommu {
+
+enum class Status : std::uint8_t {
+  // The guest's tables, or the memory that they name.
+  kEntryType,
+  kEntryLength,
+  kEntryReserved,
+  kNoSlot,
+  kUnbacked,
+  kReadOnly,
+  kMmio,
+  kPrivate,
+  kPinRefused,
+  kReservedIova,
+  kNotMapped,
+  // Resources and progress.
+  kNoMemory,
+  kShadowLimit,
+  kMemlock,
+  kBudget,
+  kInterrupted,
+  kHost,
+  // The call itself: nothing has changed.
+  kNoKvm,
+  kNoAnchor,
+  kKvmBusy,
+  kAnchorBusy,
+  kForeignProcess,
+  kMisaligned,
+  kOverflow,
+  kOutOfRange,
+  kUnknownFormat,
+  kBadDesignation,
+  kBadTable,
+  kUnusedField,
+  kConflict,
+};
+
+// Whether a refresh that stopped with this status has done part of its work,
+// as opposed to a call that was refused as a whole.
+constexpr bool is_progress(Status status) { return status <= Status::kHost; }
+
+}  // namespace kiommu

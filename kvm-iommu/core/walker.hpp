@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Walks the guest's tables over a range of IOVA, for any format. Reads each
+// entry in the range once, and none below an absent one. What it finds goes
+// to a sink, in ascending order, without gaps and within the range.
+//
+// Tables that point to themselves are no danger: each step goes down one
+// level. Work is bounded by a budget of reads.
+#pragma once
+
+#include "format.hpp"
+#include "stage2.hpp"
+
+namespace kiommu {
+
+// A page of stage 1, or the part of it that is in the walked range.
+struct Leaf {
+  Iova iova;         // first byte, page-aligned
+  Gpa gpa;           // where that byte is mapped to
+  uint64_t pages;    // 4 KiB pages from there on
+  Rights rights;     // what is left of all levels, never none
+  unsigned shift;    // log2 of the size of the whole guest page
+};
+
+// Each call returns an error to stop the walk with it.
+template <class S>
+concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf,
+                            Iova at, Status why) {
+  // Nothing is mapped in the range.
+  { sink.absent(range) } -> std::same_as<Result<void>>;
+  { sink.leaf(leaf) } -> std::same_as<Result<void>>;
+  // The entry for this range, or the table for it, is unusable.
+  { sink.bad(range, why) } -> std::same_as<Result<void>>;
+  // The walk ends before `at`: kBudget or kInterrupted.
+  { sink.stopped(at, why) } -> std::same_as<Result<void>>;
+};
+
+// How often a walk may read entries from guest memory, and a buffer for each
+// level of the tables.
+struct WalkScratch {
+  // Entries read at once.
+  static constexpr unsigned kWindow = 512;
+  // Reads of up to kWindow entries in one call: as many as 64 GiB mapped by 4
+  // KiB pages take.
+  static constexpr unsigned kBudget = 1u << 15;
+
+  kiommu_u64* window[kMaxLevels];
+};
+
+template <TableFormat F, WalkSink Sink>
+class Walker {
+ public:
+  Walker(Stage2& stage2, const WalkScratch& scratch, Sink& sink)
+      : stage2_(stage2), scratch_(scratch), sink_(sink) {}
+
+  Result<void> walk(const Root& root, IovaRange range) {
+    return walk_table(root.level, root.table, root.rights, range);
+  }
+
+ private:
+  // One table; `range` lies within its reach.
+  Result<void> walk_table(unsigned level, Gpa table, Rights rights,
+                          IovaRange range) {
+    const Level geometry = F::level(level);
+    const unsigned last = geometry.index(range.last);
+    unsigned index = geometry.index(range.first);
+    uint64_t base = range.first.value & ~(geometry.span() - 1);
+    while (index <= last) {
+      unsigned count = last - index + 1;
+      if (count > WalkScratch::kWindow) count = WalkScratch::kWindow;
+      const IovaRange rest{{base > range.first.value ? base : range.first.value},
+                           range.last};
+      KIOMMU_TRY(read(level, table.plus(uint64_t{index} * kEntryBytes), count,
+                      rest));
+      for (unsigned i = 0; i < count; ++i, base += geometry.span()) {
+        const IovaRange span{{base}, {base + (geometry.span() - 1)}};
+        KIOMMU_TRY(visit(level, from_guest<F>(scratch_.window[level][i]),
+                         rights, span, intersection(span, range)));
+      }
+      index += count;
+    }
+    return {};
+  }
+
+  // Fills the window of this level; `rest` is what the table is still needed
+  // for.
+  Result<void> read(unsigned level, Gpa gpa, unsigned count, IovaRange rest) {
+    if (++reads_ > WalkScratch::kBudget) {
+      return sink_.stopped(rest.first, Status::kBudget);
+    }
+    if (kiommu_port_interrupted() != 0) {
+      return sink_.stopped(rest.first, Status::kInterrupted);
+    }
+    auto done = stage2_.read_entries(gpa, scratch_.window[level], count);
+    return done ? done : sink_.bad(rest, done.error());
+  }
+
+  // One entry: `span` is all that it covers, `part` what is walked of it.
+  Result<void> visit(unsigned level, uint64_t raw, Rights rights,
+                     IovaRange span, IovaRange part) {
+    const Entry entry = F::decode(level, raw);
+    if (entry.kind == Entry::Kind::kMalformed) return sink_.bad(part, entry.why);
+    rights = rights & entry.rights;
+    if (entry.kind == Entry::Kind::kAbsent || !rights.any()) {
+      return sink_.absent(part);
+    }
+    if (entry.kind == Entry::Kind::kLeaf) {
+      return sink_.leaf(
+          {.iova = part.first,
+           .gpa = entry.address.plus(part.first.value - span.first.value),
+           .pages = part.pages(),
+           .rights = rights,
+           .shift = F::level(level).shift});
+    }
+    if (level == 0) return sink_.bad(part, Status::kEntryType);
+    return walk_table(level - 1, entry.address, rights, part);
+  }
+
+  Stage2& stage2_;
+  const WalkScratch& scratch_;
+  Sink& sink_;
+  unsigned reads_ = 0;
+};
+
+}  // namespace kiommu

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Containers, see container.h.
+ *
+ * A registration of a KVM lasts at most as long as a device of the container
+ * is open. VFIO keeps to the same rule for its own reference, and it must be
+ * so: KVM_DEV_VFIO_FILE_ADD makes the KVM hold the group, the group holds the
+ * container, and a container that held the KVM for longer would keep all three
+ * for ever.
+ */
+#include <linux/slab.h>
+#include <linux/xarray.h>
+
+#include "container.h"
+#include "guest.h"
+
+static DEFINE_XARRAY(containers);
+static atomic_long_t last_id;
+
+struct kiommu_container *kiommu_container_create(u64 shadow_limit)
+{
+	struct kiommu_container *container;
+	int ret;
+
+	container = kzalloc(sizeof(*container), GFP_KERNEL_ACCOUNT);
+	if (!container)
+		return ERR_PTR(-ENOMEM);
+	refcount_set(&container->refs, 1);
+	mutex_init(&container->lock);
+	kiommu_hosts_init(&container->hosts);
+	ret = kiommu_core_create(&container->hosts, shadow_limit,
+				 &container->domain);
+	if (ret)
+		goto err_free;
+	container->id = atomic_long_inc_return(&last_id);
+	ret = xa_insert(&containers, container->id, container, GFP_KERNEL);
+	if (ret)
+		goto err_domain;
+	return container;
+
+err_domain:
+	kiommu_core_destroy(container->domain);
+err_free:
+	kfree(container);
+	return ERR_PTR(ret);
+}
+
+void kiommu_container_release(struct kiommu_container *container)
+{
+	struct kiommu_mem *guest;
+
+	xa_erase(&containers, container->id);
+	mutex_lock(&container->lock);
+	guest = kiommu_container_stop(container);
+	kiommu_core_destroy(container->domain);
+	container->domain = NULL;
+	mutex_unlock(&container->lock);
+	kiommu_guest_put(guest);
+	kiommu_container_put(container);
+}
+
+struct kiommu_container *kiommu_container_get(void *iommu_data)
+{
+	struct kiommu_container *container;
+
+	rcu_read_lock();
+	container = xa_load(&containers, (unsigned long)iommu_data);
+	if (container && !refcount_inc_not_zero(&container->refs))
+		container = NULL;
+	rcu_read_unlock();
+	return container;
+}
+
+void kiommu_container_put(struct kiommu_container *container)
+{
+	if (!refcount_dec_and_test(&container->refs))
+		return;
+	kfree(container->hosts.reserved);
+	mutex_destroy(&container->lock);
+	kfree_rcu(container, rcu);
+}
+
+int kiommu_container_start(struct kiommu_container *container,
+			   struct kiommu_mem *guest)
+{
+	int ret;
+
+	lockdep_assert_held(&container->lock);
+	if (!container->open_devices)
+		return -ENOTCONN;
+	if (container->guest)
+		return container->guest->kvm == guest->kvm ? 1 : -EBUSY;
+	ret = kiommu_core_start(container->domain, guest);
+	if (!ret)
+		container->guest = guest;
+	return ret;
+}
+
+struct kiommu_mem *kiommu_container_stop(struct kiommu_container *container)
+{
+	struct kiommu_mem *guest = container->guest;
+
+	lockdep_assert_held(&container->lock);
+	if (guest)
+		kiommu_core_stop(container->domain);
+	container->guest = NULL;
+	return guest;
+}
+
+void kiommu_container_open_device(struct kiommu_container *container,
+				  struct kvm *kvm)
+{
+	struct kiommu_mem *guest = kvm ? kiommu_guest_get(kvm) : NULL;
+	int ret = 1;
+
+	if (IS_ERR(guest)) {
+		pr_warn_ratelimited("kvm_iommu: a KVM could not register: %ld\n",
+				    PTR_ERR(guest));
+		guest = NULL;
+	}
+	mutex_lock(&container->lock);
+	container->open_devices++;
+	if (guest)
+		ret = kiommu_container_start(container, guest);
+	if (ret == -EBUSY)
+		container->conflict = true;
+	mutex_unlock(&container->lock);
+	if (ret)
+		kiommu_guest_put(guest);
+}
+
+void kiommu_container_close_device(struct kiommu_container *container)
+{
+	struct kiommu_mem *guest = NULL;
+
+	mutex_lock(&container->lock);
+	if (--container->open_devices == 0) {
+		guest = kiommu_container_stop(container);
+		container->conflict = false;
+	}
+	mutex_unlock(&container->lock);
+	kiommu_guest_put(guest);
+}

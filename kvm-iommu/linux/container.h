@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A VFIO container of type VFIO_KVM_IOMMU: one domain of the core, its hosts,
+ * and the KVM that is registered.
+ */
+#ifndef KIOMMU_CONTAINER_H
+#define KIOMMU_CONTAINER_H
+
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+
+#include "hosts.h"
+
+struct kiommu_mem;
+struct kvm;
+
+/**
+ * struct kiommu_container - see above
+ * @refs: one for VFIO, one for each call under way.
+ * @rcu: frees it when no look-up can still see it.
+ * @id: what VFIO keeps for us in place of a pointer; never used again.
+ * @lock: serialises all of the below, and the core's calls. Taken inside of
+ *	VFIO's locks (group_lock of the container, lock of the device set);
+ *	inside of it: kvm->srcu, mmap_lock, locks of the IOMMU core.
+ * @domain: the core's; NULL once VFIO has released the container.
+ * @hosts: host IOMMUs and groups.
+ * @guest: the KVM that is registered, or NULL.
+ * @open_devices: devices of the container that are open.
+ * @conflict: one of them came with another KVM.
+ */
+struct kiommu_container {
+	refcount_t refs;
+	struct rcu_head rcu;
+	unsigned long id;
+	struct mutex lock;
+	struct kiommu_domain *domain;
+	struct kiommu_hosts hosts;
+	struct kiommu_mem *guest;
+	unsigned int open_devices;
+	bool conflict;
+};
+
+/**
+ * kiommu_container_create() - a container without groups
+ * @shadow_limit: bytes.
+ *
+ * Return: the container, or -ENOMEM.
+ */
+struct kiommu_container *kiommu_container_create(u64 shadow_limit);
+
+/* VFIO lets go: mappings, pins, KVM and hosts are gone on return. */
+void kiommu_container_release(struct kiommu_container *container);
+
+/**
+ * kiommu_container_get() - the container that VFIO knows by @iommu_data
+ *
+ * VFIO takes no lock between looking the pointer up and calling an ioctl, so
+ * the container may be gone. Return: referenced, or NULL.
+ */
+struct kiommu_container *kiommu_container_get(void *iommu_data);
+void kiommu_container_put(struct kiommu_container *container);
+
+/**
+ * kiommu_container_open_device() - a device is opened
+ * @kvm: what KVM_DEV_VFIO_FILE_ADD said, or NULL; valid during the call.
+ *
+ * Registers @kvm if no KVM is registered; notes a conflict if another is.
+ */
+void kiommu_container_open_device(struct kiommu_container *container,
+				  struct kvm *kvm);
+
+/* A device is closed; after the last one no KVM is registered. */
+void kiommu_container_close_device(struct kiommu_container *container);
+
+/**
+ * kiommu_container_start() - KVM_IOMMU_START
+ * @guest: consumed; put by the caller if an error is returned.
+ *
+ * Context: @container->lock is held. Return: 0 registered; 1 it was the one
+ * that is registered (put it); -ENOTCONN; -EBUSY.
+ */
+int kiommu_container_start(struct kiommu_container *container,
+			   struct kiommu_mem *guest);
+
+/**
+ * kiommu_container_stop() - the KVM leaves
+ *
+ * Context: @container->lock is held. Return: what the caller must put after
+ * it has dropped the lock, or NULL if no KVM was registered.
+ */
+struct kiommu_mem *kiommu_container_stop(struct kiommu_container *container);
+
+#endif /* KIOMMU_CONTAINER_H */

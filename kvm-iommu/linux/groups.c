@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Groups of a container, see hosts.h: who may join, which domain serves them,
+ * and which IOVAs are forbidden because of them.
+ */
+#include <linux/overflow.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+
+#include "hosts.h"
+
+static struct kiommu_group *find_group(struct kiommu_hosts *hosts,
+				       struct iommu_group *iommu_group)
+{
+	struct kiommu_group *group;
+
+	list_for_each_entry(group, &hosts->groups, list)
+		if (group->group == iommu_group)
+			return group;
+	return NULL;
+}
+
+/*
+ * Reads the reserved regions of a group. Relaxable regions are those that no
+ * driver but the firmware's needs: type1 lets user space map them, too. Where
+ * the MSI window is managed by software, *msi_base is its base.
+ */
+static int read_reserved(struct kiommu_group *group, phys_addr_t *msi_base)
+{
+	struct iommu_resv_region *region, *next;
+	bool hardware_msi = false;
+	unsigned int count = 0;
+	LIST_HEAD(regions);
+	int ret;
+
+	*msi_base = 0;
+	ret = iommu_get_group_resv_regions(group->group, &regions);
+	if (ret)
+		goto out;
+	list_for_each_entry(region, &regions, list)
+		count++;
+	group->reserved = kcalloc(count, sizeof(*group->reserved),
+				  GFP_KERNEL_ACCOUNT);
+	if (!group->reserved) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	list_for_each_entry(region, &regions, list) {
+		struct kiommu_window *window;
+
+		if (region->type == IOMMU_RESV_MSI)
+			hardware_msi = true;
+		if (region->type == IOMMU_RESV_SW_MSI)
+			*msi_base = region->start;
+		if (region->type == IOMMU_RESV_DIRECT_RELAXABLE ||
+		    !region->length)
+			continue;
+		window = &group->reserved[group->reserved_count++];
+		window->first = region->start & PAGE_MASK;
+		window->last = (region->start + region->length - 1) |
+			       ~PAGE_MASK;
+	}
+	if (hardware_msi)
+		*msi_base = 0;
+out:
+	/* The list is the caller's also when reading it failed half-way. */
+	list_for_each_entry_safe(region, next, &regions, list)
+		kfree(region);
+	return ret;
+}
+
+static int compare_windows(const void *a, const void *b)
+{
+	const struct kiommu_window *x = a;
+	const struct kiommu_window *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* Sorts windows and merges those that overlap. Return: how many are left. */
+static unsigned int merge_windows(struct kiommu_window *windows,
+				  unsigned int count)
+{
+	unsigned int i, out = 0;
+
+	sort(windows, count, sizeof(*windows), compare_windows, NULL);
+	for (i = 1; i < count; i++) {
+		if (windows[i].first <= windows[out].last)
+			windows[out].last = max(windows[out].last,
+						windows[i].last);
+		else
+			windows[++out] = windows[i];
+	}
+	return count ? out + 1 : 0;
+}
+
+/* Whole pages of a domain's aperture. */
+static struct kiommu_window aperture_of(const struct iommu_domain *domain)
+{
+	const struct iommu_domain_geometry *geometry = &domain->geometry;
+	struct kiommu_window window = {
+		.first = PAGE_ALIGN(geometry->aperture_start),
+		.last = geometry->aperture_end,
+	};
+
+	if ((window.last & ~PAGE_MASK) != ~PAGE_MASK)
+		window.last = (window.last & PAGE_MASK) - 1;
+	return window;
+}
+
+/*
+ * Tells the core what the groups of @hosts can do together. Return: 0,
+ * -ENOMEM, or -EINVAL if what is mapped contradicts it; nothing has changed
+ * then.
+ */
+static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
+{
+	struct kiommu_host_caps caps = {
+		.aperture = { .first = 0, .last = ~0ULL },
+	};
+	struct kiommu_window *windows;
+	struct kiommu_group *group;
+	unsigned int count = 0;
+	int ret;
+
+	list_for_each_entry(group, &hosts->groups, list)
+		count += group->reserved_count;
+	windows = kcalloc(count, sizeof(*windows), GFP_KERNEL_ACCOUNT);
+	if (!windows)
+		return -ENOMEM;
+
+	count = 0;
+	list_for_each_entry(group, &hosts->groups, list) {
+		const struct kiommu_host *host = group->host;
+		struct kiommu_window aperture = aperture_of(host->domain);
+
+		caps.aperture.first = max(caps.aperture.first, aperture.first);
+		caps.aperture.last = min(caps.aperture.last, aperture.last);
+		caps.page_sizes |= host->domain->pgsize_bitmap;
+		caps.split = max(caps.split, host->split);
+		memcpy(windows + count, group->reserved,
+		       group->reserved_count * sizeof(*windows));
+		count += group->reserved_count;
+	}
+	caps.reserved = windows;
+	caps.reserved_count = merge_windows(windows, count);
+
+	ret = kiommu_core_set_host_caps(domain, &caps);
+	if (ret) {
+		kfree(windows);
+		return ret;
+	}
+	kfree(hosts->reserved);
+	hosts->reserved = windows;
+	hosts->caps = caps;
+	return 0;
+}
+
+/* A host that serves other groups and this one, too. */
+static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
+				      struct kiommu_group *group)
+{
+	int i;
+
+	for (i = 0; i < KIOMMU_MAX_HOSTS; i++)
+		if (hosts->hosts[i] &&
+		    !iommu_attach_group(hosts->hosts[i]->domain, group->group))
+			return hosts->hosts[i];
+	return NULL;
+}
+
+static void detach_host(struct kiommu_hosts *hosts, struct kiommu_group *group)
+{
+	iommu_detach_group(group->host->domain, group->group);
+	if (--group->host->groups == 0)
+		kiommu_host_destroy(hosts, group->host);
+}
+
+static void free_group(struct kiommu_group *group)
+{
+	iommu_group_put(group->group);
+	kfree(group->reserved);
+	kfree(group);
+}
+
+/*
+ * Attaches a group to a host, old or new, whose tables hold what is mapped.
+ * The group is in the list meanwhile, for update_caps().
+ */
+static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
+		     struct kiommu_group *group, phys_addr_t msi_base,
+		     bool own_domain)
+{
+	int ret;
+
+	if (!own_domain)
+		group->host = share_host(hosts, group);
+	if (!group->host)
+		group->host = kiommu_host_create(hosts, group, msi_base);
+	if (IS_ERR(group->host))
+		return PTR_ERR(group->host);
+	group->host->groups++;
+	list_add(&group->list, &hosts->groups);
+
+	ret = update_caps(hosts, domain);
+	if (!ret && group->host->groups == 1) {
+		ret = kiommu_core_replay(domain,
+					 kiommu_host_index(hosts, group->host));
+		/* Without the group, the capabilities are the old ones. */
+		if (ret) {
+			list_del(&group->list);
+			detach_host(hosts, group);
+			update_caps(hosts, domain);
+			return ret;
+		}
+	}
+	if (ret) {
+		list_del(&group->list);
+		detach_host(hosts, group);
+	}
+	return ret;
+}
+
+int kiommu_group_attach(struct kiommu_hosts *hosts,
+			struct kiommu_domain *domain,
+			struct iommu_group *iommu_group,
+			bool unsafe_interrupts, bool own_domain)
+{
+	struct kiommu_group *group;
+	phys_addr_t msi_base;
+	int ret;
+
+	if (find_group(hosts, iommu_group))
+		return -EINVAL;
+	if (!unsafe_interrupts && !iommu_group_has_isolated_msi(iommu_group)) {
+		pr_warn("kvm_iommu: group %d: interrupts are not isolated; the module parameter allow_unsafe_interrupts accepts that\n",
+			iommu_group_id(iommu_group));
+		return -EPERM;
+	}
+	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	if (!group)
+		return -ENOMEM;
+	group->group = iommu_group_ref_get(iommu_group);
+
+	ret = read_reserved(group, &msi_base);
+	if (!ret)
+		ret = join_host(hosts, domain, group, msi_base, own_domain);
+	if (ret)
+		free_group(group);
+	return ret;
+}
+
+void kiommu_group_detach(struct kiommu_hosts *hosts,
+			 struct kiommu_domain *domain,
+			 struct iommu_group *iommu_group)
+{
+	struct kiommu_group *group = find_group(hosts, iommu_group);
+
+	if (!group)
+		return;
+	list_del(&group->list);
+	detach_host(hosts, group);
+	free_group(group);
+	/*
+	 * Fewer groups forbid less, so that what is mapped stays legal. If
+	 * there is no memory to say so, the stricter rules stay.
+	 */
+	if (!list_empty(&hosts->groups))
+		update_caps(hosts, domain);
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's memory, see guest.h: the slots of a KVM, and reads through them.
+ *
+ * Symbols of kvm.ko are looked up when a KVM registers, as VFIO itself does:
+ * this module loads without kvm.ko. Memory slots need none of them: they are
+ * read under kvm->srcu by the inline functions of kvm_host.h.
+ */
+#include <linux/file.h>
+#include <linux/kvm_host.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "guest.h"
+#include "port.h"
+
+struct kiommu_mem *kiommu_guest_get(struct kvm *kvm)
+{
+	bool (*get_kvm)(struct kvm *kvm);
+	struct kiommu_mem *guest;
+
+	guest = kzalloc(sizeof(*guest), GFP_KERNEL_ACCOUNT);
+	if (!guest)
+		return ERR_PTR(-ENOMEM);
+
+	guest->put_kvm = symbol_get(kvm_put_kvm);
+	if (!guest->put_kvm)
+		goto err_free;
+	get_kvm = symbol_get(kvm_get_kvm_safe);
+	if (!get_kvm)
+		goto err_symbol;
+	if (!get_kvm(kvm)) {
+		symbol_put(kvm_get_kvm_safe);
+		goto err_symbol;
+	}
+	symbol_put(kvm_get_kvm_safe);
+
+	guest->kvm = kvm;
+	guest->mm = kvm->mm;
+	mmgrab(guest->mm);
+	return guest;
+
+err_symbol:
+	symbol_put(kvm_put_kvm);
+err_free:
+	kfree(guest);
+	return ERR_PTR(-ENODEV);
+}
+
+struct kiommu_mem *kiommu_guest_get_fd(int fd)
+{
+	bool (*is_kvm)(struct file *file);
+	struct kiommu_mem *guest = ERR_PTR(-EBADFD);
+	struct file *file;
+
+	file = fget(fd);
+	if (!file)
+		return ERR_PTR(-EBADF);
+
+	is_kvm = symbol_get(file_is_kvm);
+	if (is_kvm) {
+		/* The file holds a reference to its KVM. */
+		if (is_kvm(file))
+			guest = kiommu_guest_get(file->private_data);
+		symbol_put(file_is_kvm);
+	}
+	fput(file);
+	return guest;
+}
+
+void kiommu_guest_put(struct kiommu_mem *guest)
+{
+	if (!guest)
+		return;
+	guest->put_kvm(guest->kvm);
+	symbol_put(kvm_put_kvm);
+	mmdrop(guest->mm);
+	kfree(guest);
+}
+
+/*
+ * Slots of address space 0: what devices see. Slots that KVM made for itself
+ * are not the guest's memory.
+ */
+int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
+			  struct kiommu_slot *slot)
+{
+	struct kvm_memslot_iter iter;
+	int ret = -ENOENT;
+	int idx;
+
+	idx = srcu_read_lock(&mem->kvm->srcu);
+	kvm_for_each_memslot_in_gfn_range(&iter, kvm_memslots(mem->kvm), gfn,
+					  ~0ULL) {
+		const struct kvm_memory_slot *found = iter.slot;
+
+		if (!kvm_is_visible_memslot(iter.slot))
+			continue;
+		slot->first_gfn = found->base_gfn;
+		slot->pages = found->npages;
+		slot->hva = found->userspace_addr;
+		slot->flags = 0;
+		if (found->flags & KVM_MEM_READONLY)
+			slot->flags |= KIOMMU_SLOT_READ_ONLY;
+		if (kvm_slot_can_be_private(found))
+			slot->flags |= KIOMMU_SLOT_PRIVATE;
+		ret = 0;
+		break;
+	}
+	srcu_read_unlock(&mem->kvm->srcu, idx);
+	return ret;
+}
+
+/*
+ * The guest writes entries while they are read: each is one aligned 8-byte
+ * load, and is looked at in the copy only.
+ */
+int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
+			     kiommu_u64 *entries, kiommu_u32 count)
+{
+	const u64 __user *from = u64_to_user_ptr(hva);
+	kiommu_u32 i;
+
+	if (current->mm != mem->mm)
+		return -EPERM;
+	if (!user_read_access_begin(from, count * sizeof(*from)))
+		return -EFAULT;
+	for (i = 0; i < count; i++)
+		unsafe_get_user(entries[i], from + i, fault);
+	user_read_access_end();
+	return 0;
+
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}

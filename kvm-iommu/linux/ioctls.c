@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The component's own ioctls: one table, in which each has its struct's sizes
+ * and its handler. All checks of the struct itself are done once, here.
+ */
+#include <linux/sched.h>
+#include <linux/uaccess.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+#include "guest.h"
+#include "ioctls.h"
+
+union kiommu_ucmd {
+	struct {
+		__u32 size;
+		__u32 flags;
+	} head;
+	struct kvm_iommu_info info;
+	struct kvm_iommu_start start;
+	struct kvm_iommu_stop stop;
+	struct kvm_iommu_register_ioat register_ioat;
+	struct kvm_iommu_unregister_ioat unregister_ioat;
+	struct kvm_iommu_refresh refresh;
+	struct kvm_iommu_translate translate;
+};
+
+int kiommu_lock(struct kiommu_container *container)
+{
+	if (mutex_lock_killable(&container->lock))
+		return -EINTR;
+	if (container->domain)
+		return 0;
+	mutex_unlock(&container->lock);
+	return -EINVAL;
+}
+
+int kiommu_check_caller(const struct kiommu_container *container)
+{
+	lockdep_assert_held(&container->lock);
+	if (container->guest && container->guest->mm != current->mm)
+		return -EPERM;
+	return 0;
+}
+
+static int get_info(struct kiommu_container *container,
+		    union kiommu_ucmd *ucmd)
+{
+	const struct kiommu_host_caps *caps = &container->hosts.caps;
+	struct kvm_iommu_info *info = &ucmd->info;
+	struct kiommu_core_info core;
+
+	kiommu_core_get_info(container->domain, &core);
+	*info = (struct kvm_iommu_info){
+		.size = sizeof(*info),
+		.state = core.state,
+		.format = core.anchor.format,
+		.iota = core.anchor.iota,
+		.formats = core.formats,
+		.page_sizes = caps->page_sizes,
+		.aperture_first = caps->aperture.first,
+		.aperture_last = caps->aperture.last,
+		.mapped_pages = core.mapped_pages,
+		.pinned_pages = core.pinned_pages,
+		.shadow_bytes = core.shadow_bytes,
+		.shadow_limit = core.shadow_limit,
+	};
+	if (kiommu_hosts_coherent(&container->hosts))
+		info->flags |= KVM_IOMMU_INFO_CACHE_COHERENT;
+	if (container->conflict)
+		info->flags |= KVM_IOMMU_INFO_KVM_CONFLICT;
+	return 0;
+}
+
+static int register_ioat(struct kiommu_container *container,
+			 union kiommu_ucmd *ucmd)
+{
+	const struct kvm_iommu_register_ioat *cmd = &ucmd->register_ioat;
+	const struct kiommu_anchor anchor = {
+		.format = cmd->format,
+		.levels = cmd->levels,
+		.iota = cmd->iota,
+		.offset = cmd->offset,
+		.first = cmd->first,
+		.last = cmd->last,
+	};
+
+	return kiommu_check_caller(container) ?:
+	       kiommu_core_register_ioat(container->domain, &anchor);
+}
+
+static int unregister_ioat(struct kiommu_container *container,
+			   union kiommu_ucmd *ucmd)
+{
+	return kiommu_core_unregister_ioat(container->domain);
+}
+
+static int refresh(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+{
+	struct kvm_iommu_refresh *cmd = &ucmd->refresh;
+	struct kiommu_refresh_result result = {};
+	int ret;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	ret = kiommu_check_caller(container);
+	if (!ret)
+		ret = kiommu_core_refresh(container->domain, cmd->iova,
+					  cmd->length, &result);
+	cmd->stopped_iova = result.stopped_iova;
+	cmd->mapped = result.mapped;
+	cmd->unmapped = result.unmapped;
+	cmd->status = result.status;
+	return ret;
+}
+
+static int translate(struct kiommu_container *container,
+		     union kiommu_ucmd *ucmd)
+{
+	struct kvm_iommu_translate *cmd = &ucmd->translate;
+	struct kiommu_translation result = {};
+	int ret;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	ret = kiommu_check_caller(container);
+	if (!ret)
+		ret = kiommu_core_translate(container->domain, cmd->iova,
+					    &result);
+	cmd->gpa = result.gpa;
+	cmd->page_size = result.page_size;
+	cmd->rights = result.rights;
+	cmd->shadow_rights = result.shadow_rights;
+	cmd->status = result.status;
+	return ret;
+}
+
+/* These two take and drop KVMs, which must not happen under the lock. */
+static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+{
+	struct kiommu_mem *guest;
+	int ret;
+
+	if (ucmd->start.__reserved)
+		return -EOPNOTSUPP;
+	guest = kiommu_guest_get_fd(ucmd->start.kvm_fd);
+	if (IS_ERR(guest))
+		return PTR_ERR(guest);
+	ret = -EPERM;
+	if (guest->mm != current->mm)
+		goto out;
+	ret = kiommu_lock(container);
+	if (ret)
+		goto out;
+	ret = kiommu_container_start(container, guest);
+	mutex_unlock(&container->lock);
+out:
+	if (ret)
+		kiommu_guest_put(guest);
+	return ret < 0 ? ret : 0;
+}
+
+static int stop(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+{
+	struct kiommu_mem *guest;
+	int ret;
+
+	ret = kiommu_lock(container);
+	if (ret)
+		return ret;
+	guest = kiommu_container_stop(container);
+	mutex_unlock(&container->lock);
+	kiommu_guest_put(guest);
+	return guest ? 0 : -ENODEV;
+}
+
+/* What the caller gets back of a struct that holds answers. */
+enum kiommu_reply {
+	REPLY_NEVER,
+	REPLY_ON_SUCCESS,
+	REPLY_ON_STATUS, /* also if a refresh failed with a status */
+};
+
+/**
+ * struct kiommu_op - an ioctl
+ * @size: of its struct today.
+ * @min_size: of its struct when it was first published.
+ * @reply: whether the struct is written back.
+ * @unlocked: the handler takes the container's lock itself.
+ * @execute: the handler.
+ */
+struct kiommu_op {
+	u32 size;
+	u32 min_size;
+	enum kiommu_reply reply;
+	bool unlocked;
+	int (*execute)(struct kiommu_container *container,
+		       union kiommu_ucmd *ucmd);
+};
+
+#define KIOMMU_OP(_cmd, _struct, _last, _reply, _unlocked, _execute)	\
+	[_IOC_NR(_cmd) - KVM_IOMMU_BASE] = {				\
+		.size = sizeof(struct _struct),				\
+		.min_size = offsetofend(struct _struct, _last),		\
+		.reply = _reply,					\
+		.unlocked = _unlocked,					\
+		.execute = _execute,					\
+	}
+
+static const struct kiommu_op kiommu_ops[] = {
+	KIOMMU_OP(KVM_IOMMU_GET_INFO, kvm_iommu_info, shadow_limit,
+		  REPLY_ON_SUCCESS, false, get_info),
+	KIOMMU_OP(KVM_IOMMU_START, kvm_iommu_start, __reserved, REPLY_NEVER,
+		  true, start),
+	KIOMMU_OP(KVM_IOMMU_STOP, kvm_iommu_stop, flags, REPLY_NEVER, true,
+		  stop),
+	KIOMMU_OP(KVM_IOMMU_REGISTER_IOAT, kvm_iommu_register_ioat, last,
+		  REPLY_NEVER, false, register_ioat),
+	KIOMMU_OP(KVM_IOMMU_UNREGISTER_IOAT, kvm_iommu_unregister_ioat, flags,
+		  REPLY_NEVER, false, unregister_ioat),
+	KIOMMU_OP(KVM_IOMMU_REFRESH, kvm_iommu_refresh, __reserved,
+		  REPLY_ON_STATUS, false, refresh),
+	KIOMMU_OP(KVM_IOMMU_TRANSLATE, kvm_iommu_translate, __reserved,
+		  REPLY_ON_SUCCESS, false, translate),
+};
+
+static int execute(struct kiommu_container *container,
+		   const struct kiommu_op *op, union kiommu_ucmd *ucmd)
+{
+	int ret;
+
+	if (ucmd->head.flags)
+		return -EOPNOTSUPP;
+	if (op->unlocked)
+		return op->execute(container, ucmd);
+	ret = kiommu_lock(container);
+	if (ret)
+		return ret;
+	ret = op->execute(container, ucmd);
+	mutex_unlock(&container->lock);
+	return ret;
+}
+
+static bool must_reply(const struct kiommu_op *op,
+		       const union kiommu_ucmd *ucmd, int ret)
+{
+	switch (op->reply) {
+	case REPLY_NEVER:
+		return false;
+	case REPLY_ON_SUCCESS:
+		return !ret;
+	case REPLY_ON_STATUS:
+		return !ret || ucmd->refresh.status;
+	}
+	return false;
+}
+
+long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
+		  unsigned long arg)
+{
+	unsigned int nr = _IOC_NR(cmd) - KVM_IOMMU_BASE;
+	void __user *argp = (void __user *)arg;
+	const struct kiommu_op *op;
+	union kiommu_ucmd ucmd = {};
+	u32 size;
+	int ret;
+
+	if (nr >= ARRAY_SIZE(kiommu_ops) || cmd != _IO(KVM_IOMMU_TYPE, _IOC_NR(cmd)))
+		return -ENOTTY;
+	op = &kiommu_ops[array_index_nospec(nr, ARRAY_SIZE(kiommu_ops))];
+
+	if (get_user(size, (u32 __user *)argp))
+		return -EFAULT;
+	if (size < op->min_size)
+		return -EINVAL;
+	ret = copy_struct_from_user(&ucmd, op->size, argp, size);
+	if (ret)
+		return ret;
+	ret = execute(container, op, &ucmd);
+	if (must_reply(op, &ucmd, ret) &&
+	    copy_to_user(argp, &ucmd, min(size, op->size)))
+		return -EFAULT;
+	return ret;
+}

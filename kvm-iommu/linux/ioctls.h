@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The ioctls of a container.
+ */
+#ifndef KIOMMU_IOCTLS_H
+#define KIOMMU_IOCTLS_H
+
+struct kiommu_container;
+
+/* The component's own, linux/kvm_iommu.h. Return: -ENOTTY if it is none. */
+long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
+		  unsigned long arg);
+
+/* Those of type1 that make sense here. Return: -ENOTTY if it is none. */
+long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
+			unsigned long arg);
+
+/**
+ * kiommu_lock() - lock a container for an ioctl
+ *
+ * Return: 0; -EINTR; -EINVAL if VFIO has released it meanwhile, as VFIO says
+ * of a container without an IOMMU driver.
+ */
+int kiommu_lock(struct kiommu_container *container);
+
+/**
+ * kiommu_check_caller() - may the caller let guest memory be read?
+ *
+ * Context: the container's lock is held. Return: 0; -EPERM if a KVM of another
+ * process is registered.
+ */
+int kiommu_check_caller(const struct kiommu_container *container);
+
+#endif /* KIOMMU_IOCTLS_H */

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The core's memory and its share of the CPU.
+ */
+#include <linux/gfp.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+
+#include "port.h"
+
+/* A node is a page of the kernel, whose address leaves its low bits free. */
+static_assert(PAGE_SIZE == KIOMMU_NODE_BYTES);
+
+void *kiommu_port_alloc_node(void)
+{
+	return (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+}
+
+void kiommu_port_free_node(void *node)
+{
+	free_page((unsigned long)node);
+}
+
+void kiommu_port_yield(void)
+{
+	cond_resched();
+}
+
+int kiommu_port_interrupted(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current);
+}

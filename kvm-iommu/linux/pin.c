@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pins of the guest's memory, for the long term, charged to locked_vm of the
+ * process whose memory it is.
+ */
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "guest.h"
+#include "port.h"
+
+/* Why nothing at @hva could be pinned; error is that of the attempt. */
+static void explain(struct mm_struct *mm, unsigned long hva, long error,
+		    struct kiommu_pin_result *result)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, hva);
+
+	result->failure = KIOMMU_PIN_UNBACKED;
+	result->extent = 1;
+	if (!vma)
+		return;
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP)) {
+		result->failure = KIOMMU_PIN_MMIO;
+		result->extent = (vma->vm_end - hva) >> PAGE_SHIFT;
+		return;
+	}
+	if (fatal_signal_pending(current)) {
+		result->failure = KIOMMU_PIN_INTERRUPTED;
+	} else if (error == -ENOMEM) {
+		result->failure = KIOMMU_PIN_NO_MEMORY;
+	} else if (error == -EOPNOTSUPP) {
+		result->failure = KIOMMU_PIN_REFUSED;
+	} else if (vma->vm_file) {
+		/*
+		 * The kernel refuses writable long-term pins where a file
+		 * system tracks dirty pages; a page beyond the end of the file
+		 * fails in the same way.
+		 */
+		u64 offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) +
+			     (hva - vma->vm_start);
+
+		if (offset < i_size_read(file_inode(vma->vm_file)))
+			result->failure = KIOMMU_PIN_REFUSED;
+	}
+}
+
+kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
+			   kiommu_u32 count, int write, kiommu_u64 *pfns,
+			   struct kiommu_pin_result *result)
+{
+	/* The pages are looked up in place: both are 8 bytes each. */
+	struct page **pages = (struct page **)pfns;
+	struct mm_struct *mm = mem->mm;
+	unsigned int flags = FOLL_LONGTERM;
+	struct vm_area_struct *vma;
+	long i, pinned;
+
+	static_assert(sizeof(*pages) == sizeof(*pfns));
+	if (!mmget_not_zero(mm)) {
+		result->failure = KIOMMU_PIN_UNBACKED;
+		return 0;
+	}
+	if (mmap_read_lock_killable(mm)) {
+		mmput(mm);
+		result->failure = KIOMMU_PIN_INTERRUPTED;
+		return 0;
+	}
+
+	vma = vma_lookup(mm, hva);
+	result->writable = write && vma && (vma->vm_flags & VM_WRITE);
+	if (result->writable)
+		flags |= FOLL_WRITE;
+	/* What holds for this mapping need not hold for the next one. */
+	if (vma)
+		count = min_t(u64, count, (vma->vm_end - hva) >> PAGE_SHIFT);
+	pinned = pin_user_pages_remote(mm, hva, count, flags, pages, NULL);
+	if (pinned <= 0)
+		explain(mm, hva, pinned, result);
+
+	mmap_read_unlock(mm);
+	mmput(mm);
+	if (pinned <= 0)
+		return 0;
+	for (i = 0; i < pinned; i++)
+		pfns[i] = page_to_pfn(pages[i]);
+	return pinned;
+}
+
+void kiommu_port_unpin(struct kiommu_mem *mem, kiommu_u64 pfn,
+		       kiommu_u64 count, int dirty)
+{
+	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
+}
+
+int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages)
+{
+	return account_locked_vm(mem->mm, pages, true);
+}
+
+void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages)
+{
+	account_locked_vm(mem->mm, pages, false);
+}

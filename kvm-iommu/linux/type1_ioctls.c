@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ioctls of type1 on a container of ours, see linux/kvm_iommu.h: a VMM that
+ * knows type1 finds the page sizes and the IOVA ranges, and can map and unmap.
+ */
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vfio.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+#include "ioctls.h"
+
+/* Adds the parts of the aperture that are not reserved as a capability. */
+static int add_iova_ranges(const struct kiommu_host_caps *caps,
+			   struct vfio_info_cap *chain)
+{
+	struct vfio_iommu_type1_info_cap_iova_range *cap;
+	u64 first = caps->aperture.first;
+	size_t size = struct_size(cap, iova_ranges, caps->reserved_count + 1);
+	bool more = true;
+	u32 i, n = 0;
+	int ret;
+
+	cap = kzalloc(size, GFP_KERNEL);
+	if (!cap)
+		return -ENOMEM;
+	for (i = 0; i < caps->reserved_count && more; i++) {
+		const struct kiommu_window *window = &caps->reserved[i];
+
+		if (window->last < first)
+			continue;
+		if (window->first > caps->aperture.last)
+			break;
+		if (window->first > first) {
+			cap->iova_ranges[n].start = first;
+			cap->iova_ranges[n++].end = window->first - 1;
+		}
+		more = window->last < caps->aperture.last;
+		first = window->last + 1;
+	}
+	if (more) {
+		cap->iova_ranges[n].start = first;
+		cap->iova_ranges[n++].end = caps->aperture.last;
+	}
+	cap->nr_iovas = n;
+	cap->header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;
+	cap->header.version = 1;
+	ret = vfio_info_add_capability(chain, &cap->header,
+				       struct_size(cap, iova_ranges, n));
+	kfree(cap);
+	return ret;
+}
+
+static long get_info(struct kiommu_container *container, void __user *argp)
+{
+	const size_t min_size =
+		offsetofend(struct vfio_iommu_type1_info, iova_pgsizes);
+	struct vfio_info_cap chain = {};
+	struct vfio_iommu_type1_info info;
+	u32 size;
+	int ret;
+
+	memset(&info, 0, sizeof(info));
+	if (copy_from_user(&info, argp, min_size))
+		return -EFAULT;
+	if (info.argsz < min_size)
+		return -EINVAL;
+	size = min_t(u32, info.argsz, sizeof(info));
+
+	ret = kiommu_lock(container);
+	if (ret)
+		return ret;
+	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
+	/* The guest's pages are mapped as they come: each size from 4K on. */
+	info.iova_pgsizes = PAGE_MASK;
+	ret = add_iova_ranges(&container->hosts.caps, &chain);
+	mutex_unlock(&container->lock);
+	if (ret)
+		goto out;
+
+	if (info.argsz < sizeof(info) + chain.size) {
+		info.argsz = sizeof(info) + chain.size;
+	} else {
+		vfio_info_cap_shift(&chain, sizeof(info));
+		info.cap_offset = sizeof(info);
+		if (copy_to_user(argp + sizeof(info), chain.buf, chain.size))
+			ret = -EFAULT;
+	}
+	if (!ret && copy_to_user(argp, &info, size))
+		ret = -EFAULT;
+out:
+	kfree(chain.buf);
+	return ret;
+}
+
+static long map_dma(struct kiommu_container *container, void __user *argp)
+{
+	const u32 rights = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+	struct vfio_iommu_type1_dma_map map;
+	struct kiommu_refresh_result result;
+	int ret;
+
+	if (copy_from_user(&map, argp, sizeof(map)))
+		return -EFAULT;
+	if (map.argsz < sizeof(map))
+		return -EINVAL;
+	if (map.flags != rights)
+		return -EOPNOTSUPP;
+	ret = kiommu_lock(container);
+	if (ret)
+		return ret;
+	ret = kiommu_check_caller(container);
+	if (!ret)
+		ret = kiommu_core_refresh(container->domain, map.iova,
+					  map.size, &result);
+	mutex_unlock(&container->lock);
+	return ret;
+}
+
+static long unmap_dma(struct kiommu_container *container, void __user *argp)
+{
+	const size_t min_size =
+		offsetofend(struct vfio_iommu_type1_dma_unmap, size);
+	struct vfio_iommu_type1_dma_unmap unmap;
+	u64 pages = 0;
+	int ret;
+
+	if (copy_from_user(&unmap, argp, min_size))
+		return -EFAULT;
+	if (unmap.argsz < min_size)
+		return -EINVAL;
+	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+		return -EOPNOTSUPP;
+	if (unmap.flags && (unmap.iova || unmap.size))
+		return -EDOM;
+	ret = kiommu_lock(container);
+	if (ret)
+		return ret;
+	if (unmap.flags)
+		ret = kiommu_core_unmap_all(container->domain, &pages);
+	else
+		ret = kiommu_core_unmap(container->domain, unmap.iova,
+					unmap.size, &pages);
+	mutex_unlock(&container->lock);
+	if (ret && ret != -ENOMEM)
+		return ret;
+	unmap.size = pages << PAGE_SHIFT;
+	if (copy_to_user(argp, &unmap, min_size))
+		return -EFAULT;
+	return ret;
+}
+
+long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
+			unsigned long arg)
+{
+	void __user *argp = (void __user *)arg;
+
+	switch (cmd) {
+	case VFIO_IOMMU_GET_INFO:
+		return get_info(container, argp);
+	case VFIO_IOMMU_MAP_DMA:
+		return map_dma(container, argp);
+	case VFIO_IOMMU_UNMAP_DMA:
+		return unmap_dma(container, argp);
+	default:
+		return -ENOTTY;
+	}
+}

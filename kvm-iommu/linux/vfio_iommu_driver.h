@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The interface between VFIO containers and their IOMMU drivers.
+ *
+ * The kernel keeps it in drivers/vfio/vfio.h, which is not among the headers
+ * that a distribution ships; vfio.ko exports both functions. This mirror must
+ * be compared with that header before a kernel version is added below.
+ */
+#ifndef KIOMMU_VFIO_IOMMU_DRIVER_H
+#define KIOMMU_VFIO_IOMMU_DRIVER_H
+
+#include <linux/iommu.h>
+#include <linux/module.h>
+#include <linux/version.h>
+#include <linux/vfio.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0) || \
+	LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#error "struct vfio_iommu_driver_ops has not been compared with this kernel"
+#endif
+
+enum vfio_group_type {
+	VFIO_IOMMU, /* a device behind an IOMMU */
+	VFIO_EMULATED_IOMMU, /* a mediated device */
+	VFIO_NO_IOMMU,
+};
+
+struct vfio_iommu_driver_ops {
+	char *name;
+	struct module *owner;
+	void *(*open)(unsigned long arg);
+	void (*release)(void *iommu_data);
+	long (*ioctl)(void *iommu_data, unsigned int cmd, unsigned long arg);
+	int (*attach_group)(void *iommu_data, struct iommu_group *group,
+			    enum vfio_group_type type);
+	void (*detach_group)(void *iommu_data, struct iommu_group *group);
+	int (*pin_pages)(void *iommu_data, struct iommu_group *group,
+			 dma_addr_t user_iova, int npage, int prot,
+			 struct page **pages);
+	void (*unpin_pages)(void *iommu_data, dma_addr_t user_iova, int npage);
+	void (*register_device)(void *iommu_data, struct vfio_device *vdev);
+	void (*unregister_device)(void *iommu_data, struct vfio_device *vdev);
+	int (*dma_rw)(void *iommu_data, dma_addr_t user_iova, void *data,
+		      size_t count, bool write);
+	struct iommu_domain *(*group_iommu_domain)(void *iommu_data,
+						   struct iommu_group *group);
+};
+
+int vfio_register_iommu_driver(const struct vfio_iommu_driver_ops *ops);
+void vfio_unregister_iommu_driver(const struct vfio_iommu_driver_ops *ops);
+
+#endif /* KIOMMU_VFIO_IOMMU_DRIVER_H */

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * kvm-iommu: user-space interface of the KVM-owned IOMMU domain.
+ *
+ * A VFIO container whose type is set to VFIO_KVM_IOMMU owns one domain. The
+ * domain shadows the I/O translation tables of a KVM guest (stage 1, IOVA to
+ * GPA), composed with the memory slots of that KVM (stage 2), into the tables
+ * of the host IOMMU.
+ *
+ *   created --KVM registers--> started --REGISTER_IOAT--> anchored
+ *
+ * Nothing can be mapped before the anchor is set. All ioctls below are issued
+ * on the container file descriptor (/dev/vfio/vfio) after VFIO_SET_IOMMU.
+ *
+ * Conventions
+ *  - Every struct starts with its size, set by the caller. A size smaller than
+ *    the first published one is EINVAL. A larger one is accepted while all
+ *    bytes that the kernel does not know are zero, else E2BIG.
+ *  - Unknown flags and reserved fields that are not zero are EOPNOTSUPP.
+ *  - A bad user pointer is EFAULT. A call that fails with one of these or with
+ *    an errno listed at the ioctl as "nothing changed" has changed nothing.
+ *  - Addresses and lengths are bytes. Pages are 4096 bytes.
+ *  - Calls that read the guest's tables must come from the process whose
+ *    memory is the guest's (the creator of the KVM), else EPERM.
+ */
+#ifndef _UAPI_LINUX_KVM_IOMMU_H
+#define _UAPI_LINUX_KVM_IOMMU_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/*
+ * Argument of VFIO_CHECK_EXTENSION and VFIO_SET_IOMMU: the KVM-owned IOMMU
+ * type. VFIO_SET_IOMMU fails as for type1: EPERM if interrupts of the group
+ * are not isolated (module parameter allow_unsafe_interrupts), EINVAL if the
+ * group is in the container already or its reserved regions or aperture
+ * conflict with what is mapped, EBUSY or ENODEV from the host IOMMU driver.
+ */
+#define VFIO_KVM_IOMMU 11
+
+#define KVM_IOMMU_TYPE 0xB9
+#define KVM_IOMMU_BASE 0x40
+
+/* Life of a domain, as told by KVM_IOMMU_GET_INFO. */
+enum kvm_iommu_state {
+	KVM_IOMMU_STATE_CREATED = 0, /* no KVM: maps fail with ENODEV */
+	KVM_IOMMU_STATE_STARTED = 1, /* no anchor: maps fail with ENXIO */
+	KVM_IOMMU_STATE_ANCHORED = 2, /* the guest's tables can be shadowed */
+};
+
+/* Formats of stage 1, for kvm_iommu_register_ioat.format. */
+enum kvm_iommu_format {
+	/*
+	 * No tables: GPA = IOVA - offset. For firmware and bypass. Holes
+	 * between memory slots and MMIO are left unmapped without an error.
+	 */
+	KVM_IOMMU_FORMAT_IDENTITY = 0,
+	/*
+	 * zPCI (s390) I/O translation tables, big-endian; iota is the IOTA
+	 * register as the guest wrote it (designation type, T bit, key).
+	 */
+	KVM_IOMMU_FORMAT_ZPCI = 1,
+	/*
+	 * VT-d second stage ("SS paging", Intel VT-d specification, chapter
+	 * 3.7 and 9.8), little-endian; iota is the GPA of the top table,
+	 * levels is 3, 4 or 5.
+	 */
+	KVM_IOMMU_FORMAT_VTD_SS = 2,
+};
+
+/* Rights of a device on a page. */
+#define KVM_IOMMU_READ (1u << 0)
+#define KVM_IOMMU_WRITE (1u << 1)
+
+/*
+ * Why a refresh stopped, or a translation has no answer. The errno that goes
+ * with each is given in brackets.
+ */
+enum kvm_iommu_status {
+	KVM_IOMMU_STATUS_OK = 0,
+	/* Guest's tables, [EIO]: the entry or page at the IOVA is unusable. */
+	KVM_IOMMU_STATUS_ENTRY_TYPE = 1, /* entry of another level's type */
+	KVM_IOMMU_STATUS_ENTRY_LENGTH = 2, /* table length or offset bits */
+	KVM_IOMMU_STATUS_ENTRY_RESERVED = 3, /* reserved bits are set */
+	KVM_IOMMU_STATUS_NO_SLOT = 4, /* GPA in no memory slot */
+	KVM_IOMMU_STATUS_UNBACKED = 5, /* slot without memory behind it */
+	KVM_IOMMU_STATUS_READ_ONLY = 6, /* no right is left; RO table */
+	KVM_IOMMU_STATUS_MMIO = 7, /* slot backed by device memory */
+	KVM_IOMMU_STATUS_PRIVATE = 8, /* slot of private (guest_memfd) memory */
+	KVM_IOMMU_STATUS_PIN_REFUSED = 9, /* kernel refuses a long-term pin */
+	KVM_IOMMU_STATUS_RESERVED_IOVA = 10, /* IOVA reserved by the host */
+	KVM_IOMMU_STATUS_NOT_MAPPED = 11, /* TRANSLATE: entry is absent */
+	/* Resources: make room and refresh again from stopped_iova. */
+	KVM_IOMMU_STATUS_NO_MEMORY = 16, /* [ENOMEM] kernel memory */
+	KVM_IOMMU_STATUS_SHADOW_LIMIT = 17, /* [ENOSPC] shadow_limit_mb */
+	KVM_IOMMU_STATUS_MEMLOCK = 18, /* [EDQUOT] RLIMIT_MEMLOCK */
+	/* Progress: refresh again from stopped_iova. */
+	KVM_IOMMU_STATUS_BUDGET = 19, /* [EAGAIN] enough for one call */
+	KVM_IOMMU_STATUS_INTERRUPTED = 20, /* [EINTR] a fatal signal */
+	/* The host. */
+	KVM_IOMMU_STATUS_HOST = 24, /* [EREMOTEIO] host IOMMU refused a map */
+};
+
+/**
+ * struct kvm_iommu_info - KVM_IOMMU_GET_INFO: what the domain is and can
+ * @size: in: size of the caller's struct; out: size of the kernel's.
+ * @flags: out: KVM_IOMMU_INFO_*.
+ * @state: out: enum kvm_iommu_state.
+ * @format: out: format of the anchor, valid in state anchored.
+ * @iota: out: iota of the anchor, valid in state anchored.
+ * @formats: out: bitmap of supported formats, bit enum kvm_iommu_format.
+ * @page_sizes: out: bitmap of page sizes of the host's tables.
+ * @aperture_first: out: lowest IOVA that the host can translate.
+ * @aperture_last: out: highest such IOVA, inclusive. The holes between are
+ *	told by VFIO_IOMMU_GET_INFO (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE).
+ * @mapped_pages: out: pages in the shadow.
+ * @pinned_pages: out: pages pinned and charged to locked_vm; a page that is
+ *	mapped at several IOVAs counts once.
+ * @shadow_bytes: out: kernel memory used for the shadow, without the host's
+ *	own tables.
+ * @shadow_limit: out: limit of @shadow_bytes.
+ *
+ * Legal in each state. Errors: EINVAL, EFAULT.
+ */
+struct kvm_iommu_info {
+	__u32 size;
+	__u32 flags;
+#define KVM_IOMMU_INFO_CACHE_COHERENT (1u << 0) /* no-snoop is enforced */
+#define KVM_IOMMU_INFO_KVM_CONFLICT (1u << 1) /* a device has another KVM */
+	__u32 state;
+	__u32 format;
+	__aligned_u64 iota;
+	__aligned_u64 formats;
+	__aligned_u64 page_sizes;
+	__aligned_u64 aperture_first;
+	__aligned_u64 aperture_last;
+	__aligned_u64 mapped_pages;
+	__aligned_u64 pinned_pages;
+	__aligned_u64 shadow_bytes;
+	__aligned_u64 shadow_limit;
+};
+#define KVM_IOMMU_GET_INFO _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 0)
+
+/**
+ * struct kvm_iommu_start - KVM_IOMMU_START: register a KVM by its fd
+ * @size: sizeof(struct kvm_iommu_start).
+ * @flags: must be 0.
+ * @kvm_fd: file descriptor of the VM (KVM_CREATE_VM).
+ * @__reserved: must be 0.
+ *
+ * Not needed where KVM_DEV_VFIO_FILE_ADD came before VFIO_GROUP_GET_DEVICE_FD:
+ * VFIO hands the KVM on when the device is opened. START with the KVM that is
+ * registered already succeeds and changes nothing.
+ *
+ * A registration lasts until KVM_IOMMU_STOP or until the last device of the
+ * container is closed, whichever is first.
+ *
+ * Errors (nothing changed): EBADF no such fd; EBADFD the fd is not a KVM;
+ * ENOTCONN no device of the container is open; EBUSY another KVM is
+ * registered; EPERM the KVM is another process's; EOPNOTSUPP; E2BIG; EINVAL.
+ */
+struct kvm_iommu_start {
+	__u32 size;
+	__u32 flags;
+	__s32 kvm_fd;
+	__u32 __reserved;
+};
+#define KVM_IOMMU_START _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 1)
+
+/**
+ * struct kvm_iommu_stop - KVM_IOMMU_STOP: the KVM leaves
+ * @size: sizeof(struct kvm_iommu_stop).
+ * @flags: must be 0.
+ *
+ * Unsets the anchor, removes every mapping, returns every pin, and drops the
+ * KVM. Errors (nothing changed): ENODEV no KVM is registered.
+ */
+struct kvm_iommu_stop {
+	__u32 size;
+	__u32 flags;
+};
+#define KVM_IOMMU_STOP _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 2)
+
+/**
+ * struct kvm_iommu_register_ioat - KVM_IOMMU_REGISTER_IOAT: set the anchor
+ * @size: sizeof(struct kvm_iommu_register_ioat).
+ * @flags: must be 0.
+ * @format: enum kvm_iommu_format.
+ * @levels: levels of the tables for VTD_SS (3, 4, 5), else 0.
+ * @iota: the head of the guest's tables, see enum kvm_iommu_format.
+ * @offset: IDENTITY: IOVA - GPA, a multiple of 4096; else 0.
+ * @first: lowest IOVA of the guest's DMA window (zPCI: PBA).
+ * @last: highest one, inclusive (zPCI: PAL); 0 with @first 0: all that the
+ *	tables can reach.
+ *
+ * Reads nothing but checks that the top table lies in the guest's memory.
+ * Maps nothing: refresh does.
+ *
+ * Errors (nothing changed): ENODEV no KVM; EEXIST an anchor is set; EPERM;
+ * EPROTONOSUPPORT unknown format; EPROTOTYPE designation, translation mode or
+ * number of levels that the format does not have; EDOM misaligned table,
+ * offset or window; EADDRNOTAVAIL table outside memory slots or in a
+ * read-only one; ERANGE window empty or beyond what the tables reach;
+ * EOPNOTSUPP a field is set that the format does not have.
+ */
+struct kvm_iommu_register_ioat {
+	__u32 size;
+	__u32 flags;
+	__u32 format;
+	__u32 levels;
+	__aligned_u64 iota;
+	__aligned_u64 offset;
+	__aligned_u64 first;
+	__aligned_u64 last;
+};
+#define KVM_IOMMU_REGISTER_IOAT _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 3)
+
+/**
+ * struct kvm_iommu_unregister_ioat - KVM_IOMMU_UNREGISTER_IOAT: unset it
+ * @size: sizeof(struct kvm_iommu_unregister_ioat).
+ * @flags: must be 0.
+ *
+ * Removes every mapping and returns every pin before it returns. Errors
+ * (nothing changed): ENODEV no KVM; ENXIO no anchor.
+ */
+struct kvm_iommu_unregister_ioat {
+	__u32 size;
+	__u32 flags;
+};
+#define KVM_IOMMU_UNREGISTER_IOAT _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 4)
+
+/**
+ * struct kvm_iommu_refresh - KVM_IOMMU_REFRESH: shadow a range anew
+ * @size: sizeof(struct kvm_iommu_refresh).
+ * @flags: must be 0.
+ * @iova: first byte of the range, a multiple of 4096.
+ * @length: bytes, a multiple of 4096, not 0.
+ * @stopped_iova: out: on success @iova + @length (0 if that is 2^64); on a
+ *	failure with a status, all of the range below is done and the page at
+ *	@stopped_iova and what lies above is not: call again from there once
+ *	the cause is gone.
+ * @mapped: out: pages that this call mapped.
+ * @unmapped: out: pages that this call unmapped.
+ * @status: out: enum kvm_iommu_status.
+ * @__reserved: must be 0.
+ *
+ * After success each page of the range translates for the device as the
+ * guest's tables said at some moment during the call, within the rights of
+ * the memory slots. Nothing outside the range has changed. When an entry is
+ * bad, what was mapped for its IOVAs within the range is gone. The out fields
+ * are written on success and on each failure with a status other than OK.
+ *
+ * Errors (nothing changed): ENODEV no KVM; ENXIO no anchor; EPERM; EDOM @iova
+ * or @length misaligned, or @length 0; EOVERFLOW the end is above 2^64;
+ * ERANGE outside the aperture or the window of the anchor.
+ * Errors with a status: EIO, ENOMEM, ENOSPC, EDQUOT, EAGAIN, EINTR,
+ * EREMOTEIO: see enum kvm_iommu_status.
+ */
+struct kvm_iommu_refresh {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 stopped_iova;
+	__aligned_u64 mapped;
+	__aligned_u64 unmapped;
+	__u32 status;
+	__u32 __reserved;
+};
+#define KVM_IOMMU_REFRESH _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 5)
+
+/**
+ * struct kvm_iommu_translate - KVM_IOMMU_TRANSLATE: answer for one IOVA
+ * @size: sizeof(struct kvm_iommu_translate).
+ * @flags: must be 0.
+ * @iova: the IOVA, any alignment.
+ * @gpa: out: what the guest's tables say now.
+ * @page_size: out: size of the guest's page at @iova, bytes.
+ * @rights: out: KVM_IOMMU_READ, KVM_IOMMU_WRITE as guest and slot allow.
+ * @shadow_rights: out: what the device can do at @iova now; 0: blocked. It
+ *	differs from @rights while a refresh is due.
+ * @status: out: enum kvm_iommu_status; @gpa, @page_size and @rights are 0
+ *	unless it is OK.
+ * @__reserved: must be 0.
+ *
+ * Succeeds with a status in @status. Errors: ENODEV no KVM; ENXIO no anchor;
+ * EPERM; ERANGE outside the aperture or the window of the anchor.
+ */
+struct kvm_iommu_translate {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 gpa;
+	__aligned_u64 page_size;
+	__u32 rights;
+	__u32 shadow_rights;
+	__u32 status;
+	__u32 __reserved;
+};
+#define KVM_IOMMU_TRANSLATE _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 6)
+
+/*
+ * Ioctls of type1 that work on the same container
+ *
+ * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges.
+ * VFIO_IOMMU_MAP_DMA: refreshes [iova, iova + size); vaddr is ignored, flags
+ *	must be READ | WRITE (rights come from the guest's tables). Errors as
+ *	for KVM_IOMMU_REFRESH.
+ * VFIO_IOMMU_UNMAP_DMA: removes what is mapped in [iova, iova + size), or
+ *	everything with VFIO_DMA_UNMAP_FLAG_ALL; size tells the bytes that were
+ *	mapped. Legal in state anchored alone: ENODEV, ENXIO. Errors: EDOM,
+ *	EOVERFLOW, ERANGE as above; EOPNOTSUPP for other flags; ENOMEM when a
+ *	large host page had to be split and the host had no memory: the range
+ *	is unmapped, and the rest of that page is too until it is refreshed.
+ */
+
+#endif /* _UAPI_LINUX_KVM_IOMMU_H */
