@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A KVM guest that calls functions of the test program. */
+#include <string.h>
+
+#include "kvm_util.h"
+#include "processor.h"
+#include "ucall_common.h"
+
+#include "guest_vm.h"
+
+typedef uint64_t (*guest_fn)(uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+			     uint64_t e, uint64_t f);
+
+/* What the guest is to do next, and what came of it. In the area. */
+struct kiommu_call {
+	guest_fn fn;
+	uint64_t args[KIOMMU_CALL_ARGS];
+	uint64_t ret;
+};
+
+static void guest_main(struct kiommu_call *call)
+{
+	for (;;) {
+		const uint64_t *arg = call->args;
+
+		call->ret = call->fn(arg[0], arg[1], arg[2], arg[3], arg[4],
+				     arg[5]);
+		GUEST_SYNC(0);
+	}
+}
+
+/* Maps [hva, hva + size) in the guest at the same virtual address. */
+static void map_same(struct kiommu_vm *vm, void *hva, uint64_t gpa, uint64_t size)
+{
+	uint64_t gva = (uint64_t)hva;
+
+	if (!((gva | gpa | size) & (KIOMMU_2M - 1)))
+		virt_map_level(vm->vm, gva, gpa, size, PG_LEVEL_2M);
+	else
+		virt_map(vm->vm, gva, gpa, size / KIOMMU_PAGE);
+}
+
+static void create_area(struct kiommu_vm *vm, uint64_t size,
+			enum vm_mem_backing_src_type backing)
+{
+	char *mem;
+
+	vm_userspace_mem_region_add(vm->vm, backing, KIOMMU_AREA_GPA,
+				    KIOMMU_AREA_SLOT, size / KIOMMU_PAGE, 0);
+	mem = addr_gpa2hva(vm->vm, KIOMMU_AREA_GPA);
+	map_same(vm, mem, KIOMMU_AREA_GPA, size);
+	vm->area = (struct kiommu_area *)mem;
+	vm->area->mem = mem;
+	vm->area->gpa = KIOMMU_AREA_GPA;
+	vm->area->size = size;
+	vm->area->used = sizeof(*vm->area);
+	vm->call = kiommu_alloc(vm->area, sizeof(*vm->call), 64);
+	/* Tables and buffers begin on a page of their own. */
+	vm->area->used = KIOMMU_PAGE;
+}
+
+void kiommu_vm_create(struct kiommu_vm *vm, uint64_t size,
+		      enum vm_mem_backing_src_type backing)
+{
+	/* Guest page tables for the area and for BARs mapped by 4K pages. */
+	uint64_t mapped = size + KIOMMU_MAX_DEVICES * (16ull << 20);
+
+	vm->vm = __vm_create_with_one_vcpu(&vm->vcpu, mapped / KIOMMU_PAGE,
+					   guest_main);
+	create_area(vm, size, backing);
+	vcpu_args_set(vm->vcpu, 1, (uint64_t)vm->call);
+}
+
+void kiommu_vm_free(struct kiommu_vm *vm)
+{
+	if (vm->vm)
+		kvm_vm_free(vm->vm);
+	memset(vm, 0, sizeof(*vm));
+}
+
+void kiommu_vm_add_bar(struct kiommu_vm *vm, unsigned int i,
+		       const struct kiommu_device *dev)
+{
+	vm_set_user_memory_region(vm->vm, KIOMMU_BAR_SLOT(i), 0,
+				  KIOMMU_BAR_GPA(i), dev->bar_size, dev->bar);
+	map_same(vm, dev->bar, KIOMMU_BAR_GPA(i), dev->bar_size);
+}
+
+void kiommu_vm_del_bar(struct kiommu_vm *vm, unsigned int i,
+		       const struct kiommu_device *dev)
+{
+	uint64_t gva = (uint64_t)dev->bar;
+	uint64_t end = gva + dev->bar_size;
+
+	vm_set_user_memory_region(vm->vm, KIOMMU_BAR_SLOT(i), 0,
+				  KIOMMU_BAR_GPA(i), 0, NULL);
+	while (gva < end) {
+		int level = PG_LEVEL_NONE;
+
+		*__vm_get_page_table_entry(vm->vm, gva, &level) = 0;
+		gva += level == PG_LEVEL_2M ? KIOMMU_2M : KIOMMU_PAGE;
+	}
+}
+
+uint64_t kiommu_guest_run(struct kiommu_vm *vm, const uint64_t *call)
+{
+	struct ucall uc;
+
+	vm->call->fn = (guest_fn)call[0];
+	memcpy(vm->call->args, &call[1], sizeof(vm->call->args));
+	for (;;) {
+		vcpu_run(vm->vcpu);
+		switch (get_ucall(vm->vcpu, &uc)) {
+		case UCALL_SYNC:
+			return vm->call->ret;
+		case UCALL_PRINTF:
+			REPORT_GUEST_PRINTF(uc);
+			break;
+		case UCALL_ABORT:
+			REPORT_GUEST_ASSERT(uc);
+			break;
+		default:
+			TEST_FAIL("the guest stopped: exit %s",
+				  exit_reason_str(vm->vcpu->run->exit_reason));
+		}
+	}
+}

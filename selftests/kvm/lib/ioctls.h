@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The ioctls of a container, as functions: 0 or -errno (what the ioctl
+ * returns, where that is positive). @fd is the container's.
+ */
+#ifndef KIOMMU_SELFTEST_IOCTLS_H
+#define KIOMMU_SELFTEST_IOCTLS_H
+
+#include <stdint.h>
+
+#include <linux/kvm_iommu.h>
+#include <linux/vfio.h>
+
+#include "tables.h"
+
+/* Any ioctl with any argument, for structs that are wrong on purpose. */
+int kiommu_ioctl(int fd, unsigned long request, void *arg);
+
+int kiommu_get_info(int fd, struct kvm_iommu_info *info);
+/* A state, or -errno. */
+int kiommu_get_state(int fd);
+int kiommu_start(int fd, int kvm_fd);
+int kiommu_stop(int fd);
+
+/* The anchor: anything; tables; the identity format. */
+int kiommu_register(int fd, const struct kvm_iommu_register_ioat *anchor);
+int kiommu_register_tables(int fd, const struct ioat *t);
+int kiommu_register_identity(int fd, uint64_t offset);
+int kiommu_unregister(int fd);
+
+/* @result: the struct as the kernel left it; may be NULL. */
+int kiommu_refresh(int fd, uint64_t iova, uint64_t length,
+		   struct kvm_iommu_refresh *result);
+int kiommu_translate(int fd, uint64_t iova, struct kvm_iommu_translate *result);
+
+/* type1's own. */
+int kiommu_map_dma(int fd, const void *vaddr, uint64_t iova, uint64_t size,
+		   uint32_t flags);
+/* @size: in the range, out the bytes that were mapped. */
+int kiommu_unmap_dma(int fd, uint64_t iova, uint64_t *size, uint32_t flags);
+
+/* VmLck of this process (mm->locked_vm) and VmPin (mm->pinned_vm), bytes. */
+uint64_t kiommu_locked_vm(void);
+uint64_t kiommu_pinned_vm(void);
+
+#endif

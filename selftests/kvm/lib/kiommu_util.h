@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kvm-iommu selftest library, on top of the kernel's KVM selftest library.
+ *
+ *   area.h      memory of the guest, patterns
+ *   tables.h    I/O translation tables, written by guest or test
+ *   edu.h       DMA by a device, driven by guest or test
+ *   ioctls.h    the ioctls of the container; locked_vm
+ *   vfio.h      container, groups, devices, step by step
+ *   guest_vm.h  a KVM guest that calls functions
+ *   kiommu_util.h  all of it set up at once
+ *
+ * A test:
+ *
+ *	FIXTURE(refresh) { struct kiommu k; };
+ *	FIXTURE_SETUP(refresh) { kiommu_setup(&self->k, VFIO_KVM_IOMMU); }
+ *	FIXTURE_TEARDOWN(refresh) { kiommu_teardown(&self->k); }
+ *
+ *	TEST_F_TIMEOUT(refresh, maps_one_page, 120)
+ *	{
+ *		struct kiommu *k = &self->k;
+ *		char *page = kiommu_alloc_page(k->vm.area);
+ *		struct ioat *t = ioat_new(k->vm.area, KVM_IOMMU_FORMAT_ZPCI, 3);
+ *
+ *		ASSERT_EQ(0, kiommu_register_tables(k->vfio.fd, t));
+ *		kiommu_guest_call(&k->vm, ioat_map, t, 0x100000,
+ *				  kiommu_gpa(k->vm.area, page), 0, IOAT_RW);
+ *		ASSERT_EQ(0, kiommu_refresh(k->vfio.fd, 0x100000, 4096, NULL));
+ *		kiommu_fill(page, 4096, 1);
+ *		ASSERT_EQ(0, kiommu_guest_call(&k->vm, edu_load, k->bar[0],
+ *					       0x100000, 0, 4096));
+ *	}
+ *
+ *	TEST_HARNESS_MAIN
+ */
+#ifndef KIOMMU_SELFTEST_UTIL_H
+#define KIOMMU_SELFTEST_UTIL_H
+
+#include "area.h"
+#include "edu.h"
+#include "guest_vm.h"
+#include "ioctls.h"
+#include "tables.h"
+#include "vfio.h"
+
+struct kiommu {
+	struct kiommu_container vfio;
+	struct kiommu_vm vm;
+	int kvm_vfio;		/* KVM device of type VFIO, or -1 */
+	void *bar[KIOMMU_MAX_DEVICES];	/* for test and guest */
+	uint64_t locked_vm;	/* when set-up began, bytes */
+};
+
+/*
+ * The steps of kiommu_setup(), for tests of what lies between:
+ * kiommu_attach: container with all devices' groups, IOMMU @type selected
+ *	(type 0: no IOMMU); KVM guest made, KVM not told of the groups.
+ * kiommu_add_groups: KVM_DEV_VFIO_FILE_ADD of all groups.
+ * kiommu_open_devices: each device opened, enabled, BAR 0 in the guest.
+ */
+void kiommu_attach(struct kiommu *k, unsigned long type);
+void kiommu_add_groups(struct kiommu *k);
+void kiommu_open_devices(struct kiommu *k);
+/* Takes the BARs out of the guest, closes the devices: the KVM leaves. */
+void kiommu_close_devices(struct kiommu *k);
+
+/* All steps: with VFIO_KVM_IOMMU the domain is in state started. */
+void kiommu_setup(struct kiommu *k, unsigned long type);
+/* From any state. */
+void kiommu_teardown(struct kiommu *k);
+
+#endif

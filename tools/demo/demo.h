@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The parts of the demo. */
+#ifndef KIOMMU_DEMO_H
+#define KIOMMU_DEMO_H
+
+#include "kiommu_util.h"
+
+/* One table format's part of the demo. */
+struct story {
+	const char *title;
+	const char *prefix;	/* of its rows in the JSON file */
+	uint32_t format;	/* enum kvm_iommu_format */
+	uint32_t levels;	/* of the guest's tables */
+	uint64_t iova;		/* first IOVA used, a multiple of 2M */
+};
+
+/* From state started to state started: anchor, tables, DMA, no anchor. */
+void story_tables(struct kiommu *k, const struct story *story);
+void story_identity(struct kiommu *k);
+
+/* Rows on what the domain and the kernel hold now. */
+void check_state(struct kiommu *k, const char *step, enum kvm_iommu_state state);
+void check_pins(struct kiommu *k, const char *step, uint64_t pages);
+
+#endif
