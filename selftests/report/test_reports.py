@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What must fail, fails: tests of the judgement over test runs."""
+
+import io
+import pathlib
+import tempfile
+import unittest
+
+import results
+import unit
+import vm
+from results import Result
+
+TOKEN = "0123"
+CLEAN_LOG = "<6>[    1.000000] kiommu-vm: begin a_test\n"
+
+
+def session(*parts, ready=True, done=True, tainted=0, log=CLEAN_LOG):
+    """output.log of a machine in which `parts` happened."""
+    lines = [f"\n@{TOKEN} ready"] if ready else []
+    lines += parts
+    if done:
+        lines += [
+            f"\n@{TOKEN} dmesg\n{log}",
+            f"\n@{TOKEN} tainted {tainted}",
+            f"\n@{TOKEN} done\n",
+        ]
+    return "\n".join(lines)
+
+
+def program(text, status=0, name="a_test"):
+    return f"\n@{TOKEN} begin {name}\n{text}\n@{TOKEN} end {name} {status} 150"
+
+
+def judge(text, serial="", programs=("a_test",), plain=False, qemu=0):
+    found = vm.judge(
+        vm.Output(text, TOKEN), serial, list(programs), plain, qemu
+    )
+    points = [point for points in found.values() for point in points]
+    return results.count([Result(*point[:1], "", "") for point in points]), points
+
+
+GOOD = "TAP version 13\n1..2\nok 1 one\nok 2 two"
+
+
+class Programs(unittest.TestCase):
+    def check(self, counts, text, **options):
+        found, points = judge(text, **options)
+        self.assertEqual(found, counts, points)
+        return points
+
+    def test_pass(self):
+        self.check((2, 0, 0), session(program(GOOD)))
+
+    def test_carriage_returns(self):
+        text = session(program(GOOD)).replace("\n", "\r\n")
+        self.check((2, 0, 0), text)
+
+    def test_failed_point_with_its_diagnostics(self):
+        text = "1..2\nok 1 one\n# because\nnot ok 2 two"
+        points = self.check((1, 1, 0), session(program(text, 1)))
+        self.assertIn(("fail", "a_test: two", "because"), points)
+
+    def test_skip(self):
+        text = "1..2\nok 1 one\nok 2 two # SKIP no device"
+        points = self.check((1, 0, 1), session(program(text)))
+        self.assertIn(("skip", "a_test: two", "no device"), points)
+
+    def test_skip_all(self):
+        text = "TAP version 13\n1..0 # SKIP no device"
+        self.check((0, 0, 1), session(program(text, 4)))
+        self.check((0, 0, 1), session(program(text, 0)))
+        self.check((0, 1, 0), session(program(text, 1)))
+
+    def test_skip_status_but_passes(self):
+        self.check((2, 1, 0), session(program(GOOD, 4)))
+
+    def test_bad_status_though_all_ok(self):
+        self.check((2, 1, 0), session(program(GOOD, 1)))
+
+    def test_signal(self):
+        points = self.check((2, 1, 0), session(program(GOOD, 139)))
+        self.assertIn("killed by signal 11", points[-1][2])
+
+    def test_program_timed_out(self):
+        text = session(program("1..2\nok 1 one", "timeout"))
+        points = self.check((1, 1, 0), text)
+        self.assertIn("timed out", points[-1][2])
+        text = session(program("1..2\nnot ok 1 one\nok 2 two", "timeout"))
+        self.check((1, 2, 0), text)
+
+    def test_plan_not_kept(self):
+        self.check((1, 1, 0), session(program("1..2\nok 1 one")))
+        self.check((2, 1, 0), session(program("1..1\nok 1 one\nok 2 two")))
+
+    def test_no_plan(self):
+        self.check((1, 1, 0), session(program("ok 1 one")))
+
+    def test_nothing_said(self):
+        self.check((0, 1, 0), session(program("")))
+
+    def test_bail_out(self):
+        self.check((2, 1, 0), session(program(GOOD + "\nBail out! no")))
+
+    def test_subtests_do_not_count(self):
+        text = "1..1\n    1..1\n    not ok 1 inner\nok 1 one"
+        self.check((1, 0, 0), session(program(text)))
+
+    def test_plain(self):
+        self.check((1, 0, 0), session(program("text")), plain=True)
+        self.check((0, 1, 0), session(program("text", 1)), plain=True)
+        self.check((0, 1, 0), session(program("text", "timeout")), plain=True)
+
+    def test_forged_event(self):
+        text = "1..1\nok 1 one\n@ffff end a_test 0 1"
+        self.check((1, 1, 0), session(program(text, 1)))
+
+
+class Machine(unittest.TestCase):
+    def check(self, counts, text, **options):
+        found, points = judge(text, **options)
+        self.assertEqual(found, counts, points)
+        return points
+
+    def test_did_not_boot(self):
+        self.check((0, 2, 0), "")
+
+    def test_died_in_program(self):
+        text = session(f"\n@{TOKEN} begin a_test\n1..2\nok 1 one", done=False)
+        points = self.check((1, 2, 0), text)
+        self.assertIn("died in it", points[1][2])
+        points = self.check((1, 2, 0), text, qemu=124)
+        self.assertIn("timed out in it", points[1][2])
+
+    def test_program_not_reached(self):
+        self.check(
+            (2, 2, 0),
+            session(program(GOOD), done=False),
+            programs=("a_test", "b_test"),
+        )
+
+    def test_set_up_failed(self):
+        text = session(f"\n@{TOKEN} fatal no device", ready=False)
+        points = self.check((0, 2, 0), text)
+        self.assertEqual(points[0][2], "no device")
+
+    def test_module_does_not_load_or_unload(self):
+        text = f"\n@{TOKEN} error a_test the module cannot be loaded"
+        self.check((0, 1, 0), session(text))
+        text = f"\n@{TOKEN} error a_test the module cannot be unloaded"
+        self.check((2, 1, 0), session(program(GOOD), text))
+
+    def test_qemu_failed(self):
+        self.check((2, 1, 0), session(program(GOOD)), qemu=1)
+
+    def test_taint(self):
+        self.check((2, 0, 0), session(program(GOOD), tainted=0x3000))
+        self.check((2, 1, 0), session(program(GOOD), tainted=0x3200))
+
+    def test_kernel_log(self):
+        for line in (
+            "WARNING: CPU: 0 PID: 1 at mm/gup.c:1 f+0x1/0x2",
+            "------------[ cut here ]------------",
+            "BUG: kernel NULL pointer dereference, address: 0000",
+            "BUG: Bad page state in process x  pfn:1",
+            "Oops: 0002 [#1] PREEMPT SMP NOPTI",
+            "Oops: general protection fault, probably for address 0x1",
+            "WARNING: possible circular locking dependency detected",
+            "RIP: 0010:f+0x1/0x2 [kvm_iommu]",
+            "refcount_t: underflow; use-after-free.",
+            "INFO: task a_test:12 blocked for more than 120 seconds.",
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 26s!",
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "Kernel panic - not syncing: Fatal exception",
+            "list_add corruption. prev->next should be next",
+        ):
+            with self.subTest(line):
+                log = CLEAN_LOG + f"<4>[    2.000000] {line}\n"
+                points = self.check((2, 1, 0), session(program(GOOD), log=log))
+                self.assertIn("a_test", points[-1][1])
+                serial = log.replace("<4>", "").replace("<6>", "")
+                self.check((2, 1, 0), session(program(GOOD)), serial=serial)
+
+    def test_harmless_kernel_log(self):
+        for line in (
+            "kvm_iommu: loading out-of-tree module taints kernel.",
+            "DMAR: [DMA Write NO_PASID] Request device [00:01.0] fault addr 0x0",
+            "vfio-pci 0000:00:02.0: AMD-Vi: Event logged [IO_PAGE_FAULT]",
+            "a_test[70]: segfault at 0 ip 0 sp 0 error 4 in a_test",
+            "Spectre V2 : WARNING: Unprivileged eBPF is enabled",
+            "PCI: Using configuration type 1 for base access",
+        ):
+            with self.subTest(line):
+                log = CLEAN_LOG + f"<4>[    2.000000] {line}\n"
+                self.check((2, 0, 0), session(program(GOOD), log=log))
+
+    def test_log_is_missing(self):
+        self.check((2, 1, 0), session(program(GOOD), log="").replace("\n\n", "\n"))
+
+    def test_files(self):
+        text = session(program(GOOD), f"\n@{TOKEN} file x.json\ne30=\n")
+        self.assertEqual("".join(vm.Output(text, TOKEN).files["x.json"]), "e30=")
+
+
+class Summary(unittest.TestCase):
+    def summary(self, *files):
+        with tempfile.TemporaryDirectory() as directory:
+            paths = []
+            for index, content in enumerate(files):
+                path = pathlib.Path(directory, f"suite{index}.tsv")
+                if content is not None:
+                    results.write(path, content)
+                paths.append(path)
+            out = io.StringIO()
+            status = results.summary(paths, out)
+        return status, out.getvalue().strip().split("\n")[-1]
+
+    def test_counts(self):
+        good = [Result("pass", "s", "a"), Result("skip", "s", "b", "why")]
+        self.assertEqual(
+            self.summary(good, good), (0, "2 passed, 0 failed, 2 skipped")
+        )
+        bad = [Result("fail", "s", "a\tb", "x\ny")]
+        self.assertEqual(
+            self.summary(good, bad), (1, "1 passed, 1 failed, 1 skipped")
+        )
+
+    def test_no_results(self):
+        good = [Result("pass", "s", "a")]
+        self.assertEqual(
+            self.summary(good, None), (1, "1 passed, 1 failed, 0 skipped")
+        )
+        self.assertEqual(
+            self.summary(good, []), (1, "1 passed, 1 failed, 0 skipped")
+        )
+
+
+class Units(unittest.TestCase):
+    def run_program(self, script):
+        with tempfile.TemporaryDirectory() as directory:
+            found, _ = unit.run(
+                "s", 0, ("sh", "-c", script), directory, pathlib.Path(directory)
+            )
+        return results.count(found)
+
+    def test_report(self):
+        xml = (
+            "<testsuites><testsuite>"
+            '<testcase name="a" classname="c" status="run"/>'
+            '<testcase name="b" classname="c" status="run">'
+            '<failure message="no"/></testcase>'
+            '<testcase name="d" classname="c" status="notrun"/>'
+            '<testcase name="e" classname="c" status="run" result="skipped">'
+            '<skipped message="f:1&#10;why"/></testcase>'
+            "</testsuite></testsuites>"
+        )
+        write = f"echo '{xml}' >${{GTEST_OUTPUT#xml:}};"
+        self.assertEqual(self.run_program(write + "exit 1"), (1, 1, 2))
+
+    def test_crash_without_report(self):
+        self.assertEqual(self.run_program("kill -SEGV $$"), (0, 1, 0))
+
+    def test_bad_status_with_good_report(self):
+        xml = '<testsuites><testcase name="a" classname="c"/></testsuites>'
+        write = f"echo '{xml}' >${{GTEST_OUTPUT#xml:}};"
+        self.assertEqual(self.run_program(write + "exit 1"), (1, 1, 0))
+
+    def test_no_gtest(self):
+        self.assertEqual(self.run_program("exit 0"), (1, 0, 0))
+        self.assertEqual(self.run_program("exit 3"), (0, 1, 0))
+
+
+if __name__ == "__main__":
+    unittest.main()
