@@ -32,7 +32,8 @@ struct VtdSsFormat {
     if (anchor.levels < 3 || anchor.levels > kLevels) {
       return fail(Status::kBadDesignation);
     }
-    if ((anchor.iota & ~kAddress) != 0) return fail(Status::kMisaligned);
+    // A table above all addresses lies outside the memory slots, too.
+    if ((anchor.iota & ~kPageMask) != 0) return fail(Status::kMisaligned);
     return Root{{anchor.iota}, anchor.levels - 1, kReadWrite};
   }
 

@@ -147,8 +147,10 @@ Result<void> Domain::refresh(uint64_t iova, uint64_t length,
       identity
           ? refresh.identity(*range, stage1_->anchor.offset)
           : walk_tables(*stage1_, stage2, walk_scratch_, refresh, *range));
-  result->stopped_iova =
-      done ? range->last.value + 1 : refresh.stopped_at().value;
+  const Iova stopped_at = refresh.stopped_at();  // may be below the range
+  result->stopped_iova = done ? range->last.value + 1
+                         : stopped_at < range->first ? range->first.value
+                                                     : stopped_at.value;
   result->mapped = shadow_.mapped_now();
   result->unmapped = shadow_.unmapped_now();
   return done;

@@ -47,7 +47,7 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages,
   const auto reserved =
       hosts_.first_reserved(IovaRange::of_pages(page, page + pages - 1));
   if (reserved) {
-    if (reserved->first <= iova) {
+    if (reserved->first_page() <= page) {
       return {.why = Status::kReservedIova,
               .extent = reserved->last_page() - page + 1};
     }
@@ -127,7 +127,12 @@ Result<void> Refresh::finish(Result<void> walked) {
   auto finished = shadow_.finish(stage2_.mem());
   if (const auto& refused = shadow_.refused()) {
     stopped_at_ = Iova::of_page(refused->first);
-    return fail(refused->why);
+    walked = fail(refused->why);
+  }
+  // Pages that were done, but lost when a block was split, are not done.
+  if (const auto& lost = shadow_.lost()) {
+    const Iova first = Iova::of_page(*lost);
+    if (first < stopped_at_) stopped_at_ = first;
   }
   return walked ? finished : walked;
 }

@@ -69,11 +69,15 @@ class Shadow {
 
   // Where a host refused a run in this request, if one did.
   const std::optional<Refused>& refused() const { return refused_; }
+  // The lowest page that this request lost with a block that was split, if a
+  // host had no memory for its rest.
+  const std::optional<uint64_t>& lost() const { return lost_; }
 
   // Starts a request: the counters below begin at 0.
   void begin() {
     mapped_now_ = unmapped_now_ = 0;
     refused_.reset();
+    lost_.reset();
   }
   uint64_t mapped_now() const { return mapped_now_; }
   uint64_t unmapped_now() const { return unmapped_now_; }
@@ -112,6 +116,7 @@ class Shadow {
   Scratch scratch_;
   Pending pending_;
   std::optional<Refused> refused_;
+  std::optional<uint64_t> lost_;
   uint64_t mapped_ = 0;
   uint64_t mapped_now_ = 0;
   uint64_t unmapped_now_ = 0;

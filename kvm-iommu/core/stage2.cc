@@ -4,6 +4,13 @@
 #include "stage2.hpp"
 
 namespace kiommu {
+namespace {
+
+// What kiommu_port_read_entries() returns, besides a lack of memory.
+constexpr int kForeignErrno = 1;  // EPERM, all architectures
+constexpr int kMmioErrno = 6;     // ENXIO
+
+}  // namespace
 
 const Slot* Stage2::slot_or_next(uint64_t gfn) {
   if (last_.holds(gfn)) return &last_;
@@ -40,7 +47,9 @@ Result<void> Stage2::read_entries(Gpa gpa, kiommu_u64* entries,
     }
     const Hva hva = (*found)->hva_of(gpa.page_number()).plus(offset);
     if (int error = kiommu_port_read_entries(mem_, hva.value, entries, n)) {
-      return fail(error == -1 ? Status::kForeignProcess : Status::kUnbacked);
+      return fail(error == -kForeignErrno  ? Status::kForeignProcess
+                  : error == -kMmioErrno ? Status::kMmio
+                                         : Status::kUnbacked);
     }
     gpa = gpa.plus(n * sizeof(*entries));
     entries += n;

@@ -46,7 +46,7 @@ class Stage2 {
 
   // Reads `count` entries of a table at `gpa`, a multiple of 8, as they are
   // in guest memory. Tables must be in memory that the guest can write. The
-  // errors are those of slot(), kReadOnly, kUnbacked, kForeignProcess.
+  // errors are those of slot(), kReadOnly, kUnbacked, kMmio, kForeignProcess.
   Result<void> read_entries(Gpa gpa, kiommu_u64* entries, unsigned count);
   // Whether all of [gpa, gpa + bytes) could be read as tables.
   Result<void> check_table(Gpa gpa, uint64_t bytes);

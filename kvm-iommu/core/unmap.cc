@@ -97,7 +97,11 @@ void Shadow::forget(Run run) {
 Result<void> Shadow::restore(Run run) {
   uint64_t done = 0;
   auto mapped = map_existing(KIOMMU_ALL_HOSTS, run, &done);
-  if (!mapped) forget({run.first + done, run.last});
+  if (!mapped) {
+    const uint64_t first = run.first + done;
+    if (!lost_ || first < *lost_) lost_ = first;
+    forget({first, run.last});
+  }
   return mapped;
 }
 

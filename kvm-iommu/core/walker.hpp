@@ -38,7 +38,7 @@ concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf,
 // How often a walk may read entries from guest memory, and a buffer for each
 // level of the tables.
 struct WalkScratch {
-  // Entries read at once.
+  // Entries read at once: a page of them.
   static constexpr unsigned kWindow = 512;
   // Reads of up to kWindow entries in one call: as many as 64 GiB mapped by 4
   // KiB pages take.
@@ -66,8 +66,10 @@ class Walker {
     unsigned index = geometry.index(range.first);
     uint64_t base = range.first.value & ~(geometry.span() - 1);
     while (index <= last) {
-      unsigned count = last - index + 1;
-      if (count > WalkScratch::kWindow) count = WalkScratch::kWindow;
+      // A window ends where a page of the table does: each page of a table is
+      // good or bad by itself.
+      unsigned count = WalkScratch::kWindow - index % WalkScratch::kWindow;
+      if (count > last - index + 1) count = last - index + 1;
       const IovaRange rest{{base > range.first.value ? base : range.first.value},
                            range.last};
       KIOMMU_TRY(read(level, table.plus(uint64_t{index} * kEntryBytes), count,
@@ -92,7 +94,9 @@ class Walker {
       return sink_.stopped(rest.first, Status::kInterrupted);
     }
     auto done = stage2_.read_entries(gpa, scratch_.window[level], count);
-    return done ? done : sink_.bad(rest, done.error());
+    // The caller may not read at all: that is no mistake of the guest.
+    if (done || done.error() == Status::kForeignProcess) return done;
+    return sink_.bad(rest, done.error());
   }
 
   // One entry: `span` is all that it covers, `part` what is walked of it.

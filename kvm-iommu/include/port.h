@@ -56,8 +56,9 @@ int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
  * @count: entries of 8 bytes. Each is read once, whole, in memory order of
  *	bytes as the guest wrote them.
  *
- * Return: 0; -EFAULT if memory is missing; -EPERM if the calling process is
- * not the one whose memory this is.
+ * Return: 0; -EFAULT if memory is missing; -ENXIO if it is device memory,
+ * which is not read; -EPERM if the calling process is not the one whose
+ * memory this is.
  */
 int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 			     kiommu_u64 *entries, kiommu_u32 count);

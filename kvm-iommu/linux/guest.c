@@ -113,6 +113,24 @@ int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
 }
 
 /*
+ * A guest can point to the BAR of its device: reading registers may change
+ * the device.
+ */
+static int check_no_mmio(struct mm_struct *mm, unsigned long hva)
+{
+	struct vm_area_struct *vma;
+	int ret = 0;
+
+	if (mmap_read_lock_killable(mm))
+		return -EFAULT;
+	vma = vma_lookup(mm, hva);
+	if (vma && (vma->vm_flags & (VM_IO | VM_PFNMAP)))
+		ret = -ENXIO;
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/*
  * The guest writes entries while they are read: each is one aligned 8-byte
  * load, and is looked at in the copy only.
  */
@@ -121,9 +139,13 @@ int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 {
 	const u64 __user *from = u64_to_user_ptr(hva);
 	kiommu_u32 i;
+	int ret;
 
 	if (current->mm != mem->mm)
 		return -EPERM;
+	ret = check_no_mmio(mem->mm, hva);
+	if (ret)
+		return ret;
 	if (!user_read_access_begin(from, count * sizeof(*from)))
 		return -EFAULT;
 	for (i = 0; i < count; i++)

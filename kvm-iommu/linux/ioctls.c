@@ -188,6 +188,7 @@ enum kiommu_reply {
  * @min_size: of its struct when it was first published.
  * @reply: whether the struct is written back.
  * @unlocked: the handler takes the container's lock itself.
+ * @flags_out: flags are an answer, not an argument.
  * @execute: the handler.
  */
 struct kiommu_op {
@@ -195,22 +196,24 @@ struct kiommu_op {
 	u32 min_size;
 	enum kiommu_reply reply;
 	bool unlocked;
+	bool flags_out;
 	int (*execute)(struct kiommu_container *container,
 		       union kiommu_ucmd *ucmd);
 };
 
-#define KIOMMU_OP(_cmd, _struct, _last, _reply, _unlocked, _execute)	\
+#define KIOMMU_OP(_cmd, _struct, _last, _reply, _unlocked, _execute, ...) \
 	[_IOC_NR(_cmd) - KVM_IOMMU_BASE] = {				\
 		.size = sizeof(struct _struct),				\
 		.min_size = offsetofend(struct _struct, _last),		\
 		.reply = _reply,					\
 		.unlocked = _unlocked,					\
 		.execute = _execute,					\
+		##__VA_ARGS__						\
 	}
 
 static const struct kiommu_op kiommu_ops[] = {
 	KIOMMU_OP(KVM_IOMMU_GET_INFO, kvm_iommu_info, shadow_limit,
-		  REPLY_ON_SUCCESS, false, get_info),
+		  REPLY_ON_SUCCESS, false, get_info, .flags_out = true),
 	KIOMMU_OP(KVM_IOMMU_START, kvm_iommu_start, __reserved, REPLY_NEVER,
 		  true, start),
 	KIOMMU_OP(KVM_IOMMU_STOP, kvm_iommu_stop, flags, REPLY_NEVER, true,
@@ -230,7 +233,7 @@ static int execute(struct kiommu_container *container,
 {
 	int ret;
 
-	if (ucmd->head.flags)
+	if (ucmd->head.flags && !op->flags_out)
 		return -EOPNOTSUPP;
 	if (op->unlocked)
 		return op->execute(container, ucmd);
@@ -277,6 +280,10 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 	ret = copy_struct_from_user(&ucmd, op->size, argp, size);
 	if (ret)
 		return ret;
+	/* A call whose answer could not be stored must change nothing. */
+	if (op->reply != REPLY_NEVER &&
+	    copy_to_user(argp, &ucmd, min(size, op->size)))
+		return -EFAULT;
 	ret = execute(container, op, &ucmd);
 	if (must_reply(op, &ucmd, ret) &&
 	    copy_to_user(argp, &ucmd, min(size, op->size)))
