@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * type1 works as ever beside kvm-iommu: a guest's device reads and writes
- * guest memory through mappings that the VMM makes. Needs no kvm_iommu.ko,
- * so it also tells whether the machine and this library are sound.
+ * guest memory through mappings that the VMM makes. All but the last need no
+ * kvm_iommu.ko, so they also tell whether the machine and this library are
+ * sound.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
@@ -79,6 +82,66 @@ TEST_F_TIMEOUT(type1, reopened_device_works, 120)
 	kiommu_close_devices(&self->k);
 	kiommu_open_devices(&self->k);
 	EXPECT_TRUE(kiommu_guest_call(&self->k.vm, edu_present, self->k.bar[0]));
+}
+
+/*
+ * One process, one guest, two containers: a device by type1, another one by
+ * the guest's tables, at the same IOVAs.
+ */
+TEST_F_TIMEOUT(type1, both_types_at_once, 120)
+{
+	struct kiommu_container *c = &self->k.vfio;
+	struct kiommu_area *area = self->k.vm.area;
+	struct kiommu_device *dev = &c->dev[1];
+	struct kiommu_container ours;
+	struct ioat *t;
+	char *page;
+
+	if (c->count < 2 || access("/sys/module/kvm_iommu", F_OK))
+		SKIP(return, "needs two devices and kvm_iommu.ko");
+	ours.fd = open_path_or_exit("/dev/vfio/vfio", O_RDWR);
+	kiommu_vm_del_bar(&self->k.vm, 1, dev);
+	kiommu_device_close(dev);
+	ASSERT_EQ(0, kiommu_group_detach(dev));
+	ASSERT_EQ(0, kiommu_group_attach(&ours, dev));
+	ASSERT_EQ(0, kiommu_set_iommu(ours.fd, VFIO_KVM_IOMMU));
+	EXPECT_EQ(0, kiommu_check_extension(ours.fd, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(1, kiommu_check_extension(c->fd, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, kiommu_check_extension(c->fd, VFIO_KVM_IOMMU));
+	ASSERT_EQ(0, kiommu_device_open(dev));
+	kiommu_device_enable(dev, 1);
+	kiommu_device_map(dev);
+	kiommu_vm_add_bar(&self->k.vm, 1, dev);
+	self->k.bar[1] = dev->bar;
+	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(ours.fd));
+
+	page = kiommu_alloc(area, 2 * SIZE, SIZE);
+	kiommu_fill(page, SIZE, 3);
+	t = ioat_new(area, KVM_IOMMU_FORMAT_ZPCI, 3);
+	ioat_map(t, IOVA_FROM, kiommu_gpa(area, page), 0, IOAT_RW);
+	ioat_map(t, IOVA_TO, kiommu_gpa(area, page + SIZE), 0, IOAT_RW);
+	ASSERT_EQ(0, kiommu_register_tables(ours.fd, t));
+	ASSERT_EQ(0, kiommu_refresh(ours.fd, IOVA_FROM, SIZE, NULL));
+	ASSERT_EQ(0, kiommu_refresh(ours.fd, IOVA_TO, SIZE, NULL));
+	ASSERT_EQ(0, kiommu_map_dma(c->fd, self->from, IOVA_FROM, SIZE, RIGHTS));
+	ASSERT_EQ(0, kiommu_map_dma(c->fd, self->to, IOVA_TO, SIZE, RIGHTS));
+	EXPECT_EQ(self->k.locked_vm + 4 * SIZE, kiommu_locked_vm());
+
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+				       IOVA_TO, IOVA_FROM, SIZE));
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[1],
+				       IOVA_TO, IOVA_FROM, SIZE));
+	EXPECT_EQ(SIZE, kiommu_count_equal(self->to, SIZE, 1));
+	EXPECT_EQ(SIZE, kiommu_count_equal(page + SIZE, SIZE, 3));
+
+	/* Ours goes, type1 stays. */
+	ASSERT_EQ(0, kiommu_unregister(ours.fd));
+	EXPECT_EQ(self->k.locked_vm + 2 * SIZE, kiommu_locked_vm());
+	kiommu_fill(self->to, SIZE, 4);
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+				       IOVA_TO, IOVA_FROM, SIZE));
+	EXPECT_EQ(SIZE, kiommu_count_equal(self->to, SIZE, 1));
+	close(ours.fd);
 }
 
 TEST_HARNESS_MAIN

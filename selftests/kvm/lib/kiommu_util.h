@@ -6,6 +6,7 @@
  *   tables.h    I/O translation tables, written by guest or test
  *   edu.h       DMA by a device, driven by guest or test
  *   ioctls.h    the ioctls of the container; locked_vm
+ *   observe.h   pins of the machine, counters and parameters of the module
  *   vfio.h      container, groups, devices, step by step
  *   guest_vm.h  a KVM guest that calls functions
  *   kiommu_util.h  all of it set up at once
@@ -40,6 +41,7 @@
 #include "edu.h"
 #include "guest_vm.h"
 #include "ioctls.h"
+#include "observe.h"
 #include "tables.h"
 #include "vfio.h"
 

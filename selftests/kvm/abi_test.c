@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The shape of the interface: structs of wrong or future size, bad pointers,
+ * unknown flags and numbers, for each ioctl. A refused call changes nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/mman.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+
+#include "kiommu_util.h"
+
+#define IOVA 0x100000ull
+#define RW (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
+
+#define OP(_name, _struct, ...) {					\
+	.name = #_name,							\
+	.request = KVM_IOMMU_##_name,					\
+	.size = sizeof(struct _struct),					\
+	##__VA_ARGS__ }
+
+/* Each of the component's ioctls; reserved: offset of a reserved field. */
+static const struct op {
+	const char *name;
+	unsigned long request;
+	uint32_t size;
+	size_t reserved;
+	bool no_flags; /* the flags are an answer */
+} ops[] = {
+	OP(GET_INFO, kvm_iommu_info, .no_flags = true),
+	OP(START, kvm_iommu_start,
+	   .reserved = offsetof(struct kvm_iommu_start, __reserved)),
+	OP(STOP, kvm_iommu_stop),
+	OP(REGISTER_IOAT, kvm_iommu_register_ioat),
+	OP(UNREGISTER_IOAT, kvm_iommu_unregister_ioat),
+	OP(REFRESH, kvm_iommu_refresh,
+	   .reserved = offsetof(struct kvm_iommu_refresh, __reserved)),
+	OP(TRANSLATE, kvm_iommu_translate,
+	   .reserved = offsetof(struct kvm_iommu_translate, __reserved)),
+};
+
+FIXTURE(abi) {
+	struct kiommu k;
+	int fd;
+	char *page; /* the struct under test; the page behind it is a hole */
+};
+
+FIXTURE_SETUP(abi)
+{
+	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+	self->fd = self->k.vfio.fd;
+	self->page = mmap(NULL, 2 * KIOMMU_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)self->page);
+	ASSERT_EQ(0, munmap(self->page + KIOMMU_PAGE, KIOMMU_PAGE));
+}
+
+FIXTURE_TEARDOWN(abi)
+{
+	kiommu_teardown(&self->k);
+}
+
+/* Issues @op with a struct of zeroes but for its size, and then @value at @at. */
+static int try_op(FIXTURE_DATA(abi) *self, const struct op *op, uint32_t size,
+		  size_t at, uint8_t value)
+{
+	memset(self->page, 0, KIOMMU_PAGE);
+	memcpy(self->page, &size, sizeof(size));
+	if (value)
+		self->page[at] = value;
+	return kiommu_ioctl(self->fd, op->request, self->page);
+}
+
+TEST_F_TIMEOUT(abi, struct_sizes, 120)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		const struct op *op = &ops[i];
+
+		TH_LOG("%s", op->name);
+		EXPECT_EQ(-EINVAL, try_op(self, op, 0, 0, 0));
+		EXPECT_EQ(-EINVAL, try_op(self, op, 4, 0, 0));
+		EXPECT_EQ(-EINVAL, try_op(self, op, op->size - 1, 0, 0));
+		/* Made for a later kernel, which knows more fields. */
+		EXPECT_EQ(-E2BIG, try_op(self, op, op->size + 8, op->size, 1));
+		EXPECT_EQ(-E2BIG, try_op(self, op, op->size + 8, op->size + 7, 1));
+		EXPECT_EQ(-E2BIG, try_op(self, op, KIOMMU_PAGE, KIOMMU_PAGE - 1, 1));
+		/* A size that reaches beyond the memory of the caller. */
+		EXPECT_EQ(-EFAULT, try_op(self, op, KIOMMU_PAGE + 8, 0, 0));
+		EXPECT_EQ(-EFAULT, try_op(self, op, UINT32_MAX, 0, 0));
+		ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
+	}
+}
+
+/* A larger struct is as good as one of today while what is new is zero. */
+TEST_F_TIMEOUT(abi, larger_structs_work, 120)
+{
+	struct {
+		union {
+			struct kvm_iommu_info info;
+			struct kvm_iommu_start start;
+			struct kvm_iommu_stop stop;
+			struct kvm_iommu_register_ioat anchor;
+			struct kvm_iommu_unregister_ioat unregister;
+			struct kvm_iommu_refresh refresh;
+			struct kvm_iommu_translate translate;
+		};
+		uint64_t later[4];
+	} arg;
+#define LARGER(_member, ...) ({						\
+	memset(&arg, 0, sizeof(arg));					\
+	arg._member = (typeof(arg._member)){				\
+		.size = sizeof(arg._member) + 16, ##__VA_ARGS__ };	\
+	memset((char *)&arg + arg._member.size, 0xa5, 8);		\
+	&arg; })
+	int fd = self->fd;
+
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_STOP, LARGER(stop)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_START,
+				  LARGER(start, .kvm_fd = self->k.vm.vm->fd)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_REGISTER_IOAT, LARGER(anchor)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_REFRESH,
+				  LARGER(refresh, .iova = KIOMMU_AREA_GPA,
+					 .length = KIOMMU_PAGE)));
+	EXPECT_EQ(sizeof(arg.refresh) + 16, arg.refresh.size);
+	EXPECT_EQ(1, arg.refresh.mapped);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_TRANSLATE,
+				  LARGER(translate, .iova = KIOMMU_AREA_GPA)));
+	EXPECT_EQ(KIOMMU_AREA_GPA, arg.translate.gpa);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_GET_INFO, LARGER(info)));
+	/* Told: how much of it the kernel knows. The rest is left alone. */
+	EXPECT_EQ(sizeof(arg.info), arg.info.size);
+	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, arg.info.state);
+	EXPECT_EQ(0, arg.later[0]);
+	EXPECT_EQ(0, arg.later[1]);
+	EXPECT_EQ(0xa5a5a5a5a5a5a5a5ull, arg.later[2]);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_UNREGISTER_IOAT,
+				  LARGER(unregister)));
+	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(fd));
+#undef LARGER
+}
+
+TEST_F_TIMEOUT(abi, bad_pointers, 120)
+{
+	char *hole = self->page + KIOMMU_PAGE;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		const struct op *op = &ops[i];
+		uint32_t size = op->size;
+
+		TH_LOG("%s", op->name);
+		EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, op->request, NULL));
+		EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, op->request, hole));
+		EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, op->request, (void *)-8));
+		/* The size can be read, the end of the struct cannot. */
+		memcpy(hole - 4, &size, sizeof(size));
+		EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, op->request, hole - 4));
+		ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
+	}
+}
+
+/* EFAULT where the answer cannot be stored: nothing has changed either. */
+TEST_F_TIMEOUT(abi, read_only_answers, 120)
+{
+	struct kvm_iommu_refresh refresh = {
+		.size = sizeof(refresh),
+		.iova = KIOMMU_AREA_GPA,
+		.length = KIOMMU_PAGE,
+	};
+	const unsigned long requests[] = {
+		KVM_IOMMU_GET_INFO, KVM_IOMMU_REFRESH, KVM_IOMMU_TRANSLATE,
+	};
+	uint32_t size = 128;
+
+	ASSERT_EQ(0, kiommu_register_identity(self->fd, 0));
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		ASSERT_EQ(0, mprotect(self->page, KIOMMU_PAGE,
+				      PROT_READ | PROT_WRITE));
+		memset(self->page, 0, KIOMMU_PAGE);
+		memcpy(self->page, &size, sizeof(size));
+		if (requests[i] == KVM_IOMMU_REFRESH)
+			memcpy(self->page, &refresh, sizeof(refresh));
+		ASSERT_EQ(0, mprotect(self->page, KIOMMU_PAGE, PROT_READ));
+		EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, requests[i], self->page));
+	}
+	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
+	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
+}
+
+TEST_F_TIMEOUT(abi, unknown_flags_and_reserved_fields, 120)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		const struct op *op = &ops[i];
+
+		TH_LOG("%s", op->name);
+		if (!op->no_flags) {
+			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 4, 1));
+			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 7, 0x80));
+		}
+		if (op->reserved) {
+			EXPECT_EQ(-EOPNOTSUPP,
+				  try_op(self, op, op->size, op->reserved, 1));
+			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size,
+						      op->reserved + 3, 0x80));
+		}
+		ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
+	}
+}
+
+TEST_F_TIMEOUT(abi, unknown_requests, 120)
+{
+	const unsigned int type = KVM_IOMMU_TYPE, base = KVM_IOMMU_BASE;
+
+	memset(self->page, 0, KIOMMU_PAGE);
+	for (unsigned int nr = base + 7; nr < base + 32; nr++)
+		EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, nr), self->page));
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, base - 1), self->page));
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, 0), self->page));
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, 255), self->page));
+	/* The number is one of ours, the direction or size is not. */
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IOC(_IOC_WRITE, type, base, 0),
+					self->page));
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IOC(_IOC_NONE, type, base, 8),
+					self->page));
+	/* VFIO's, but not for this type of IOMMU. */
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, self->page));
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, VFIO_IOMMU_ENABLE, self->page));
+	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, VFIO_EEH_PE_OP, self->page));
+}
+
+TEST_F_TIMEOUT(abi, get_info, 120)
+{
+	struct kvm_iommu_info info;
+
+	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
+	EXPECT_EQ(sizeof(info), info.size);
+	EXPECT_EQ(0, info.flags & ~KVM_IOMMU_INFO_CACHE_COHERENT);
+	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, info.state);
+	EXPECT_EQ(1u << KVM_IOMMU_FORMAT_IDENTITY | 1u << KVM_IOMMU_FORMAT_ZPCI |
+		  1u << KVM_IOMMU_FORMAT_VTD_SS, info.formats & 7);
+	EXPECT_TRUE(info.page_sizes & KIOMMU_PAGE);
+	EXPECT_EQ(0, info.aperture_first % KIOMMU_PAGE);
+	EXPECT_EQ(KIOMMU_PAGE - 1, info.aperture_last % KIOMMU_PAGE);
+	EXPECT_LT(1ull << 32, info.aperture_last);
+	EXPECT_EQ(0, info.mapped_pages);
+	EXPECT_EQ(0, info.pinned_pages);
+	EXPECT_EQ(0, info.shadow_bytes);
+	EXPECT_EQ(256ull << 20, info.shadow_limit);
+	/* What comes out may go in again. */
+	info.flags = ~0u;
+	info.state = 99;
+	ASSERT_EQ(0, kiommu_ioctl(self->fd, KVM_IOMMU_GET_INFO, &info));
+	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, info.state);
+}
+
+TEST_F_TIMEOUT(abi, check_extension, 120)
+{
+	int fresh = open_path_or_exit("/dev/vfio/vfio", O_RDWR);
+	struct kvm_iommu_info info;
+
+	/* Asked before a type is chosen: what any driver can. */
+	EXPECT_EQ(1, kiommu_check_extension(fresh, VFIO_KVM_IOMMU));
+	EXPECT_EQ(1, kiommu_check_extension(fresh, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(0, kiommu_check_extension(fresh, 4711));
+	EXPECT_EQ(-EINVAL, kiommu_get_info(fresh, &info));
+	/* Without a group there is nothing that an IOMMU could be set for. */
+	EXPECT_EQ(-EINVAL, kiommu_set_iommu(fresh, VFIO_KVM_IOMMU));
+	close(fresh);
+
+	/* Afterwards: what this one can. */
+	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
+	EXPECT_EQ(1, kiommu_check_extension(self->fd, VFIO_KVM_IOMMU));
+	EXPECT_EQ(0, kiommu_check_extension(self->fd, VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(0, kiommu_check_extension(self->fd, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(1, kiommu_check_extension(self->fd, VFIO_UNMAP_ALL));
+	EXPECT_EQ(!!(info.flags & KVM_IOMMU_INFO_CACHE_COHERENT),
+		  kiommu_check_extension(self->fd, VFIO_DMA_CC_IOMMU));
+	EXPECT_EQ(0, kiommu_check_extension(self->fd, 4711));
+	/* A type is chosen once. */
+	EXPECT_EQ(-EINVAL, kiommu_set_iommu(self->fd, VFIO_KVM_IOMMU));
+	EXPECT_EQ(-EINVAL, kiommu_set_iommu(self->fd, VFIO_TYPE1v2_IOMMU));
+}
+
+TEST_F_TIMEOUT(abi, type1_info_tells_iova_ranges, 120)
+{
+	struct vfio_iommu_type1_info *info = (void *)self->page;
+	struct vfio_iommu_type1_info_cap_iova_range *cap;
+	const uint32_t min = offsetof(typeof(*info), cap_offset);
+	struct kvm_iommu_info ours;
+	uint64_t end = 0;
+
+	EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, VFIO_IOMMU_GET_INFO, NULL));
+	info->argsz = min - 1;
+	EXPECT_EQ(-EINVAL, kiommu_ioctl(self->fd, VFIO_IOMMU_GET_INFO, info));
+	/* Too small for the chain: told how large it would have to be. */
+	info->argsz = sizeof(*info);
+	ASSERT_EQ(0, kiommu_ioctl(self->fd, VFIO_IOMMU_GET_INFO, info));
+	EXPECT_LT(sizeof(*info), info->argsz);
+	EXPECT_EQ(0, info->cap_offset);
+	EXPECT_TRUE(info->iova_pgsizes & KIOMMU_PAGE);
+	ASSERT_EQ(0, kiommu_ioctl(self->fd, VFIO_IOMMU_GET_INFO, info));
+	EXPECT_EQ(VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS, info->flags);
+	ASSERT_EQ(sizeof(*info), info->cap_offset);
+
+	cap = (void *)(self->page + info->cap_offset);
+	ASSERT_EQ(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, cap->header.id);
+	EXPECT_EQ(1, cap->header.version);
+	ASSERT_LT(0, cap->nr_iovas);
+	ASSERT_EQ(0, kiommu_get_info(self->fd, &ours));
+	EXPECT_LE(ours.aperture_first, cap->iova_ranges[0].start);
+	for (uint32_t i = 0; i < cap->nr_iovas; i++) {
+		uint64_t first = cap->iova_ranges[i].start;
+		uint64_t last = cap->iova_ranges[i].end;
+
+		EXPECT_LT(first, last);
+		if (i)
+			EXPECT_LT(end, first);
+		/* Interrupts are written to this window on x86. */
+		EXPECT_TRUE(last < 0xfee00000ull || first > 0xfeefffffull);
+		end = last;
+	}
+	EXPECT_GE(ours.aperture_last, end);
+}
+
+TEST_F_TIMEOUT(abi, type1_map_and_unmap_refuse_bad_arguments, 120)
+{
+	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof(map) - 1,
+						.flags = RW };
+	struct vfio_iommu_type1_dma_unmap unmap = { .argsz = sizeof(unmap) - 1 };
+	uint64_t size = KIOMMU_PAGE, zero = 0;
+	int fd = self->fd;
+
+	ASSERT_EQ(0, kiommu_register_identity(fd, 0));
+	EXPECT_EQ(-EFAULT, kiommu_ioctl(fd, VFIO_IOMMU_MAP_DMA, NULL));
+	EXPECT_EQ(-EFAULT, kiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, NULL));
+	EXPECT_EQ(-EINVAL, kiommu_ioctl(fd, VFIO_IOMMU_MAP_DMA, &map));
+	EXPECT_EQ(-EINVAL, kiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+
+	/* Rights come from the guest, vaddr from its memory slots. */
+	EXPECT_EQ(-EOPNOTSUPP, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, size, 0));
+	EXPECT_EQ(-EOPNOTSUPP, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, size,
+					      VFIO_DMA_MAP_FLAG_READ));
+	EXPECT_EQ(-EOPNOTSUPP, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, size,
+					      RW | VFIO_DMA_MAP_FLAG_VADDR));
+	EXPECT_EQ(-EDOM, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA + 1, size, RW));
+	EXPECT_EQ(-EDOM, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, 1, RW));
+	EXPECT_EQ(-EDOM, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, 0, RW));
+	EXPECT_EQ(-EOVERFLOW, kiommu_map_dma(fd, NULL, -size, 2 * size, RW));
+	EXPECT_EQ(0, kiommu_mapped_pages(fd));
+
+	ASSERT_EQ(0, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, size, RW));
+	EXPECT_EQ(-EDOM, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA + 1, &size, 0));
+	EXPECT_EQ(-EDOM, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &zero, 0));
+	EXPECT_EQ(-EOPNOTSUPP,
+		  kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &size,
+				   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP));
+	EXPECT_EQ(-EOPNOTSUPP, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &size,
+						VFIO_DMA_UNMAP_FLAG_VADDR));
+	EXPECT_EQ(-EOPNOTSUPP, kiommu_unmap_dma(fd, 0, &zero, 1u << 31));
+	size = 2 * KIOMMU_PAGE;
+	EXPECT_EQ(-EOVERFLOW, kiommu_unmap_dma(fd, -KIOMMU_PAGE, &size, 0));
+	EXPECT_EQ(1, kiommu_mapped_pages(fd));
+	EXPECT_EQ(0, zero);
+	EXPECT_EQ(2 * KIOMMU_PAGE, size);
+}
+
+TEST_HARNESS_MAIN

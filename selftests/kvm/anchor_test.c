@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The anchor: what REGISTER_IOAT accepts of each format, each errno it
+ * documents, the window, and re-anchoring at new places.
+ */
+#include <errno.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+
+#include "kiommu_util.h"
+
+#define ZPCI KVM_IOMMU_FORMAT_ZPCI
+#define VTD KVM_IOMMU_FORMAT_VTD_SS
+#define DT(_type) ((uint64_t)(_type) << ZPCI_IOTA_DT_SHIFT)
+
+/*
+ * Beside the area: two pages that are not enough for a zPCI table, a slot that
+ * is read-only, and one whose neighbour is a hole.
+ */
+#define SHORT_GPA (KIOMMU_FREE_GPA)
+#define ROM_GPA (KIOMMU_FREE_GPA + KIOMMU_2M)
+#define HOLE_GPA (KIOMMU_FREE_GPA + 2 * KIOMMU_2M)
+
+FIXTURE(anchor) {
+	struct kiommu k;
+	int fd;
+};
+
+FIXTURE_SETUP(anchor)
+{
+	struct kvm_vm *vm;
+
+	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+	self->fd = self->k.vfio.fd;
+	vm = self->k.vm.vm;
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, SHORT_GPA,
+				    KIOMMU_FREE_SLOT, 2, 0);
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, ROM_GPA,
+				    KIOMMU_FREE_SLOT + 1, 16, KVM_MEM_READONLY);
+	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
+}
+
+FIXTURE_TEARDOWN(anchor)
+{
+	kiommu_teardown(&self->k);
+}
+
+/* A well-formed anchor, changed by one assignment, is refused by @ret. */
+#define EXPECT_ANCHOR(_ret, _good, _assignment) do {			\
+	struct kvm_iommu_register_ioat a = (_good);			\
+									\
+	a._assignment;							\
+	EXPECT_EQ(_ret, kiommu_register(self->fd, &a));			\
+	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));	\
+} while (0)
+
+/* ... is accepted. */
+#define EXPECT_GOOD_ANCHOR(_good, _assignment) do {			\
+	struct kvm_iommu_register_ioat a = (_good);			\
+									\
+	a._assignment;							\
+	EXPECT_EQ(0, kiommu_register(self->fd, &a));			\
+	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, kiommu_get_state(self->fd)); \
+	EXPECT_EQ(0, kiommu_unregister(self->fd));			\
+} while (0)
+
+/* v4, defect 8: designations that are no tables were accepted. */
+TEST_F_TIMEOUT(anchor, zpci_designation, 120)
+{
+	for (uint32_t type = 0; type < 8; type++) {
+		uint32_t levels = type < 4 ? type + 2 : 2;
+		struct ioat *t = ioat_new(self->k.vm.area, ZPCI, levels);
+		struct kvm_iommu_register_ioat good = ioat_anchor(t);
+		uint64_t iota = t->root | ZPCI_IOTA_T | DT(type);
+
+		if (type < 4)
+			EXPECT_GOOD_ANCHOR(good, iota = iota);
+		else
+			EXPECT_ANCHOR(-EPROTOTYPE, good, iota = iota);
+		/* Without T there is no translation by tables. */
+		EXPECT_ANCHOR(-EPROTOTYPE, good, iota = iota & ~ZPCI_IOTA_T);
+		/* Frame sizes belong to the forms without tables. */
+		for (uint64_t fs = 1; fs < 4; fs++)
+			EXPECT_ANCHOR(-EPROTOTYPE, good, iota = iota | fs);
+	}
+}
+
+TEST_F_TIMEOUT(anchor, zpci_table, 120)
+{
+	struct ioat *t = ioat_new(self->k.vm.area, ZPCI, 3);
+	struct kvm_iommu_register_ioat good = ioat_anchor(t);
+	uint64_t bits = good.iota - t->root;
+
+	EXPECT_ANCHOR(-EDOM, good, iota += 0x1000);
+	EXPECT_ANCHOR(-EDOM, good, iota += 0x2000);
+	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = HOLE_GPA | bits);
+	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = (1ull << 63) | bits);
+	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = -0x4000ull | bits);
+	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = ROM_GPA | bits);
+	/* It begins in a slot, its second half is in none. */
+	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = SHORT_GPA | bits);
+	/* Key and cache hints say nothing to us. */
+	EXPECT_GOOD_ANCHOR(good, iota |= 0x1e0);
+	EXPECT_ANCHOR(-EOPNOTSUPP, good, levels = 3);
+	EXPECT_ANCHOR(-EOPNOTSUPP, good, offset = 0x1000);
+}
+
+TEST_F_TIMEOUT(anchor, vtd_table, 120)
+{
+	static const uint32_t bad_levels[] = { 0, 1, 2, 6, 0x80000004 };
+
+	for (uint32_t levels = 3; levels <= 5; levels++) {
+		struct ioat *t = ioat_new(self->k.vm.area, VTD, levels);
+		struct kvm_iommu_register_ioat good = ioat_anchor(t);
+
+		EXPECT_GOOD_ANCHOR(good, levels = levels);
+		for (size_t i = 0; i < ARRAY_SIZE(bad_levels); i++)
+			EXPECT_ANCHOR(-EPROTOTYPE, good, levels = bad_levels[i]);
+		for (uint64_t bit = 1; bit < KIOMMU_PAGE; bit <<= 1)
+			EXPECT_ANCHOR(-EDOM, good, iota |= bit);
+		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = HOLE_GPA);
+		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = ROM_GPA);
+		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota |= 1ull << 51);
+		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota |= 1ull << 52);
+		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota |= 1ull << 63);
+		EXPECT_ANCHOR(-EOPNOTSUPP, good, offset = 0x1000);
+	}
+}
+
+TEST_F_TIMEOUT(anchor, identity_and_unknown_formats, 120)
+{
+	const struct kvm_iommu_register_ioat good = { .size = sizeof(good) };
+
+	EXPECT_GOOD_ANCHOR(good, offset = 0);
+	EXPECT_GOOD_ANCHOR(good, offset = 0x1000);
+	EXPECT_ANCHOR(-EDOM, good, offset = 0x800);
+	EXPECT_ANCHOR(-EDOM, good, offset = 1);
+	EXPECT_ANCHOR(-EOPNOTSUPP, good, iota = KIOMMU_AREA_GPA);
+	EXPECT_ANCHOR(-EOPNOTSUPP, good, levels = 3);
+	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = 3);
+	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = 64);
+	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = UINT32_MAX);
+	/* IOVAs below the offset have no GPA. */
+	EXPECT_ANCHOR(-ERANGE, ((struct kvm_iommu_register_ioat) {
+		.size = sizeof(good), .offset = 0x10000, .last = 0x1ffff }),
+		first = 0x8000);
+}
+
+/* The reach of the tables, and the guest's DMA window within it. */
+TEST_F_TIMEOUT(anchor, window, 120)
+{
+	static const struct {
+		uint32_t format, levels, bits;
+	} shapes[] = {
+		{ ZPCI, 2, 31 }, { ZPCI, 3, 42 }, { ZPCI, 4, 53 }, { ZPCI, 5, 64 },
+		{ VTD, 3, 39 }, { VTD, 4, 48 }, { VTD, 5, 57 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		struct ioat *t = ioat_new(self->k.vm.area, shapes[i].format,
+					  shapes[i].levels);
+		struct kvm_iommu_register_ioat good = ioat_anchor(t);
+		uint64_t last = shapes[i].bits < 64 ?
+			(1ull << shapes[i].bits) - 1 : ~0ull;
+
+		TH_LOG("format %u, levels %u", shapes[i].format, shapes[i].levels);
+		good.first = 0x100000;
+		good.last = 0x1fffff;
+		EXPECT_GOOD_ANCHOR(good, last = last);
+		EXPECT_GOOD_ANCHOR(good, last = 0x100fff);
+		EXPECT_ANCHOR(-EDOM, good, first = 0x100800);
+		EXPECT_ANCHOR(-EDOM, good, last = 0x1ffffe);
+		EXPECT_ANCHOR(-EDOM, good, last = 0x200000);
+		EXPECT_ANCHOR(-ERANGE, good, last = 0xfffff);
+		EXPECT_ANCHOR(-ERANGE, good, first = 0x200000);
+		if (shapes[i].bits < 64) {
+			EXPECT_ANCHOR(-ERANGE, good, last = last + KIOMMU_PAGE);
+			EXPECT_ANCHOR(-ERANGE, good, last = ~0ull);
+		}
+	}
+}
+
+TEST_F_TIMEOUT(anchor, calls_outside_the_window, 120)
+{
+	struct ioat *t = ioat_new(self->k.vm.area, ZPCI, 3);
+	struct kvm_iommu_register_ioat anchor = ioat_anchor(t);
+	const uint64_t page = KIOMMU_PAGE;
+	struct kvm_iommu_translate answer;
+	uint64_t size = page;
+	int fd = self->fd;
+
+	ioat_map_pages(t, 0xff000, KIOMMU_AREA_GPA, 4, IOAT_RW);
+	anchor.first = 0x100000;
+	anchor.last = 0x101fff;
+	ASSERT_EQ(0, kiommu_register(fd, &anchor));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0xff000, page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0xff000, 2 * page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0x101000, 2 * page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0x102000, page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_translate(fd, 0xfffff, &answer));
+	EXPECT_EQ(-ERANGE, kiommu_translate(fd, 0x102000, &answer));
+	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, 0xff000, &size, 0));
+	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, 0x102000, &size, 0));
+	EXPECT_EQ(0, kiommu_mapped_pages(fd));
+	EXPECT_EQ(0, kiommu_refresh(fd, 0x100000, 2 * page, NULL));
+	EXPECT_EQ(0, kiommu_translate(fd, 0x101fff, &answer));
+	EXPECT_EQ(KVM_IOMMU_STATUS_OK, answer.status);
+	EXPECT_EQ(2, kiommu_mapped_pages(fd));
+}
+
+/* v4, defect 10: an IOVA beyond the reach of the tables aliased a low one. */
+TEST_F_TIMEOUT(anchor, calls_beyond_the_reach, 120)
+{
+	static const struct {
+		uint32_t format, levels, bits;
+	} shapes[] = { { ZPCI, 2, 31 }, { ZPCI, 3, 42 }, { VTD, 3, 39 } };
+	struct kvm_iommu_translate answer;
+
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		struct ioat *t = ioat_new(self->k.vm.area, shapes[i].format,
+					  shapes[i].levels);
+		uint64_t beyond = 1ull << shapes[i].bits;
+
+		ioat_map_pages(t, 0, KIOMMU_AREA_GPA, 2, IOAT_RW);
+		ASSERT_EQ(0, kiommu_register_tables(self->fd, t));
+		EXPECT_EQ(-ERANGE, kiommu_refresh(self->fd, beyond, KIOMMU_PAGE, NULL));
+		EXPECT_EQ(-ERANGE, kiommu_refresh(self->fd, beyond - KIOMMU_PAGE,
+						  2 * KIOMMU_PAGE, NULL));
+		EXPECT_EQ(-ERANGE, kiommu_translate(self->fd, beyond, &answer));
+		EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
+		ASSERT_EQ(0, kiommu_unregister(self->fd));
+	}
+}
+
+/* The protection bit of the IOTA takes the right to write from all pages. */
+TEST_F_TIMEOUT(anchor, protected_iota, 120)
+{
+	struct ioat *t = ioat_new(self->k.vm.area, ZPCI, 3);
+	struct kvm_iommu_register_ioat anchor = ioat_anchor(t);
+	struct kvm_iommu_translate answer;
+
+	ioat_map(t, 0x1000, KIOMMU_AREA_GPA, 0, IOAT_RW);
+	anchor.iota |= ZPCI_PROTECT;
+	ASSERT_EQ(0, kiommu_register(self->fd, &anchor));
+	ASSERT_EQ(0, kiommu_refresh(self->fd, 0x1000, KIOMMU_PAGE, NULL));
+	ASSERT_EQ(0, kiommu_translate(self->fd, 0x1000, &answer));
+	EXPECT_EQ(KVM_IOMMU_READ, answer.rights);
+	EXPECT_EQ(KVM_IOMMU_READ, answer.shadow_rights);
+}
+
+/*
+ * A guest unsets its anchor and sets another one at any time. v4, defect 7:
+ * each failure and success gives back what it took; defect 12: cost follows
+ * what is mapped.
+ */
+TEST_F_TIMEOUT(anchor, again_and_again_at_new_places, 120)
+{
+	struct kiommu_area *area = self->k.vm.area;
+	uint64_t pins = kiommu_pins();
+	char *page = kiommu_alloc(area, 8 * KIOMMU_PAGE, KIOMMU_PAGE);
+	struct kvm_iommu_info info;
+	int fd = self->fd;
+
+	for (int i = 0; i < 60; i++) {
+		uint32_t format = i % 2 ? ZPCI : VTD;
+		struct ioat *t = ioat_new(area, format, 3 + i % 3);
+		struct kvm_iommu_register_ioat bad = ioat_anchor(t);
+		uint64_t iova = (uint64_t)(i + 1) << 26;
+
+		bad.iota = ioat_iota(t) - t->root + HOLE_GPA;
+		ASSERT_EQ(-EADDRNOTAVAIL, kiommu_register(fd, &bad));
+		ioat_map_pages(t, iova, kiommu_gpa(area, page), 8, IOAT_RW);
+		ASSERT_EQ(0, kiommu_register_tables(fd, t));
+		ASSERT_EQ(-EEXIST, kiommu_register_tables(fd, t));
+		ASSERT_EQ(0, kiommu_get_info(fd, &info));
+		ASSERT_EQ(format, info.format);
+		ASSERT_EQ(ioat_iota(t), info.iota);
+		ASSERT_EQ(0, kiommu_refresh(fd, iova, 8 * KIOMMU_PAGE, NULL));
+		ASSERT_EQ(8, kiommu_mapped_pages(fd));
+		ASSERT_EQ(self->k.locked_vm + 8 * KIOMMU_PAGE, kiommu_locked_vm());
+		ASSERT_EQ(0, kiommu_unregister(fd));
+		ASSERT_EQ(-ENXIO, kiommu_unregister(fd));
+		ASSERT_EQ(0, kiommu_get_info(fd, &info));
+		ASSERT_EQ(0, info.mapped_pages);
+		ASSERT_EQ(0, info.pinned_pages);
+		ASSERT_EQ(0, info.shadow_bytes);
+		ASSERT_EQ(self->k.locked_vm, kiommu_locked_vm());
+		ASSERT_EQ(pins, kiommu_pins());
+	}
+}
+
+TEST_HARNESS_MAIN

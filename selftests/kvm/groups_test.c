@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Several groups in one container: each device reaches the same memory,
+ * whenever its group joined, whether groups share a host domain or have one
+ * each. And the IOVAs that hosts reserve. v4, defect 16: several devices.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+
+#include "kiommu_util.h"
+
+#define PAGE KIOMMU_PAGE
+#define IOVA 0x40000000ull
+#define PAGES 1024ull
+#define BYTES 128ull
+
+FIXTURE(groups) {
+	struct kiommu k;
+	int fd;
+	struct ioat *t;
+	char *mem; /* PAGES, aligned to 4M */
+	uint64_t gpa;
+};
+
+FIXTURE_VARIANT(groups) {
+	const char *domain_per_group;
+};
+
+FIXTURE_VARIANT_ADD(groups, one_domain) { .domain_per_group = "0" };
+FIXTURE_VARIANT_ADD(groups, own_domains) { .domain_per_group = "1" };
+
+FIXTURE_SETUP(groups)
+{
+	struct kiommu_area *area;
+
+	if (kiommu_device_count() < 2)
+		SKIP(return, "needs two devices");
+	kiommu_set_param("domain_per_group", variant->domain_per_group);
+	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+	area = self->k.vm.area;
+	self->fd = self->k.vfio.fd;
+	self->mem = kiommu_alloc(area, PAGES * PAGE, 2 * KIOMMU_2M);
+	self->gpa = kiommu_gpa(area, self->mem);
+	self->t = ioat_new(area, KVM_IOMMU_FORMAT_VTD_SS, 3);
+	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
+}
+
+FIXTURE_TEARDOWN(groups)
+{
+	kiommu_teardown(&self->k);
+	kiommu_set_param("domain_per_group", "0");
+	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
+}
+
+static void open_device(struct kiommu *k, unsigned int i)
+{
+	struct kiommu_device *dev = &k->vfio.dev[i];
+	int ret = kiommu_device_open(dev);
+
+	TEST_ASSERT(!ret, "%s: open: %d", dev->bdf, ret);
+	kiommu_device_enable(dev, 1);
+	kiommu_device_map(dev);
+	kiommu_vm_add_bar(&k->vm, i, dev);
+	k->bar[i] = dev->bar;
+}
+
+static void close_device(struct kiommu *k, unsigned int i)
+{
+	kiommu_vm_del_bar(&k->vm, i, &k->vfio.dev[i]);
+	k->bar[i] = NULL;
+	kiommu_device_close(&k->vfio.dev[i]);
+}
+
+/* The device copies page @from of the buffer to page @to, by their IOVAs. */
+static int copy(FIXTURE_DATA(groups) *self, unsigned int dev, uint64_t to,
+		uint64_t from)
+{
+	return kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[dev],
+				 IOVA + to * PAGE, IOVA + from * PAGE, BYTES);
+}
+
+#define HOLDS(_i, _seed) \
+	(kiommu_count_equal(self->mem + (_i) * PAGE, BYTES, _seed) == BYTES)
+
+/* Device @dev reads page 0 and writes page @to. */
+#define EXPECT_REACHES(_dev, _to, _seed) do {				\
+	kiommu_fill(self->mem, PAGE, _seed);				\
+	kiommu_fill(self->mem + (_to) * PAGE, PAGE, 99);		\
+	EXPECT_EQ(0, copy(self, _dev, _to, 0));				\
+	EXPECT_TRUE(HOLDS(_to, _seed));					\
+} while (0)
+
+/* ... cannot write it. */
+#define EXPECT_CANNOT_WRITE(_dev, _to) do {				\
+	kiommu_fill(self->mem + (_to) * PAGE, PAGE, 98);		\
+	EXPECT_EQ(0, copy(self, _dev, _to, 0));				\
+	EXPECT_TRUE(HOLDS(_to, 98));					\
+} while (0)
+
+TEST_F_TIMEOUT(groups, each_device_sees_each_change, 120)
+{
+	char *other = kiommu_alloc_page(self->k.vm.area);
+
+	ioat_map(self->t, IOVA, self->gpa, 1, IOAT_RW);
+	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
+	for (unsigned int i = 0; i < self->k.vfio.count; i++)
+		EXPECT_REACHES(i, 10 + i, 50 + i);
+	/* One pin and one charge, however many host tables there are. */
+	EXPECT_EQ(512, kiommu_mapped_pages(self->fd));
+	EXPECT_EQ(512, kiommu_pinned_pages(self->fd));
+	EXPECT_EQ(self->k.locked_vm + KIOMMU_2M, kiommu_locked_vm());
+
+	/* Page 0 is another one now, page 20 is gone. */
+	ioat_unmap(self->t, IOVA, 1);
+	ioat_map_pages(self->t, IOVA, self->gpa, 20, IOAT_RW);
+	ioat_map(self->t, IOVA, kiommu_gpa(self->k.vm.area, other), 0, IOAT_RW);
+	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
+	kiommu_fill(other, PAGE, 77);
+	for (unsigned int i = 0; i < self->k.vfio.count; i++) {
+		EXPECT_EQ(0, copy(self, i, 10 + i, 0));
+		EXPECT_TRUE(HOLDS(10 + i, 77));
+		EXPECT_CANNOT_WRITE(i, 20);
+	}
+}
+
+/* What is mapped when a group joins is mapped for it, too, right by right. */
+TEST_F_TIMEOUT(groups, group_joins_while_mapped, 120)
+{
+	struct kiommu_container *c = &self->k.vfio;
+	uint64_t size = PAGE;
+
+	close_device(&self->k, 1);
+	ASSERT_EQ(0, kiommu_group_detach(&c->dev[1]));
+	ioat_map(self->t, IOVA, self->gpa, 1, IOAT_RW);
+	ioat_map_pages(self->t, IOVA + KIOMMU_2M, self->gpa + KIOMMU_2M, 16,
+		       KVM_IOMMU_READ);
+	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, 2 * KIOMMU_2M, NULL));
+	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, IOVA + 5 * PAGE, &size, 0));
+	EXPECT_EQ(527, kiommu_mapped_pages(self->fd));
+
+	ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[1]));
+	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, kiommu_get_state(self->fd));
+	EXPECT_EQ(527, kiommu_mapped_pages(self->fd));
+	EXPECT_EQ(527, kiommu_pinned_pages(self->fd));
+	open_device(&self->k, 1);
+	for (unsigned int i = 0; i < 2; i++) {
+		EXPECT_REACHES(i, 4, 60 + i);
+		EXPECT_REACHES(i, 511, 62 + i);
+		EXPECT_CANNOT_WRITE(i, 5);
+		EXPECT_CANNOT_WRITE(i, 512);
+		kiommu_fill(self->mem + 512 * PAGE, PAGE, 64);
+		EXPECT_EQ(0, copy(self, i, 6, 512));
+		EXPECT_TRUE(HOLDS(6, 64));
+	}
+	/* And taken from both. */
+	size = 0;
+	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL));
+	EXPECT_EQ(527 * PAGE, size);
+	for (unsigned int i = 0; i < 2; i++)
+		EXPECT_CANNOT_WRITE(i, 4);
+}
+
+/* The group that the domain was made for leaves before the others. */
+TEST_F_TIMEOUT(groups, first_group_leaves, 120)
+{
+	struct kiommu_container *c = &self->k.vfio;
+
+	ioat_map(self->t, IOVA, self->gpa, 1, IOAT_RW);
+	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
+	EXPECT_EQ(-EBUSY, kiommu_group_detach(&c->dev[0]));
+	close_device(&self->k, 0);
+	ASSERT_EQ(0, kiommu_group_detach(&c->dev[0]));
+	EXPECT_EQ(512, kiommu_mapped_pages(self->fd));
+	EXPECT_REACHES(1, 10, 70);
+	ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[0]));
+	EXPECT_EQ(-EINVAL, kiommu_group_attach(c, &c->dev[0]));
+	open_device(&self->k, 0);
+	EXPECT_REACHES(0, 11, 71);
+	EXPECT_REACHES(1, 12, 72);
+}
+
+/* After the last one the container has no type, and may get one anew. */
+TEST_F_TIMEOUT(groups, all_groups_leave, 120)
+{
+	struct kiommu_container *c = &self->k.vfio;
+	struct kvm_iommu_info info;
+	long refs = kiommu_module_refs();
+
+	for (int round = 0; round < 3; round++) {
+		ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
+		for (unsigned int i = 0; i < c->count; i++) {
+			close_device(&self->k, i);
+			ASSERT_EQ(0, kiommu_group_detach(&c->dev[i]));
+		}
+		EXPECT_EQ(-EINVAL, kiommu_get_info(self->fd, &info));
+		EXPECT_EQ(refs - 1, kiommu_module_refs());
+		EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
+		for (unsigned int i = 0; i < c->count; i++)
+			ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[i]));
+		ASSERT_EQ(0, kiommu_set_iommu(self->fd, VFIO_KVM_IOMMU));
+		for (unsigned int i = 0; i < c->count; i++)
+			open_device(&self->k, i);
+		/* KVM still holds the groups, and registers with the device. */
+		EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
+		ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
+		ioat_map_pages(self->t, IOVA, self->gpa, 32, IOAT_RW);
+		ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, 32 * PAGE, NULL));
+		EXPECT_REACHES(round % 2, 10, 80 + round);
+	}
+}
+
+/* The guest maps [@first, @last] and a page on each side of it. */
+static void expect_reserved(struct __test_metadata *_metadata,
+			    FIXTURE_DATA(groups) *self, uint64_t first,
+			    uint64_t last)
+{
+	const uint64_t below = first - PAGE;
+	uint64_t pages = (last - first + 1) / PAGE;
+	struct kvm_iommu_refresh r;
+
+	TH_LOG("%llx to %llx", (unsigned long long)first, (unsigned long long)last);
+	if (pages > 64)
+		pages = 64;
+	ioat_map_pages(self->t, below, self->gpa, pages + 2, IOAT_RW);
+	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, below, (pages + 2) * PAGE, &r));
+	EXPECT_EQ(KVM_IOMMU_STATUS_RESERVED_IOVA, r.status);
+	EXPECT_EQ(first, r.stopped_iova);
+	EXPECT_EQ(1, r.mapped);
+	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, first + (pages - 1) * PAGE, PAGE, &r));
+	EXPECT_EQ(KVM_IOMMU_STATUS_RESERVED_IOVA, r.status);
+	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, first));
+	/* A large frame across its beginning: good up to there. */
+	ioat_map(self->t, below, self->gpa & ~(KIOMMU_2M - 1), 1, IOAT_RW);
+	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, below & ~(KIOMMU_2M - 1),
+				       2 * KIOMMU_2M, &r));
+	EXPECT_TRUE(r.stopped_iova == first ||
+		    r.stopped_iova == (below | (KIOMMU_2M - 1)) + 1);
+	ioat_unmap(self->t, below, self->t->levels - 1);
+	ioat_unmap(self->t, first, self->t->levels - 1);
+	EXPECT_EQ(0, kiommu_refresh(self->fd, below & ~(KIOMMU_2M - 1),
+				    2 * KIOMMU_2M, &r));
+	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
+}
+
+TEST_F_TIMEOUT(groups, reserved_windows_are_never_mapped, 120)
+{
+	unsigned long long first, last;
+	struct kvm_iommu_info info;
+	char path[96], type[32];
+	unsigned int windows = 0;
+	FILE *file;
+
+	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/reserved_regions",
+		 self->k.vfio.dev[0].group_id);
+	file = fopen(path, "r");
+	ASSERT_NE(NULL, file);
+	while (fscanf(file, "%llx %llx %31s", &first, &last, type) == 3) {
+		if (!strcmp(type, "direct-relaxable") || !first ||
+		    last >= info.aperture_last || last >= 1ull << 39)
+			continue;
+		expect_reserved(_metadata, self, first, last);
+		windows++;
+	}
+	fclose(file);
+	/* Interrupts at least. */
+	EXPECT_LE(1, windows);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What can be seen from outside: pins of the whole machine, users and
+ * parameters of the module, counters of a domain.
+ */
+#ifndef KIOMMU_SELFTEST_OBSERVE_H
+#define KIOMMU_SELFTEST_OBSERVE_H
+
+#include <stdint.h>
+
+/*
+ * Pins that are held now, of any process; a page may count for several. The
+ * kernel counts what it pins and what it unpins (nr_foll_pin_* in
+ * /proc/vmstat), so a leak shows after its process is gone, too.
+ */
+uint64_t kiommu_pins(void);
+
+/* References to kvm_iommu.ko: one for each container of its type. */
+long kiommu_module_refs(void);
+
+/* Sets a parameter of kvm_iommu.ko. Containers look at theirs when made. */
+void kiommu_set_param(const char *name, const char *value);
+
+/* Of kvm_iommu_info. */
+uint64_t kiommu_mapped_pages(int fd);
+uint64_t kiommu_pinned_pages(int fd);
+
+/* What a device can do at @iova: kvm_iommu_translate.shadow_rights. */
+uint32_t kiommu_shadow_rights(int fd, uint64_t iova);
+
+#endif

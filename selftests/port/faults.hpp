@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Faults on demand. Each kind of fault counts its occasions; a test arms it
+// for the n-th one from now, or for all. Per thread, for domains on different
+// threads are independent.
+#pragma once
+
+#include <cstdint>
+
+namespace kiommu::port {
+
+class Fault {
+ public:
+  // Fires once, at the n-th occasion from now on, 1 is the next.
+  void arm(std::uint64_t nth) { left_ = nth, always_ = false; }
+  // Fires at each occasion.
+  void arm_always() { always_ = true; }
+  void disarm() { left_ = 0, always_ = false; }
+
+  // Counts an occasion; whether to fail now.
+  bool fires() {
+    ++occasions_;
+    const bool now = always_ || (left_ > 0 && --left_ == 0);
+    fired_ += now;
+    return now;
+  }
+
+  std::uint64_t occasions() const { return occasions_; }
+  std::uint64_t fired() const { return fired_; }
+
+ private:
+  std::uint64_t left_ = 0;
+  bool always_ = false;
+  std::uint64_t occasions_ = 0;
+  std::uint64_t fired_ = 0;
+};
+
+struct Faults {
+  Fault node;       // kiommu_port_alloc_node() has no memory
+  Fault pin;        // kiommu_port_pin() fails with GuestMemory::pin_failure
+  Fault account;    // RLIMIT_MEMLOCK is met
+  Fault map;        // a host refuses, with HostIommus::map_error
+  Fault interrupt;  // a fatal signal is pending
+};
+
+inline Faults& faults() {
+  static thread_local Faults instance;
+  return instance;
+}
+
+}  // namespace kiommu::port

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Host IOMMUs. Each has a table and an IOTLB, and is as unforgiving as real
+// drivers are: VT-d corrupts its table when a large page is unmapped in part,
+// virtio-iommu refuses to unmap a part of an interval. Both are violations.
+//
+// The IOTLB is taken to hold whatever was in the table since the last flush:
+// what is unmapped stays within a device's reach until then.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "../../kvm-iommu/include/port.h"
+#include "host_memory.hpp"
+
+namespace kiommu::port {
+
+struct HostKind {
+  const char* name;
+  std::uint64_t page_sizes;
+  kiommu_host_split split;
+};
+
+inline constexpr HostKind kVtd{"vtd", 0x40201000, KIOMMU_SPLIT_PAGE};
+inline constexpr HostKind kVtd4K{"vtd-4k", 0x1000, KIOMMU_SPLIT_PAGE};
+inline constexpr HostKind kAmd{"amd", ~std::uint64_t{0xfff},
+                               KIOMMU_SPLIT_PAGE};
+inline constexpr HostKind kVirtio{"virtio", ~std::uint64_t{0xfff},
+                                  KIOMMU_SPLIT_CALL};
+
+// What a device gets for a page.
+struct HostPage {
+  std::uint64_t pfn = 0;
+  unsigned rights = 0;
+
+  friend bool operator==(const HostPage&, const HostPage&) = default;
+};
+
+// A page of the host's table, or an interval.
+struct HostBlock {
+  std::uint64_t pages = 0;
+  std::uint64_t pfn = 0;
+  unsigned rights = 0;
+};
+
+class HostIommus;
+
+class HostIommu {
+ public:
+  HostIommu(HostMemory& memory, HostKind kind) : memory_(&memory), kind_(kind) {}
+
+  void map(std::uint64_t page, std::uint64_t pfn, std::uint64_t count,
+           unsigned rights);
+  void unmap(std::uint64_t page, std::uint64_t count);
+  void flush();
+
+  // The table, without the IOTLB.
+  std::optional<HostPage> at(std::uint64_t page) const;
+  const std::map<std::uint64_t, HostBlock>& blocks() const { return blocks_; }
+  // What a device gets: the IOTLB first, whatever it may hold.
+  std::optional<HostPage> device_sees(std::uint64_t page) const;
+  bool iotlb_may_be_stale() const { return !stale_.empty(); }
+  std::uint64_t mapped_pages() const { return mapped_pages_; }
+  const HostKind& kind() const { return kind_; }
+
+ private:
+  struct Stale {
+    std::uint64_t page;
+    HostBlock block;
+  };
+
+  std::uint64_t block_pages(std::uint64_t page, std::uint64_t pfn,
+                            std::uint64_t count) const;
+
+  HostMemory* memory_;
+  HostKind kind_;
+  std::map<std::uint64_t, HostBlock> blocks_;  // by IOVA page
+  std::vector<Stale> stale_;
+  std::uint64_t mapped_pages_ = 0;
+};
+
+}  // namespace kiommu::port
+
+struct kiommu_hosts {
+  kiommu::port::HostIommus* iommus;
+};
+
+namespace kiommu::port {
+
+// The host IOMMUs of one domain: all-or-nothing, counted.
+class HostIommus {
+ public:
+  explicit HostIommus(HostMemory& memory) : memory_(memory) {}
+  HostIommus(const HostIommus&) = delete;
+  HostIommus& operator=(const HostIommus&) = delete;
+
+  kiommu_hosts* handle() { return &handle_; }
+  // Adds an IOMMU with an empty table; returns its index.
+  std::uint32_t add(HostKind kind);
+  void drop_last();
+  HostIommu& operator[](std::size_t i) { return iommus_[i]; }
+  std::size_t size() const { return iommus_.size(); }
+  // What all of them can do together, without aperture and windows.
+  kiommu_host_caps caps() const;
+
+  // Errno for the faults that are armed in Faults::map.
+  int map_error = -12;
+
+  std::uint64_t map_calls = 0;
+  std::uint64_t unmap_calls = 0;
+  std::uint64_t flush_calls = 0;
+  std::uint64_t longest_map = 0;  // pages
+
+  // The port, see port.h.
+  int map(std::uint32_t host, std::uint64_t iova, std::uint64_t hpa,
+          std::uint64_t bytes, std::uint32_t rights);
+  void unmap(std::uint64_t iova, std::uint64_t bytes);
+  void flush();
+
+ private:
+  HostMemory& memory_;
+  kiommu_hosts handle_{this};
+  std::vector<HostIommu> iommus_;
+};
+
+}  // namespace kiommu::port

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// How the port tells that the core broke a rule of the kernel: unpinned a page
+// that a device can reach, split a large page, leaked. Tests turn this into a
+// failure; without a handler the process aborts, as a fuzzer wants it.
+#pragma once
+
+#include <sstream>
+#include <string>
+
+namespace kiommu::port {
+
+using ViolationHandler = void (*)(const std::string& what);
+
+void set_violation_handler(ViolationHandler handler);
+void report_violation(const std::string& what);
+
+template <class... Part>
+[[gnu::cold]] void violation(const Part&... part) {
+  std::ostringstream text;
+  text << std::hex << std::showbase;
+  (text << ... << part);
+  report_violation(text.str());
+}
+
+}  // namespace kiommu::port

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What the tests know of table formats, written from their specifications and
+// not from the code under test. Spec<Format> offers, for each format:
+//
+//   kTops                 levels that a top table can have
+//   kUsualTop             the one that most tests use
+//   kRights               rights that a leaf can have
+//   shift, entries        geometry of a level, 0 is the lowest
+//   has_leaf              whether entries of a level can be pages
+//   absent, table, leaf   make entries
+//   malformed             entries that must be refused, and how
+//   store, load           an entry to and from memory, byte by byte
+//   anchor, bad_anchors   anchors, good and bad
+//   translate             a slow walk for one IOVA: the oracle
+#pragma once
+
+#include <linux/kvm_iommu.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <functional>
+#include <gtest/gtest.h>
+#include <vector>
+
+#include "../../kvm-iommu/core/format_list.hpp"
+
+namespace kiommu::test {
+
+using u8 = std::uint8_t;
+using u32 = std::uint32_t;
+using u64 = std::uint64_t;
+
+inline constexpr unsigned kR = KVM_IOMMU_READ;
+inline constexpr unsigned kW = KVM_IOMMU_WRITE;
+inline constexpr unsigned kRW = kR | kW;
+
+template <class Format>
+struct Spec;
+
+struct BadEntry {
+  const char* what;
+  u64 entry;
+  unsigned status;  // enum kvm_iommu_status
+};
+
+struct BadAnchor {
+  const char* what;
+  kiommu_anchor anchor;
+  int error;
+};
+
+// What a translation comes to.
+struct Answer {
+  unsigned status = KVM_IOMMU_STATUS_NOT_MAPPED;
+  u64 gpa = 0;
+  unsigned rights = 0;
+  unsigned shift = 0;
+};
+
+// Reads 8 bytes of guest memory; returns a status.
+using ReadBytes = std::function<unsigned(u64 gpa, u8* bytes)>;
+
+// The list of formats under test is the core's.
+template <class>
+struct ToTypes;
+template <class... F>
+struct ToTypes<Formats<F...>> {
+  using type = testing::Types<F...>;
+};
+using AllFormats = ToTypes<FormatList>::type;
+
+}  // namespace kiommu::test
+
+#include "spec_vtd.hpp"
+#include "spec_zpci.hpp"

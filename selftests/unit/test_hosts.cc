@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Several host IOMMUs in one domain, and hosts that come and go.
+#include "world.hpp"
+
+namespace kiommu::test {
+namespace {
+
+using W = World<VtdSsFormat>;
+
+W make_world(std::vector<port::HostKind> hosts) {
+  return W({.machine = {.hosts = std::move(hosts)},
+            .data_pages = 8192,
+            .data_order = port::kContiguous2M});
+}
+
+void map_a_few(W& world) {
+  world.tables.map(0, world.data(0), kRW, 1);
+  world.tables.map_pages(2 * kMiB, world.data(600), 300, kR);
+  world.tables.map_pages(8 * kMiB + kPage, world.data(2048), 70);
+  world.expect_refresh(0, 16 * kMiB);
+}
+
+TEST(Hosts, EachHostHoldsTheSame) {
+  W world = make_world({port::kVtd, port::kAmd, port::kVtd4K});
+  map_a_few(world);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(world.sees(5 * kPage, i), world.frame(world.data(5)));
+  }
+  EXPECT_EQ(world.host.pinned(), 882u);
+}
+
+TEST(Hosts, ReplayFillsAHostThatJoins) {
+  for (port::HostKind joins : {port::kVtd, port::kAmd, port::kVtd4K}) {
+    W world = make_world({port::kVtd});
+    map_a_few(world);
+    const u32 index = world.iommus.add(joins);
+    ASSERT_EQ(world.set_caps(), 0);
+    ASSERT_EQ(kiommu_core_replay(world.domain(), index), 0);
+    expect_consistent(world);
+    // Blocks of both are known: any part can be unmapped.
+    for (u64 page : {3, 513, 700, 2060}) {
+      EXPECT_EQ(world.unmap(page * kPage, kPage), 0);
+      expect_consistent(world);
+    }
+  }
+}
+
+TEST(Hosts, ReplayMergesRunsThatWereMappedApart) {
+  for (port::HostKind kind : {port::kVtd, port::kAmd, port::kVirtio}) {
+    W world = make_world({kind});
+    // Contiguous, but mapped by many calls in an odd order.
+    for (u64 i = 0; i < 512; ++i) {
+      const u64 page = i * 171 % 512;
+      world.tables.map(page * kPage, world.data(page));
+      EXPECT_EQ(world.refresh(page * kPage, kPage).error, 0);
+    }
+    const u32 index = world.iommus.add(kind);
+    ASSERT_EQ(world.set_caps(), 0);
+    ASSERT_EQ(kiommu_core_replay(world.domain(), index), 0);
+    expect_consistent(world);
+    EXPECT_LT(world.iommus[1].blocks().size(), 512u);
+    for (u64 page = 0; page < 512; page += 3) {
+      EXPECT_EQ(world.unmap(page * kPage, kPage), 0);
+    }
+    expect_consistent(world);
+  }
+}
+
+TEST(Hosts, FailedReplayLeavesTheOthersAsTheyWere) {
+  W world = make_world({port::kAmd});
+  map_a_few(world);
+  const u64 mapped = world.info().mapped_pages;
+  const u32 index = world.iommus.add(port::kAmd);
+  ASSERT_EQ(world.set_caps(), 0);
+  faults().map.arm(2);
+  EXPECT_EQ(kiommu_core_replay(world.domain(), index), -ENOMEM);
+  world.iommus.drop_last();
+  faults() = {};
+  EXPECT_EQ(world.info().mapped_pages, mapped);
+  ASSERT_EQ(world.set_caps(), 0);
+  expect_consistent(world);
+  EXPECT_EQ(world.unmap(100 * kPage, kPage), 0);
+  expect_consistent(world);
+}
+
+TEST(Hosts, ReplayOfNothingIsNothing) {
+  W world = make_world({port::kVtd});
+  const u32 index = world.iommus.add(port::kVtd);
+  ASSERT_EQ(world.set_caps(), 0);
+  EXPECT_EQ(kiommu_core_replay(world.domain(), index), 0);
+  EXPECT_EQ(world.iommus.map_calls, 0u);
+}
+
+TEST(Hosts, CapsThatForbidWhatIsMappedAreRefused) {
+  W world = make_world({port::kVtd});
+  map_a_few(world);
+  const u64 end = ~u64{0};
+  EXPECT_EQ(world.set_caps({kPage, end}, {}), -EINVAL);
+  EXPECT_EQ(world.set_caps({0, 8 * kMiB - 1}, {}), -EINVAL);
+  EXPECT_EQ(world.set_caps({0, end}, {{8 * kMiB + kPage, 8 * kMiB + 0x1fff}}),
+            -EINVAL);
+  // A host that cannot split calls: its blocks would have to be known.
+  world.iommus.add(port::kVirtio);
+  EXPECT_EQ(world.set_caps(), -EINVAL);
+  world.iommus.drop_last();
+  // What was refused is not in use: this range is still legal.
+  world.expect_refresh(0, 16 * kMiB);
+  EXPECT_EQ(world.set_caps({0, 16 * kMiB - 1},
+                           {{15 * kMiB, 15 * kMiB + 0xfff}}),
+            0);
+  EXPECT_EQ(world.refresh(0, 32 * kMiB).error, -ERANGE);
+  world.tables.map(15 * kMiB, world.data(1));
+  world.expect_stops(15 * kMiB, kPage, 15 * kMiB, -EIO,
+                     KVM_IOMMU_STATUS_RESERVED_IOVA);
+}
+
+TEST(Hosts, NothingCanBeMappedWithoutAHost) {
+  W world({.machine = {.hosts = {}, .aperture = {0, 0}}});
+  EXPECT_EQ(world.refresh(0, kPage).error, -ERANGE);
+}
+
+TEST(Hosts, RefusedRunAfterOthersAreMapped) {
+  W world = make_world({port::kVtd, port::kAmd});
+  for (u64 i = 0; i < 20; ++i) {
+    world.tables.map(i * kPage, world.data(i * 3));  // runs of one page
+  }
+  faults().map.arm(8);
+  world.iommus.map_error = -EIO;
+  world.expect_stops(0, 20 * kPage, 7 * kPage, -EREMOTEIO,
+                     KVM_IOMMU_STATUS_HOST);
+  EXPECT_EQ(world.info().mapped_pages, 7u);
+  world.expect_refresh(7 * kPage, 13 * kPage);
+  EXPECT_EQ(world.info().mapped_pages, 20u);
+}
+
+}  // namespace
+}  // namespace kiommu::test

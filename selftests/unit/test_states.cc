@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The states of a domain: created, started, anchored; each call in each of
+// them; what leaving a state gives back.
+#include "world.hpp"
+
+namespace kiommu::test {
+namespace {
+
+using W = World<ZpciFormat>;
+
+class States : public testing::Test {
+ protected:
+  States() {
+    faults() = {};
+    machine_.guest.add_ram(kTablesGpa, 64, port::kShuffled);
+  }
+
+  unsigned state() { return machine_.info().state; }
+  kiommu_anchor good() { return Spec<ZpciFormat>::anchor(2, kTablesGpa); }
+  // Each call that maps or asks for mappings.
+  void expect_all(int error) {
+    kiommu_u64 pages = 77;
+    kiommu_translation answer;
+    EXPECT_EQ(machine_.refresh(0, kPage).error, error);
+    EXPECT_EQ(machine_.unmap(0, kPage), error);
+    EXPECT_EQ(kiommu_core_unmap_all(machine_.domain(), &pages), error);
+    EXPECT_EQ(pages, 0u);
+    EXPECT_EQ(kiommu_core_translate(machine_.domain(), 0, &answer), error);
+  }
+
+  port::Machine machine_;
+};
+
+TEST_F(States, CreatedRefusesAllButStart) {
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_CREATED});
+  expect_all(-ENODEV);
+  EXPECT_EQ(machine_.anchor(good()), -ENODEV);
+  EXPECT_EQ(machine_.unanchor(), -ENODEV);
+  EXPECT_EQ(machine_.stop(), -ENODEV);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_CREATED});
+  EXPECT_EQ(machine_.start(), 0);
+}
+
+TEST_F(States, StartedRefusesAllButAnchorAndStop) {
+  ASSERT_EQ(machine_.start(), 0);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_STARTED});
+  expect_all(-ENXIO);
+  EXPECT_EQ(machine_.start(), -EBUSY);
+  EXPECT_EQ(machine_.unanchor(), -ENXIO);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_STARTED});
+  EXPECT_EQ(machine_.stop(), 0);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_CREATED});
+}
+
+TEST_F(States, AnchoredAllowsMapping) {
+  ASSERT_EQ(machine_.start(), 0);
+  ASSERT_EQ(machine_.anchor(good()), 0);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_ANCHORED});
+  EXPECT_EQ(machine_.anchor(good()), -EEXIST);
+  EXPECT_EQ(machine_.start(), -EBUSY);
+  kiommu_anchor now = machine_.info().anchor;
+  EXPECT_EQ(now.iota, good().iota);
+  EXPECT_EQ(now.format, unsigned{KVM_IOMMU_FORMAT_ZPCI});
+  EXPECT_EQ(machine_.unanchor(), 0);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_STARTED});
+  now = machine_.info().anchor;
+  EXPECT_EQ(now.iota, 0u);
+}
+
+TEST_F(States, StopFromAnchoredUnanchors) {
+  ASSERT_EQ(machine_.start(), 0);
+  ASSERT_EQ(machine_.anchor(good()), 0);
+  EXPECT_EQ(machine_.stop(), 0);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_CREATED});
+  ASSERT_EQ(machine_.start(), 0);
+  EXPECT_EQ(state(), unsigned{KVM_IOMMU_STATE_STARTED});
+}
+
+TEST_F(States, UnknownFormatIsRefused) {
+  ASSERT_EQ(machine_.start(), 0);
+  kiommu_anchor anchor{};
+  for (unsigned format : {3u, 4u, 63u, 64u, ~0u}) {
+    anchor.format = format;
+    EXPECT_EQ(machine_.anchor(anchor), -EPROTONOSUPPORT);
+  }
+  EXPECT_EQ(machine_.info().formats, 7u);
+}
+
+TEST_F(States, RangeOfTranslate) {
+  ASSERT_EQ(machine_.start(), 0);
+  ASSERT_EQ(machine_.anchor(good()), 0);
+  kiommu_translation answer;
+  const u64 reach = u64{1} << 42;
+  EXPECT_EQ(kiommu_core_translate(machine_.domain(), reach, &answer), -ERANGE);
+}
+
+TEST(Anchor, CanMoveAnyNumberOfTimes) {
+  W world;
+  GuestTables<ZpciFormat> other(world.guest, kTablesGpa + 8 * kMiB, 1);
+  world.tables.map_pages(0, world.data(0), 10);
+  other.map_pages(4 * kPage, world.data(100), 10);
+  for (int i = 0; i < 5; ++i) {
+    world.expect_refresh(0, kMiB);
+    EXPECT_EQ(world.sees(4 * kPage), world.frame(world.data(4)));
+    EXPECT_EQ(world.sees(12 * kPage), kBlocked);
+    ASSERT_EQ(world.unanchor(), 0);
+    EXPECT_EQ(world.info().mapped_pages, 0u);
+    EXPECT_EQ(world.guest.accounted(), 0u);
+    expect_consistent(world);
+    ASSERT_EQ(world.anchor(other.anchor()), 0);
+    EXPECT_EQ(world.sees(4 * kPage), kBlocked);  // nothing before a refresh
+    world.expect_refresh(0, kMiB);
+    EXPECT_EQ(world.sees(4 * kPage), world.frame(world.data(100)));
+    EXPECT_EQ(world.sees(0), kBlocked);
+    ASSERT_EQ(world.unanchor(), 0);
+    ASSERT_EQ(world.anchor(world.tables.anchor()), 0);
+  }
+}
+
+TEST(Anchor, ProtectBitOfIotaTakesTheRightToWrite) {
+  W world;
+  ASSERT_EQ(world.unanchor(), 0);
+  kiommu_anchor anchor = world.tables.anchor();
+  anchor.iota |= 0x200;
+  ASSERT_EQ(world.anchor(anchor), 0);
+  world.tables.map(0, world.data(0));
+  world.expect_refresh(0, kPage);
+  EXPECT_EQ(world.sees(0), world.frame(world.data(0), kR));
+}
+
+TEST(Teardown, EverythingMappedIsGivenBackInOrder) {
+  for (int how = 0; how < 3; ++how) {
+    W world({.data_order = port::kShuffled});
+    world.tables.map_pages(0, world.data(0), 3000);
+    world.expect_refresh(0, 3000 * kPage);
+    EXPECT_EQ(world.guest.accounted(), 3000u);
+    if (how == 2) {
+      world.destroy();
+    } else {
+      EXPECT_EQ(how == 0 ? world.unanchor() : world.stop(), 0);
+    }
+    EXPECT_EQ(world.iommus[0].mapped_pages(), 0u);
+    EXPECT_EQ(world.host.pinned(), 0u);
+    EXPECT_EQ(world.guest.accounted(), 0u);
+    EXPECT_EQ(world.iommus.flush_calls, 1u);
+  }
+}
+
+TEST(Teardown, CostsWhatIsMappedNotTheAperture) {
+  W world({.top = 4});
+  // Ten pages at far ends of 64 bits.
+  for (u64 i = 0; i < 10; ++i) {
+    world.tables.map(i << 60, world.data(i));
+    EXPECT_EQ(world.refresh(i << 60, kPage).error, 0);
+  }
+  const u64 unmaps = world.iommus.unmap_calls;
+  ASSERT_EQ(world.unanchor(), 0);
+  EXPECT_EQ(world.iommus.unmap_calls, unmaps + 10);
+  ASSERT_EQ(world.anchor(world.tables.anchor()), 0);
+  ASSERT_EQ(world.unanchor(), 0);
+  EXPECT_EQ(world.iommus.unmap_calls, unmaps + 10);
+}
+
+TEST(Teardown, OtherGuestMayFollow) {
+  W world;
+  world.tables.map(0, world.data(0));
+  world.expect_refresh(0, kPage);
+  ASSERT_EQ(world.stop(), 0);
+  EXPECT_EQ(world.info().pinned_pages, 0u);
+  port::GuestMemory second(world.host);
+  second.add_ram(0, 64, port::kShuffled);
+  ASSERT_EQ(kiommu_core_start(world.domain(), second.handle()), 0);
+  EXPECT_EQ(world.start(), -EBUSY);
+  ASSERT_EQ(world.anchor(Spec<ZpciFormat>::anchor(1, 0x4000)), 0);
+  EXPECT_EQ(world.refresh(0, kMiB).error, -EIO);  // zero is no valid entry
+  ASSERT_EQ(world.stop(), 0);
+}
+
+TEST(Door, NumbersAreThoseOfTheInterface) {
+  // Each status that a test has seen by name is one that door.cc wrote by
+  // number; these are the ones no guest can cause at will.
+  W world;
+  world.tables.map(0, world.data(0));
+  world.guest.pin_failure = KIOMMU_PIN_INTERRUPTED;
+  faults().pin.arm(1);
+  world.expect_stops(0, kPage, 0, -EINTR, KVM_IOMMU_STATUS_INTERRUPTED);
+  world.guest.pin_failure = KIOMMU_PIN_NO_MEMORY;
+  faults().pin.arm(1);
+  world.expect_stops(0, kPage, 0, -ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY);
+  faults().map.arm(1);
+  world.iommus.map_error = -ENOSPC;
+  world.expect_stops(0, kPage, 0, -EREMOTEIO, KVM_IOMMU_STATUS_HOST);
+}
+
+}  // namespace
+}  // namespace kiommu::test

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The walk of the guest's tables, seen through refresh and translate: each
+// kind of entry at each level, rights, large pages, tables in memory that is
+// not fit for them, loops, the budget. Applies to each format.
+#include "../../kvm-iommu/core/walker.hpp"
+#include "world.hpp"
+
+namespace kiommu::test {
+namespace {
+
+template <class F>
+class Walk : public FormatTest<F> {};
+TYPED_TEST_SUITE(Walk, AllFormats);
+
+constexpr u64 kIova = 0x40201000;  // index 1 or more at each low level
+
+TYPED_TEST(Walk, PageThroughEachTopLevel) {
+  for (unsigned top : Spec<TypeParam>::kTops) {
+    World<TypeParam> world({.top = static_cast<int>(top)});
+    world.tables.map(kIova, world.data(7));
+    world.expect_refresh(kIova, kPage);
+    EXPECT_EQ(world.sees(kIova), world.frame(world.data(7)));
+    EXPECT_EQ(world.info().mapped_pages, 1u);
+  }
+}
+
+TYPED_TEST(Walk, RightsAccumulateOverTheLevels) {
+  using S = Spec<TypeParam>;
+  World<TypeParam> world;
+  for (unsigned at = 0; at <= world.tables.top(); ++at) {
+    for (unsigned upper : S::kRights) {
+      for (unsigned leaf : S::kRights) {
+        world.tables.map(kIova, world.data(1), leaf);
+        if (at > 0) world.tables.link(kIova, at, upper);
+        const unsigned left = at > 0 ? upper & leaf : leaf;
+        world.expect_refresh(kIova, kPage);
+        EXPECT_EQ(world.sees(kIova),
+                  left != 0 ? world.frame(world.data(1), left) : kBlocked)
+            << "upper " << upper << " at level " << at << ", leaf " << leaf;
+        const kiommu_translation answer = world.translate(kIova);
+        EXPECT_EQ(answer.rights, left);
+        EXPECT_EQ(answer.shadow_rights, left);
+        if (at > 0) world.tables.link(kIova, at, kRW);
+      }
+    }
+  }
+}
+
+TYPED_TEST(Walk, AbsentEntryAtEachLevel) {
+  World<TypeParam> world;
+  for (unsigned level = 0; level <= world.tables.top(); ++level) {
+    world.tables.map(kIova, world.data(1));
+    world.expect_refresh(kIova, kPage);
+    ASSERT_EQ(world.sees(kIova), world.frame(world.data(1)));
+    world.tables.clear(kIova, level);
+    world.expect_refresh(kIova, kPage);
+    EXPECT_EQ(world.sees(kIova), kBlocked) << level;
+    EXPECT_EQ(world.translate(kIova).status,
+              unsigned{KVM_IOMMU_STATUS_NOT_MAPPED});
+    if (level > 0) world.tables.link(kIova, level);
+  }
+}
+
+TYPED_TEST(Walk, MalformedEntryStopsAndUnmapsWhatItHeld) {
+  using S = Spec<TypeParam>;
+  World<TypeParam> world;
+  const u64 before = kIova - kPage;
+  for (unsigned level = 0; level <= world.tables.top(); ++level) {
+    for (const BadEntry& bad : S::malformed(level)) {
+      world.tables.map(kIova, world.data(1));
+      world.expect_refresh(kIova, kPage);
+      world.tables.set(kIova, level, bad.entry);
+      world.expect_stops(kIova, kPage, kIova, -EIO, bad.status);
+      EXPECT_EQ(world.sees(kIova), kBlocked)
+          << bad.what << " at level " << level;
+      EXPECT_EQ(world.translate(kIova).status, bad.status);
+      EXPECT_EQ(world.translate(kIova).gpa, 0u);
+      if (level > 0) world.tables.link(kIova, level);
+    }
+  }
+  // Below a bad entry all is done.
+  world.tables.map(before, world.data(2));
+  const std::vector<BadEntry> bad = S::malformed(world.tables.top());
+  const u64 edge = u64{1} << S::shift(world.tables.top());
+  world.tables.map(edge - kPage, world.data(2));
+  world.tables.set(edge, world.tables.top(), bad[0].entry);
+  world.expect_stops(edge - kPage, 3 * kPage, edge, -EIO, bad[0].status);
+  EXPECT_EQ(world.sees(edge - kPage), world.frame(world.data(2)));
+}
+
+TYPED_TEST(Walk, LargePagesInWholeAndInPart) {
+  using S = Spec<TypeParam>;
+  // 2 GiB of memory hold a large page of each level that both formats have.
+  World<TypeParam> world({.data_pages = 2 * kGiB / kPage});
+  for (unsigned level = 1; S::has_leaf(level); ++level) {
+    const u64 size = u64{1} << S::shift(level);
+    const u64 iova = 4 * size;
+    world.tables.map(iova, world.data(0), kRW, level);
+    // A part in the middle.
+    world.expect_refresh(iova + 3 * kPage, 2 * kPage);
+    EXPECT_EQ(world.info().mapped_pages, 2u);
+    EXPECT_EQ(world.sees(iova + 2 * kPage), kBlocked);
+    EXPECT_EQ(world.sees(iova + 3 * kPage), world.frame(world.data(3)));
+    EXPECT_EQ(world.sees(iova + 5 * kPage), kBlocked);
+    const kiommu_translation answer = world.translate(iova + 5 * kPage + 123);
+    EXPECT_EQ(answer.gpa, world.data(5) + 123);
+    EXPECT_EQ(answer.page_size, size);
+    EXPECT_EQ(answer.shadow_rights, 0u);
+    // All of it.
+    world.expect_refresh(iova, size);
+    EXPECT_EQ(world.info().mapped_pages, size / kPage);
+    EXPECT_EQ(world.sees(iova), world.frame(world.data(0)));
+    EXPECT_EQ(world.sees(iova + size - kPage),
+              world.frame(world.data(size / kPage - 1)));
+    EXPECT_EQ(world.sees(iova + size), kBlocked);
+    EXPECT_EQ(world.unmap(0, u64{1} << 40), 0);
+    EXPECT_EQ(world.info().mapped_pages, 0u);
+  }
+}
+
+TYPED_TEST(Walk, LargePageReadOnlyByItsOwnEntry) {
+  World<TypeParam> world;
+  const u64 iova = 4 * kGiB;
+  world.tables.map(iova, world.data(0), kR, 1);
+  world.expect_refresh(iova, 8 * kPage);
+  EXPECT_EQ(world.sees(iova), world.frame(world.data(0), kR));
+}
+
+TYPED_TEST(Walk, SelfPointingTableEnds) {
+  using S = Spec<TypeParam>;
+  for (unsigned top : S::kTops) {
+    World<TypeParam> world({.top = static_cast<int>(top)});
+    // Each entry of the root names the root.
+    for (unsigned i = 0; i < S::entries(top); ++i) {
+      world.tables.write_entry(world.tables.root() + 8 * i,
+                               S::table(top, world.tables.root(), kRW));
+    }
+    const u64 length = u64{1} << S::shift(1);
+    const RefreshOutcome outcome = world.refresh(0, length);
+    // Whatever the levels make of it: an end, consistent, and nothing mapped
+    // twice.
+    EXPECT_LE(world.guest.read_calls, u64{WalkScratch::kBudget});
+    EXPECT_TRUE(outcome.error == 0 || outcome.error == -EIO ||
+                outcome.error == -EAGAIN)
+        << outcome.error;
+    expect_consistent(world);
+  }
+}
+
+// Makes the tables for kIova so that the lowest one is at `gpa`.
+template <class F>
+void move_low_table(World<F>& world, u64 gpa) {
+  world.tables.set(kIova, 1, Spec<F>::table(1, gpa, kRW));
+}
+
+TYPED_TEST(Walk, TableInMemoryUnfitForTables) {
+  World<TypeParam> world;
+  world.tables.map(kIova, world.data(1));
+  world.expect_refresh(kIova, kPage);
+  const u64 low = kTablesGpa + 64 * kMiB;
+  world.guest.add_ram(low, 4, port::kShuffled, KIOMMU_SLOT_READ_ONLY);
+  world.guest.add_ram(low + kMiB, 4, port::kShuffled, KIOMMU_SLOT_PRIVATE);
+  const u64 mmio = world.guest.add_ram(low + 2 * kMiB, 4, port::kShuffled);
+  world.guest.set_backing(mmio, 4, Backing::kMmio);
+  const u64 gone = world.guest.add_ram(low + 3 * kMiB, 4, port::kShuffled);
+  world.guest.set_backing(gone, 4, Backing::kUnbacked);
+  const struct {
+    u64 gpa;
+    unsigned status;
+  } cases[] = {
+      {low, KVM_IOMMU_STATUS_READ_ONLY},
+      {low + kMiB, KVM_IOMMU_STATUS_PRIVATE},
+      {low + 2 * kMiB, KVM_IOMMU_STATUS_UNBACKED},
+      {low + 3 * kMiB, KVM_IOMMU_STATUS_UNBACKED},
+      {low + 4 * kMiB, KVM_IOMMU_STATUS_NO_SLOT},
+      {u64{1} << 51, KVM_IOMMU_STATUS_NO_SLOT},
+  };
+  for (const auto& one : cases) {
+    move_low_table(world, one.gpa);
+    world.expect_stops(kIova, kPage, kIova, -EIO, one.status);
+    EXPECT_EQ(world.sees(kIova), kBlocked);
+    EXPECT_EQ(world.translate(kIova).status, one.status);
+    world.tables.link(kIova, 1);
+    world.expect_refresh(kIova, kPage);
+    EXPECT_EQ(world.sees(kIova), world.frame(world.data(1)));
+  }
+}
+
+TYPED_TEST(Walk, PageInMemoryUnfitForDma) {
+  World<TypeParam> world;
+  const u64 area = kDataGpa + 64 * kGiB;
+  const u64 mmio = world.guest.add_ram(area, 4, port::kShuffled);
+  world.guest.set_backing(mmio, 4, Backing::kMmio);
+  const u64 gone = world.guest.add_ram(area + kMiB, 4, port::kShuffled);
+  world.guest.set_backing(gone, 4, Backing::kUnbacked);
+  const u64 file = world.guest.add_ram(area + 2 * kMiB, 4, port::kShuffled);
+  world.guest.set_backing(file, 4, Backing::kRefused);
+  world.guest.add_ram(area + 3 * kMiB, 4, port::kShuffled, KIOMMU_SLOT_PRIVATE);
+  const struct {
+    u64 gpa;
+    unsigned status;
+  } cases[] = {
+      {area, KVM_IOMMU_STATUS_MMIO},
+      {area + kMiB, KVM_IOMMU_STATUS_UNBACKED},
+      {area + 2 * kMiB, KVM_IOMMU_STATUS_PIN_REFUSED},
+      {area + 3 * kMiB, KVM_IOMMU_STATUS_PRIVATE},
+      {area + 4 * kMiB, KVM_IOMMU_STATUS_NO_SLOT},
+  };
+  world.tables.map_pages(kIova, world.data(0), 3);
+  for (const auto& one : cases) {
+    world.tables.map(kIova + kPage, world.data(1));
+    world.expect_refresh(kIova, 3 * kPage);
+    world.tables.map(kIova + kPage, one.gpa);
+    world.expect_stops(kIova, 3 * kPage, kIova + kPage, -EIO, one.status);
+    EXPECT_EQ(world.sees(kIova), world.frame(world.data(0)));
+    EXPECT_EQ(world.sees(kIova + kPage), kBlocked);
+  }
+}
+
+TYPED_TEST(Walk, TableThatCrossesSlotsIsReadAcrossThem) {
+  using S = Spec<TypeParam>;
+  const unsigned level = S::table_bytes(1) > kPage ? 1 : 0;
+  World<TypeParam> world;
+  const u64 bytes = S::table_bytes(level);
+  const u64 table = kTablesGpa + 64 * kMiB;
+  // Two slots that are neighbours as GPAs, but not as HVAs. The first ends
+  // within the table, or at its end for tables of one page.
+  world.guest.add_ram(table, 1, port::kShuffled);
+  world.guest.add_ram(table + kPage, 7, port::kShuffled);
+  const u64 base = u64{64} << S::shift(level + 1);
+  for (unsigned i = 0; i < S::entries(level); ++i) {
+    world.tables.write_entry(table + 8 * i, S::absent(level));
+  }
+  world.tables.set(base, level + 1, S::table(level + 1, table, kRW));
+  const unsigned across = bytes > kPage ? 512 : S::entries(level) - 1;
+  const u64 span = u64{1} << S::shift(level);
+  const u64 low = world.tables.new_table(0);
+  for (unsigned i : {across - 1, across}) {
+    world.tables.write_entry(
+        table + 8 * i, level == 0 ? S::leaf(0, world.data(i), kRW)
+                                  : S::table(level, low, kRW));
+  }
+  world.tables.write_entry(low, S::leaf(0, world.data(9), kRW));
+  world.expect_refresh(base + (across - 2) * span, 3 * span);
+  EXPECT_EQ(world.info().mapped_pages, 2u);
+}
+
+// The entries before a hole are good, and must be done; the walk stops at the
+// first IOVA whose entry is missing.
+TYPED_TEST(Walk, TableThatEndsInAHoleIsUsedUpToThere) {
+  using S = Spec<TypeParam>;
+  if (S::table_bytes(1) <= kPage) GTEST_SKIP() << "no table crosses a page";
+  World<TypeParam> world;
+  const u64 table = kTablesGpa + 64 * kMiB;
+  world.guest.add_ram(table, 1, port::kShuffled);
+  for (unsigned i = 0; i < 512; ++i) {
+    world.tables.write_entry(table + 8 * i, S::absent(1));
+  }
+  const u64 base = u64{64} << S::shift(2);
+  const u64 span = u64{1} << S::shift(1);
+  world.tables.set(base, 2, S::table(2, table, kRW));
+  world.tables.write_entry(table + 8 * 500, S::leaf(1, world.data(0), kRW));
+  world.expect_stops(base + 500 * span, 20 * span, base + 512 * span, -EIO,
+                     KVM_IOMMU_STATUS_NO_SLOT);
+  EXPECT_EQ(world.info().mapped_pages, span / kPage);
+}
+
+TYPED_TEST(Walk, NothingIsReadBelowAbsentEntries) {
+  using S = Spec<TypeParam>;
+  World<TypeParam> world;
+  const unsigned top = world.tables.top();
+  // All that the top table reaches, with one page mapped.
+  world.tables.map(kIova, world.data(1));
+  const u64 length = u64{S::entries(top)} << S::shift(top);
+  world.guest.entries_read = world.guest.read_calls = 0;
+  world.expect_refresh(0, length);
+  u64 most = 0;
+  for (unsigned level = 0; level <= top; ++level) most += S::entries(level);
+  EXPECT_EQ(world.guest.entries_read, most);
+  world.tables.clear(kIova, top);
+  world.guest.entries_read = 0;
+  world.expect_refresh(0, length);
+  EXPECT_EQ(world.guest.entries_read, S::entries(top));
+  EXPECT_EQ(world.info().mapped_pages, 0u);
+}
+
+TYPED_TEST(Walk, EachEntryInRangeIsReadOnce) {
+  World<TypeParam> world;
+  world.tables.map_pages(kIova, world.data(0), 10);
+  world.guest.entries_read = 0;
+  world.expect_refresh(kIova, 10 * kPage);
+  EXPECT_EQ(world.guest.entries_read, 10 + world.tables.top());
+}
+
+// A table that is its own child at every level below would take 2^40 reads.
+TYPED_TEST(Walk, BudgetBoundsTheWorkAndProgressGoesOn) {
+  using S = Spec<TypeParam>;
+  World<TypeParam> world;
+  // All entries of each level name one table; the lowest is empty.
+  u64 below = world.tables.new_table(0);
+  for (unsigned level = 1; level <= world.tables.top(); ++level) {
+    const u64 table = level == world.tables.top() ? world.tables.root()
+                                                  : world.tables.new_table(level);
+    for (unsigned i = 0; i < S::entries(level); ++i) {
+      world.tables.write_entry(table + 8 * i, S::table(level, below, kRW));
+    }
+    below = table;
+  }
+  const u64 length = world.tables.reach();
+  world.guest.read_calls = 0;
+  RefreshOutcome outcome = world.refresh(0, length);
+  EXPECT_EQ(outcome.error, -EAGAIN);
+  EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_BUDGET});
+  EXPECT_LE(world.guest.read_calls, u64{WalkScratch::kBudget});
+  const u64 first_stop = outcome.result.stopped_iova;
+  EXPECT_GT(first_stop, 0u);
+  outcome = world.refresh(first_stop, length - first_stop);
+  EXPECT_EQ(outcome.error, -EAGAIN);
+  EXPECT_GT(outcome.result.stopped_iova, first_stop);
+}
+
+TYPED_TEST(Walk, InterruptionAnywhereIsResumable) {
+  u64 stops = 0;
+  for (u64 nth = 1;; ++nth) {
+    World<TypeParam> world;
+    world.tables.map_pages(kIova, world.data(0), 600);
+    world.tables.map(kIova + 16 * kGiB, world.data(1));
+    const u64 end = kIova + 16 * kGiB + kPage;
+    faults().interrupt.arm(nth);
+    const RefreshOutcome outcome = world.refresh(kIova, end - kIova);
+    expect_consistent(world);
+    if (outcome.error == 0) break;
+    ++stops;
+    EXPECT_EQ(outcome.error, -EINTR);
+    EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_INTERRUPTED});
+    const u64 at = outcome.result.stopped_iova;
+    for (u64 i = 0; i < 600; ++i) {
+      const u64 iova = kIova + i * kPage;
+      EXPECT_EQ(world.sees(iova),
+                iova < at ? world.frame(world.data(i)) : kBlocked);
+    }
+    world.expect_refresh(at, end - at);
+    EXPECT_EQ(world.info().mapped_pages, 601u);
+  }
+  EXPECT_GT(stops, 3u);
+}
+
+// The guest changes its tables while they are read: each page is as the
+// tables said before or after, never a mix.
+TYPED_TEST(Walk, TablesThatChangeDuringTheWalk) {
+  World<TypeParam> world;
+  world.tables.map_pages(kIova, world.data(0), 4);
+  const u64 low = world.tables.entry_gpa(kIova, 0);
+  world.guest.before_read = [&](u64 gpa) {
+    if (gpa != low) return;
+    world.tables.map_pages(kIova, world.data(100), 4, kR);
+  };
+  world.expect_refresh(kIova, 4 * kPage);
+  for (u64 i = 0; i < 4; ++i) {
+    EXPECT_EQ(world.sees(kIova + i * kPage),
+              world.frame(world.data(100 + i), kR));
+  }
+  // The upper table is withdrawn after its entry was read.
+  world.guest.before_read = [&](u64 gpa) {
+    if (gpa == low) world.tables.clear(kIova, 1);
+  };
+  world.expect_refresh(kIova, 4 * kPage);
+  EXPECT_EQ(world.info().mapped_pages, 4u);
+  world.guest.before_read = nullptr;
+  world.expect_refresh(kIova, 4 * kPage);
+  EXPECT_EQ(world.info().mapped_pages, 0u);
+}
+
+TYPED_TEST(Walk, ReadingAsAnotherProcessChangesNothing) {
+  World<TypeParam> world;
+  world.tables.map_pages(kIova, world.data(0), 4);
+  world.expect_refresh(kIova, 4 * kPage);
+  world.guest.foreign_process = true;
+  const RefreshOutcome outcome = world.refresh(kIova, 4 * kPage);
+  EXPECT_EQ(outcome.error, -EPERM);
+  EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_OK});
+  EXPECT_EQ(outcome.result.unmapped, 0u);
+  EXPECT_EQ(world.info().mapped_pages, 4u);
+  kiommu_translation answer;
+  EXPECT_EQ(kiommu_core_translate(world.domain(), kIova, &answer), -EPERM);
+}
+
+}  // namespace
+}  // namespace kiommu::test
