@@ -19,15 +19,21 @@ struct ZpciFormat {
   static constexpr std::endian kByteOrder = std::endian::big;
   static constexpr unsigned kLevels = 5;
 
-  enum : unsigned { kPage, kSegment, kRegionThird, kRegionSecond, kRegionFirst };
+  enum : unsigned {
+    kPage,
+    kSegment,
+    kRegionThird,
+    kRegionSecond,
+    kRegionFirst
+  };
 
   // The IOTA register: table origin | translation | designation | key etc.
   struct Iota {
-    static constexpr uint64_t kTranslate = 0x800;      // T
-    static constexpr uint64_t kProtect = 0x200;        // P
-    static constexpr uint64_t kDesignation = 0x1c;     // DT
+    static constexpr uint64_t kTranslate = 0x800;   // T
+    static constexpr uint64_t kProtect = 0x200;     // P
+    static constexpr uint64_t kDesignation = 0x1c;  // DT
     static constexpr unsigned kDesignationShift = 2;
-    static constexpr uint64_t kFrameSize = 0x3;        // FS: page forms only
+    static constexpr uint64_t kFrameSize = 0x3;  // FS: page forms only
     static constexpr uint64_t kReserved = 0x400;
     // 0x1e0 holds storage key and cache hints: no meaning for a shadow.
     static constexpr uint64_t kOrigin = ~uint64_t{0x3fff};

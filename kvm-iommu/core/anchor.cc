@@ -9,8 +9,7 @@ namespace kiommu {
 namespace {
 
 // The guest's window: all that the tables reach, unless it is given.
-Result<IovaRange> checked_window(const kiommu_anchor& anchor,
-                                 IovaRange reach) {
+Result<IovaRange> checked_window(const kiommu_anchor& anchor, IovaRange reach) {
   if (anchor.first == 0 && anchor.last == 0) return reach;
   const IovaRange window{{anchor.first}, {anchor.last}};
   if (!window.first.aligned(kPageBytes) ||

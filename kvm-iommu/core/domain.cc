@@ -121,8 +121,7 @@ Result<void> Domain::require_anchor() const {
   return {};
 }
 
-Result<IovaRange> Domain::checked_range(uint64_t iova,
-                                        uint64_t length) const {
+Result<IovaRange> Domain::checked_range(uint64_t iova, uint64_t length) const {
   KIOMMU_TRY(require_anchor());
   const IovaRange range{{iova}, {iova + (length - 1)}};
   if (length == 0 || ((iova | length) & ~kPageMask) != 0) {
@@ -144,11 +143,10 @@ Result<void> Domain::refresh(uint64_t iova, uint64_t length,
   Refresh refresh(stage2, shadow_, hosts_);
   const bool identity = stage1_->anchor.format == kIdentityFormatId;
   auto done = refresh.finish(
-      identity
-          ? refresh.identity(*range, stage1_->anchor.offset)
-          : walk_tables(*stage1_, stage2, walk_scratch_, refresh, *range));
+      identity ? refresh.identity(*range, stage1_->anchor.offset)
+               : walk_tables(*stage1_, stage2, walk_scratch_, refresh, *range));
   const Iova stopped_at = refresh.stopped_at();  // may be below the range
-  result->stopped_iova = done ? range->last.value + 1
+  result->stopped_iova = done                        ? range->last.value + 1
                          : stopped_at < range->first ? range->first.value
                                                      : stopped_at.value;
   result->mapped = shadow_.mapped_now();
@@ -164,8 +162,7 @@ Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped) {
   return done;
 }
 
-Result<void> Domain::unmap(uint64_t iova, uint64_t length,
-                           uint64_t* unmapped) {
+Result<void> Domain::unmap(uint64_t iova, uint64_t length, uint64_t* unmapped) {
   auto range = checked_range(iova, length);
   if (!range) return fail(range.error());
   return unmap_range(*range, unmapped);

@@ -81,7 +81,7 @@ class Domain {
   Hosts hosts_;
   Pins pins_;
   Shadow shadow_;
-  kiommu_mem* mem_ = nullptr;  // set: at least started
+  kiommu_mem* mem_ = nullptr;     // set: at least started
   std::optional<Stage1> stage1_;  // set: anchored
 };
 

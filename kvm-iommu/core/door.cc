@@ -190,8 +190,8 @@ int kiommu_core_refresh(kiommu_domain* domain, kiommu_u64 iova,
   return to_errno(done);
 }
 
-int kiommu_core_unmap(kiommu_domain* domain, kiommu_u64 iova,
-                      kiommu_u64 length, kiommu_u64* unmapped) {
+int kiommu_core_unmap(kiommu_domain* domain, kiommu_u64 iova, kiommu_u64 length,
+                      kiommu_u64* unmapped) {
   std::uint64_t pages = 0;
   auto done = domain->domain.unmap(iova, length, &pages);
   *unmapped = pages;
@@ -222,7 +222,6 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   return 0;
 }
 
-void kiommu_core_get_info(const kiommu_domain* domain,
-                          kiommu_core_info* info) {
+void kiommu_core_get_info(const kiommu_domain* domain, kiommu_core_info* info) {
   domain->domain.get_info(info);
 }

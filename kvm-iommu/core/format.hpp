@@ -73,23 +73,24 @@ struct Level {
 };
 
 template <class F>
-concept TableFormat =
-    requires(const kiommu_anchor& anchor, unsigned level, uint64_t entry) {
-      // enum kvm_iommu_format
-      { F::kId } -> std::convertible_to<uint32_t>;
-      // Byte order of entries in guest memory.
-      { F::kByteOrder } -> std::convertible_to<std::endian>;
-      // Levels that a top table can have: [0, kLevels).
-      { F::kLevels } -> std::convertible_to<unsigned>;
-      // Geometry of a level.
-      { F::level(level) } -> std::same_as<Level>;
-      // Checks an anchor's iota and levels; the errors are kBadDesignation,
-      // kMisaligned, kUnusedField.
-      { F::root(anchor) } -> std::same_as<Result<Root>>;
-      // Decodes an entry, in host byte order, of a table of `level`. Pure:
-      // the same for each guest memory.
-      { F::decode(level, entry) } -> std::same_as<Entry>;
-    } && F::kLevels <= kMaxLevels;
+concept TableFormat = requires(const kiommu_anchor& anchor, unsigned level,
+                               uint64_t entry) {
+  // enum kvm_iommu_format
+  { F::kId } -> std::convertible_to<uint32_t>;
+  // Byte order of entries in guest memory.
+  { F::kByteOrder } -> std::convertible_to<std::endian>;
+  // Levels that a top table can have: [0, kLevels).
+  { F::kLevels } -> std::convertible_to<unsigned>;
+  // Geometry of a level.
+  { F::level(level) } -> std::same_as<Level>;
+  // Checks an anchor's iota and levels; the errors are kBadDesignation,
+  // kMisaligned, kUnusedField.
+  { F::root(anchor) } -> std::same_as<Result<Root>>;
+  // Decodes an entry, in host byte order, of a table of `level`. Pure:
+  // the same for each guest memory.
+  { F::decode(level, entry) } -> std::same_as<Entry>;
+  requires(F::kLevels <= kMaxLevels);
+};
 
 template <TableFormat F>
 constexpr uint64_t from_guest(uint64_t raw) {

@@ -44,8 +44,7 @@ class Hosts {
     const uint64_t aligned = (page | pfn) & -(page | pfn);  // 0 if both are 0
     const uint64_t fits = std::bit_floor(count);
     const uint64_t most = aligned != 0 && aligned < fits ? aligned : fits;
-    const uint64_t sizes =
-        (caps_.page_sizes >> kPageShift) & (2 * most - 1);
+    const uint64_t sizes = (caps_.page_sizes >> kPageShift) & (2 * most - 1);
     return sizes == 0 ? 0 : std::bit_width(sizes) - 1;
   }
 
@@ -53,9 +52,9 @@ class Hosts {
   // and kHost, and nothing of the run is mapped then.
   Result<void> map(uint32_t host, uint64_t page, uint64_t pfn, uint64_t count,
                    Rights rights) {
-    const int error = kiommu_port_host_map(
-        hosts_, host, page << kPageShift, pfn << kPageShift,
-        count << kPageShift, rights.bits);
+    const int error = kiommu_port_host_map(hosts_, host, page << kPageShift,
+                                           pfn << kPageShift,
+                                           count << kPageShift, rights.bits);
     if (error == 0) return {};
     return fail(error == -kNoMemoryErrno ? Status::kNoMemory : Status::kHost);
   }

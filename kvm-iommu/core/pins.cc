@@ -116,8 +116,8 @@ Pins::Got Pins::get(kiommu_mem* mem, Hva hva, unsigned count, Rights wanted,
         break;
       }
     }
-    const Rights left = wanted & slot_rights &
-                        ((pin & kWritable) != 0 ? kReadWrite : kRead);
+    const Rights left =
+        wanted & slot_rights & ((pin & kWritable) != 0 ? kReadWrite : kRead);
     if (!left.any()) {
       got.why = Status::kReadOnly;
       break;

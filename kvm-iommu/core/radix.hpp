@@ -83,8 +83,8 @@ class Radix {
   Result<uint64_t*> grow_and_link(uint64_t key);
 
   NodePool& pool_;
-  uint64_t root_ = 0;      // link to the top node
-  unsigned inner_ = 1;     // levels of inner nodes; at least 1
+  uint64_t root_ = 0;   // link to the top node
+  unsigned inner_ = 1;  // levels of inner nodes; at least 1
 };
 
 }  // namespace kiommu

@@ -40,8 +40,7 @@ Result<void> Refresh::bad(IovaRange range, Status why) {
 
 // Maps up to `pages` from `iova` on: as many as one slot holds and no
 // reserved window cuts off.
-Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages,
-                            Rights rights) {
+Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
   const uint64_t page = iova.page_number();
   if (pages > kStepPages) pages = kStepPages;
   const auto reserved =

@@ -34,7 +34,7 @@ class Refresh {
   // The most pages that are mapped without a look at signals.
   static constexpr uint64_t kStepPages = 4096;
   struct Step {
-    uint64_t pages = 0;   // done
+    uint64_t pages = 0;  // done
     Status why = Status::kNoMemory;
     uint64_t extent = 1;  // pages that fail the same way
   };

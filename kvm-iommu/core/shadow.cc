@@ -39,9 +39,8 @@ Shadow::Mapped Shadow::map(kiommu_mem* mem, uint64_t page, Hva hva,
     done += same;
     if (changed == 0) continue;
 
-    const Mapped part =
-        change(mem, page + done, hva.plus(done << kPageShift), changed, wanted,
-               slot_rights);
+    const Mapped part = change(mem, page + done, hva.plus(done << kPageShift),
+                               changed, wanted, slot_rights);
     done += part.count;
     if (part.count < changed) return {done, part.why, part.extent};
   }

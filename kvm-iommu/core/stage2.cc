@@ -47,9 +47,9 @@ Result<void> Stage2::read_entries(Gpa gpa, kiommu_u64* entries,
     }
     const Hva hva = (*found)->hva_of(gpa.page_number()).plus(offset);
     if (int error = kiommu_port_read_entries(mem_, hva.value, entries, n)) {
-      return fail(error == -kForeignErrno  ? Status::kForeignProcess
-                  : error == -kMmioErrno ? Status::kMmio
-                                         : Status::kUnbacked);
+      return fail(error == -kForeignErrno ? Status::kForeignProcess
+                  : error == -kMmioErrno  ? Status::kMmio
+                                          : Status::kUnbacked);
     }
     gpa = gpa.plus(n * sizeof(*entries));
     entries += n;

@@ -101,8 +101,8 @@ constexpr std::unexpected<Status> fail(Status status) {
 
 // Returns the error of a Result from the enclosing function. GCC 12 has no
 // monadic operations on std::expected.
-#define KIOMMU_TRY(expression)                            \
-  do {                                                    \
+#define KIOMMU_TRY(expression)                             \
+  do {                                                     \
     if (auto kiommu_result = (expression); !kiommu_result) \
-      return ::kiommu::fail(kiommu_result.error());       \
+      return ::kiommu::fail(kiommu_result.error());        \
   } while (false)

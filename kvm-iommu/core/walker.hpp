@@ -15,17 +15,17 @@ namespace kiommu {
 
 // A page of stage 1, or the part of it that is in the walked range.
 struct Leaf {
-  Iova iova;         // first byte, page-aligned
-  Gpa gpa;           // where that byte is mapped to
-  uint64_t pages;    // 4 KiB pages from there on
-  Rights rights;     // what is left of all levels, never none
-  unsigned shift;    // log2 of the size of the whole guest page
+  Iova iova;       // first byte, page-aligned
+  Gpa gpa;         // where that byte is mapped to
+  uint64_t pages;  // 4 KiB pages from there on
+  Rights rights;   // what is left of all levels, never none
+  unsigned shift;  // log2 of the size of the whole guest page
 };
 
 // Each call returns an error to stop the walk with it.
 template <class S>
-concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf,
-                            Iova at, Status why) {
+concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
+                            Status why) {
   // Nothing is mapped in the range.
   { sink.absent(range) } -> std::same_as<Result<void>>;
   { sink.leaf(leaf) } -> std::same_as<Result<void>>;
@@ -70,10 +70,10 @@ class Walker {
       // good or bad by itself.
       unsigned count = WalkScratch::kWindow - index % WalkScratch::kWindow;
       if (count > last - index + 1) count = last - index + 1;
-      const IovaRange rest{{base > range.first.value ? base : range.first.value},
-                           range.last};
-      KIOMMU_TRY(read(level, table.plus(uint64_t{index} * kEntryBytes), count,
-                      rest));
+      const IovaRange rest{
+          {base > range.first.value ? base : range.first.value}, range.last};
+      KIOMMU_TRY(
+          read(level, table.plus(uint64_t{index} * kEntryBytes), count, rest));
       for (unsigned i = 0; i < count; ++i, base += geometry.span()) {
         const IovaRange span{{base}, {base + (geometry.span() - 1)}};
         KIOMMU_TRY(visit(level, from_guest<F>(scratch_.window[level][i]),
@@ -103,7 +103,8 @@ class Walker {
   Result<void> visit(unsigned level, uint64_t raw, Rights rights,
                      IovaRange span, IovaRange part) {
     const Entry entry = F::decode(level, raw);
-    if (entry.kind == Entry::Kind::kMalformed) return sink_.bad(part, entry.why);
+    if (entry.kind == Entry::Kind::kMalformed)
+      return sink_.bad(part, entry.why);
     rights = rights & entry.rights;
     if (entry.kind == Entry::Kind::kAbsent || !rights.any()) {
       return sink_.absent(part);

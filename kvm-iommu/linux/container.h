@@ -33,7 +33,7 @@ struct kiommu_container {
 	refcount_t refs;
 	struct rcu_head rcu;
 	unsigned long id;
-	struct mutex lock;
+	struct mutex lock; /* of all below and of the core's domain */
 	struct kiommu_domain *domain;
 	struct kiommu_hosts hosts;
 	struct kiommu_mem *guest;

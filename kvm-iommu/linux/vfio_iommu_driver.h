@@ -14,8 +14,7 @@
 #include <linux/version.h>
 #include <linux/vfio.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0) || \
-	LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#if (LINUX_VERSION_CODE >> 8) != (KERNEL_VERSION(6, 12, 0) >> 8)
 #error "struct vfio_iommu_driver_ops has not been compared with this kernel"
 #endif
 
