@@ -116,16 +116,24 @@ int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
  * A guest can point to the BAR of its device: reading registers may change
  * the device.
  */
-static int check_no_mmio(struct mm_struct *mm, unsigned long hva)
+static int check_no_mmio(struct mm_struct *mm, unsigned long hva,
+			 unsigned long bytes)
 {
+	const unsigned long mmio = VM_IO | VM_PFNMAP;
 	struct vm_area_struct *vma;
 	int ret = 0;
 
 	if (mmap_read_lock_killable(mm))
 		return -EFAULT;
 	vma = vma_lookup(mm, hva);
-	if (vma && (vma->vm_flags & (VM_IO | VM_PFNMAP)))
+	if (vma && vma->vm_flags & mmio)
 		ret = -ENXIO;
+	/* A table can reach over a page, and so into the next mapping. */
+	if (vma && vma->vm_end - hva < bytes) {
+		vma = vma_lookup(mm, vma->vm_end);
+		if (vma && vma->vm_flags & mmio)
+			ret = -ENXIO;
+	}
 	mmap_read_unlock(mm);
 	return ret;
 }
@@ -143,7 +151,7 @@ int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 
 	if (current->mm != mem->mm)
 		return -EPERM;
-	ret = check_no_mmio(mem->mm, hva);
+	ret = check_no_mmio(mem->mm, hva, count * sizeof(*from));
 	if (ret)
 		return ret;
 	if (!user_read_access_begin(from, count * sizeof(*from)))

@@ -135,6 +135,9 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 		return -EOPNOTSUPP;
 	if (unmap.flags && (unmap.iova || unmap.size))
 		return -EDOM;
+	/* A call whose answer could not be stored must change nothing. */
+	if (copy_to_user(argp, &unmap, min_size))
+		return -EFAULT;
 	ret = kiommu_lock(container);
 	if (ret)
 		return ret;

@@ -216,6 +216,38 @@ TEST_F_TIMEOUT(dma, large_frame_taken_apart, 120)
 	EXPECT_EQ(pages / 2 + 1, kiommu_mapped_pages(self->fd));
 }
 
+/*
+ * A run of pages that no power of two aligns, which a host may keep as one
+ * call: it must not be lost, nor kept, as a whole.
+ */
+TEST_F_TIMEOUT(dma, run_taken_apart, 120)
+{
+	uint64_t size = PAGE, at = IOVA + 3 * PAGE;
+
+	MAP_WITNESS();
+	GUEST(ioat_map_pages, self->t, at, self->gpa + 3 * PAGE, 11, IOAT_RW);
+	ASSERT_EQ(0, REFRESH(IOVA, 1024));
+	/*
+	 * By the VMM from the middle, by the guest at the end. Pages 4 to 11
+	 * are two blocks of the host's page sizes, but one call of its driver.
+	 */
+	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, at + 2 * PAGE, &size, 0));
+	EXPECT_EQ(PAGE, size);
+	EXPECT_BLOCKED(at + 2 * PAGE, 5);
+	GUEST(ioat_unmap, self->t, at + 10 * PAGE, 0);
+	ASSERT_EQ(0, REFRESH(at + 10 * PAGE, 1));
+	EXPECT_BLOCKED(at + 10 * PAGE, 13);
+	EXPECT_EQ(9 + 1, kiommu_mapped_pages(self->fd)); /* and the witness */
+	kiommu_fill(self->mem + 3 * PAGE, PAGE, 5);
+	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], at + 6 * PAGE, at, BYTES));
+	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], at + 9 * PAGE, at + 6 * PAGE,
+			   BYTES));
+	EXPECT_TRUE(HOLDS(12, 5));
+	ASSERT_EQ(0, REFRESH(at, 11));
+	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], at + 2 * PAGE, at, BYTES));
+	EXPECT_TRUE(HOLDS(5, 5));
+}
+
 /* Firmware and bypass: no tables. */
 TEST_F_TIMEOUT(dma, identity, 120)
 {

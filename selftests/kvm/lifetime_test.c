@@ -20,18 +20,22 @@
 #define PAGES 512ull
 
 FIXTURE(life) {
-	uint64_t pins; /* of the machine, when the test began */
+	/* When the test began. */
+	uint64_t pins;
+	long kvm_refs;
 };
 
 FIXTURE_SETUP(life)
 {
 	self->pins = kiommu_pins();
+	self->kvm_refs = kiommu_kvm_refs();
 	ASSERT_EQ(0, kiommu_module_refs());
 }
 
-/* Nobody uses the module, and no page is pinned that was not before. */
+/* Nobody uses the module, no KVM and no pin is left. */
 #define EXPECT_NOTHING_LEFT() do {					\
 	EXPECT_EQ(0, kiommu_module_refs());				\
+	EXPECT_EQ(self->kvm_refs, kiommu_kvm_refs());			\
 	EXPECT_EQ(self->pins, kiommu_pins());				\
 } while (0)
 
@@ -117,9 +121,9 @@ TEST_F_TIMEOUT(life, no_cycle_keeps_anything, 120)
 	EXPECT_NOTHING_LEFT();
 }
 
-enum what { CONTAINER, GROUPS, DEVICES, KVM, KVM_VFIO, WHATS };
+enum step { CONTAINER, GROUPS, DEVICES, KVM, KVM_VFIO, STEPS };
 
-static void close_one(struct kiommu *k, enum what what)
+static void close_one(struct kiommu *k, enum step what)
 {
 	struct kiommu_container *c = &k->vfio;
 
@@ -148,7 +152,7 @@ static void close_one(struct kiommu *k, enum what what)
 	}
 }
 
-/* @code: the order, a digit to the base WHATS for each step. */
+/* @code: the order, a digit to the base STEPS for each step. */
 static void close_in_order(struct kiommu *k, long code)
 {
 	kiommu_attach(k, VFIO_KVM_IOMMU);
@@ -158,8 +162,8 @@ static void close_in_order(struct kiommu *k, long code)
 	TEST_ASSERT(!kiommu_register_identity(k->vfio.fd, 0), "REGISTER_IOAT");
 	TEST_ASSERT(!kiommu_refresh(k->vfio.fd, GPA, PAGES * KIOMMU_PAGE, NULL),
 		    "REFRESH");
-	for (int step = 0; step < WHATS; step++, code /= WHATS)
-		close_one(k, code % WHATS);
+	for (int i = 0; i < STEPS; i++, code /= STEPS)
+		close_one(k, code % STEPS);
 	TEST_ASSERT(kiommu_locked_vm() == k->locked_vm, "locked_vm is not back");
 }
 
@@ -171,19 +175,20 @@ TEST_F_TIMEOUT(life, closed_in_any_order, 120)
 {
 	int orders = 0;
 
-	for (long code = 0; code < WHATS * WHATS * WHATS * WHATS * WHATS; code++) {
+	for (long code = 0; code < STEPS * STEPS * STEPS * STEPS * STEPS; code++) {
 		unsigned int seen = 0;
 		long rest = code;
 
-		for (int step = 0; step < WHATS; step++, rest /= WHATS)
-			seen |= 1u << rest % WHATS;
+		for (int i = 0; i < STEPS; i++, rest /= STEPS)
+			seen |= 1u << rest % STEPS;
 		/* Each exactly once; all orders that begin alike in turn. */
-		if (seen != (1u << WHATS) - 1 || orders++ % 3)
+		if (seen != (1u << STEPS) - 1 || orders++ % 3)
 			continue;
 		ASSERT_EQ(0, in_child(_metadata, close_in_order, code)) {
 			TH_LOG("order %ld", code);
 		}
 		ASSERT_EQ(0, kiommu_module_refs());
+		ASSERT_EQ(self->kvm_refs, kiommu_kvm_refs());
 		ASSERT_EQ(self->pins, kiommu_pins());
 	}
 	EXPECT_EQ(120, orders);

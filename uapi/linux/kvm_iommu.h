@@ -126,7 +126,8 @@ struct kvm_iommu_info {
 	__u32 size;
 	__u32 flags;
 #define KVM_IOMMU_INFO_CACHE_COHERENT (1u << 0) /* no-snoop is enforced */
-#define KVM_IOMMU_INFO_KVM_CONFLICT (1u << 1) /* a device has another KVM */
+/* A device was opened with another KVM; until the last one is closed. */
+#define KVM_IOMMU_INFO_KVM_CONFLICT (1u << 1)
 	__u32 state;
 	__u32 format;
 	__aligned_u64 iota;
@@ -198,7 +199,7 @@ struct kvm_iommu_stop {
  *
  * Errors (nothing changed): ENODEV no KVM; EEXIST an anchor is set; EPERM;
  * EPROTONOSUPPORT unknown format; EPROTOTYPE designation, translation mode or
- * number of levels that the format does not have; EDOM misaligned table,
+ * number of levels that the format does not have, or undefined bits of iota; EDOM misaligned table,
  * offset or window; EADDRNOTAVAIL table outside memory slots or in a
  * read-only one; ERANGE window empty or beyond what the tables reach;
  * EOPNOTSUPP a field is set that the format does not have.
@@ -283,7 +284,8 @@ struct kvm_iommu_refresh {
  *	unless it is OK.
  * @__reserved: must be 0.
  *
- * Succeeds with a status in @status. Errors: ENODEV no KVM; ENXIO no anchor;
+ * Succeeds with a status in @status. It looks at tables and slots, not at the
+ * memory behind: a refresh can still fail for that. Errors: ENODEV no KVM; ENXIO no anchor;
  * EPERM; ERANGE outside the aperture or the window of the anchor.
  */
 struct kvm_iommu_translate {
@@ -302,14 +304,16 @@ struct kvm_iommu_translate {
 /*
  * Ioctls of type1 that work on the same container
  *
- * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges.
+ * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges. EINVAL:
+ *	argsz is too small.
  * VFIO_IOMMU_MAP_DMA: refreshes [iova, iova + size); vaddr is ignored, flags
  *	must be READ | WRITE (rights come from the guest's tables). Errors as
  *	for KVM_IOMMU_REFRESH.
  * VFIO_IOMMU_UNMAP_DMA: removes what is mapped in [iova, iova + size), or
- *	everything with VFIO_DMA_UNMAP_FLAG_ALL; size tells the bytes that were
- *	mapped. Legal in state anchored alone: ENODEV, ENXIO. Errors: EDOM,
- *	EOVERFLOW, ERANGE as above; EOPNOTSUPP for other flags; ENOMEM when a
+ *	everything with VFIO_DMA_UNMAP_FLAG_ALL (iova and size must be 0 then,
+ *	else EDOM); size tells the bytes that were mapped. Legal in state
+ *	anchored alone: ENODEV, ENXIO. Errors: EDOM, EOVERFLOW, ERANGE as
+ *	above; EOPNOTSUPP for other flags; EINVAL argsz too small; ENOMEM when a
  *	large host page had to be split and the host had no memory: the range
  *	is unmapped, and the rest of that page is too until it is refreshed.
  */

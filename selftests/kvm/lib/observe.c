@@ -40,15 +40,30 @@ uint64_t kiommu_pins(void)
 	return acquired - released;
 }
 
-long kiommu_module_refs(void)
+/* -1: it is not loaded. */
+static long refs_of(const char *module)
 {
-	FILE *file = fopen("/sys/module/kvm_iommu/refcnt", "r");
+	char path[128];
 	long refs = -1;
+	FILE *file;
 
-	TEST_ASSERT(file, "kvm_iommu.ko is not loaded");
-	TEST_ASSERT(fscanf(file, "%ld", &refs) == 1, "no reference count");
+	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", module);
+	file = fopen(path, "r");
+	if (!file)
+		return -1;
+	TEST_ASSERT(fscanf(file, "%ld", &refs) == 1, "%s cannot be read", path);
 	fclose(file);
 	return refs;
+}
+
+long kiommu_module_refs(void)
+{
+	return refs_of("kvm_iommu");
+}
+
+long kiommu_kvm_refs(void)
+{
+	return refs_of("kvm") + refs_of("kvm_amd") + refs_of("kvm_intel");
 }
 
 void kiommu_set_param(const char *name, const char *value)

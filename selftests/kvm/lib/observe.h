@@ -18,6 +18,12 @@ uint64_t kiommu_pins(void);
 /* References to kvm_iommu.ko: one for each container of its type. */
 long kiommu_module_refs(void);
 
+/*
+ * References to KVM's modules: by virtual machines and their files, and by
+ * whoever keeps a symbol of theirs.
+ */
+long kiommu_kvm_refs(void);
+
 /* Sets a parameter of kvm_iommu.ko. Containers look at theirs when made. */
 void kiommu_set_param(const char *name, const char *value);
 

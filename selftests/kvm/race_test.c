@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Calls that meet: ioctls of several threads against each other, against the
+ * closing of devices and groups, against a guest that rewrites its tables and
+ * a VMM that changes memory slots. v4, defects 13 and 14: a flag read outside
+ * of its lock, objects used after they were gone.
+ *
+ * What comes of a call depends on the moment; but each answers with an errno
+ * that is documented for it, and in the end all pins and charges are back.
+ * The kernel's log is looked at by selftests/vm/run.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sys/mman.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+
+#include "kiommu_util.h"
+
+#define PAGE KIOMMU_PAGE
+#define IOVA 0x40000000ull
+#define PAGES 1024ull
+#define SECONDS 2
+#define MAX_THREADS 8
+
+struct race;
+
+struct worker {
+	pthread_t thread;
+	struct race *race;
+	int (*step)(struct race *r, uint64_t random);
+	uint64_t calls;
+	int undocumented; /* the first such -errno */
+};
+
+struct race {
+	struct kiommu k;
+	int fd;
+	int vm;
+	struct ioat *t;
+	uint64_t gpa; /* of PAGES pages */
+	uint64_t pins;
+	/* The entries above the tables of pages, and what is right there. */
+	unsigned int uppers;
+	uint64_t *upper[8];
+	uint64_t sound[8];
+	bool stop;
+	unsigned int count;
+	struct worker worker[MAX_THREADS];
+};
+
+FIXTURE(race) {
+	struct race race;
+};
+
+FIXTURE_VARIANT(race) {
+	uint32_t format;
+};
+
+FIXTURE_VARIANT_ADD(race, zpci) { .format = KVM_IOMMU_FORMAT_ZPCI };
+FIXTURE_VARIANT_ADD(race, vtd) { .format = KVM_IOMMU_FORMAT_VTD_SS };
+
+FIXTURE_SETUP(race)
+{
+	struct race *r = &self->race;
+	struct kiommu_area *area;
+
+	r->pins = kiommu_pins();
+	kiommu_setup(&r->k, VFIO_KVM_IOMMU);
+	area = r->k.vm.area;
+	r->fd = r->k.vfio.fd;
+	r->vm = r->k.vm.vm->fd;
+	r->gpa = kiommu_gpa(area, kiommu_alloc(area, PAGES * PAGE, 2 * KIOMMU_2M));
+	r->t = ioat_new(area, variant->format, 3);
+	ioat_map_pages(r->t, IOVA, r->gpa, PAGES, IOAT_RW);
+	ASSERT_EQ(0, kiommu_register_tables(r->fd, r->t));
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	struct race *r = &self->race;
+
+	kiommu_teardown(&r->k);
+	EXPECT_EQ(r->k.locked_vm, kiommu_locked_vm());
+	EXPECT_EQ(r->pins, kiommu_pins());
+	EXPECT_EQ(0, kiommu_module_refs());
+}
+
+static void remember_upper(struct race *r, uint64_t iova, uint32_t level)
+{
+	uint64_t *entry = ioat_entry(r->t, iova, level, false);
+
+	TEST_ASSERT(r->uppers < ARRAY_SIZE(r->upper), "too many entries");
+	r->upper[r->uppers] = entry;
+	r->sound[r->uppers++] = ioat_read(r->t, entry);
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t random = 0x9e3779b97f4a7c15ull * (w - w->race->worker + 1);
+
+	while (!__atomic_load_n(&w->race->stop, __ATOMIC_RELAXED)) {
+		int ret = w->step(w->race, next_random(&random));
+
+		if (ret && !w->undocumented)
+			w->undocumented = ret;
+		w->calls++;
+	}
+	return NULL;
+}
+
+static void add_worker(struct race *r,
+		       int (*step)(struct race *r, uint64_t random))
+{
+	struct worker *w = &r->worker[r->count++];
+
+	TEST_ASSERT(r->count <= MAX_THREADS, "too many threads");
+	*w = (struct worker){ .race = r, .step = step };
+	TEST_ASSERT(!pthread_create(&w->thread, NULL, work, w), "no thread");
+}
+
+static void join_workers(struct __test_metadata *_metadata,
+			 struct race *r)
+{
+	__atomic_store_n(&r->stop, true, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < r->count; i++) {
+		struct worker *w = &r->worker[i];
+
+		pthread_join(w->thread, NULL);
+		EXPECT_LT(0, w->calls);
+		EXPECT_EQ(0, w->undocumented) {
+			TH_LOG("by thread %u", i);
+		}
+	}
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1000000000.0;
+}
+
+/* 0 if @ret is 0 or in the list, which 0 ends. */
+static int only(int ret, const int *documented)
+{
+	if (!ret)
+		return 0;
+	for (; *documented; documented++)
+		if (ret == -*documented)
+			return 0;
+	return ret;
+}
+
+#define ONLY(_ret, ...) only(_ret, (const int[]){ __VA_ARGS__, 0 })
+
+/* EINVAL: the container has no type at the moment. */
+static int do_refresh(struct race *r, uint64_t random)
+{
+	uint64_t first = random % PAGES, count = (random >> 32) % (PAGES - first) + 1;
+	struct kvm_iommu_refresh result;
+	int ret = kiommu_refresh(r->fd, IOVA + first * PAGE, count * PAGE, &result);
+
+	if (!ret && (result.status || result.stopped_iova != IOVA + (first + count) * PAGE))
+		return -EPROTO;
+	if (ret == -EIO && !(result.status >= KVM_IOMMU_STATUS_ENTRY_TYPE &&
+			     result.status <= KVM_IOMMU_STATUS_RESERVED_IOVA))
+		return -EPROTO;
+	return ONLY(ret, EINVAL, ENODEV, ENXIO, EIO);
+}
+
+static int do_translate(struct race *r, uint64_t random)
+{
+	struct kvm_iommu_translate answer;
+
+	return ONLY(kiommu_translate(r->fd, IOVA + random % (PAGES * PAGE), &answer),
+		    EINVAL, ENODEV, ENXIO);
+}
+
+static int do_unmap(struct race *r, uint64_t random)
+{
+	uint64_t size = random % 4 ? (random % 64 + 1) * PAGE : 0;
+	uint32_t flags = size ? 0 : VFIO_DMA_UNMAP_FLAG_ALL;
+	uint64_t iova = size ? IOVA + (random >> 32) % PAGES * PAGE : 0;
+
+	return ONLY(kiommu_unmap_dma(r->fd, iova, &size, flags),
+		    EINVAL, ENODEV, ENXIO);
+}
+
+static int do_info(struct race *r, uint64_t random)
+{
+	struct kvm_iommu_info info;
+	int ret = kiommu_get_info(r->fd, &info);
+
+	(void)random;
+	if (!ret && info.state != KVM_IOMMU_STATE_ANCHORED &&
+	    (info.mapped_pages || info.pinned_pages || info.shadow_bytes))
+		return -EPROTO;
+	return ONLY(ret, EINVAL);
+}
+
+static int do_anchor(struct race *r, uint64_t random)
+{
+	if (random % 2)
+		return ONLY(kiommu_unregister(r->fd), EINVAL, ENODEV, ENXIO);
+	return ONLY(kiommu_register_tables(r->fd, r->t),
+		    EINVAL, ENODEV, EEXIST);
+}
+
+static int do_start(struct race *r, uint64_t random)
+{
+	if (random % 4 == 0)
+		return ONLY(kiommu_stop(r->fd), EINVAL, ENODEV);
+	return ONLY(kiommu_start(r->fd, r->vm), EINVAL, ENOTCONN);
+}
+
+TEST_F_TIMEOUT(race, states, 120)
+{
+	struct race *r = &self->race;
+
+	add_worker(r, do_refresh);
+	add_worker(r, do_refresh);
+	add_worker(r, do_translate);
+	add_worker(r, do_unmap);
+	add_worker(r, do_info);
+	add_worker(r, do_anchor);
+	add_worker(r, do_start);
+	sleep(SECONDS);
+	join_workers(_metadata, r);
+}
+
+static void open_all(struct kiommu_container *c)
+{
+	for (unsigned int i = 0; i < c->count; i++)
+		TEST_ASSERT(!kiommu_device_open(&c->dev[i]), "open");
+}
+
+static void close_all(struct kiommu_container *c)
+{
+	for (unsigned int i = 0; i < c->count; i++)
+		kiommu_device_close(&c->dev[i]);
+}
+
+TEST_F_TIMEOUT(race, devices_close, 120)
+{
+	struct race *r = &self->race;
+	double end = now() + SECONDS;
+	unsigned int rounds = 0;
+
+	add_worker(r, do_refresh);
+	add_worker(r, do_translate);
+	add_worker(r, do_anchor);
+	add_worker(r, do_start);
+	kiommu_close_devices(&r->k);
+	for (; now() < end; rounds++) {
+		open_all(&r->k.vfio);
+		usleep(1000);
+		close_all(&r->k.vfio);
+	}
+	EXPECT_LT(1, rounds);
+	join_workers(_metadata, r);
+	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(r->fd));
+	EXPECT_EQ(r->pins, kiommu_pins());
+}
+
+/*
+ * Relatives of v4: a group that outlives its container, and the other way
+ * round. VFIO lets go of the container while ioctls are under way.
+ */
+TEST_F_TIMEOUT(race, groups_leave, 120)
+{
+	struct race *r = &self->race;
+	struct kiommu_container *c = &r->k.vfio;
+	double end = now() + SECONDS;
+	unsigned int rounds = 0;
+
+	add_worker(r, do_refresh);
+	add_worker(r, do_unmap);
+	add_worker(r, do_info);
+	add_worker(r, do_anchor);
+	add_worker(r, do_start);
+	kiommu_close_devices(&r->k);
+	for (; now() < end; rounds++) {
+		for (unsigned int i = 0; i < c->count; i++)
+			ASSERT_EQ(0, kiommu_group_detach(&c->dev[i]));
+		for (unsigned int i = 0; i < c->count; i++)
+			ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[i]));
+		ASSERT_EQ(0, kiommu_set_iommu(c->fd, VFIO_KVM_IOMMU));
+		open_all(c);
+		usleep(1000);
+		close_all(c);
+	}
+	EXPECT_LT(1, rounds);
+	join_workers(_metadata, r);
+}
+
+/* A group joins and leaves what is being refreshed. */
+TEST_F_TIMEOUT(race, groups_join, 120)
+{
+	struct race *r = &self->race;
+	struct kiommu_container *c = &r->k.vfio;
+	double end = now() + SECONDS;
+	unsigned int rounds = 0;
+
+	if (c->count < 2)
+		SKIP(return, "needs two devices");
+	kiommu_set_param("domain_per_group", "1");
+	kiommu_vm_del_bar(&r->k.vm, 1, &c->dev[1]);
+	r->k.bar[1] = NULL;
+	kiommu_device_close(&c->dev[1]);
+	add_worker(r, do_refresh);
+	add_worker(r, do_unmap);
+	add_worker(r, do_translate);
+	for (; now() < end; rounds++) {
+		ASSERT_EQ(0, kiommu_group_detach(&c->dev[1]));
+		usleep(1000);
+		ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[1]));
+		usleep(1000);
+	}
+	kiommu_set_param("domain_per_group", "0");
+	EXPECT_LT(1, rounds);
+	join_workers(_metadata, r);
+	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, kiommu_get_state(r->fd));
+}
+
+/*
+ * Entries of all kinds, to all places, at all levels: what is meant to be
+ * sound, what is nearly so, and what is not.
+ */
+static int do_rewrite(struct race *r, uint64_t random)
+{
+	const uint64_t places[] = {
+		r->gpa, r->t->root, KIOMMU_BAR_GPA(0), KIOMMU_FREE_GPA,
+		r->gpa + random % PAGES * PAGE, random & ~0xfffull, 0,
+	};
+	uint64_t iova = IOVA + (random >> 20) % PAGES * PAGE;
+	uint32_t level = (random >> 40) % 16 ? 0 : 1 + (random >> 44) % 2;
+	uint64_t gpa = places[(random >> 32) % ARRAY_SIZE(places)];
+	uint64_t *entry = ioat_entry(r->t, iova, level, false);
+
+	if (random >> 60 == 0 || !entry) {
+		for (unsigned int i = 0; i < r->uppers; i++)
+			ioat_write(r->t, r->upper[i], r->sound[i]);
+		return 0;
+	}
+	switch ((random >> 48) % 5) {
+	case 0:
+		ioat_write(r->t, entry, ioat_leaf_value(r->t, level, gpa, IOAT_RW));
+		break;
+	case 1:
+		ioat_write(r->t, entry, ioat_leaf_value(r->t, level, r->gpa,
+							KVM_IOMMU_READ));
+		break;
+	case 2:
+		if (level)
+			ioat_write(r->t, entry, ioat_table_value(r->t, level, gpa));
+		break;
+	case 3:
+		ioat_unmap(r->t, iova, level);
+		break;
+	default:
+		ioat_write(r->t, entry, random ^ gpa);
+	}
+	return 0;
+}
+
+TEST_F_TIMEOUT(race, tables_rewritten, 120)
+{
+	struct race *r = &self->race;
+
+	for (uint64_t at = 0; at < PAGES * PAGE; at += ioat_span(r->t, 1))
+		remember_upper(r, IOVA + at, 1);
+	remember_upper(r, IOVA, 2);
+	add_worker(r, do_refresh);
+	add_worker(r, do_refresh);
+	add_worker(r, do_translate);
+	add_worker(r, do_rewrite);
+	sleep(SECONDS);
+	join_workers(_metadata, r);
+	/* The guest sees reason: everything is as its tables say. */
+	ASSERT_EQ(0, kiommu_unregister(r->fd));
+	EXPECT_EQ(r->pins, kiommu_pins());
+	r->t = ioat_new(r->k.vm.area, variant->format, 3);
+	ioat_map_pages(r->t, IOVA, r->gpa, PAGES, IOAT_RW);
+	ASSERT_EQ(0, kiommu_register_tables(r->fd, r->t));
+	ASSERT_EQ(0, kiommu_refresh(r->fd, IOVA, PAGES * PAGE, NULL));
+	EXPECT_EQ(PAGES, kiommu_mapped_pages(r->fd));
+	EXPECT_EQ(PAGES, kiommu_pinned_pages(r->fd));
+}
+
+TEST_F_TIMEOUT(race, slots_change, 120)
+{
+	struct race *r = &self->race;
+	struct kvm_vm *vm = r->k.vm.vm;
+	double end = now() + SECONDS;
+	unsigned int rounds = 0;
+	char *mem[2];
+
+	for (int i = 0; i < 2; i++) {
+		mem[i] = mmap(NULL, KIOMMU_2M, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, (void *)mem[i]);
+	}
+	ioat_map_pages(r->t, IOVA + 100 * PAGE, KIOMMU_FREE_GPA, 512, IOAT_RW);
+	add_worker(r, do_refresh);
+	add_worker(r, do_refresh);
+	add_worker(r, do_translate);
+	for (; now() < end; rounds++) {
+		uint64_t size = rounds % 2 ? KIOMMU_2M : KIOMMU_2M / 2;
+		uint32_t flags = rounds % 3 ? 0 : KVM_MEM_READONLY;
+
+		ASSERT_EQ(0, __vm_set_user_memory_region(vm, KIOMMU_FREE_SLOT, flags,
+							 KIOMMU_FREE_GPA, size,
+							 mem[rounds % 2]));
+		usleep(1000);
+		ASSERT_EQ(0, __vm_set_user_memory_region(vm, KIOMMU_FREE_SLOT, 0,
+							 KIOMMU_FREE_GPA, 0, NULL));
+		/* What is behind the other slot goes, too. */
+		ASSERT_EQ(0, madvise(mem[rounds % 2], KIOMMU_2M, MADV_DONTNEED));
+	}
+	EXPECT_LT(1, rounds);
+	join_workers(_metadata, r);
+	EXPECT_EQ(-EIO, kiommu_refresh(r->fd, IOVA, PAGES * PAGE, NULL));
+	EXPECT_EQ(0, kiommu_shadow_rights(r->fd, IOVA + 100 * PAGE));
+}
+
+TEST_HARNESS_MAIN
