@@ -116,9 +116,9 @@ class GuestMemory {
 
   HostMemory& host_;
   kiommu_mem handle_{this};
-  std::map<std::uint64_t, kiommu_slot> slots_;      // by first GFN
-  std::map<std::uint64_t, Area> areas_;             // by HVA
-  std::map<std::uint64_t, Backing> odd_pages_;      // by HVA
+  std::map<std::uint64_t, kiommu_slot> slots_;  // by first GFN
+  std::map<std::uint64_t, Area> areas_;         // by HVA
+  std::map<std::uint64_t, Backing> odd_pages_;  // by HVA
   std::uint64_t next_hva_ = 0x7f0000000000;
   std::uint64_t next_pfn_ = std::uint64_t{1} << 20;
   std::uint64_t accounted_ = 0;

@@ -73,9 +73,8 @@ int GuestMemory::read_entries(std::uint64_t hva, kiommu_u64* entries,
   if (before_read) before_read(gpa_of(hva));
   for (std::uint32_t i = 0; i < count; ++i, hva += 8) {
     const HvaPage page = page_at(hva);
-    if (page.backing == Backing::kUnbacked || page.backing == Backing::kMmio) {
-      return -EFAULT;
-    }
+    if (page.backing == Backing::kUnbacked) return -EFAULT;
+    if (page.backing == Backing::kMmio) return -ENXIO;
     std::memcpy(&entries[i], host_.bytes(page.pfn) + hva % kPageBytes, 8);
   }
   return 0;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//
+// See host_iommu.hpp.
 #include "host_iommu.hpp"
 
 #include <bit>
@@ -47,8 +49,9 @@ void HostIommu::unmap(std::uint64_t page, std::uint64_t count) {
   while (page < end) {
     const auto block = blocks_.find(page);
     if (block == blocks_.end()) {
-      violation(kind_.name, at(page) ? ": unmap starts inside of a block, page "
-                                     : ": unmap of what is not mapped, page ",
+      violation(kind_.name,
+                at(page) ? ": unmap starts inside of a block, page "
+                         : ": unmap of what is not mapped, page ",
                 page);
       return;
     }

@@ -26,8 +26,7 @@ struct HostKind {
 
 inline constexpr HostKind kVtd{"vtd", 0x40201000, KIOMMU_SPLIT_PAGE};
 inline constexpr HostKind kVtd4K{"vtd-4k", 0x1000, KIOMMU_SPLIT_PAGE};
-inline constexpr HostKind kAmd{"amd", ~std::uint64_t{0xfff},
-                               KIOMMU_SPLIT_PAGE};
+inline constexpr HostKind kAmd{"amd", ~std::uint64_t{0xfff}, KIOMMU_SPLIT_PAGE};
 inline constexpr HostKind kVirtio{"virtio", ~std::uint64_t{0xfff},
                                   KIOMMU_SPLIT_CALL};
 
@@ -50,7 +49,8 @@ class HostIommus;
 
 class HostIommu {
  public:
-  HostIommu(HostMemory& memory, HostKind kind) : memory_(&memory), kind_(kind) {}
+  HostIommu(HostMemory& memory, HostKind kind)
+      : memory_(&memory), kind_(kind) {}
 
   void map(std::uint64_t page, std::uint64_t pfn, std::uint64_t count,
            unsigned rights);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//
+// See host_memory.hpp.
 #include "host_memory.hpp"
 
 #include "../../kvm-iommu/include/port.h"

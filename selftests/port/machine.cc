@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//
+// See machine.hpp.
 #include "machine.hpp"
 
 #include <utility>

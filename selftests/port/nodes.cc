@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//
+// See nodes.hpp.
 #include "nodes.hpp"
 
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,11 +13,11 @@
 namespace kiommu::port {
 namespace {
 
-std::atomic<std::int64_t> live;
+thread_local std::int64_t live;
 
 }  // namespace
 
-std::int64_t live_nodes() { return live.load(); }
+std::int64_t live_nodes() { return live; }
 
 }  // namespace kiommu::port
 

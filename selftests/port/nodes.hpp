@@ -7,7 +7,7 @@
 
 namespace kiommu::port {
 
-// Nodes that are allocated now, in all of the process.
+// Nodes that this thread has allocated and not freed.
 std::int64_t live_nodes();
 
 }  // namespace kiommu::port

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//
+// See violation.hpp.
 #include "violation.hpp"
 
 #include <cstdio>

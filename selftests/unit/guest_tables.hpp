@@ -69,7 +69,8 @@ class GuestTables {
     set(iova, level, S::leaf(level, gpa, rights));
   }
   void map_pages(u64 iova, u64 gpa, u64 pages, unsigned rights = kRW) {
-    for (u64 i = 0; i < pages; ++i) map(iova + i * 4096, gpa + i * 4096, rights);
+    for (u64 i = 0; i < pages; ++i)
+      map(iova + i * 4096, gpa + i * 4096, rights);
   }
   void clear(u64 iova, unsigned level = 0) {
     set(iova, level, S::absent(level));

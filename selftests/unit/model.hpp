@@ -48,8 +48,8 @@ class Model {
 
   u64 pick(u64 below) { return random_() % below; }
   bool one_in(u64 n) { return pick(n) == 0; }
-  u64 some_page();   // of IOVA
-  u64 some_gpa();    // for a leaf
+  u64 some_page();  // of IOVA
+  u64 some_gpa();   // for a leaf
   unsigned some_rights() { return S::kRights[pick(S::kRights.size())]; }
   Range some_range();
 

@@ -18,8 +18,13 @@ Expected Model<Format>::expected(u64 page) const {
     if (slot == nullptr) return KVM_IOMMU_STATUS_NO_SLOT;
     if (slot->flags & KIOMMU_SLOT_PRIVATE) return KVM_IOMMU_STATUS_PRIVATE;
     if (slot->flags & KIOMMU_SLOT_READ_ONLY) return KVM_IOMMU_STATUS_READ_ONLY;
+    const u64 hva = slot->hva + gpa - slot->first_gfn * kPage;
     const std::byte* from = guest.ram_at(gpa);
-    if (from == nullptr) return KVM_IOMMU_STATUS_UNBACKED;
+    if (from == nullptr) {
+      return guest.page_at(hva).backing == Backing::kMmio
+                 ? KVM_IOMMU_STATUS_MMIO
+                 : KVM_IOMMU_STATUS_UNBACKED;
+    }
     __builtin_memcpy(bytes, from, 8);
     return KVM_IOMMU_STATUS_OK;
   };
@@ -85,8 +90,8 @@ void Model<Format>::check_refresh(const Range& range,
                                   const RefreshOutcome& outcome,
                                   const Snapshot& before, bool lossy) {
   check_outside(range, before, lossy);
-  const u64 stop = outcome.error == 0 ? range.end()
-                                      : outcome.result.stopped_iova / kPage;
+  const u64 stop =
+      outcome.error == 0 ? range.end() : outcome.result.stopped_iova / kPage;
   ASSERT_GE(stop, range.first);
   if (outcome.error == 0) {
     ASSERT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_OK});

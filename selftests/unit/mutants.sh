@@ -33,7 +33,7 @@ mutants() {
 4-aperture-ignored core/domain.cc s/!hosts_\.aperture\(\)\.contains\(range\) \|\| //
 4-window-ignored core/domain.cc s/ \|\| !stage1_->window\.contains\(range\)//
 5-refusal-not-told core/shadow.cc s/if \(!refused_\) refused_ = \{run\.page, mapped\.error\(\)\};\n    return mapped;/return {};/
-5-lost-rest-not-told core/refresh.cc s/if \(first < stopped_at_\) stopped_at_ = first;//
+5-lost-rest-not-told core/refresh.cc s/if \(first < stopped_at_\) /if (false && first < stopped_at_) /
 5-refused-run-kept core/shadow.cc s/    forget\(\{run\.page, run\.page \+ run\.count - 1\}\);\n//
 5-pins-not-given-back core/shadow.cc s/if \(!made\) \{\n    give_back\(0\);/if (!made) {/
 6-node-leaks core/radix.cc s/    pool_\.free\(node_of\(\*link\)\);\n//
@@ -59,7 +59,7 @@ build() {
 }
 
 run() {
-  (ulimit -v 8000000; timeout 300 "$work/build/kiommu_unit" \
+  (ulimit -v 8000000; KIOMMU_SEEDS=5 timeout 120 "$work/build/kiommu_unit" \
     --gtest_brief=1 >"$work/run.log" 2>&1)
 }
 

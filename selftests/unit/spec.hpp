@@ -17,10 +17,10 @@
 
 #include <linux/kvm_iommu.h>
 
+#include <gtest/gtest.h>
 #include <cerrno>
 #include <cstdint>
 #include <functional>
-#include <gtest/gtest.h>
 #include <vector>
 
 #include "../../kvm-iommu/core/format_list.hpp"

@@ -71,7 +71,8 @@ struct Spec<VtdSsFormat> {
     }
     add("misaligned", -EDOM, [](auto& a) { a.iota += 8; });
     add("misaligned", -EDOM, [](auto& a) { a.iota += 0x800; });
-    add("beyond 52 bits", -EADDRNOTAVAIL, [](auto& a) { a.iota |= u64{1} << 52; });
+    add("beyond 52 bits", -EADDRNOTAVAIL,
+        [](auto& a) { a.iota |= u64{1} << 52; });
     add("offset", -EOPNOTSUPP, [](auto& a) { a.offset = 0x1000; });
     return bad;
   }

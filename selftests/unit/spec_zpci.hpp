@@ -61,7 +61,8 @@ struct Spec<ZpciFormat> {
   }
 
   static void store(u64 entry, u8* bytes) {
-    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<u8>(entry >> (56 - 8 * i));
+    for (int i = 0; i < 8; ++i)
+      bytes[i] = static_cast<u8>(entry >> (56 - 8 * i));
   }
   static u64 load(const u8* bytes) {
     u64 entry = 0;
@@ -85,9 +86,8 @@ struct Spec<ZpciFormat> {
     };
     add("T is 0", -EPROTOTYPE, [](auto& a) { a.iota &= ~u64{0x800}; });
     for (u64 type : {4, 5, 6, 7}) {
-      add("page frame or undefined designation", -EPROTOTYPE, [&](auto& a) {
-        a.iota = (a.iota & ~u64{0x1c}) | type << 2;
-      });
+      add("page frame or undefined designation", -EPROTOTYPE,
+          [&](auto& a) { a.iota = (a.iota & ~u64{0x1c}) | type << 2; });
     }
     add("frame size", -EPROTOTYPE, [](auto& a) { a.iota |= 1; });
     add("frame size", -EPROTOTYPE, [](auto& a) { a.iota |= 2; });
@@ -116,8 +116,8 @@ struct Spec<ZpciFormat> {
       if (kind <= 1 && (entry & 0x400)) {
         const unsigned bits = kind == 0 ? 20 : 31;
         const u64 in_frame = iova & ((u64{1} << bits) - 1);
-        return {KVM_IOMMU_STATUS_OK, (entry >> bits << bits) + in_frame,
-                rights, bits};
+        return {KVM_IOMMU_STATUS_OK, (entry >> bits << bits) + in_frame, rights,
+                bits};
       }
       if (kind >= 1 && (entry & 0xc3) != 0x03) {
         return {KVM_IOMMU_STATUS_ENTRY_LENGTH};

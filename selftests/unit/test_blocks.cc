@@ -51,7 +51,7 @@ TEST_P(Blocks, UnmapAtTheStartTheEndAndTheMiddle) {
   fill(2048);
   const struct {
     u64 first, pages;
-  } holes[] = {{0, 1},     {511, 1},  {700, 3},    {1023, 2},
+  } holes[] = {{0, 1},      {511, 1},  {700, 3},   {1023, 2},
                {1400, 200}, {2047, 1}, {701, 1000}};
   for (const auto& hole : holes) {
     unmap(hole.first, hole.pages);

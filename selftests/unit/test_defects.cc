@@ -12,8 +12,8 @@ namespace {
 
 using W = World<ZpciFormat>;
 
-constexpr u64 kSegment = kMiB;            // spanned by a segment entry
-constexpr u64 kRegionThird = 2 * kGiB;    // by a region-third entry
+constexpr u64 kSegment = kMiB;          // spanned by a segment entry
+constexpr u64 kRegionThird = 2 * kGiB;  // by a region-third entry
 
 TEST(V4Defect, D01_InvalidUpperEntryStillAdvances) {
   W world;
@@ -61,7 +61,8 @@ TEST(V4Defect, D04_ChangedUpperEntryIsReadAnew) {
   world.expect_refresh(0, kPage);
   // Another page table behind the same segment entry.
   const u64 other = world.tables.new_table(0);
-  world.tables.write_entry(other, Spec<ZpciFormat>::leaf(0, world.data(2), kRW));
+  world.tables.write_entry(other,
+                           Spec<ZpciFormat>::leaf(0, world.data(2), kRW));
   world.tables.set(0, 1, Spec<ZpciFormat>::table(1, other, kRW));
   world.expect_refresh(0, kPage);
   EXPECT_EQ(world.sees(0), world.frame(world.data(2)));

@@ -111,8 +111,8 @@ TYPED_TEST(Format, RootTableMustLieInWritableMemory) {
                         KIOMMU_SLOT_PRIVATE);
   ASSERT_EQ(machine.start(), 0);
   const u64 last = kTablesGpa + 4 * kPage;
-  for (u64 gpa : {u64{0}, kTablesGpa + kMiB, kTablesGpa + 2 * kMiB, last,
-                  kFarGpa}) {
+  for (u64 gpa :
+       {u64{0}, kTablesGpa + kMiB, kTablesGpa + 2 * kMiB, last, kFarGpa}) {
     EXPECT_EQ(machine.anchor(S::anchor(S::kUsualTop, gpa)), -EADDRNOTAVAIL);
   }
   EXPECT_EQ(machine.anchor(S::anchor(S::kUsualTop, kTablesGpa)), 0);

@@ -106,9 +106,8 @@ TEST(Hosts, CapsThatForbidWhatIsMappedAreRefused) {
   world.iommus.drop_last();
   // What was refused is not in use: this range is still legal.
   world.expect_refresh(0, 16 * kMiB);
-  EXPECT_EQ(world.set_caps({0, 16 * kMiB - 1},
-                           {{15 * kMiB, 15 * kMiB + 0xfff}}),
-            0);
+  EXPECT_EQ(
+      world.set_caps({0, 16 * kMiB - 1}, {{15 * kMiB, 15 * kMiB + 0xfff}}), 0);
   EXPECT_EQ(world.refresh(0, 32 * kMiB).error, -ERANGE);
   world.tables.map(15 * kMiB, world.data(1));
   world.expect_stops(15 * kMiB, kPage, 15 * kMiB, -EIO,

@@ -246,10 +246,11 @@ TEST(Refresh, PinsComeInBatchesAndInPieces) {
 
 TEST(Refresh, LargeGuestPageOverSeveralSlots) {
   W world({.data_pages = 100});
-  world.guest.add_ram(world.data(100), 412, port::kShuffled);
+  world.guest.add_ram(world.data(100), 411, port::kShuffled);
+  world.guest.add_ram(world.data(511), 1, port::kShuffled);
   world.tables.map(0, world.data(0), kRW, 1);
   world.expect_refresh(0, 2 * kMiB);
-  for (u64 i : {0, 99, 100, 511}) {
+  for (u64 i : {0, 99, 100, 510, 511}) {
     EXPECT_EQ(world.sees(i * kPage), world.frame(world.data(i)));
   }
 }

@@ -171,7 +171,7 @@ TYPED_TEST(Walk, TableInMemoryUnfitForTables) {
   } cases[] = {
       {low, KVM_IOMMU_STATUS_READ_ONLY},
       {low + kMiB, KVM_IOMMU_STATUS_PRIVATE},
-      {low + 2 * kMiB, KVM_IOMMU_STATUS_UNBACKED},
+      {low + 2 * kMiB, KVM_IOMMU_STATUS_MMIO},
       {low + 3 * kMiB, KVM_IOMMU_STATUS_UNBACKED},
       {low + 4 * kMiB, KVM_IOMMU_STATUS_NO_SLOT},
       {u64{1} << 51, KVM_IOMMU_STATUS_NO_SLOT},
@@ -237,9 +237,9 @@ TYPED_TEST(Walk, TableThatCrossesSlotsIsReadAcrossThem) {
   const u64 span = u64{1} << S::shift(level);
   const u64 low = world.tables.new_table(0);
   for (unsigned i : {across - 1, across}) {
-    world.tables.write_entry(
-        table + 8 * i, level == 0 ? S::leaf(0, world.data(i), kRW)
-                                  : S::table(level, low, kRW));
+    world.tables.write_entry(table + 8 * i, level == 0
+                                                ? S::leaf(0, world.data(i), kRW)
+                                                : S::table(level, low, kRW));
   }
   world.tables.write_entry(low, S::leaf(0, world.data(9), kRW));
   world.expect_refresh(base + (across - 2) * span, 3 * span);
@@ -300,8 +300,9 @@ TYPED_TEST(Walk, BudgetBoundsTheWorkAndProgressGoesOn) {
   // All entries of each level name one table; the lowest is empty.
   u64 below = world.tables.new_table(0);
   for (unsigned level = 1; level <= world.tables.top(); ++level) {
-    const u64 table = level == world.tables.top() ? world.tables.root()
-                                                  : world.tables.new_table(level);
+    const u64 table = level == world.tables.top()
+                          ? world.tables.root()
+                          : world.tables.new_table(level);
     for (unsigned i = 0; i < S::entries(level); ++i) {
       world.tables.write_entry(table + 8 * i, S::table(level, below, kRW));
     }

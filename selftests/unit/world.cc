@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+//
+// See world.hpp.
 #include "world.hpp"
 
 #include <algorithm>
@@ -51,8 +53,9 @@ namespace {
 
 // How many frames the runs name, each counted once.
 u64 distinct_frames(Runs runs) {
-  std::sort(runs.begin(), runs.end(),
-            [](const MappedRun& a, const MappedRun& b) { return a.pfn < b.pfn; });
+  std::sort(
+      runs.begin(), runs.end(),
+      [](const MappedRun& a, const MappedRun& b) { return a.pfn < b.pfn; });
   u64 frames = 0;
   u64 counted_to = 0;
   for (const MappedRun& run : runs) {

@@ -63,8 +63,8 @@ class World : public port::Machine {
   explicit World(WorldOptions options = {})
       : Machine(options.machine),
         tables_hva(guest.add_ram(kTablesGpa, kTablesPages, port::kShuffled)),
-        data_hva(guest.add_ram(kDataGpa, options.data_pages,
-                               options.data_order)),
+        data_hva(
+            guest.add_ram(kDataGpa, options.data_pages, options.data_order)),
         tables(guest, kTablesGpa,
                options.top < 0 ? S::kUsualTop
                                : static_cast<unsigned>(options.top)) {

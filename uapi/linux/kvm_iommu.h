@@ -198,10 +198,10 @@ struct kvm_iommu_stop {
  * Maps nothing: refresh does.
  *
  * Errors (nothing changed): ENODEV no KVM; EEXIST an anchor is set; EPERM;
- * EPROTONOSUPPORT unknown format; EPROTOTYPE designation, translation mode or
- * number of levels that the format does not have, or undefined bits of iota; EDOM misaligned table,
- * offset or window; EADDRNOTAVAIL table outside memory slots or in a
- * read-only one; ERANGE window empty or beyond what the tables reach;
+ * EPROTONOSUPPORT unknown format; EPROTOTYPE designation, translation mode,
+ * number of levels or bits of iota that the format does not have; EDOM
+ * misaligned table, offset or window; EADDRNOTAVAIL table outside memory slots
+ * or in a read-only one; ERANGE window empty or beyond what the tables reach;
  * EOPNOTSUPP a field is set that the format does not have.
  */
 struct kvm_iommu_register_ioat {
@@ -285,8 +285,9 @@ struct kvm_iommu_refresh {
  * @__reserved: must be 0.
  *
  * Succeeds with a status in @status. It looks at tables and slots, not at the
- * memory behind: a refresh can still fail for that. Errors: ENODEV no KVM; ENXIO no anchor;
- * EPERM; ERANGE outside the aperture or the window of the anchor.
+ * memory behind: a refresh can still fail for that. Errors: ENODEV no KVM;
+ * ENXIO no anchor; EPERM; ERANGE outside the aperture or the window of the
+ * anchor.
  */
 struct kvm_iommu_translate {
 	__u32 size;
