@@ -6,11 +6,12 @@
 namespace kiommu {
 namespace {
 
-// Layout of a pin: page frame number | holders | valid | writable | dirty.
+// Layout of a pin: page frame number | holders | flags.
 constexpr uint64_t kDirty = 1;     // some holder could write
 constexpr uint64_t kWritable = 2;  // pinned for writing
 constexpr uint64_t kValid = 4;
-constexpr unsigned kHoldersShift = 3;
+constexpr uint64_t kUntried = 8;  // for writing: the slot did not allow it
+constexpr unsigned kHoldersShift = 4;
 constexpr unsigned kPfnShift = 24;
 constexpr uint64_t kHolder = uint64_t{1} << kHoldersShift;
 constexpr uint64_t kHoldersMask =
@@ -83,13 +84,27 @@ Pins::PinOutcome Pins::pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf,
             .extent = pinned.extent > 0 ? pinned.extent : 1};
   }
 
-  const uint64_t flags = kValid | (pinned.writable != 0 ? kWritable : 0);
+  const uint64_t flags = kValid | (pinned.writable != 0 ? kWritable : 0) |
+                         (slot_rights.write() ? 0 : kUntried);
   for (unsigned i = 0; i < n; ++i) {
     leaf.at(hva.page_number() + i) = (pfns[i] << kPfnShift) | flags;
   }
   leaf.add_used(n);
   pinned_ += n;
   return {.count = n};
+}
+
+// A page that was pinned through a read-only slot, whose slot allows to write
+// now: tries once. Where writing needs another page (a copy), those who hold
+// the old one keep it, and the right to write is not given.
+void Pins::make_writable(kiommu_mem* mem, Hva hva, uint64_t& pin) {
+  pin &= ~kUntried;
+  kiommu_u64 pfn = 0;
+  kiommu_pin_result pinned{};
+  if (kiommu_port_pin(mem, hva.value, 1, 1, &pfn, &pinned) == 0) return;
+  if (pinned.writable != 0 && pfn == pin >> kPfnShift) pin |= kWritable;
+  // One pin is enough: that of before.
+  kiommu_port_unpin(mem, pfn, 1, 0);
 }
 
 Pins::Got Pins::get(kiommu_mem* mem, Hva hva, unsigned count, Rights wanted,
@@ -115,6 +130,9 @@ Pins::Got Pins::get(kiommu_mem* mem, Hva hva, unsigned count, Rights wanted,
         got.extent = outcome.extent;
         break;
       }
+    }
+    if (wanted.write() && slot_rights.write() && (pin & kUntried) != 0) {
+      make_writable(mem, Hva::of_page(first + got.count), pin);
     }
     const Rights left =
         wanted & slot_rights & ((pin & kWritable) != 0 ? kReadWrite : kRead);

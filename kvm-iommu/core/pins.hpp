@@ -55,6 +55,7 @@ class Pins {
 
  private:
   struct PinOutcome;
+  void make_writable(kiommu_mem* mem, Hva hva, uint64_t& pin);
   PinOutcome pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf, Hva hva,
                          unsigned count, Rights slot_rights, kiommu_u64* pfns);
 

@@ -6,6 +6,7 @@
 namespace kiommu {
 
 Result<void> Refresh::absent(IovaRange range) {
+  KIOMMU_TRY(map_gathered());
   if (absent_) {
     absent_->last = range.last;
   } else {
@@ -28,6 +29,7 @@ Result<void> Refresh::unmap_absent() {
 }
 
 Result<void> Refresh::stopped(Iova at, Status why) {
+  KIOMMU_TRY(map_gathered());
   KIOMMU_TRY(unmap_absent());
   stopped_at_ = at;
   return fail(why);
@@ -63,7 +65,20 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
 }
 
 Result<void> Refresh::leaf(const Leaf& leaf) {
+  if (gathered_ && gathered_->continued_by(leaf)) {
+    gathered_->pages += leaf.pages;
+    return {};
+  }
+  KIOMMU_TRY(map_gathered());
   KIOMMU_TRY(unmap_absent());
+  gathered_ = leaf;
+  return {};
+}
+
+Result<void> Refresh::map_gathered() {
+  if (!gathered_) return {};
+  const Leaf leaf = *gathered_;
+  gathered_.reset();
   uint64_t done = 0;
   while (done < leaf.pages) {
     const Iova iova = leaf.iova.plus(done << kPageShift);
@@ -72,8 +87,13 @@ Result<void> Refresh::leaf(const Leaf& leaf) {
     if (shadow_.refused()) return fail(shadow_.refused()->why);
     done += part.pages;
     if (part.pages == 0) {
-      const uint64_t page = iova.page_number();
-      return bad(IovaRange::of_pages(page, page), part.why);
+      // A bad entry is bad for all of its IOVAs; without resources, others
+      // keep what they have.
+      const uint64_t in_entry = (uint64_t{1} << leaf.shift) - 1;
+      const Iova last{iova.value |
+                      (is_guest_mistake(part.why) ? in_entry : kPageBytes - 1)};
+      const Iova leaf_last = leaf.iova.plus((leaf.pages << kPageShift) - 1);
+      return bad({iova, last < leaf_last ? last : leaf_last}, part.why);
     }
     if (done < leaf.pages && kiommu_port_interrupted() != 0) {
       return stopped(leaf.iova.plus(done << kPageShift), Status::kInterrupted);
@@ -122,6 +142,7 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
 }
 
 Result<void> Refresh::finish(Result<void> walked) {
+  if (walked) walked = map_gathered();
   if (walked) walked = unmap_absent();
   auto finished = shadow_.finish(stage2_.mem());
   if (const auto& refused = shadow_.refused()) {

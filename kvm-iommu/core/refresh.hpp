@@ -39,14 +39,18 @@ class Refresh {
     uint64_t extent = 1;  // pages that fail the same way
   };
   Step step(Iova iova, Gpa gpa, uint64_t pages, Rights rights);
+  Result<void> map_gathered();
   Result<void> unmap_absent();
   Result<void> unmap_now(IovaRange range);
 
   Stage2& stage2_;
   Shadow& shadow_;
   const Hosts& hosts_;
-  // Absent pages are gathered, so that neighbours are one unmap.
+  // What the walk told and is not done yet, one of the two at most: absent
+  // pages, so that neighbours are one unmap; leaves of one size that are
+  // contiguous in IOVA and GPA, so that neighbours are pinned together.
   std::optional<IovaRange> absent_;
+  std::optional<Leaf> gathered_;
   Iova stopped_at_;
 };
 

@@ -44,8 +44,9 @@ enum class Status : std::uint8_t {
   kConflict,
 };
 
-// Whether a refresh that stopped with this status has done part of its work,
-// as opposed to a call that was refused as a whole.
-constexpr bool is_progress(Status status) { return status <= Status::kHost; }
+// Whether the guest's tables, or what they name, are at fault.
+constexpr bool is_guest_mistake(Status status) {
+  return status <= Status::kNotMapped;
+}
 
 }  // namespace kiommu

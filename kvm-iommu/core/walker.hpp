@@ -20,6 +20,13 @@ struct Leaf {
   uint64_t pages;  // 4 KiB pages from there on
   Rights rights;   // what is left of all levels, never none
   unsigned shift;  // log2 of the size of the whole guest page
+
+  // Whether `next` goes on where this ends, in IOVA and in GPA.
+  constexpr bool continued_by(const Leaf& next) const {
+    const uint64_t bytes = pages << kPageShift;
+    return next.iova == iova.plus(bytes) && next.gpa == gpa.plus(bytes) &&
+           next.rights == rights && next.shift == shift;
+  }
 };
 
 // Each call returns an error to stop the walk with it.

@@ -119,7 +119,7 @@ void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages);
  * @iova: page-aligned, nothing is mapped in [iova, iova + bytes).
  *
  * Return: 0; -ENOMEM; another errno if the host refuses. On failure nothing
- * of the range is mapped in any of the hosts concerned.
+ * of the range is mapped in any of the hosts concerned, or in their IOTLBs.
  */
 int kiommu_port_host_map(struct kiommu_hosts *hosts, kiommu_u32 host,
 			 kiommu_u64 iova, kiommu_u64 hpa, kiommu_u64 bytes,

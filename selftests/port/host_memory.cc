@@ -15,9 +15,10 @@ std::byte* HostMemory::bytes(std::uint64_t pfn) {
 }
 
 void HostMemory::pin(std::uint64_t pfn, bool writable) {
-  auto [frame, is_new] = frames_.try_emplace(pfn);
-  if (!is_new) violation("pfn ", pfn, " is pinned a second time");
-  frame->second.writable = writable;
+  Frame& frame = frames_[pfn];
+  ++frame.pins;
+  ++pins_;
+  if (writable) frame.writable = true;
 }
 
 void HostMemory::unpin(std::uint64_t pfn, bool dirty) {
@@ -26,6 +27,8 @@ void HostMemory::unpin(std::uint64_t pfn, bool dirty) {
     violation("unpin of pfn ", pfn, ", which is not pinned");
     return;
   }
+  --pins_;
+  if (--frame->second.pins > 0) return;
   if (frame->second.reach > 0) {
     violation("unpin of pfn ", pfn, ", which a device can still reach");
     return;

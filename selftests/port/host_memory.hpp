@@ -31,16 +31,20 @@ class HostMemory {
   void drop_reach(std::uint64_t pfn);
 
   bool is_pinned(std::uint64_t pfn) const { return frames_.contains(pfn); }
+  // Pins, and pages that have some: a page can be pinned twice for a moment.
+  std::uint64_t pins() const { return pins_; }
   std::uint64_t pinned() const { return frames_.size(); }
 
  private:
   struct Frame {
     bool writable = false;
+    unsigned pins = 0;
     bool was_writable = false;  // for a device, at some time of this pin
     std::uint32_t reach = 0;
   };
 
   std::unordered_map<std::uint64_t, Frame> frames_;  // pinned ones
+  std::uint64_t pins_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Page>> pages_;
 };
 

@@ -153,6 +153,42 @@ TEST(Refresh, ReadOnlySlotAndReadOnlyBackingTakeTheRightToWrite) {
   }
 }
 
+// Firmware memory is a read-only slot until the guest unlocks it.
+TEST(Refresh, SlotThatBecomesWritableGivesTheRightToWrite) {
+  W world;
+  const u64 rom = kDataGpa + 64 * kGiB;
+  const u64 hva =
+      world.guest.add_ram(rom, 8, port::kShuffled, KIOMMU_SLOT_READ_ONLY);
+  world.tables.map(kIova, rom);
+  world.tables.map(kIova + kMiB, rom);
+  world.expect_refresh(kIova, 2 * kMiB);
+  world.guest.remove_slot(rom);
+  world.guest.add_slot(rom, 8, hva);
+  world.expect_refresh(kIova, kPage);
+  EXPECT_EQ(world.sees(kIova), world.frame(rom, kRW));
+  EXPECT_EQ(world.sees(kIova + kMiB), world.frame(rom, kR));
+  world.expect_refresh(kIova + kMiB, kPage);
+  EXPECT_EQ(world.sees(kIova + kMiB), world.frame(rom, kRW));
+}
+
+// One entry, bad from its third page on: what it held there is gone, what the
+// next entry holds is not.
+TEST(Refresh, BadPartOfALargePageIsUnmapped) {
+  W world;
+  const u64 iova = 4 * kGiB;
+  const u64 rom = kDataGpa + 64 * kGiB;
+  world.tables.map_pages(iova, world.data(0), 1024);
+  world.expect_refresh(iova, 4 * kMiB);
+  world.guest.add_ram(rom, 2, port::kContiguous);
+  world.tables.map(iova, rom, kRW, 1);
+  const u64 size = u64{1} << Spec<VtdSsFormat>::shift(1);
+  world.expect_stops(iova, 4 * kMiB, iova + 2 * kPage, -EIO,
+                     KVM_IOMMU_STATUS_NO_SLOT);
+  EXPECT_EQ(world.sees(iova + kPage), world.frame(rom + kPage));
+  EXPECT_EQ(world.info().mapped_pages, 2 + 1024 - size / kPage);
+  EXPECT_EQ(world.sees(iova + size), world.frame(world.data(size / kPage)));
+}
+
 TEST(Refresh, UnchangedReadOnlyBackingCostsNoHostCall) {
   W world;
   world.guest.set_backing(world.data_hva, 8, Backing::kReadOnlyRam);

@@ -72,6 +72,7 @@ u64 distinct_frames(Runs runs) {
 void expect_consistent(port::Machine& machine) {
   const kiommu_core_info info = machine.info();
   EXPECT_EQ(info.pinned_pages, machine.host.pinned());
+  EXPECT_EQ(info.pinned_pages, machine.host.pins());
   EXPECT_EQ(info.pinned_pages, machine.guest.accounted());
   EXPECT_LE(info.shadow_bytes, info.shadow_limit);
   if (info.mapped_pages == 0) {

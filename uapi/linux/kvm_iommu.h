@@ -248,8 +248,12 @@ struct kvm_iommu_unregister_ioat {
  * After success each page of the range translates for the device as the
  * guest's tables said at some moment during the call, within the rights of
  * the memory slots. Nothing outside the range has changed. When an entry is
- * bad, what was mapped for its IOVAs within the range is gone. The out fields
- * are written on success and on each failure with a status other than OK.
+ * bad, what was mapped for its IOVAs from @stopped_iova on, within the range,
+ * is gone. The out fields are written on success and on each failure with a
+ * status other than OK.
+ *
+ * One failure reaches beyond the range: with NO_MEMORY, IOVAs around it that
+ * a host mapped by the same large page may have lost their mapping.
  *
  * Errors (nothing changed): ENODEV no KVM; ENXIO no anchor; EPERM; EDOM @iova
  * or @length misaligned, or @length 0; EOVERFLOW the end is above 2^64;
