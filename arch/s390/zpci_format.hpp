@@ -69,8 +69,10 @@ struct ZpciFormat {
     }
     if ((iota & Iota::kReserved) != 0) return fail(Status::kBadDesignation);
     if ((iota & Iota::kMisaligned) != 0) return fail(Status::kMisaligned);
+    const unsigned top = kSegment + static_cast<unsigned>(designation);
     return Root{{iota & Iota::kOrigin},
-                kSegment + static_cast<unsigned>(designation),
+                top,
+                level(top).reach_last(),
                 (iota & Iota::kProtect) != 0 ? kRead : kReadWrite};
   }
 
@@ -85,7 +87,7 @@ struct ZpciFormat {
 
   static constexpr Entry decode_page(uint64_t entry) {
     if ((entry & kPageInvalid) != 0) return Entry::absent();
-    return Entry::leaf({entry & kPageMask}, rights_of(entry));
+    return Entry::leaf({entry & kPageMask}, rights_of(entry), kPageShift);
   }
 
   static constexpr Entry decode_upper(unsigned level, uint64_t entry) {
@@ -95,17 +97,18 @@ struct ZpciFormat {
     }
     const bool frame_level = level == kSegment || level == kRegionThird;
     if (frame_level && (entry & kFrame) != 0) {
-      const uint64_t span = ZpciFormat::level(level).span();
-      return Entry::leaf({entry & ~(span - 1)}, rights_of(entry));
+      const Level geometry = ZpciFormat::level(level);
+      return Entry::leaf({entry & ~(geometry.span() - 1)}, rights_of(entry),
+                         geometry.shift);
     }
     if (level == kSegment) {
-      return Entry::table({entry & ~uint64_t{0x7ff}}, rights_of(entry));
+      return Entry::table({entry & ~uint64_t{0x7ff}}, rights_of(entry), kPage);
     }
     // Offset and length allow for shorter tables; only whole ones exist.
     if ((entry & kOffset) != 0 || (entry & kLength) != kLength) {
       return Entry::malformed(Status::kEntryLength);
     }
-    return Entry::table({entry & Iota::kOrigin}, rights_of(entry));
+    return Entry::table({entry & Iota::kOrigin}, rights_of(entry), level - 1);
   }
 };
 

@@ -34,7 +34,8 @@ struct VtdSsFormat {
     }
     // A table above all addresses lies outside the memory slots, too.
     if ((anchor.iota & ~kPageMask) != 0) return fail(Status::kMisaligned);
-    return Root{{anchor.iota}, anchor.levels - 1, kReadWrite};
+    const unsigned top = anchor.levels - 1;
+    return Root{{anchor.iota}, top, level(top).reach_last()};
   }
 
   static constexpr Entry decode(unsigned level, uint64_t entry) {
@@ -48,13 +49,14 @@ struct VtdSsFormat {
       if ((entry & kSnoop) != 0) {
         return Entry::malformed(Status::kEntryReserved);
       }
-      return Entry::table({entry & kAddress}, rights);
+      return Entry::table({entry & kAddress}, rights, level - 1);
     }
+    const Level geometry = VtdSsFormat::level(level);
     const uint64_t address = entry & kAddress;
-    if ((address & (VtdSsFormat::level(level).span() - 1)) != 0) {
+    if ((address & (geometry.span() - 1)) != 0) {
       return Entry::malformed(Status::kEntryReserved);
     }
-    return Entry::leaf({address}, rights);
+    return Entry::leaf({address}, rights, geometry.shift);
   }
 };
 

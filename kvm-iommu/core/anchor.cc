@@ -43,9 +43,10 @@ Result<Stage1> check_anchor(const kiommu_anchor& anchor, Stage2& stage2) {
         auto root = F::root(anchor);
         if (!root) return fail(root.error());
         const Level top = F::level(root->level);
-        auto window = checked_window(anchor, {{0}, {top.reach_last()}});
+        auto window = checked_window(anchor, {{0}, {root->reach_last}});
         if (!window) return fail(window.error());
-        if (!stage2.check_table(root->table, top.table_bytes())) {
+        const uint64_t used = top.index(window->last) + 1;
+        if (!stage2.check_table(root->table, used * kEntryBytes)) {
           return fail(Status::kBadTable);
         }
         return Stage1{anchor, *root, *window};

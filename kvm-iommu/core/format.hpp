@@ -20,8 +20,8 @@ namespace kiommu {
 struct Entry {
   enum class Kind : std::uint8_t {
     kAbsent,     // nothing is mapped in the entry's whole span
-    kTable,      // `address` is a table of the next lower level
-    kLeaf,       // `address` is a page as large as the entry's span
+    kTable,      // `address` is a table of `level`, lower than the entry's
+    kLeaf,       // `address` is a page of 1 << `shift` bytes
     kMalformed,  // `why`
   };
   Kind kind = Kind::kAbsent;
@@ -29,28 +29,35 @@ struct Entry {
   // Rights that this entry leaves; the walker intersects those of all levels.
   Rights rights = kNoRights;
   Gpa address;
+  unsigned level = 0;
+  unsigned shift = 0;
 
   static constexpr Entry absent() { return {}; }
-  static constexpr Entry table(Gpa address, Rights rights) {
-    return {Kind::kTable, {}, rights, address};
+  // A table one level or more below that of the entry. Where levels are left
+  // out, only IOVAs whose bits for those levels are zero are mapped.
+  static constexpr Entry table(Gpa address, Rights rights, unsigned level) {
+    return {Kind::kTable, {}, rights, address, level, 0};
   }
-  static constexpr Entry leaf(Gpa address, Rights rights) {
-    return {Kind::kLeaf, {}, rights, address};
+  // A page that is aligned to its size. It may be larger than the entry's
+  // span: all entries in it say the same then.
+  static constexpr Entry leaf(Gpa address, Rights rights, unsigned shift) {
+    return {Kind::kLeaf, {}, rights, address, 0, shift};
   }
   static constexpr Entry malformed(Status why) {
-    return {Kind::kMalformed, why, kNoRights, {}};
+    return {Kind::kMalformed, why, kNoRights, {}, 0, 0};
   }
 };
 
 // The head of the tables, decoded from an anchor.
 struct Root {
   Gpa table;
-  unsigned level = 0;  // of the top table
+  unsigned level = 0;       // of the top table
+  uint64_t reach_last = 0;  // the highest IOVA that the tables can map
   Rights rights = kReadWrite;
 };
 
 inline constexpr unsigned kEntryBytes = 8;
-inline constexpr unsigned kMaxLevels = 5;
+inline constexpr unsigned kMaxLevels = 6;
 
 // Geometry of one level.
 struct Level {

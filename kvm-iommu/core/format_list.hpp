@@ -5,7 +5,9 @@
 #pragma once
 
 #include "../../arch/s390/zpci_format.hpp"
+#include "../../arch/x86/amd_v1_format.hpp"
 #include "../../arch/x86/vtd_ss_format.hpp"
+#include "../../arch/x86/x86_fs_format.hpp"
 #include "format.hpp"
 
 namespace kiommu {
@@ -33,7 +35,7 @@ struct Formats {
   }
 };
 
-using FormatList = Formats<ZpciFormat, VtdSsFormat>;
+using FormatList = Formats<ZpciFormat, VtdSsFormat, AmdV1Format, X86FsFormat>;
 
 // The format without tables, see identity.hpp.
 inline constexpr uint32_t kIdentityFormatId = 0;

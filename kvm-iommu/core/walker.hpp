@@ -117,15 +117,33 @@ class Walker {
       return sink_.absent(part);
     }
     if (entry.kind == Entry::Kind::kLeaf) {
-      return sink_.leaf(
-          {.iova = part.first,
-           .gpa = entry.address.plus(part.first.value - span.first.value),
-           .pages = part.pages(),
-           .rights = rights,
-           .shift = F::level(level).shift});
+      const uint64_t in_page =
+          part.first.value & ((uint64_t{1} << entry.shift) - 1);
+      return sink_.leaf({.iova = part.first,
+                         .gpa = entry.address.plus(in_page),
+                         .pages = part.pages(),
+                         .rights = rights,
+                         .shift = entry.shift});
     }
-    if (level == 0) return sink_.bad(part, Status::kEntryType);
-    return walk_table(level - 1, entry.address, rights, part);
+    if (level == 0 || entry.level >= level) {
+      return sink_.bad(part, Status::kEntryType);
+    }
+    return descend(entry, rights, span, part);
+  }
+
+  // A table below. Levels between are left out if it reaches less than the
+  // entry spans: the IOVAs beyond are not mapped.
+  Result<void> descend(const Entry& entry, Rights rights, IovaRange span,
+                       IovaRange part) {
+    const Iova reach_last{span.first.value |
+                          F::level(entry.level).reach_last()};
+    if (part.first <= reach_last) {
+      KIOMMU_TRY(walk_table(entry.level, entry.address, rights,
+                            intersection(part, {span.first, reach_last})));
+    }
+    if (part.last <= reach_last) return {};
+    const Iova beyond = reach_last.plus(1);
+    return sink_.absent({beyond > part.first ? beyond : part.first, part.last});
   }
 
   Stage2& stage2_;

@@ -138,7 +138,7 @@ TEST_F_TIMEOUT(anchor, identity_and_unknown_formats, 120)
 	EXPECT_ANCHOR(-EDOM, good, offset = 1);
 	EXPECT_ANCHOR(-EOPNOTSUPP, good, iota = KIOMMU_AREA_GPA);
 	EXPECT_ANCHOR(-EOPNOTSUPP, good, levels = 3);
-	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = 3);
+	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = 63);
 	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = 64);
 	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = UINT32_MAX);
 	/* IOVAs below the offset have no GPA. */

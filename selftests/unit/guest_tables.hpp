@@ -25,7 +25,7 @@ class GuestTables {
   kiommu_anchor anchor() const { return S::anchor(top_, root_); }
   // Bytes of IOVA that the tables reach; 0 means all 64 bits.
   u64 reach() const {
-    const unsigned bits = S::shift(top_) + std::bit_width(S::entries(top_)) - 1;
+    const unsigned bits = S::reach_bits(top_);
     return bits >= 64 ? 0 : u64{1} << bits;
   }
 

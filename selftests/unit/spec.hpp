@@ -7,7 +7,8 @@
 //   kUsualTop             the one that most tests use
 //   kRights               rights that a leaf can have
 //   shift, entries        geometry of a level, 0 is the lowest
-//   has_leaf              whether entries of a level can be pages
+//   reach_bits            log2 of the IOVAs that a top level reaches
+//   has_leaf              levels whose entries can be pages, up to 2 GiB
 //   absent, table, leaf   make entries
 //   malformed             entries that must be refused, and how
 //   store, load           an entry to and from memory, byte by byte
@@ -72,5 +73,7 @@ using AllFormats = ToTypes<FormatList>::type;
 
 }  // namespace kiommu::test
 
+#include "spec_amd.hpp"
 #include "spec_vtd.hpp"
+#include "spec_x86_fs.hpp"
 #include "spec_zpci.hpp"

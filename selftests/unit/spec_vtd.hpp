@@ -17,6 +17,7 @@ struct Spec<VtdSsFormat> {
   static constexpr unsigned shift(unsigned level) { return 12 + 9 * level; }
   static constexpr unsigned entries(unsigned) { return 512; }
   static constexpr u64 table_bytes(unsigned) { return 4096; }
+  static constexpr unsigned reach_bits(unsigned top) { return shift(top) + 9; }
   static constexpr bool has_leaf(unsigned level) { return level <= 2; }
 
   // Neither R nor W; the rest must not matter.

@@ -24,6 +24,7 @@ struct Spec<ZpciFormat> {
   static constexpr u64 table_bytes(unsigned level) {
     return 8 * entries(level);
   }
+  static constexpr unsigned reach_bits(unsigned top) { return shift(top) + 11; }
   static constexpr bool has_leaf(unsigned level) { return level <= 2; }
 
   static u64 absent(unsigned level) { return level == 0 ? 0x400 : 0x20; }

@@ -66,6 +66,19 @@ enum kvm_iommu_format {
 	 * levels is 3, 4 or 5.
 	 */
 	KVM_IOMMU_FORMAT_VTD_SS = 2,
+	/*
+	 * AMD-Vi host tables ("v1", AMD IOMMU specification, section 2.2.3),
+	 * little-endian; iota is the GPA of the top table, levels is the mode
+	 * of the device table entry, 1 to 6.
+	 */
+	KVM_IOMMU_FORMAT_AMD_V1 = 3,
+	/*
+	 * x86 long-mode tables: VT-d first stage (VT-d specification, 3.6 and
+	 * 9.7), AMD-Vi "v2"; little-endian; iota is the GPA of the top table,
+	 * levels is 4 or 5. Requests have user privilege, so that entries
+	 * without U/S map nothing; reach is the lower canonical half.
+	 */
+	KVM_IOMMU_FORMAT_X86_FS = 4,
 };
 
 /* Rights of a device on a page. */
@@ -187,7 +200,8 @@ struct kvm_iommu_stop {
  * @size: sizeof(struct kvm_iommu_register_ioat).
  * @flags: must be 0.
  * @format: enum kvm_iommu_format.
- * @levels: levels of the tables for VTD_SS (3, 4, 5), else 0.
+ * @levels: levels of the tables, see enum kvm_iommu_format; 0 for IDENTITY
+ *	and ZPCI.
  * @iota: the head of the guest's tables, see enum kvm_iommu_format.
  * @offset: IDENTITY: IOVA - GPA, a multiple of 4096; else 0.
  * @first: lowest IOVA of the guest's DMA window (zPCI: PBA).

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// AMD-Vi host tables, from the AMD IOMMU specification: 2.2.3, tables of the
+// entry formats and of page sizes.
+#pragma once
+
+#include "spec.hpp"
+
+namespace kiommu::test {
+
+template <>
+struct Spec<AmdV1Format> {
+  // One and two levels reach less than the tests use: see test_amd.cc.
+  static inline const std::vector<unsigned> kTops{2, 3, 4, 5};
+  static constexpr unsigned kUsualTop = 3;  // mode 4
+  static inline const std::vector<unsigned> kRights{kR, kW, kRW};
+
+  static constexpr unsigned shift(unsigned level) { return 12 + 9 * level; }
+  static constexpr unsigned entries(unsigned level) {
+    return level == 5 ? 128 : 512;
+  }
+  static constexpr u64 table_bytes(unsigned level) {
+    return 8 * entries(level);
+  }
+  static constexpr unsigned reach_bits(unsigned top) {
+    return top == 5 ? 64 : shift(top) + 9;
+  }
+  static constexpr bool has_leaf(unsigned level) { return level <= 2; }
+
+  static u64 absent(unsigned level) { return level == 0 ? 0 : 0x12345ffe; }
+  static u64 permissions(unsigned rights) {
+    return (rights & kR ? u64{1} << 61 : 0) | (rights & kW ? u64{1} << 62 : 0);
+  }
+  // The field Next Level counts from 1, as modes do.
+  static u64 table(unsigned level, u64 gpa, unsigned rights) {
+    return gpa | 1 | u64{level} << 9 | permissions(rights);
+  }
+  static u64 leaf(unsigned, u64 gpa, unsigned rights) {
+    return gpa | 1 | permissions(rights);
+  }
+
+  static std::vector<BadEntry> malformed(unsigned level) {
+    std::vector<BadEntry> bad;
+    const u64 good = 0x10000000 | 1 | permissions(kRW);
+    for (unsigned next = level + 1; next <= 6; ++next) {
+      bad.push_back({"table that is not lower", good | u64{next} << 9,
+                     KVM_IOMMU_STATUS_ENTRY_TYPE});
+    }
+    bad.push_back({"reserved bits of a page", good | u64{1} << 52,
+                   KVM_IOMMU_STATUS_ENTRY_RESERVED});
+    if (level > 0) {
+      bad.push_back({"reserved bits of a table",
+                     good | u64{level} << 9 | u64{1} << 60,
+                     KVM_IOMMU_STATUS_ENTRY_RESERVED});
+      bad.push_back({"misaligned page",
+                     (u64{1} << (shift(level) - 1)) | 1 | permissions(kRW),
+                     KVM_IOMMU_STATUS_ENTRY_RESERVED});
+      bad.push_back({"page size below that of the level",
+                     0x10000000 | 7 << 9 | 1 | permissions(kRW),
+                     KVM_IOMMU_STATUS_ENTRY_LENGTH});
+    }
+    return bad;
+  }
+
+  static void store(u64 entry, u8* bytes) {
+    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<u8>(entry >> (8 * i));
+  }
+  static u64 load(const u8* bytes) {
+    u64 entry = 0;
+    for (int i = 7; i >= 0; --i) entry = entry << 8 | bytes[i];
+    return entry;
+  }
+
+  static kiommu_anchor anchor(unsigned top, u64 gpa) {
+    kiommu_anchor anchor{};
+    anchor.format = KVM_IOMMU_FORMAT_AMD_V1;
+    anchor.levels = top + 1;
+    anchor.iota = gpa;
+    return anchor;
+  }
+
+  static std::vector<BadAnchor> bad_anchors(u64 gpa) {
+    std::vector<BadAnchor> bad;
+    const auto add = [&](const char* what, int error, auto change) {
+      BadAnchor one{what, anchor(kUsualTop, gpa), error};
+      change(one.anchor);
+      bad.push_back(one);
+    };
+    for (unsigned levels : {0u, 7u, ~0u}) {
+      add("mode", -EPROTOTYPE, [&](auto& a) { a.levels = levels; });
+    }
+    add("misaligned", -EDOM, [](auto& a) { a.iota += 0x800; });
+    add("offset", -EOPNOTSUPP, [](auto& a) { a.offset = 0x1000; });
+    return bad;
+  }
+
+  // The size of a page with Next Level 7: the lowest zero bit of the address,
+  // from bit 12 on, doubled.
+  static unsigned page_bits(u64 entry) {
+    unsigned bits = 12;
+    while (bits < 52 && (entry >> bits & 1)) ++bits;
+    return bits + 1;
+  }
+
+  static Answer translate(const ReadBytes& read, const kiommu_anchor& anchor,
+                          u64 iova) {
+    constexpr u64 kAddress = 0xffffffffff000;  // 51:12
+    unsigned rights = kRW;
+    u64 table = anchor.iota;
+    unsigned level = anchor.levels;  // from 1
+    for (;;) {
+      const unsigned bits = 12 + 9 * (level - 1);
+      u8 bytes[8];
+      if (unsigned bad = read(table + 8 * (iova >> bits & 0x1ff), bytes)) {
+        return {bad};
+      }
+      const u64 entry = load(bytes);
+      if (!(entry & 1)) return {};
+      const unsigned next = entry >> 9 & 7;
+      rights &= (entry >> 61 & 1 ? kR : 0) | (entry >> 62 & 1 ? kW : 0);
+      if (next == 0 || next == 7) {
+        const unsigned size = next == 0 ? bits : page_bits(entry);
+        if (next == 7 && (size <= bits || size >= bits + 9)) {
+          return {KVM_IOMMU_STATUS_ENTRY_LENGTH};
+        }
+        const u64 in_page = (u64{1} << size) - 1;
+        const bool misaligned = next == 0 && (entry & kAddress & in_page);
+        if (size >= 52 || misaligned || (entry >> 52 & 0x7f)) {
+          return {KVM_IOMMU_STATUS_ENTRY_RESERVED};
+        }
+        if (rights == 0) return {};
+        return {KVM_IOMMU_STATUS_OK,
+                (entry & kAddress & ~in_page) + (iova & in_page), rights, size};
+      }
+      if (next >= level) return {KVM_IOMMU_STATUS_ENTRY_TYPE};
+      if (entry >> 52 & 0x1ff) return {KVM_IOMMU_STATUS_ENTRY_RESERVED};
+      if (rights == 0) return {};
+      // Levels that are left out: their bits of the IOVA must be zero.
+      const unsigned reached = 12 + 9 * next;
+      if (reached < bits && (iova & ((u64{1} << bits) - 1)) >> reached) {
+        return {};
+      }
+      table = entry & kAddress;
+      level = next;
+    }
+  }
+};
+
+}  // namespace kiommu::test
