@@ -67,7 +67,10 @@ copy || exit 1
 cmake -S "$work/src/selftests/unit" -B "$work/build" \
   -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG="-O1 -Wno-error" \
   >/dev/null || exit 1
-build && run || { echo "the tests fail as they are"; exit 1; }
+if ! build || ! run; then
+  echo "the tests fail as they are"
+  exit 1
+fi
 
 while read -r name file change; do
   if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
