@@ -26,6 +26,7 @@
 #define IOVA 0x40000000ull
 #define PAGES 1024ull
 #define SECONDS 2
+#define MIN_ROUNDS 2 /* however slow the machine is */
 #define MAX_THREADS 8
 
 struct race;
@@ -267,12 +268,11 @@ TEST_F_TIMEOUT(race, devices_close, 120)
 	add_worker(r, do_anchor);
 	add_worker(r, do_start);
 	kiommu_close_devices(&r->k);
-	for (; now() < end; rounds++) {
+	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
 		open_all(&r->k.vfio);
 		usleep(1000);
 		close_all(&r->k.vfio);
 	}
-	EXPECT_LT(1, rounds);
 	join_workers(_metadata, r);
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(r->fd));
 	EXPECT_EQ(r->pins, kiommu_pins());
@@ -295,7 +295,7 @@ TEST_F_TIMEOUT(race, groups_leave, 120)
 	add_worker(r, do_anchor);
 	add_worker(r, do_start);
 	kiommu_close_devices(&r->k);
-	for (; now() < end; rounds++) {
+	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
 		for (unsigned int i = 0; i < c->count; i++)
 			ASSERT_EQ(0, kiommu_group_detach(&c->dev[i]));
 		for (unsigned int i = 0; i < c->count; i++)
@@ -305,7 +305,6 @@ TEST_F_TIMEOUT(race, groups_leave, 120)
 		usleep(1000);
 		close_all(c);
 	}
-	EXPECT_LT(1, rounds);
 	join_workers(_metadata, r);
 }
 
@@ -326,14 +325,13 @@ TEST_F_TIMEOUT(race, groups_join, 120)
 	add_worker(r, do_refresh);
 	add_worker(r, do_unmap);
 	add_worker(r, do_translate);
-	for (; now() < end; rounds++) {
+	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
 		ASSERT_EQ(0, kiommu_group_detach(&c->dev[1]));
 		usleep(1000);
 		ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[1]));
 		usleep(1000);
 	}
 	kiommu_set_param("domain_per_group", "0");
-	EXPECT_LT(1, rounds);
 	join_workers(_metadata, r);
 	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, kiommu_get_state(r->fd));
 }
@@ -420,7 +418,7 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 	add_worker(r, do_refresh);
 	add_worker(r, do_refresh);
 	add_worker(r, do_translate);
-	for (; now() < end; rounds++) {
+	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
 		uint64_t size = rounds % 2 ? KIOMMU_2M : KIOMMU_2M / 2;
 		uint32_t flags = rounds % 3 ? 0 : KVM_MEM_READONLY;
 
@@ -433,7 +431,6 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 		/* What is behind the other slot goes, too. */
 		ASSERT_EQ(0, madvise(mem[rounds % 2], KIOMMU_2M, MADV_DONTNEED));
 	}
-	EXPECT_LT(1, rounds);
 	join_workers(_metadata, r);
 	EXPECT_EQ(-EIO, kiommu_refresh(r->fd, IOVA, PAGES * PAGE, NULL));
 	EXPECT_EQ(0, kiommu_shadow_rights(r->fd, IOVA + 100 * PAGE));
