@@ -268,6 +268,23 @@ TEST_F_TIMEOUT(memory, slot_flags_change, 120)
 }
 
 /*
+ * Firmware memory: read-only until the guest unlocks it. Pages that were pinned
+ * for reading alone are pinned for writing then.
+ */
+TEST_F_TIMEOUT(memory, read_only_slot_is_unlocked, 120)
+{
+	char *mem = map_memory(-1, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+	ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT,
+						 KVM_MEM_READONLY, GPA, SIZE, mem));
+	ioat_map_pages(self->t, IOVA, GPA, PAGES, IOAT_RW);
+	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, SIZE, NULL));
+	EXPECT_EQ(KVM_IOMMU_READ, kiommu_shadow_rights(self->fd, IOVA));
+	ASSERT_EQ(0, set_slot(&self->k, SLOT, GPA, 0, NULL));
+	expect_usable(_metadata, self, mem);
+}
+
+/*
  * Relatives of v4: a multi-page pin that crossed memory slots translated the
  * first page only.
  */
