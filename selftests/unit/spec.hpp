@@ -39,6 +39,18 @@ inline constexpr unsigned kRW = kR | kW;
 template <class Format>
 struct Spec;
 
+// store() and load() of formats whose entries are little-endian.
+struct LittleEndianEntries {
+  static void store(u64 entry, u8* bytes) {
+    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<u8>(entry >> (8 * i));
+  }
+  static u64 load(const u8* bytes) {
+    u64 entry = 0;
+    for (int i = 7; i >= 0; --i) entry = entry << 8 | bytes[i];
+    return entry;
+  }
+};
+
 struct BadEntry {
   const char* what;
   u64 entry;

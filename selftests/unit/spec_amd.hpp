@@ -9,7 +9,7 @@
 namespace kiommu::test {
 
 template <>
-struct Spec<AmdV1Format> {
+struct Spec<AmdV1Format> : LittleEndianEntries {
   // One and two levels reach less than the tests use: see test_amd.cc.
   static inline const std::vector<unsigned> kTops{2, 3, 4, 5};
   static constexpr unsigned kUsualTop = 3;  // mode 4
@@ -60,15 +60,6 @@ struct Spec<AmdV1Format> {
                      KVM_IOMMU_STATUS_ENTRY_LENGTH});
     }
     return bad;
-  }
-
-  static void store(u64 entry, u8* bytes) {
-    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<u8>(entry >> (8 * i));
-  }
-  static u64 load(const u8* bytes) {
-    u64 entry = 0;
-    for (int i = 7; i >= 0; --i) entry = entry << 8 | bytes[i];
-    return entry;
   }
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {

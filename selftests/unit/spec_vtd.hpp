@@ -9,7 +9,7 @@
 namespace kiommu::test {
 
 template <>
-struct Spec<VtdSsFormat> {
+struct Spec<VtdSsFormat> : LittleEndianEntries {
   static inline const std::vector<unsigned> kTops{2, 3, 4};
   static constexpr unsigned kUsualTop = 3;  // 4 levels
   static inline const std::vector<unsigned> kRights{kR, kW, kRW};
@@ -41,15 +41,6 @@ struct Spec<VtdSsFormat> {
       reserved("misaligned large page", 0x1000 | 0x80 | kR);
     }
     return bad;
-  }
-
-  static void store(u64 entry, u8* bytes) {
-    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<u8>(entry >> (8 * i));
-  }
-  static u64 load(const u8* bytes) {
-    u64 entry = 0;
-    for (int i = 7; i >= 0; --i) entry = entry << 8 | bytes[i];
-    return entry;
   }
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
