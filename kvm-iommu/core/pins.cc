@@ -61,16 +61,10 @@ Status status_of(kiommu_pin_failure failure) {
 
 }  // namespace
 
-struct Pins::PinOutcome {
-  unsigned count = 0;
-  Status why = Status::kNoMemory;
-  uint64_t extent = 1;
-};
-
 // Charges and pins up to `count` pages that have no pin, in `leaf`.
-Pins::PinOutcome Pins::pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf,
-                                   Hva hva, unsigned count, Rights slot_rights,
-                                   kiommu_u64* pfns) {
+Pins::Got Pins::pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf, Hva hva,
+                            unsigned count, Rights slot_rights,
+                            kiommu_u64* pfns) {
   // Near the limit: as many as it still allows.
   while (count > 0 && kiommu_port_account(mem, count) != 0) count /= 2;
   if (count == 0) return {.why = Status::kMemlock};
@@ -122,7 +116,7 @@ Pins::Got Pins::get(kiommu_mem* mem, Hva hva, unsigned count, Rights wanted,
              leaf->at(first + got.count + missing) == 0) {
         ++missing;
       }
-      const PinOutcome outcome =
+      const Got outcome =
           pin_missing(mem, *leaf, Hva::of_page(first + got.count), missing,
                       slot_rights, pfns + got.count);
       if (outcome.count == 0) {

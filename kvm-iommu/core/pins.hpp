@@ -54,10 +54,9 @@ class Pins {
   uint64_t pinned() const { return pinned_; }
 
  private:
-  struct PinOutcome;
   void make_writable(kiommu_mem* mem, Hva hva, uint64_t& pin);
-  PinOutcome pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf, Hva hva,
-                         unsigned count, Rights slot_rights, kiommu_u64* pfns);
+  Got pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf, Hva hva,
+                  unsigned count, Rights slot_rights, kiommu_u64* pfns);
 
   Radix tree_;
   uint64_t pinned_ = 0;
