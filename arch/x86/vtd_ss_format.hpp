@@ -58,6 +58,10 @@ struct VtdSsFormat {
     }
     return Entry::leaf({address}, rights, geometry.shift);
   }
+
+  static constexpr uint64_t page_word(uint64_t entry) {
+    return entry & (kAddress | kReadBit | kWriteBit);
+  }
 };
 
 static_assert(TableFormat<VtdSsFormat>);

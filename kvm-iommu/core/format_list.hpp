@@ -4,6 +4,8 @@
 // dispatch, KVM_IOMMU_GET_INFO and the typed test suite follow.
 #pragma once
 
+#include "../../arch/arm64/lpae_format.hpp"
+#include "../../arch/riscv/sv_format.hpp"
 #include "../../arch/s390/zpci_format.hpp"
 #include "../../arch/x86/amd_v1_format.hpp"
 #include "../../arch/x86/vtd_ss_format.hpp"
@@ -35,7 +37,9 @@ struct Formats {
   }
 };
 
-using FormatList = Formats<ZpciFormat, VtdSsFormat, AmdV1Format, X86FsFormat>;
+using FormatList =
+    Formats<ZpciFormat, VtdSsFormat, AmdV1Format, X86FsFormat, Arm4KFormat,
+            Arm16KFormat, Arm64KFormat, RiscvSvFormat>;
 
 // The format without tables, see identity.hpp.
 inline constexpr uint32_t kIdentityFormatId = 0;

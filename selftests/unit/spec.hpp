@@ -6,6 +6,8 @@
 //   kTops                 levels that a top table can have
 //   kUsualTop             the one that most tests use
 //   kRights               rights that a leaf can have
+//   kTableRights          rights that an entry can leave to a whole table
+//   kFarGpa               high in the addresses that entries hold
 //   shift, entries        geometry of a level, 0 is the lowest
 //   reach_bits            log2 of the IOVAs that a top level reaches
 //   has_leaf              levels whose entries can be pages, up to 2 GiB
@@ -86,6 +88,8 @@ using AllFormats = ToTypes<FormatList>::type;
 }  // namespace kiommu::test
 
 #include "spec_amd.hpp"
+#include "spec_arm.hpp"
+#include "spec_riscv.hpp"
 #include "spec_vtd.hpp"
 #include "spec_x86_fs.hpp"
 #include "spec_zpci.hpp"

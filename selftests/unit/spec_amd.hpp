@@ -10,10 +10,12 @@ namespace kiommu::test {
 
 template <>
 struct Spec<AmdV1Format> : LittleEndianEntries {
-  // One and two levels reach less than the tests use: see test_amd.cc.
+  // One and two levels reach less than the tests use: see test_x86.cc.
   static inline const std::vector<unsigned> kTops{2, 3, 4, 5};
   static constexpr unsigned kUsualTop = 3;  // mode 4
   static inline const std::vector<unsigned> kRights{kR, kW, kRW};
+  static inline const std::vector<unsigned> kTableRights{kR, kW, kRW};
+  static constexpr u64 kFarGpa = 0x000f'fff0'0000'0000;
 
   static constexpr unsigned shift(unsigned level) { return 12 + 9 * level; }
   static constexpr unsigned entries(unsigned level) {

@@ -13,6 +13,8 @@ struct Spec<X86FsFormat> : LittleEndianEntries {
   static inline const std::vector<unsigned> kTops{3, 4};
   static constexpr unsigned kUsualTop = 3;  // 4 levels
   static inline const std::vector<unsigned> kRights{kR, kRW};
+  static inline const std::vector<unsigned> kTableRights{kR, kRW};
+  static constexpr u64 kFarGpa = 0x000f'fff0'0000'0000;
 
   static constexpr unsigned shift(unsigned level) { return 12 + 9 * level; }
   static constexpr unsigned entries(unsigned) { return 512; }

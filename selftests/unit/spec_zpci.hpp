@@ -13,6 +13,8 @@ struct Spec<ZpciFormat> {
   static inline const std::vector<unsigned> kTops{1, 2, 3, 4};
   static constexpr unsigned kUsualTop = 2;  // region-third
   static inline const std::vector<unsigned> kRights{kR, kRW};
+  static inline const std::vector<unsigned> kTableRights{kR, kRW};
+  static constexpr u64 kFarGpa = 0x000f'fff0'0000'0000;
 
   static constexpr unsigned shift(unsigned level) {
     constexpr unsigned shifts[] = {12, 20, 31, 42, 53};

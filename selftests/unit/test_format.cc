@@ -2,6 +2,9 @@
 //
 // Formats alone: each kind of entry at each level, geometry, byte order,
 // roots. The suite applies to each format of FormatList.
+#include <random>
+
+#include "../../kvm-iommu/core/page_word.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {
@@ -10,8 +13,6 @@ namespace {
 template <class F>
 class Format : public FormatTest<F> {};
 TYPED_TEST_SUITE(Format, AllFormats);
-
-constexpr u64 kFarGpa = 0x000f'fff0'0000'0000;
 
 TYPED_TEST(Format, GeometryIsThatOfTheSpecification) {
   using S = Spec<TypeParam>;
@@ -36,11 +37,11 @@ TYPED_TEST(Format, AbsentEntryAtEachLevel) {
 TYPED_TEST(Format, TableEntryAtEachUpperLevel) {
   using S = Spec<TypeParam>;
   for (unsigned level = 1; level < TypeParam::kLevels; ++level) {
-    for (unsigned rights : S::kRights) {
+    for (unsigned rights : S::kTableRights) {
       const Entry entry =
-          TypeParam::decode(level, S::table(level, kFarGpa, rights));
+          TypeParam::decode(level, S::table(level, S::kFarGpa, rights));
       EXPECT_EQ(entry.kind, Entry::Kind::kTable) << level;
-      EXPECT_EQ(entry.address.value, kFarGpa);
+      EXPECT_EQ(entry.address.value, S::kFarGpa);
       EXPECT_EQ(entry.rights.bits, rights);
     }
   }
@@ -50,13 +51,35 @@ TYPED_TEST(Format, LeafEntryAtEachLevelThatHasThem) {
   using S = Spec<TypeParam>;
   for (unsigned level = 0; level < TypeParam::kLevels; ++level) {
     if (!S::has_leaf(level)) continue;
-    const u64 gpa = kFarGpa & ~((u64{1} << S::shift(level)) - 1);
+    const u64 gpa = S::kFarGpa & ~((u64{1} << S::shift(level)) - 1);
     for (unsigned rights : S::kRights) {
       const Entry entry = TypeParam::decode(level, S::leaf(level, gpa, rights));
       EXPECT_EQ(entry.kind, Entry::Kind::kLeaf) << level;
       EXPECT_EQ(entry.address.value, gpa);
       EXPECT_EQ(entry.rights.bits, rights);
     }
+  }
+}
+
+// What is decoded many at a time says the same.
+TYPED_TEST(Format, PageWordAgreesWithDecode) {
+  if constexpr (requires(u64 entry) { TypeParam::page_word(entry); }) {
+    std::mt19937_64 random(1);
+    for (unsigned i = 0; i < 100000; ++i) {
+      // Any bits, and with a shift often few of them.
+      const u64 entry = random() >> (i % 64);
+      const Entry page = TypeParam::decode(0, entry);
+      const u64 word = TypeParam::page_word(entry);
+      ASSERT_NE(page.kind, Entry::Kind::kTable);
+      ASSERT_NE(page.kind, Entry::Kind::kMalformed);
+      const bool leaf = page.kind == Entry::Kind::kLeaf;
+      ASSERT_EQ(PageWord::rights(word).any(), leaf) << entry;
+      if (!leaf) continue;
+      ASSERT_EQ(word, PageWord::of(page.address, page.rights)) << entry;
+      ASSERT_EQ(page.shift, kPageShift);
+    }
+  } else {
+    GTEST_SKIP() << "this format is decoded entry by entry only";
   }
 }
 
@@ -112,7 +135,7 @@ TYPED_TEST(Format, RootTableMustLieInWritableMemory) {
   ASSERT_EQ(machine.start(), 0);
   const u64 last = kTablesGpa + 4 * kPage;
   for (u64 gpa :
-       {u64{0}, kTablesGpa + kMiB, kTablesGpa + 2 * kMiB, last, kFarGpa}) {
+       {u64{0}, kTablesGpa + kMiB, kTablesGpa + 2 * kMiB, last, S::kFarGpa}) {
     EXPECT_EQ(machine.anchor(S::anchor(S::kUsualTop, gpa)), -EADDRNOTAVAIL);
   }
   EXPECT_EQ(machine.anchor(S::anchor(S::kUsualTop, kTablesGpa)), 0);
@@ -121,7 +144,7 @@ TYPED_TEST(Format, RootTableMustLieInWritableMemory) {
 TYPED_TEST(Format, RootTableMayCrossSlotsButNotAHole) {
   using S = Spec<TypeParam>;
   const u64 bytes = S::table_bytes(S::kUsualTop);
-  if (bytes <= kPage) GTEST_SKIP() << "tables are no larger than a page";
+  if (bytes <= kPage) GTEST_SKIP() << "the top table is no larger than a page";
   port::Machine machine;
   machine.guest.add_ram(kTablesGpa, 1, port::kShuffled);
   machine.guest.add_ram(kTablesGpa + kPage, bytes / kPage - 2, port::kShuffled);
@@ -157,9 +180,9 @@ TYPED_TEST(Format, WindowIsBoundByTheReachOfTheTables) {
     ASSERT_EQ(world.unanchor(), 0);
     ASSERT_EQ(with(0, 0), 0);
     // The last page of the reach translates, what is above does not exist.
-    world.tables.map(reach - kPage, world.data(3));
+    world.tables.map(reach - world.kLeaf, world.leaf(3));
     world.expect_refresh(reach - kPage, kPage);
-    EXPECT_EQ(world.sees(reach - kPage), world.frame(world.data(3)));
+    EXPECT_EQ(world.sees(reach - kPage), world.frame(world.leaf(4) - kPage));
     if (reach != 0) {
       EXPECT_EQ(world.refresh(reach, kPage).error, -ERANGE);
     }

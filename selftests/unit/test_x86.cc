@@ -12,6 +12,12 @@ using X86 = Spec<X86FsFormat>;
 
 constexpr u64 kIova = 0x40201000;
 
+// An AMD-Vi entry with Next Level 7: a page of 1 << `bits` bytes.
+u64 of_size(u64 gpa, unsigned bits) {
+  const u64 ones = (u64{1} << (bits - 1)) - 1;
+  return gpa | (ones & ~u64{0xfff}) | 7 << 9 | 1 | Amd::permissions(kRW);
+}
+
 TEST(AmdV1, SmallModes) {
   for (int top : {0, 1}) {
     World<AmdV1Format> world({.top = top});
@@ -50,7 +56,7 @@ TEST(AmdV1, LevelsLeftOut) {
 TEST(AmdV1, PageOfAnySize) {
   World<AmdV1Format> world;
   const u64 gpa = world.data(16);
-  const u64 entry = gpa | 0x3000 | 7 << 9 | 1 | Amd::permissions(kRW);
+  const u64 entry = of_size(gpa, 15);
   const u64 iova = 0x40208000;
   for (u64 i = 0; i < 8; ++i) world.tables.set(iova + i * kPage, 0, entry);
   world.expect_refresh(iova + 2 * kPage, 3 * kPage);
@@ -65,24 +71,83 @@ TEST(AmdV1, PageOfAnySize) {
   EXPECT_EQ(answer.gpa, gpa + 0x6123);
 }
 
+// All sizes at all levels: those above the size of the level's own pages and
+// below that of the next level's, and no others.
 TEST(AmdV1, SizesOfEachLevel) {
-  for (unsigned level = 0; level < 4; ++level) {
-    for (unsigned bits = Amd::shift(level) + 1; bits < Amd::shift(level + 1);
-         ++bits) {
-      const u64 mask = (u64{1} << (bits - 1)) - 1;
-      const u64 entry = (mask & ~u64{0xfff}) | 7 << 9 | 1;
-      const Entry decoded = AmdV1Format::decode(level, entry);
-      ASSERT_EQ(decoded.kind, Entry::Kind::kLeaf) << bits;
-      EXPECT_EQ(decoded.shift, bits);
-      EXPECT_EQ(decoded.address.value, 0u);
+  for (unsigned level = 0; level < 5; ++level) {
+    const unsigned own = Amd::shift(level);
+    for (unsigned bits = 13; bits < 52; ++bits) {
+      const Entry entry = AmdV1Format::decode(level, of_size(0, bits));
+      if (bits > own && bits < own + 9) {
+        ASSERT_EQ(entry.kind, Entry::Kind::kLeaf) << level << ", " << bits;
+        EXPECT_EQ(entry.shift, bits);
+        EXPECT_EQ(entry.address.value, 0u);
+      } else {
+        ASSERT_EQ(entry.kind, Entry::Kind::kMalformed) << level << ", " << bits;
+        EXPECT_EQ(entry.why, Status::kEntryLength);
+      }
     }
-    const u64 next = (u64{1} << (Amd::shift(level + 1) - 1)) - 1;
-    EXPECT_EQ(
-        AmdV1Format::decode(level, (next & ~u64{0xfff}) | 7 << 9 | 1).kind,
-        Entry::Kind::kMalformed);
+    // No zero bit at all.
+    const u64 all = 0xffffffffff000 | 7 << 9 | 1;
+    EXPECT_EQ(AmdV1Format::decode(level, all).kind, Entry::Kind::kMalformed);
   }
   EXPECT_EQ(AmdV1Format::decode(3, u64{1} << 39 | 1).shift, 39u);
   EXPECT_EQ(AmdV1Format::decode(5, 1).kind, Entry::Kind::kMalformed);
+}
+
+// At each level a page of twice and of 256 times the span of an entry, of
+// which one entry has something else to say.
+TEST(AmdV1, PageLargerThanTheSpanOfItsEntries) {
+  for (unsigned level : {0, 1, 2}) {
+    for (unsigned more : {1, 8}) {
+      if (level == 2 && more == 8) continue;  // 256 GiB
+      const unsigned bits = Amd::shift(level) + more;
+      const u64 span = u64{1} << Amd::shift(level);
+      const u64 size = u64{1} << bits;
+      World<AmdV1Format> world({.data_pages = size / kPage});
+      const u64 iova = 2 * size;
+      for (u64 i = 0; i < size / span; ++i) {
+        world.tables.set(iova + i * span, level, of_size(kDataGpa, bits));
+      }
+      world.tables.clear(iova + span, level);
+      world.expect_refresh(iova, 2 * span);
+      EXPECT_EQ(world.info().mapped_pages, span / kPage);
+      EXPECT_EQ(world.sees(iova + span), kBlocked);
+      world.tables.set(iova + span, level, of_size(kDataGpa, bits));
+      // From within one entry into the next.
+      world.expect_refresh(iova + span - kPage, 2 * kPage);
+      EXPECT_EQ(world.sees(iova + span), world.frame(kDataGpa + span));
+      EXPECT_EQ(world.info().mapped_pages, span / kPage + 1);
+      const kiommu_translation answer = world.translate(iova + span + 5);
+      EXPECT_EQ(answer.page_size, size);
+      EXPECT_EQ(answer.gpa, kDataGpa + span + 5);
+      world.expect_refresh(iova, size);
+      EXPECT_EQ(world.info().mapped_pages, size / kPage);
+      EXPECT_EQ(world.sees(iova + size - kPage),
+                world.frame(kDataGpa + size - kPage));
+    }
+  }
+}
+
+// A size that fits another level only: what its entry held is gone, what the
+// next one holds is not.
+TEST(AmdV1, PageSmallerThanTheSpanOfItsEntry) {
+  for (unsigned level : {1, 2}) {
+    const u64 span = u64{1} << Amd::shift(level);
+    for (unsigned bits : {13u, Amd::shift(level), Amd::shift(level + 1)}) {
+      World<AmdV1Format> world({.data_pages = 2 * span / kPage});
+      const u64 iova = 4 * span;
+      world.tables.map(iova, kDataGpa, kRW, level);
+      world.tables.map(iova + span, kDataGpa + span, kRW, level);
+      world.expect_refresh(iova, 2 * span);
+      world.tables.set(iova, level, of_size(kDataGpa, bits));
+      world.expect_stops(iova, 2 * span, iova, -EIO,
+                         KVM_IOMMU_STATUS_ENTRY_LENGTH);
+      EXPECT_EQ(world.sees(iova), kBlocked) << level << ", " << bits;
+      EXPECT_EQ(world.sees(iova + span), world.frame(kDataGpa + span));
+      EXPECT_EQ(world.info().mapped_pages, span / kPage);
+    }
+  }
 }
 
 TEST(X86Fs, SupervisorEntriesMapNothing) {

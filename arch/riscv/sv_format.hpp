@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// RISC-V Sv39, Sv48 and Sv57, the first stage of a RISC-V IOMMU: RISC-V
+// Privileged Architecture 20240411, Supervisor-Level ISA (Sv39, Sv48, Sv57; the
+// translation process is told with Sv32), Svnapot, Svpbmt; RISC-V IOMMU
+// Architecture 1.0, chapter 3 (process to translate an IOVA, requests without
+// PASID).
+//
+// 3 to 5 levels of 4 KiB tables with 512 entries. R, W and X tell a page from
+// a table, so each level can hold pages, and tables hold no rights. N makes 16
+// page entries alike one page of 64 KiB.
+//
+// Requests without a process id have user privilege: a page without U is not
+// mapped. Nothing is written to the tables: A = 0 is absent, and D = 0 takes
+// the right to write. IOVAs are sign-extended, so only the lower half is
+// reached.
+#pragma once
+
+#include "../../kvm-iommu/core/format.hpp"
+
+namespace kiommu {
+
+struct RiscvSvFormat {
+  static constexpr uint32_t kId = 8;
+  static constexpr std::endian kByteOrder = std::endian::little;
+  static constexpr unsigned kLevels = 5;
+
+  static constexpr uint64_t kValid = uint64_t{1} << 0;
+  static constexpr uint64_t kReadBit = uint64_t{1} << 1;
+  static constexpr uint64_t kWriteBit = uint64_t{1} << 2;
+  static constexpr uint64_t kExecute = uint64_t{1} << 3;
+  static constexpr uint64_t kUser = uint64_t{1} << 4;
+  static constexpr uint64_t kAccessed = uint64_t{1} << 6;
+  static constexpr uint64_t kDirty = uint64_t{1} << 7;
+  static constexpr uint64_t kReserved = uint64_t{0x7f} << 54;
+  static constexpr uint64_t kMemoryType = uint64_t{3} << 61;  // PBMT; 3 is none
+  static constexpr uint64_t kNapot = uint64_t{1} << 63;
+  // What only pages have.
+  static constexpr uint64_t kReservedInTable =
+      kUser | kAccessed | kDirty | kReserved | kMemoryType | kNapot;
+  // The page number of a 64 KiB page ends in 1000.
+  static constexpr unsigned kNapotShift = 16;
+  static constexpr uint64_t kNapotMask = 0xf000;
+  static constexpr uint64_t kNapotSize = 0x8000;
+
+  static constexpr Level level(unsigned level) { return {12 + 9 * level, 9}; }
+
+  static constexpr Result<Root> root(const kiommu_anchor& anchor) {
+    if (anchor.levels < 3 || anchor.levels > kLevels) {
+      return fail(Status::kBadDesignation);
+    }
+    if ((anchor.iota & ~kPageMask) != 0) return fail(Status::kMisaligned);
+    const unsigned top = anchor.levels - 1;
+    return Root{{anchor.iota}, top, level(top).reach_last() >> 1};
+  }
+
+  static constexpr Entry decode(unsigned level, uint64_t entry) {
+    if ((entry & kValid) == 0) return Entry::absent();
+    if ((entry & (kReadBit | kWriteBit | kExecute)) != 0) {
+      return decode_leaf(level, entry);
+    }
+    if (level == 0) return Entry::malformed(Status::kEntryType);
+    if ((entry & kReservedInTable) != 0) {
+      return Entry::malformed(Status::kEntryReserved);
+    }
+    return Entry::table({address_of(entry)}, kReadWrite, level - 1);
+  }
+
+ private:
+  // PPN, bits 53 to 10, is the address from bit 12 on.
+  static constexpr uint64_t address_of(uint64_t entry) {
+    return (entry << 2) & 0x00fffffffffff000;
+  }
+
+  static constexpr Entry decode_leaf(unsigned level, uint64_t entry) {
+    const bool write_only = (entry & (kReadBit | kWriteBit)) == kWriteBit;
+    const bool no_type = (entry & kMemoryType) == kMemoryType;
+    if (write_only || no_type || (entry & kReserved) != 0) {
+      return Entry::malformed(Status::kEntryReserved);
+    }
+    uint64_t address = address_of(entry);
+    unsigned shift = RiscvSvFormat::level(level).shift;
+    if ((entry & kNapot) != 0) {
+      if (level > 0 || (address & kNapotMask) != kNapotSize) {
+        return Entry::malformed(Status::kEntryReserved);
+      }
+      address &= ~kNapotMask;
+      shift = kNapotShift;
+    }
+    if ((address & ((uint64_t{1} << shift) - 1)) != 0) {
+      return Entry::malformed(Status::kEntryReserved);
+    }
+    if ((entry & kAccessed) == 0) return Entry::absent();
+    return Entry::leaf({address}, rights_of(entry), shift);
+  }
+
+  static constexpr Rights rights_of(uint64_t entry) {
+    if ((entry & kUser) == 0 || (entry & kReadBit) == 0) return kNoRights;
+    const bool write = (entry & kWriteBit) != 0 && (entry & kDirty) != 0;
+    return write ? kReadWrite : kRead;
+  }
+};
+
+static_assert(TableFormat<RiscvSvFormat>);
+
+}  // namespace kiommu
