@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The parts of `make bench` and `make plot`; included by the Makefile above.
+
+# With a case's first words, that alone: make bench-vm BENCH_CASE="1 GiB"
+BENCH_CASE ?=
+BENCH_HOSTS := intel-iommu intel-iommu-cm amd-iommu
+
+.PHONY: bench-floor
+bench-floor: build/setup.env
+	@mkdir -p build/floor
+	@rsync -rlp --checksum selftests/bench/floor/ build/floor/
+	@env -u MAKEFLAGS -u MFLAGS make -C $(KERNEL_HEADERS) \
+		M=$(CURDIR)/build/floor modules >build/floor/build.log 2>&1 || \
+		{ cat build/floor/build.log; exit 1; }
+
+.PHONY: bench-program
+bench-program: build/setup.env
+	@echo "building the benchmarks"
+	@$(call kvm-make,$(CURDIR)/build/kvm/bin/bench)
+
+.PHONY: bench-vm
+bench-vm: module bench-floor bench-program
+	@echo "counting instructions in virtual machines"
+	@$(MAKE) -j $(JOBS) --output-sync=target $(BENCH_HOSTS:%=bench-on-%)
+
+.PHONY: $(BENCH_HOSTS:%=bench-on-%)
+$(BENCH_HOSTS:%=bench-on-%): bench-on-%:
+	@selftests/vm/run --plain --icount --host $* --name bench-$* --mem 3G \
+		--program-timeout 2000 --file build/floor/kiommu_floor.ko \
+		"build/kvm/bin/bench /tmp/out/bench.tsv $(BENCH_CASE)"
+
+.PHONY: bench-user
+bench-user: build/setup.env
+	@selftests/bench/user/run build/bench-user $(JOBS)
