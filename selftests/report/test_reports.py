@@ -32,9 +32,11 @@ def program(text, status=0, name="a_test"):
     return f"\n@{TOKEN} begin {name}\n{text}\n@{TOKEN} end {name} {status} 150"
 
 
-def judge(text, serial="", programs=("a_test",), plain=False, qemu=0):
+def judge(
+    text, serial="", programs=("a_test",), plain=False, qemu=0, debug=False
+):
     found = vm.judge(
-        vm.Output(text, TOKEN), serial, list(programs), plain, qemu
+        vm.Output(text, TOKEN), serial, list(programs), plain, qemu, debug
     )
     points = [point for points in found.values() for point in points]
     return results.count([Result(*point[:1], "", "") for point in points]), points
@@ -173,6 +175,18 @@ class Machine(unittest.TestCase):
             "rcu: INFO: rcu_preempt self-detected stall on CPU",
             "Kernel panic - not syncing: Fatal exception",
             "list_add corruption. prev->next should be next",
+            "BUG: KASAN: slab-use-after-free in f+0x1/0x2 [kvm_iommu]",
+            "UBSAN: array-index-out-of-bounds in a.c:1:2",
+            "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+            "WARNING: possible recursive locking detected",
+            "WARNING: Nested lock was not taken",
+            "WARNING: a_test/12 still has locks held!",
+            "WARNING: suspicious RCU usage",
+            "[ BUG: Invalid wait context ]",
+            "BUG: sleeping function called from invalid context at a.c:1",
+            "ODEBUG: Out of memory. ODEBUG disabled",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug)",
+            "kmemleak: Kernel memory leak detector disabled",
         ):
             with self.subTest(line):
                 log = CLEAN_LOG + f"<4>[    2.000000] {line}\n"
@@ -189,6 +203,8 @@ class Machine(unittest.TestCase):
             "a_test[70]: segfault at 0 ip 0 sp 0 error 4 in a_test",
             "Spectre V2 : WARNING: Unprivileged eBPF is enabled",
             "PCI: Using configuration type 1 for base access",
+            "kmemleak: Kernel memory leak detector initialized (mem pool: 9)",
+            "ODEBUG: selftest passed",
         ):
             with self.subTest(line):
                 log = CLEAN_LOG + f"<4>[    2.000000] {line}\n"
@@ -200,6 +216,54 @@ class Machine(unittest.TestCase):
     def test_files(self):
         text = session(program(GOOD), f"\n@{TOKEN} file x.json\ne30=\n")
         self.assertEqual("".join(vm.Output(text, TOKEN).files["x.json"]), "e30=")
+
+
+class Debug(unittest.TestCase):
+    """What a debug kernel tells in the end."""
+
+    LEAK = (
+        "unreferenced object 0xffff888008d0e300 (size 64):\n"
+        '  comm "a_test", pid 87, jiffies 4294899713\n'
+        "  hex dump (first 32 bytes):\n"
+        "    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ................\n"
+        "  backtrace (crc 12345678):\n"
+        "    __kmalloc_noprof+0x1/0x2\n"
+        "    f+0x3/0x4 [vfio]\n"
+        "    0xffffffffa0123456\n"
+    )
+
+    def check(self, counts, *parts, debug=True):
+        text = session(program(GOOD), *parts)
+        found, points = judge(text, debug=debug)
+        self.assertEqual(found, counts, points)
+        return points
+
+    def leaks(self, text=""):
+        return f"\n@{TOKEN} leaks\n{text}"
+
+    def locks(self, alive="1"):
+        return f"\n@{TOKEN} locks {alive}"
+
+    def test_nothing_found(self):
+        self.check((2, 0, 0), self.leaks(), self.locks())
+
+    def test_leaks(self):
+        points = self.check((2, 1, 0), self.leaks(2 * self.LEAK), self.locks())
+        self.assertIn("2 leaked", points[-1][2])
+        self.assertIn('"a_test" < __kmalloc_noprof+0x1/0x2', points[-1][2])
+        self.assertIn("f+0x3/0x4 [vfio] < 0xffffffffa0123456", points[-1][2])
+
+    def test_strange_leaks(self):
+        self.check((2, 1, 0), self.leaks("what is this"), self.locks())
+
+    def test_lockdep_gave_up(self):
+        self.check((2, 1, 0), self.leaks(), self.locks("0"))
+        self.check((2, 1, 0), self.leaks(), self.locks(""))
+
+    def test_not_asked(self):
+        self.check((2, 2, 0))
+        self.check((2, 1, 0), self.locks())
+        self.check((2, 0, 0), debug=False)
 
 
 class Summary(unittest.TestCase):

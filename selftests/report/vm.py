@@ -26,12 +26,14 @@ KSFT_SKIP = 4  # exit status of a kernel selftest that skips
 BAD_KERNEL_LINES = re.compile(
     r"""
     \bWARNING:\ (?:CPU:|possible|suspicious|bad|inconsistent|held|lock)
+    | ^WARNING:\s
     | -\[\ cut\ here\ \]-
     | \bBUG:\ | \bkernel\ BUG\ at
     | \bOops\b | \bKernel\ panic\b | \binvalid\ opcode:
     | \bgeneral\ protection\ fault | \bRIP:\ 0010:
     | \bUnable\ to\ handle\ | ^\s*Call\ Trace:
     | \bUBSAN:\ | \bKASAN:\ | \bKCSAN:\ | \bKFENCE:\ | \bkmemleak:\ [1-9]
+    | \bODEBUG\ disabled | \bmemory\ leak\ detector\ disabled
     | \brefcount_t:\ | \blist_(?:add|del)\ corruption
     | \bINFO:\ task\ .*\ blocked\ for | \bdetected\ stalls?\b
     | \bself-detected\ stall\b | \bBad\ page\ (?:state|map)
@@ -134,6 +136,8 @@ class Output:
         self.fatal = None
         self.files = {}
         self.dmesg = []
+        self.leaks = None  # what kmemleak has to show
+        self.locks = None  # "1" if lockdep watched to the end
         self.tainted = 0
         self.ready = self.done = False
         lines = into = []
@@ -160,6 +164,11 @@ class Output:
             elif event == "dmesg":
                 into = self.dmesg
                 continue
+            elif event == "leaks":
+                into = self.leaks = []
+                continue
+            elif event == "locks":
+                self.locks = args[0]
             elif event == "tainted":
                 self.tainted = int(args[0])
             elif event == "ready":
@@ -174,7 +183,7 @@ def kernel_complaints(text):
     """{program or "(boot)": [lines]} of what the kernel should not say."""
     where, complaints = "(boot)", {}
     for line in text.replace("\r", "").split("\n"):
-        message = re.sub(r"^(<\d+>)?\[ *[\d.]+\]( *\[[^]]*\])? ?", "", line)
+        message = re.sub(r"^(<\d+>)?\[ *[\d.]+\]( *\[ *[TC]\d+\])? ?", "", line)
         if match := re.match(r"kiommu-vm: (begin|end) (\S+)", message):
             where = match[2] if match[1] == "begin" else f"after {match[2]}"
         elif BAD_KERNEL_LINES.search(message):
@@ -182,7 +191,25 @@ def kernel_complaints(text):
     return complaints
 
 
-def judge(output, serial, programs, plain, qemu_status):
+def describe_leaks(lines):
+    """One text for each object that nothing points to any more."""
+    found = []
+    for line in lines:
+        if line.startswith("unreferenced object"):
+            found.append(line.rstrip(": "))
+        elif found and (match := re.match(r"  comm (\"[^\"]*\")", line)):
+            found[-1] += f" of {match[1]}"
+        elif found and (
+            match := re.match(r"    (0x\w+|[\w.]+\+0x\S+.*)$", line)
+        ):
+            found[-1] += f" < {match[1]}"
+        elif line.strip() and not found:
+            # Whatever it means, it is not nothing.
+            found.append(line.strip())
+    return found
+
+
+def judge(output, serial, programs, plain, qemu_status, debug=False):
     """{program or "(...)": [(status, test, reason)]} in order of running."""
     found = {}
     for name in programs:
@@ -229,6 +256,13 @@ def judge(output, serial, programs, plain, qemu_status):
         )
     if output.done and not any(output.dmesg):
         machine_fault("the kernel's log is missing")
+    if debug and output.done:
+        if output.leaks is None:
+            machine_fault("kmemleak has not been asked")
+        elif leaks := describe_leaks(output.leaks):
+            machine_fault(f"{len(leaks)} leaked: " + " | ".join(leaks[:3]))
+        if output.locks != "1":
+            machine_fault("lockdep was off in the end")
     if odd := output.tainted & ~(TAINT_OUT_OF_TREE | TAINT_UNSIGNED):
         machine_fault(f"the kernel is tainted: {odd:#x}")
     return found
@@ -241,6 +275,7 @@ def main():
     parser.add_argument("--token", required=True)
     parser.add_argument("--qemu-status", required=True, type=int)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--debug", action="store_true")
     parser.add_argument("programs", nargs="+")
     options = parser.parse_args()
 
@@ -255,6 +290,7 @@ def main():
         options.programs,
         options.plain,
         options.qemu_status,
+        options.debug,
     )
     for name, lines in output.files.items():
         (options.out / "files").mkdir(exist_ok=True)

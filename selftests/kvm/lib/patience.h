@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the linker makes of alarm() by --wrap: calls go to the first, the second
+ * is the C library's.
+ */
+#ifndef KIOMMU_PATIENCE_H
+#define KIOMMU_PATIENCE_H
+
+unsigned int __wrap_alarm(unsigned int seconds);
+unsigned int __real_alarm(unsigned int seconds);
+
+#endif /* KIOMMU_PATIENCE_H */
