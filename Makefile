@@ -46,11 +46,22 @@ demo: module demo-program ## the life of a domain in a VM: prints a table, leave
 
 .PHONY: test
 test: ## all tests: of the core in user space, of the module in VMs on each host IOMMU
-	@$(call run-suites,unit-gcc unit-clang $(HOSTS))
+	@$(call run-suites,unit-gcc unit-clang unit-s390x $(HOSTS))
 
 .PHONY: check
 check: module ## format, style, spelling, sparse, symbols, headers, scripts
 	@selftests/check/check
+
+##@ Figures
+.PHONY: bench
+bench: bench-vm bench-user ## what maps and refreshes cost, against rivals: a table, build/bench.json (10 minutes)
+	@selftests/report/bench.py build/bench.json
+
+.PHONY: plot
+plot: build/setup.env ## docs/bench.svg and docs/bench-table.md, from build/bench.json
+	@[ -e build/bench.json ] || { echo "plot: run make bench first"; exit 1; }
+	@tools/setup/setup --extra python3-matplotlib
+	@selftests/report/bench_plot.py build/bench.json docs
 
 ##@ Parts
 .PHONY: setup
@@ -65,12 +76,30 @@ module: build/setup.env ## build kvm_iommu.ko against stock kernel headers
 	@selftests/check/build-module $(KERNEL_HEADERS) $(module_dir) $(JOBS)
 
 .PHONY: unit
-unit: ## unit tests of the core in user space, by gcc and by clang 14
-	@$(call run-suites,unit-gcc unit-clang)
+unit: ## unit tests of the core in user space: gcc, clang 14, big-endian (s390x)
+	@$(call run-suites,unit-gcc unit-clang unit-s390x)
 
 .PHONY: vm-test
 vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some
 	@$(call run-suites,$(HOST))
+
+# Slow: two hosts unless some are named. The kernel comes first, so that what
+# takes long says so at once.
+.PHONY: test-debug
+test-debug: ## vm-test on a kernel with KASAN, lockdep, kmemleak, UBSAN; HOST=, TEST= as there
+	@$(MAKE) debug-kernel || :
+	@$(call run-suites,$(addprefix debug-,$(if $(filter file,$(origin HOST)),\
+		intel-iommu amd-iommu,$(HOST))))
+
+.PHONY: asan tsan ubsan
+asan: ## unit tests under AddressSanitizer, which finds leaks, too
+	@$(call run-suites,asan)
+
+tsan: ## unit tests under ThreadSanitizer
+	@$(call run-suites,tsan)
+
+ubsan: ## unit tests under UndefinedBehaviorSanitizer
+	@$(call run-suites,ubsan)
 
 .PHONY: format
 format: build/setup.env ## bring the C++ sources into the form that `make check` wants
@@ -89,12 +118,27 @@ run-suites = rm -f $(1:%=build/results/%.tsv); \
 	$(MAKE) -k -j $(JOBS) --output-sync=target $(1:%=suite-%) || :; \
 	selftests/report/results.py summary $(1:%=build/results/%.tsv)
 
-.PHONY: suite-unit-gcc suite-unit-clang
+.PHONY: suite-unit-gcc suite-unit-clang suite-unit-s390x
 suite-unit-gcc: build/setup.env
-	@selftests/check/unit build/unit unit-gcc $(JOBS) g++
+	@selftests/check/unit build/unit unit-gcc $(JOBS) \
+		-DCMAKE_CXX_COMPILER=g++
 
 suite-unit-clang: build/setup.env
-	@selftests/check/unit build/unit-clang unit-clang $(JOBS) clang++-14
+	@selftests/check/unit build/unit-clang unit-clang $(JOBS) \
+		-DCMAKE_CXX_COMPILER=clang++-14
+
+# Of the other byte order: user-mode emulation.
+suite-unit-s390x: build/setup.env
+	@selftests/check/unit build/unit-s390x unit-s390x $(JOBS) \
+		-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/selftests/unit/s390x.cmake
+
+.PHONY: suite-asan suite-tsan suite-ubsan
+suite-asan: sanitizer := address
+suite-tsan: sanitizer := thread
+suite-ubsan: sanitizer := undefined
+suite-asan suite-tsan suite-ubsan: suite-%: build/setup.env
+	@selftests/check/unit build/$* $* $(JOBS) \
+		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitizer)
 
 vm-tests = $(patsubst selftests/kvm/%.c,build/kvm/bin/%, \
 	$(wildcard $(TEST:%=selftests/kvm/%.c)))
@@ -104,6 +148,27 @@ $(HOSTS:%=suite-%): suite-%: module kvm-programs
 	@rm -rf build/vm/$*; status=0; \
 	selftests/vm/run --host $* $(vm-tests) || status=1; \
 	cp build/vm/$*/results.tsv build/results/$*.tsv; exit $$status
+
+debug_kernel := build/debug/kernel
+# Kbuild sees that a file is newer, not that it is another kernel's.
+debug_module := build/debug/module
+.PHONY: debug-kernel debug-module $(HOSTS:%=suite-debug-%)
+debug-kernel: build/setup.env
+	@tools/setup/debug-kernel $(debug_kernel) $(JOBS)
+
+debug-module: debug-kernel
+	@echo "building the module for the debug kernel"
+	@kernel=$$(readlink -f $(debug_kernel)); \
+	[ "$$(cat $(debug_module)/kernel 2>/dev/null)" = "$$kernel" ] || rm -rf $(debug_module); \
+	mkdir -p $(debug_module); echo "$$kernel" >$(debug_module)/kernel; \
+	selftests/check/build-module "$$kernel/headers" $(debug_module) $(JOBS)
+
+$(HOSTS:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
+	@mkdir -p build/results
+	@rm -rf build/vm/debug-$*; status=0; \
+	selftests/vm/run --host $* --name debug-$* --debug $(debug_kernel) \
+		--module $(debug_module)/kvm-iommu/kvm_iommu.ko $(vm-tests) || status=1; \
+	cp build/vm/debug-$*/results.tsv build/results/debug-$*.tsv; exit $$status
 
 kvm-make = mkdir -p build/kvm; \
 	env -u MAKEFLAGS -u MFLAGS make -j $(JOBS) -C selftests/kvm \
@@ -119,6 +184,8 @@ kvm-programs: build/setup.env
 demo-program: build/setup.env
 	@echo "building the demo"
 	@$(call kvm-make,$(CURDIR)/build/kvm/bin/demo)
+
+include selftests/bench/bench.mk
 
 .PHONY: FORCE
 FORCE:

@@ -18,6 +18,12 @@ class FindLeaf {
   Result<void> absent(IovaRange) { return fail(Status::kNotMapped); }
   Result<void> bad(IovaRange, Status why) { return fail(why); }
   Result<void> stopped(Iova, Status why) { return fail(why); }
+  Result<void> pages(Iova, const kiommu_u64* words, unsigned) {
+    if (words[0] == PageWord::kAbsent) return fail(Status::kNotMapped);
+    found = {Gpa::of_page(PageWord::gfn(words[0])), kPageBytes,
+             PageWord::rights(words[0])};
+    return {};
+  }
   Result<void> leaf(const Leaf& leaf) {
     found = {leaf.gpa, uint64_t{1} << leaf.shift, leaf.rights};
     return {};
@@ -39,21 +45,40 @@ Result<void> walk_tables(const Stage1& stage1, Stage2& stage2,
 
 }  // namespace
 
-Domain::Domain(kiommu_hosts* hosts, uint64_t shadow_limit,
-               void* const (&scratch)[kScratchNodes])
-    : pool_(shadow_limit),
-      hosts_(hosts),
-      pins_(pool_),
-      shadow_(pool_, pins_, hosts_,
-              {static_cast<kiommu_u64*>(scratch[kMaxLevels]),
-               static_cast<Rights*>(scratch[kMaxLevels + 1])}) {
-  static_assert(Pins::kBatch * sizeof(kiommu_u64) <= KIOMMU_NODE_BYTES);
-  static_assert(WalkScratch::kWindow * kEntryBytes <= KIOMMU_NODE_BYTES);
-  for (unsigned i = 0; i < kScratchNodes; ++i) nodes_[i] = scratch[i];
-  for (unsigned i = 0; i < kMaxLevels; ++i) {
-    walk_scratch_.window[i] = static_cast<kiommu_u64*>(scratch[i]);
+// Takes a request and the leaves and blocks around a range of pages, gives
+// both back at the end of the scope.
+class Domain::Session {
+ public:
+  Session(Domain& domain, PageRange range)
+      : domain_(domain), request_(*domain.requests_.take()) {
+    request_.begin(*domain.pins_);
+    PageRange want{range.first & ~uint64_t{Shadow::kLeafPages - 1},
+                   range.last | (Shadow::kLeafPages - 1)};
+    for (;;) {
+      domain_.locks_.lock(request_, want);
+      const PageRange reach = domain_.shadow_.reach(want);
+      if (want.contains(reach)) break;
+      // Only who has a whole block to himself changes it: with these locked,
+      // it stays as it is.
+      domain_.locks_.unlock(request_);
+      want = {reach.first & ~uint64_t{Shadow::kLeafPages - 1},
+              reach.last | (Shadow::kLeafPages - 1)};
+    }
   }
-}
+  ~Session() {
+    domain_.locks_.unlock(request_);
+    request_.end();
+    domain_.requests_.give(request_);
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  Request& request() { return request_; }
+
+ private:
+  Domain& domain_;
+  Request& request_;
+};
 
 Result<void> Domain::set_host_caps(const kiommu_host_caps& caps) {
   Hosts next = hosts_;
@@ -76,32 +101,43 @@ Result<void> Domain::set_host_caps(const kiommu_host_caps& caps) {
   return {};
 }
 
-Result<void> Domain::start(kiommu_mem* mem) {
-  if (mem_ != nullptr) return fail(Status::kKvmBusy);
-  mem_ = mem;
+Result<void> Domain::replay(uint32_t host) {
+  if (pins_ == nullptr) return {};
+  Session session(*this, {0, kLastPage});
+  return shadow_.replay(session.request(), host);
+}
+
+Result<void> Domain::start(Pins* pins) {
+  if (pins_ != nullptr) return fail(Status::kKvmBusy);
+  pins_ = pins;
+  next = pins->domains;
+  pins->domains = this;
   return {};
 }
 
-// Removes every mapping and every pin.
+// Removes every mapping, and every pin that nobody else needs.
 void Domain::clear() {
-  shadow_.begin();
+  std::uint64_t unmapped = 0;
   // Nothing is split here, for nothing is left: this cannot fail.
-  (void)shadow_.unmap({0, kLastPage});
-  (void)shadow_.finish(mem_);
+  (void)unmap_range({{0}, {~uint64_t{0}}}, &unmapped);
+  pins_->trim(0);
 }
 
 Result<void> Domain::stop() {
-  if (mem_ == nullptr) return fail(Status::kNoKvm);
+  if (pins_ == nullptr) return fail(Status::kNoKvm);
   clear();
   stage1_.reset();
-  mem_ = nullptr;
+  Domain** link = &pins_->domains;
+  while (*link != this) link = &(*link)->next;
+  *link = next;
+  pins_ = nullptr;
   return {};
 }
 
 Result<void> Domain::register_ioat(const kiommu_anchor& anchor) {
-  if (mem_ == nullptr) return fail(Status::kNoKvm);
+  if (pins_ == nullptr) return fail(Status::kNoKvm);
   if (stage1_) return fail(Status::kAnchorBusy);
-  Stage2 stage2(mem_);
+  Stage2 stage2(pins_->mem(), pins_->regions());
   auto stage1 = check_anchor(anchor, stage2);
   if (!stage1) return fail(stage1.error());
   stage1_ = *stage1;
@@ -116,7 +152,7 @@ Result<void> Domain::unregister_ioat() {
 }
 
 Result<void> Domain::require_anchor() const {
-  if (mem_ == nullptr) return fail(Status::kNoKvm);
+  if (pins_ == nullptr) return fail(Status::kNoKvm);
   if (!stage1_) return fail(Status::kNoAnchor);
   return {};
 }
@@ -138,27 +174,30 @@ Result<void> Domain::refresh(uint64_t iova, uint64_t length,
                              kiommu_refresh_result* result) {
   auto range = checked_range(iova, length);
   if (!range) return fail(range.error());
-  Stage2 stage2(mem_);
-  shadow_.begin();
-  Refresh refresh(stage2, shadow_, hosts_);
+  Session session(*this, {range->first_page(), range->last_page()});
+  Request& request = session.request();
+  Refresh refresh(request, shadow_, hosts_, *range);
   const bool identity = stage1_->anchor.format == kIdentityFormatId;
-  auto done = refresh.finish(
-      identity ? refresh.identity(*range, stage1_->anchor.offset)
-               : walk_tables(*stage1_, stage2, walk_scratch_, refresh, *range));
+  auto done =
+      refresh.finish(identity ? refresh.identity(*range, stage1_->anchor.offset)
+                              : walk_tables(*stage1_, *request.stage2,
+                                            request.scratch, refresh, *range));
   const Iova stopped_at = refresh.stopped_at();  // may be below the range
   result->stopped_iova = done                        ? range->last.value + 1
                          : stopped_at < range->first ? range->first.value
                                                      : stopped_at.value;
-  result->mapped = shadow_.mapped_now();
-  result->unmapped = shadow_.unmapped_now();
+  result->mapped = request.mapped;
+  result->unmapped = request.unmapped;
   return done;
 }
 
 Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped) {
-  shadow_.begin();
-  auto done = shadow_.unmap({range.first_page(), range.last_page()});
-  (void)shadow_.finish(mem_);  // nothing was mapped: nothing can be refused
-  *unmapped = shadow_.unmapped_now();
+  const PageRange pages{range.first_page(), range.last_page()};
+  Session session(*this, pages);
+  Request& request = session.request();
+  auto done = shadow_.unmap(request, pages);
+  (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
+  *unmapped = request.unmapped;
   return done;
 }
 
@@ -178,10 +217,12 @@ Result<void> Domain::check_iova(Iova iova) const {
   return range ? Result<void>{} : fail(range.error());
 }
 
-Result<Translation> Domain::translate(Iova iova) {
+Result<Translation> Domain::translate(Iova iova, Rights* rights) {
   KIOMMU_TRY(check_iova(iova));
-  Stage2 stage2(mem_);
   const uint64_t page = iova.page_number();
+  Session session(*this, {page, page});
+  Request& request = session.request();
+  *rights = shadow_.rights_at(page);
   FindLeaf sink;
   if (stage1_->anchor.format == kIdentityFormatId) {
     (void)sink.leaf({.iova = iova.page(),
@@ -190,13 +231,13 @@ Result<Translation> Domain::translate(Iova iova) {
                      .rights = kReadWrite,
                      .shift = kPageShift});
   } else {
-    KIOMMU_TRY(walk_tables(*stage1_, stage2, walk_scratch_, sink,
+    KIOMMU_TRY(walk_tables(*stage1_, *request.stage2, request.scratch, sink,
                            IovaRange::of_pages(page, page)));
   }
   Translation found = sink.found;
-  auto slot = stage2.slot(found.gpa.page_number());
-  if (!slot) return fail(slot.error());
-  found.rights = found.rights & (*slot)->rights();
+  auto region = request.stage2->region(found.gpa.page_number());
+  if (!region) return fail(region.error());
+  found.rights = found.rights & (*region)->rights();
   if (!found.rights.any()) return fail(Status::kReadOnly);
   found.gpa = found.gpa.plus(iova.value & ~kPageMask);
   return found;
@@ -204,13 +245,17 @@ Result<Translation> Domain::translate(Iova iova) {
 
 void Domain::get_info(kiommu_core_info* info) const {
   *info = {};
-  info->state = mem_ == nullptr ? 0 : !stage1_ ? 1 : 2;
+  info->state = pins_ == nullptr ? 0 : !stage1_ ? 1 : 2;
   if (stage1_) info->anchor = stage1_->anchor;
   info->formats = FormatList::kBitmap | uint64_t{1} << kIdentityFormatId;
   info->mapped_pages = shadow_.mapped_pages();
-  info->pinned_pages = pins_.pinned();
   info->shadow_bytes = pool_.bytes();
   info->shadow_limit = pool_.limit_bytes();
+  if (pins_ == nullptr) return;
+  info->pinned_pages = pins_->pinned();
+  info->idle_pages = pins_->idle();
+  info->idle_limit = pins_->idle_limit();
+  info->pin_bytes = pins_->bytes();
 }
 
 }  // namespace kiommu

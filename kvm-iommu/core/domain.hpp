@@ -5,15 +5,17 @@
 //   created --start--> started --register_ioat--> anchored
 //          <--stop---         <--unregister_ioat--
 //
-// It knows nothing of its front. Calls on one domain are serialised by the
-// caller; there is no lock in the core.
+// It knows nothing of its front. Calls are shared or exclusive, as core.h
+// says: requests, which are shared, run in parallel and wait for each other
+// only where their ranges overlap.
 #pragma once
 
 #include "format.hpp"
 #include "hosts.hpp"
 #include "pins.hpp"
+#include "range_lock.hpp"
+#include "request_pool.hpp"
 #include "shadow.hpp"
-#include "walker.hpp"
 
 namespace kiommu {
 
@@ -31,57 +33,83 @@ struct Translation {
   Rights rights;
 };
 
+// What a domain is made of beside itself.
+struct DomainParts {
+  kiommu_monitor* tree_monitor = nullptr;
+  kiommu_monitor* request_monitor = nullptr;
+  Request* request = nullptr;
+};
+
 class Domain {
  public:
-  // Node memory that a domain holds for its life: itself and scratch space.
-  static constexpr unsigned kScratchNodes = kMaxLevels + 2;
-
-  Domain(kiommu_hosts* hosts, uint64_t shadow_limit,
-         void* const (&scratch)[kScratchNodes]);
+  Domain(kiommu_hosts* hosts, uint64_t shadow_limit, const DomainParts& parts)
+      : parts_(parts),
+        pool_(shadow_limit),
+        shadow_(pool_, hosts_, parts.tree_monitor),
+        locks_(parts.request_monitor),
+        requests_(hosts, parts.request_monitor, parts.request) {}
   Domain(const Domain&) = delete;
   Domain& operator=(const Domain&) = delete;
 
-  Result<void> set_host_caps(const kiommu_host_caps& caps);
-  Result<void> replay(uint32_t host) { return shadow_.replay(host); }
+  const DomainParts& parts() const { return parts_; }
 
-  Result<void> start(kiommu_mem* mem);
+  // Exclusive.
+  Result<void> set_host_caps(const kiommu_host_caps& caps);
+  Result<void> replay(uint32_t host);
+  Result<void> start(Pins* pins);
   Result<void> stop();
   Result<void> register_ioat(const kiommu_anchor& anchor);
   Result<void> unregister_ioat();
 
-  // The result's stopped_iova, mapped and unmapped are set unless the error
-  // says that nothing has changed.
+  // Shared. The result's stopped_iova, mapped and unmapped are set unless the
+  // error says that nothing has changed.
   Result<void> refresh(uint64_t iova, uint64_t length,
                        kiommu_refresh_result* result);
   // *unmapped is set, also with kNoMemory.
   Result<void> unmap(uint64_t iova, uint64_t length, uint64_t* unmapped);
   Result<void> unmap_all(uint64_t* unmapped);
-
-  // The error is kNotMapped or what is wrong with the guest's tables.
-  Result<Translation> translate(Iova iova);
-  // Whether `iova` may be asked for; the errors of a refused call.
+  // The error is kNotMapped or what is wrong with the guest's tables; `rights`
+  // is what the device can do, set in both cases; kOutOfRange and the like if
+  // the IOVA cannot be asked for.
+  Result<Translation> translate(Iova iova, Rights* rights);
+  // The errors of a refused call.
   Result<void> check_iova(Iova iova) const;
-  Rights shadow_rights(Iova iova) const {
-    return shadow_.rights_at(iova.page_number());
-  }
-
   void get_info(kiommu_core_info* info) const;
-  void* const* scratch_nodes() const { return nodes_; }
+
+  // With the pin table locked, for memory_change.cc: unmaps the pages for
+  // which wants(request, page, entry) says so, and flushes.
+  template <class Wants>
+  void unmap_where(Wants wants) {
+    Request& request = *requests_.take();
+    request.begin(*pins_);
+    shadow_.unmap_where(request, [&](uint64_t page, ShadowEntry entry) {
+      return wants(request, page, entry);
+    });
+    (void)shadow_.finish(request);  // nothing was mapped anew
+    request.end();
+    requests_.give(request);
+  }
+  const Shadow& shadow() const { return shadow_; }
+  // In the list of the pin table.
+  Domain* next = nullptr;
 
  private:
+  // A request on a range, for as long as it lasts.
+  class Session;
+
   Result<void> require_anchor() const;
   // [iova, iova + length), checked against aperture and window.
   Result<IovaRange> checked_range(uint64_t iova, uint64_t length) const;
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped);
   void clear();
 
-  void* nodes_[kScratchNodes];
-  WalkScratch walk_scratch_;
+  DomainParts parts_;
   NodePool pool_;
   Hosts hosts_;
-  Pins pins_;
   Shadow shadow_;
-  kiommu_mem* mem_ = nullptr;     // set: at least started
+  RangeLock locks_;
+  RequestPool requests_;
+  Pins* pins_ = nullptr;          // set: at least started
   std::optional<Stage1> stage1_;  // set: anchored
 };
 

@@ -7,18 +7,27 @@
 #include <new>
 
 #include "domain.hpp"
+#include "memory_change.hpp"
 
 struct kiommu_domain {
   kiommu::Domain domain;
 };
 
+struct kiommu_pins {
+  kiommu::Pins pins;
+  kiommu_monitor* monitor;
+};
+
 namespace {
 
 using kiommu::Domain;
+using kiommu::DomainParts;
+using kiommu::Pins;
 using kiommu::Result;
 using kiommu::Status;
 
 static_assert(sizeof(kiommu_domain) <= KIOMMU_NODE_BYTES);
+static_assert(sizeof(kiommu_pins) <= KIOMMU_NODE_BYTES);
 
 // Linux errno values that are the same on x86 and s390 (asm-generic).
 enum Errno : int {
@@ -119,9 +128,12 @@ int to_errno(const Result<void>& result) {
   return result ? 0 : -code_of(result.error()).error;
 }
 
-void free_scratch(void* const* nodes) {
-  for (unsigned i = 0; i < Domain::kScratchNodes; ++i) {
-    if (nodes[i] != nullptr) kiommu_port_free_node(nodes[i]);
+void free_parts(const DomainParts& parts) {
+  if (parts.tree_monitor != nullptr) {
+    kiommu_port_monitor_destroy(parts.tree_monitor);
+  }
+  if (parts.request_monitor != nullptr) {
+    kiommu_port_monitor_destroy(parts.request_monitor);
   }
 }
 
@@ -129,31 +141,91 @@ void free_scratch(void* const* nodes) {
 
 int kiommu_core_create(kiommu_hosts* hosts, kiommu_u64 shadow_limit,
                        kiommu_domain** domain) {
-  void* scratch[Domain::kScratchNodes];
   void* memory = kiommu_port_alloc_node();
-  bool complete = memory != nullptr;
-  for (void*& node : scratch) {
-    node = kiommu_port_alloc_node();
-    complete &= node != nullptr;
+  DomainParts parts;
+  parts.tree_monitor = kiommu_port_monitor_create();
+  parts.request_monitor = kiommu_port_monitor_create();
+  if (memory != nullptr && parts.tree_monitor != nullptr &&
+      parts.request_monitor != nullptr) {
+    parts.request = kiommu::Request::create(hosts);
   }
-  if (!complete) {
-    free_scratch(scratch);
+  if (parts.request == nullptr) {
+    free_parts(parts);
     if (memory != nullptr) kiommu_port_free_node(memory);
     return -kEnomem;
   }
-  *domain = new (memory) kiommu_domain{Domain(hosts, shadow_limit, scratch)};
+  *domain = new (memory) kiommu_domain{Domain(hosts, shadow_limit, parts)};
   return 0;
 }
 
 void kiommu_core_destroy(kiommu_domain* domain) {
   (void)domain->domain.stop();
-  void* scratch[Domain::kScratchNodes];
-  for (unsigned i = 0; i < Domain::kScratchNodes; ++i) {
-    scratch[i] = domain->domain.scratch_nodes()[i];
-  }
+  const DomainParts parts = domain->domain.parts();
   domain->~kiommu_domain();
-  free_scratch(scratch);
+  free_parts(parts);
   kiommu_port_free_node(domain);
+}
+
+int kiommu_core_pins_create(kiommu_mem* mem, kiommu_u64 idle_limit,
+                            kiommu_pins** pins) {
+  kiommu_monitor* monitor = kiommu_port_monitor_create();
+  void* memory = monitor != nullptr ? kiommu_port_alloc_node() : nullptr;
+  if (memory == nullptr) {
+    if (monitor != nullptr) kiommu_port_monitor_destroy(monitor);
+    return -kEnomem;
+  }
+  *pins = new (memory) kiommu_pins{Pins(mem, monitor, idle_limit), monitor};
+  return 0;
+}
+
+void kiommu_core_pins_destroy(kiommu_pins* pins) {
+  kiommu_monitor* monitor = pins->monitor;
+  pins->~kiommu_pins();
+  kiommu_port_monitor_destroy(monitor);
+  kiommu_port_free_node(pins);
+}
+
+void kiommu_core_pins_set_idle_limit(kiommu_pins* pins, kiommu_u64 pages) {
+  pins->pins.set_idle_limit(pages);
+}
+
+kiommu_u64 kiommu_core_pins_idle(const kiommu_pins* pins) {
+  return pins->pins.idle();
+}
+
+int kiommu_core_pins_trim_due(const kiommu_pins* pins) {
+  return pins->pins.trim_due() ? 1 : 0;
+}
+
+kiommu_u64 kiommu_core_pins_trim(kiommu_pins* pins, kiommu_u64 keep) {
+  return pins->pins.trim(keep);
+}
+
+void kiommu_core_pins_trim_to_limit(kiommu_pins* pins) {
+  pins->pins.trim_to_limit();
+}
+
+int kiommu_core_pins_preregister(kiommu_pins* pins, kiommu_u64 gpa,
+                                 kiommu_u64 length) {
+  return to_errno(pins->pins.preregister(gpa, length));
+}
+
+int kiommu_core_pins_unregister(kiommu_pins* pins, kiommu_u64 gpa,
+                                kiommu_u64 length) {
+  return to_errno(pins->pins.unregister(gpa, length));
+}
+
+void kiommu_core_slots_changed(kiommu_pins* pins) {
+  kiommu::slots_changed(pins->pins);
+}
+
+void kiommu_core_memory_changed(kiommu_pins* pins, kiommu_u64 first,
+                                kiommu_u64 last) {
+  kiommu::memory_changed(pins->pins, {first}, {last});
+}
+
+void kiommu_core_mmio_revoked(kiommu_pins* pins) {
+  kiommu::mmio_revoked(pins->pins);
 }
 
 int kiommu_core_set_host_caps(kiommu_domain* domain,
@@ -165,8 +237,8 @@ int kiommu_core_replay(kiommu_domain* domain, kiommu_u32 host) {
   return to_errno(domain->domain.replay(host));
 }
 
-int kiommu_core_start(kiommu_domain* domain, kiommu_mem* mem) {
-  return to_errno(domain->domain.start(mem));
+int kiommu_core_start(kiommu_domain* domain, kiommu_pins* pins) {
+  return to_errno(domain->domain.start(&pins->pins));
 }
 
 int kiommu_core_stop(kiommu_domain* domain) {
@@ -208,7 +280,8 @@ int kiommu_core_unmap_all(kiommu_domain* domain, kiommu_u64* unmapped) {
 int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
                           kiommu_translation* result) {
   *result = {};
-  auto found = domain->domain.translate({iova});
+  kiommu::Rights shadow_rights;
+  auto found = domain->domain.translate({iova}, &shadow_rights);
   if (found) {
     result->gpa = found->gpa.value;
     result->page_size = found->page_bytes;
@@ -218,7 +291,7 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   } else {
     return -code.error;
   }
-  result->shadow_rights = domain->domain.shadow_rights({iova}).bits;
+  result->shadow_rights = shadow_rights.bits;
   return 0;
 }
 

@@ -79,6 +79,10 @@ struct Level {
   }
 };
 
+// A format of which each entry of level 0 is a page of 4 KiB or absent can have
+//   static constexpr uint64_t page_word(uint64_t entry);
+// too, which tells what decode(0, entry) does in less time: a PageWord, or any
+// word without rights for an absent entry.
 template <class F>
 concept TableFormat = requires(const kiommu_anchor& anchor, unsigned level,
                                uint64_t entry) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The host IOMMUs of a domain, as one: every mapping is kept in each. Knows
-// what they can do together, and which of their table pages a run may become.
+// What the host IOMMUs of a domain can do together: every mapping is kept in
+// each. Knows which of their table pages a run may become.
 #pragma once
 
 #include <bit>
@@ -17,13 +17,16 @@ class Hosts {
   // page of the hosts' tables. Runs are cut at multiples of it.
   static constexpr uint64_t kMaxRunPages = uint64_t{1} << 18;
 
-  explicit Hosts(kiommu_hosts* hosts) : hosts_(hosts) {}
-
   void set_caps(const kiommu_host_caps& caps) { caps_ = caps; }
   IovaRange aperture() const {
     return {{caps_.aperture.first}, {caps_.aperture.last}};
   }
   bool splits_calls() const { return caps_.split == KIOMMU_SPLIT_PAGE; }
+  // IOVA pages at whose multiples map calls are cut, so that blocks are
+  // bounded: whole calls must stay within a leaf of the shadow.
+  uint64_t cut_pages() const {
+    return splits_calls() ? kMaxRunPages : uint64_t{512};
+  }
 
   unsigned reserved_count() const { return caps_.reserved_count; }
   IovaRange reserved(unsigned i) const {
@@ -48,36 +51,8 @@ class Hosts {
     return sizes == 0 ? 0 : std::bit_width(sizes) - 1;
   }
 
-  // One call per run; nothing may be mapped in it. The errors are kNoMemory
-  // and kHost, and nothing of the run is mapped then.
-  Result<void> map(uint32_t host, uint64_t page, uint64_t pfn, uint64_t count,
-                   Rights rights) {
-    const int error = kiommu_port_host_map(hosts_, host, page << kPageShift,
-                                           pfn << kPageShift,
-                                           count << kPageShift, rights.bits);
-    if (error == 0) return {};
-    return fail(error == -kNoMemoryErrno ? Status::kNoMemory : Status::kHost);
-  }
-
-  void unmap(uint64_t first_page, uint64_t last_page) {
-    kiommu_port_host_unmap(hosts_, first_page << kPageShift,
-                           (last_page - first_page + 1) << kPageShift);
-    flush_due_ = true;
-  }
-
-  // Once per request: after it no device can use what was unmapped.
-  void flush_if_due() {
-    if (!flush_due_) return;
-    kiommu_port_host_flush(hosts_);
-    flush_due_ = false;
-  }
-
  private:
-  static constexpr int kNoMemoryErrno = 12;  // ENOMEM, all architectures
-
-  kiommu_hosts* hosts_;
   kiommu_host_caps caps_{};
-  bool flush_due_ = false;
 };
 
 }  // namespace kiommu

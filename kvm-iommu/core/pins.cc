@@ -1,36 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Pins, see pins.hpp.
+// The pin table, see pins.hpp: what needs it for itself. Taking pins and
+// making them is in pin_user.cc.
 #include "pins.hpp"
+
+#include "pin_user.hpp"
 
 namespace kiommu {
 namespace {
 
-// Layout of a pin: page frame number | holders | flags.
-constexpr uint64_t kDirty = 1;     // some holder could write
-constexpr uint64_t kWritable = 2;  // pinned for writing
-constexpr uint64_t kValid = 4;
-constexpr uint64_t kUntried = 8;  // for writing: the slot did not allow it
-constexpr unsigned kHoldersShift = 4;
-constexpr unsigned kPfnShift = 24;
-constexpr uint64_t kHolder = uint64_t{1} << kHoldersShift;
-constexpr uint64_t kHoldersMask =
-    ((uint64_t{1} << kPfnShift) - 1) & ~(kHolder - 1);
+constexpr uint64_t kLastGfn = ~uint64_t{0} >> kPageShift;
 
 // A run of page frames that are unpinned together.
 class UnpinRun {
  public:
   explicit UnpinRun(kiommu_mem* mem) : mem_(mem) {}
+  ~UnpinRun() { flush(); }
+  UnpinRun(const UnpinRun&) = delete;
+  UnpinRun& operator=(const UnpinRun&) = delete;
 
-  void add(uint64_t pfn, bool dirty) {
+  void add(uint64_t pfn, uint64_t count, bool dirty) {
     if (count_ > 0 && (pfn != pfn_ + count_ || dirty != dirty_)) flush();
     if (count_ == 0) {
       pfn_ = pfn;
       dirty_ = dirty;
     }
-    ++count_;
+    count_ += count;
   }
 
+  // Unpins what was added.
   void flush() {
     if (count_ > 0) kiommu_port_unpin(mem_, pfn_, count_, dirty_);
     count_ = 0;
@@ -43,144 +41,254 @@ class UnpinRun {
   bool dirty_ = false;
 };
 
-Status status_of(kiommu_pin_failure failure) {
-  switch (failure) {
-    case KIOMMU_PIN_UNBACKED:
-      return Status::kUnbacked;
-    case KIOMMU_PIN_MMIO:
-      return Status::kMmio;
-    case KIOMMU_PIN_REFUSED:
-      return Status::kPinRefused;
-    case KIOMMU_PIN_NO_MEMORY:
-      return Status::kNoMemory;
-    case KIOMMU_PIN_INTERRUPTED:
-      return Status::kInterrupted;
+bool is_idle(uint64_t pin) {
+  return (pin & pin::kValid) != 0 && (pin & pin::kHoldersMask) == 0;
+}
+
+// Idle pages of a chunk.
+uint64_t idle_pages(const Chunk& chunk) {
+  if (Chunk::is_huge(chunk.word)) return chunk.holders == 0 ? kChunkPages : 0;
+  const uint64_t* node = Chunk::node(chunk.word);
+  uint64_t count = 0;
+  for (unsigned i = 0; node != nullptr && i < kChunkPages; ++i) {
+    count += is_idle(node[i]);
   }
-  return Status::kUnbacked;
+  return count;
 }
 
 }  // namespace
 
-// Charges and pins up to `count` pages that have no pin, in `leaf`.
-Pins::Got Pins::pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf, Hva hva,
-                            unsigned count, Rights slot_rights,
-                            kiommu_u64* pfns) {
-  // Near the limit: as many as it still allows.
-  while (count > 0 && kiommu_port_account(mem, count) != 0) count /= 2;
-  if (count == 0) return {.why = Status::kMemlock};
-
-  kiommu_pin_result pinned{};
-  const unsigned n = kiommu_port_pin(mem, hva.value, count, slot_rights.write(),
-                                     pfns, &pinned);
-  if (n < count) kiommu_port_unaccount(mem, count - n);
-  if (n == 0) {
-    return {.why = status_of(pinned.failure),
-            .extent = pinned.extent > 0 ? pinned.extent : 1};
+Pins::~Pins() {
+  for (uint64_t i = 0; i < regions_.count(); ++i) {
+    release_region(regions_.at(i));
   }
+}
 
-  const uint64_t flags = kValid | (pinned.writable != 0 ? kWritable : 0) |
-                         (slot_rights.write() ? 0 : kUntried);
-  for (unsigned i = 0; i < n; ++i) {
-    leaf.at(hva.page_number() + i) = (pfns[i] << kPfnShift) | flags;
+uint64_t* Pins::allocate_node() {
+  auto* node = static_cast<uint64_t*>(kiommu_port_alloc_node());
+  if (node != nullptr) {
+    __atomic_fetch_add(&node_bytes_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
   }
-  leaf.add_used(n);
-  pinned_ += n;
-  return {.count = n};
+  return node;
 }
 
-// A page that was pinned through a read-only slot, whose slot allows to write
-// now: tries once. Where writing needs another page (a copy), those who hold
-// the old one keep it, and the right to write is not given.
-void Pins::make_writable(kiommu_mem* mem, Hva hva, uint64_t& pin) {
-  pin &= ~kUntried;
-  kiommu_u64 pfn = 0;
-  kiommu_pin_result pinned{};
-  if (kiommu_port_pin(mem, hva.value, 1, 1, &pfn, &pinned) == 0) return;
-  if (pinned.writable != 0 && pfn == pin >> kPfnShift) pin |= kWritable;
-  // One pin is enough: that of before.
-  kiommu_port_unpin(mem, pfn, 1, 0);
+void Pins::free_node(uint64_t* node) {
+  kiommu_port_free_node(node);
+  __atomic_fetch_sub(&node_bytes_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
 }
 
-Pins::Got Pins::get(kiommu_mem* mem, Hva hva, unsigned count, Rights wanted,
-                    Rights slot_rights, kiommu_u64* pfns, Rights* rights) {
-  const uint64_t first = hva.page_number();
-  auto leaf = tree_.ensure(first);
-  if (!leaf) return {.why = leaf.error()};
-
-  Got got;
-  while (got.count < count) {
-    uint64_t& pin = leaf->at(first + got.count);
-    if (pin == 0) {
-      unsigned missing = 1;
-      while (got.count + missing < count &&
-             leaf->at(first + got.count + missing) == 0) {
-        ++missing;
-      }
-      const Got outcome =
-          pin_missing(mem, *leaf, Hva::of_page(first + got.count), missing,
-                      slot_rights, pfns + got.count);
-      if (outcome.count == 0) {
-        got.why = outcome.why;
-        got.extent = outcome.extent;
-        break;
-      }
-    }
-    if (wanted.write() && slot_rights.write() && (pin & kUntried) != 0) {
-      make_writable(mem, Hva::of_page(first + got.count), pin);
-    }
-    const Rights left =
-        wanted & slot_rights & ((pin & kWritable) != 0 ? kReadWrite : kRead);
-    if (!left.any()) {
-      got.why = Status::kReadOnly;
-      break;
-    }
-    if ((pin & kHoldersMask) == kHoldersMask) {
-      got.why = Status::kShadowLimit;
-      break;
-    }
-    pin += kHolder;
-    if (left.write()) pin |= kDirty;
-    pfns[got.count] = pin >> kPfnShift;
-    rights[got.count] = left;
-    ++got.count;
-  }
-  // Pages pinned above but then not held are idle, a new leaf may be empty.
-  if (got.count < count) tree_.mark(first);
-  return got;
+uint64_t Pins::pfn(const Region& region, uint64_t gfn) {
+  const uint64_t word = region.chunk(gfn).load();
+  if (Chunk::is_huge(word)) return Chunk::pfn(word) + gfn % kChunkPages;
+  return __atomic_load_n(&Chunk::node(word)[gfn % kChunkPages],
+                         __ATOMIC_RELAXED) >>
+         pin::kPfnShift;
 }
 
-void Pins::put(Hva hva) {
-  const uint64_t page = hva.page_number();
-  uint64_t& pin = tree_.find(page).at(page);
-  pin -= kHolder;
-  if ((pin & kHoldersMask) == 0) tree_.mark(page);
-}
-
-uint64_t Pins::pfn(Hva hva) const {
-  const uint64_t page = hva.page_number();
-  return tree_.find(page).at(page) >> kPfnShift;
-}
-
-void Pins::release_idle(kiommu_mem* mem) {
-  UnpinRun run(mem);
+// Unpins the pages of a chunk that `select` wants, by pin; of a huge chunk all
+// or none, by a pin made up for it. A chunk that is empty then gives its node
+// back. Returns how many pages were unpinned.
+template <class Select>
+uint64_t Pins::release_chunk(Region& region, uint64_t index, Select select) {
+  Chunk& chunk = region.chunks[index];
   uint64_t released = 0;
-  while (Radix::Leaf leaf = tree_.take_marked()) {
-    unsigned in_leaf = 0;
-    for (unsigned i = 0; i < Radix::kNodeWords; ++i) {
-      uint64_t& pin = leaf.words[i];
-      if ((pin & kValid) == 0 || (pin & kHoldersMask) != 0) continue;
-      run.add(pin >> kPfnShift, (pin & kDirty) != 0);
-      pin = 0;
-      ++in_leaf;
+  UnpinRun run(mem_);
+  if (Chunk::is_huge(chunk.word)) {
+    const bool stale = (chunk.word & Chunk::kStale) != 0;
+    if (!select(pin::kValid | (chunk.holders > 0 ? pin::kHolder : 0) |
+                (stale ? pin::kStale : 0))) {
+      return 0;
     }
-    leaf.sub_used(in_leaf);
-    released += in_leaf;
-    tree_.prune(leaf.base);
-    kiommu_port_yield();
+    run.add(Chunk::pfn(chunk.word), kChunkPages,
+            (chunk.word & Chunk::kDirty) != 0);
+    chunk.word = 0;
+    chunk.holders = 0;
+    released = kChunkPages;
+  } else if (uint64_t* node = Chunk::node(chunk.word)) {
+    bool empty = true;
+    for (unsigned i = 0; i < kChunkPages; ++i) {
+      if (node[i] == 0) continue;
+      if (!select(node[i])) {
+        empty = false;
+        continue;
+      }
+      run.add(node[i] >> pin::kPfnShift, 1, (node[i] & pin::kDirty) != 0);
+      node[i] = 0;
+      ++released;
+    }
+    if (empty) {
+      free_node(node);
+      chunk.word = 0;
+    }
   }
   run.flush();
-  if (released > 0) kiommu_port_unaccount(mem, released);
-  pinned_ -= released;
+  if (released > 0) kiommu_port_unaccount(mem_, released);
+  count(-released, region.preregistered ? 0 : -released);
+  return released;
+}
+
+// Unpins idle pages of a region while more than `keep` are idle.
+uint64_t Pins::release_idle(Region& region, uint64_t keep) {
+  if (region.chunks == nullptr || region.preregistered) return 0;
+  uint64_t released = 0;
+  for (uint64_t i = 0; i < region.chunk_count() && idle() > keep; ++i) {
+    Chunk& chunk = region.chunks[i];
+    if (chunk.maybe_idle == 0) continue;
+    uint64_t over = idle() - keep;
+    released += release_chunk(region, i, [&](uint64_t pin) {
+      if (!is_idle(pin) || over == 0) return false;
+      --over;
+      return true;
+    });
+    chunk.maybe_idle = over > 0 || idle_pages(chunk) == 0 ? 0 : 1;
+    kiommu_port_yield();
+  }
+  return released;
+}
+
+uint64_t Pins::trim(uint64_t keep) {
+  uint64_t released = 0;
+  const uint64_t count = regions_.count();
+  for (uint64_t n = 0; n < count && idle() > keep; ++n) {
+    if (hand_ >= count) hand_ = 0;
+    released += release_idle(regions_.at(hand_), keep);
+    if (idle() > keep) ++hand_;
+  }
+  return released;
+}
+
+void Pins::release_region(Region& region) {
+  if (region.chunks == nullptr) return;
+  for (uint64_t i = 0; i < region.chunk_count(); ++i) {
+    if (region.chunks[i].word == 0) continue;
+    release_chunk(region, i, [](uint64_t) { return true; });
+    kiommu_port_yield();
+  }
+}
+
+void Pins::release_stale(Region& region, uint64_t first_gfn,
+                         uint64_t last_gfn) {
+  for (uint64_t i = region.chunk_index(first_gfn);
+       i <= region.chunk_index(last_gfn); ++i) {
+    if (region.chunks[i].word == 0) continue;
+    release_chunk(region, i,
+                  [](uint64_t pin) { return (pin & pin::kStale) != 0; });
+  }
+}
+
+Result<uint64_t*> Pins::break_huge(Chunk& chunk) {
+  uint64_t* node = allocate_node();
+  if (node == nullptr) return fail(Status::kNoMemory);
+  const uint64_t flags =
+      pin::kValid |
+      ((chunk.word & Chunk::kWritable) != 0 ? pin::kWritable : 0) |
+      ((chunk.word & Chunk::kDirty) != 0 ? pin::kDirty : 0);
+  for (uint64_t i = 0; i < kChunkPages; ++i) {
+    node[i] = (Chunk::pfn(chunk.word) + i) << pin::kPfnShift | flags;
+  }
+  chunk.word = reinterpret_cast<std::uintptr_t>(node);
+  chunk.holders = 0;
+  return node;
+}
+
+// Calls function(region) for the regions of all slots in a range, see
+// core.h, after it was checked.
+template <class Function>
+Result<void> Pins::for_slots(uint64_t gpa, uint64_t length, Function function) {
+  uint64_t first = gpa >> kPageShift;
+  uint64_t last = kLastGfn;
+  if (((gpa | length) & ~kPageMask) != 0) return fail(Status::kMisaligned);
+  if (length != 0) {
+    if (gpa + (length - 1) < gpa) return fail(Status::kOverflow);
+    last = (gpa + (length - 1)) >> kPageShift;
+  } else if (gpa != 0) {
+    return fail(Status::kMisaligned);
+  }
+  // Checked first, so that a refused call changes nothing.
+  for (const bool call : {false, true}) {
+    bool any = false;
+    uint64_t gfn = first;
+    while (gfn <= last) {
+      auto region = regions_.find(gfn);
+      if (!region) return fail(region.error());
+      if (*region == nullptr || (*region)->first_gfn > last) break;
+      if ((*region)->first_gfn < first || (*region)->last_gfn() > last) {
+        return fail(Status::kOutOfRange);
+      }
+      any = true;
+      if (call) KIOMMU_TRY(function(**region));
+      gfn = (*region)->last_gfn() + 1;
+    }
+    if (!any) return fail(Status::kOutOfRange);
+  }
+  return {};
+}
+
+Result<void> Pins::pin_region(Region& region) {
+  if (region.may_be_private) return fail(Status::kPrivate);
+  auto* scratch = static_cast<kiommu_u64*>(kiommu_port_alloc_node());
+  if (scratch == nullptr) return fail(Status::kNoMemory);
+  PinUser user(*this, scratch);
+  Result<void> result;
+  uint64_t gfn = region.first_gfn;
+  while (result && gfn <= region.last_gfn()) {
+    const uint64_t last = region.chunk_last(region.chunk_index(gfn));
+    const PinUser::Made made = user.make(region, gfn, last - gfn + 1);
+    gfn += made.count;
+    if (made.count == 0 && made.why == Status::kMmio) {
+      gfn += made.extent;  // is never pinned
+    } else if (made.count == 0) {
+      result = fail(made.why);
+    }
+    if (kiommu_port_interrupted() != 0) result = fail(Status::kInterrupted);
+  }
+  user.finish();
+  kiommu_port_free_node(scratch);
+  return result;
+}
+
+// The idle pages of a region begin or cease to count as such.
+void Pins::count_idle(Region& region, bool idle) {
+  for (uint64_t i = 0; region.chunks != nullptr && i < region.chunk_count();
+       ++i) {
+    const uint64_t pages = idle_pages(region.chunks[i]);
+    if (pages == 0) continue;
+    count(0, idle ? pages : -pages);
+    region.mark_idle(region.chunk_first(i));
+  }
+}
+
+Result<void> Pins::preregister(uint64_t gpa, uint64_t length) {
+  // What this call has done is undone if it fails: marked until it is over.
+  auto pinned = for_slots(gpa, length, [&](Region& region) -> Result<void> {
+    if (region.preregistered) return {};
+    // Marked also when it fails: some of it may be pinned.
+    region.new_pins = true;
+    return pin_region(region);
+  });
+  for (uint64_t i = 0; i < regions_.count(); ++i) {
+    Region& region = regions_.at(i);
+    if (!region.new_pins) continue;
+    region.new_pins = false;
+    if (pinned) {
+      count_idle(region, false);
+      region.preregistered = true;
+    } else {
+      // What was idle before goes as well: it was kept for its use alone.
+      release_idle(region, 0);
+    }
+  }
+  return pinned;
+}
+
+Result<void> Pins::unregister(uint64_t gpa, uint64_t length) {
+  return for_slots(gpa, length, [&](Region& region) -> Result<void> {
+    if (region.preregistered) {
+      region.preregistered = false;
+      count_idle(region, true);
+    }
+    return {};
+  });
 }
 
 }  // namespace kiommu

@@ -1,65 +1,100 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Pins: which pages of the VMM's memory are held for devices, one pin a page
-// however many IOVAs map it, charged to locked_vm once.
+// The pin table of a guest: which of its pages are held for devices, one pin a
+// page however many IOVAs of however many devices map it, charged to locked_vm
+// once.
 //
-// Pins are known by HVA, not by GPA: when a memory slot changes, the same GPA
-// simply has another HVA, and no pin goes stale.
-//
-// A page's last put() leaves it pinned but idle. release_idle() unpins, and is
-// called after the host IOTLB was flushed: this is what keeps "clear, flush,
-// unpin" in order.
+// A page's last put leaves it pinned but idle, so that mapping it again costs
+// no pin. Idle pins are removed when nobody else works with the table (lock P
+// of core.h, for writing): every request has flushed the host IOTLBs then,
+// which keeps "clear, flush, unpin" in order.
 #pragma once
 
-#include "radix.hpp"
-#include "stage2.hpp"
+#include "regions.hpp"
 
 namespace kiommu {
 
+class Domain;
+
 class Pins {
  public:
-  // The most pages that one get() takes.
-  static constexpr unsigned kBatch = Radix::kNodeWords;
-
-  explicit Pins(NodePool& pool) : tree_(pool) {}
+  Pins(kiommu_mem* mem, kiommu_monitor* monitor, uint64_t idle_limit)
+      : mem_(mem), regions_(mem, monitor), idle_limit_(idle_limit) {}
+  ~Pins();
   Pins(const Pins&) = delete;
   Pins& operator=(const Pins&) = delete;
 
-  // What get() achieved: `count` pages from the start are held, and all of
-  // them have at least `rights`; if fewer than asked for, why the next one
-  // could not be, and how many pages from it on must fail the same way.
-  struct Got {
-    unsigned count = 0;
-    Status why = Status::kNoMemory;
-    uint64_t extent = 1;
-  };
-
-  // Holds `count` pages from `hva` on, at most kBatch, which lie in one slot
-  // and in one leaf of the tree; `wanted` are the rights a device shall have,
-  // `slot_rights` what the slot allows. pfns[i] tells the page, rights[i]
-  // what is left of `wanted`. A page that is left without any right fails
-  // with kReadOnly.
-  Got get(kiommu_mem* mem, Hva hva, unsigned count, Rights wanted,
-          Rights slot_rights, kiommu_u64* pfns, Rights* rights);
-
-  // Gives one get() of a page back.
-  void put(Hva hva);
+  kiommu_mem* mem() const { return mem_; }
+  Regions& regions() { return regions_; }
 
   // The page frame of a page that is held.
-  uint64_t pfn(Hva hva) const;
+  static uint64_t pfn(const Region& region, uint64_t gfn);
 
-  // Unpins all pages that nobody holds. After a flush only.
-  void release_idle(kiommu_mem* mem);
+  void set_idle_limit(uint64_t pages) {
+    __atomic_store_n(&idle_limit_, pages, __ATOMIC_RELAXED);
+  }
+  uint64_t idle_limit() const { return load(idle_limit_); }
+  bool trim_due() const { return idle() > idle_limit(); }
+  // Unpins idle pages until at most `keep` are left; returns how many.
+  uint64_t trim(uint64_t keep);
+  // To some less than the limit, so that the next one is not due at once.
+  void trim_to_limit() {
+    if (trim_due()) trim(idle_limit() - idle_limit() / 8);
+  }
 
-  uint64_t pinned() const { return pinned_; }
+  // Preregistered: see core.h.
+  Result<void> preregister(uint64_t gpa, uint64_t length);
+  Result<void> unregister(uint64_t gpa, uint64_t length);
+
+  // Unpins all of a region, of which nothing is held.
+  void release_region(Region& region);
+  // Unpins the pages that are marked as stale, which nobody holds, in the
+  // chunks of [first_gfn, last_gfn].
+  void release_stale(Region& region, uint64_t first_gfn, uint64_t last_gfn);
+  // Makes a node of a huge chunk, of whose pages none is counted as held. The
+  // error is kNoMemory.
+  Result<uint64_t*> break_huge(Chunk& chunk);
+
+  uint64_t pinned() const { return load(pinned_); }
+  uint64_t idle() const {
+    // Requests add what they have changed one after the other: in between the
+    // sum can be below zero.
+    const auto sum = static_cast<int64_t>(load(idle_));
+    return sum < 0 ? 0 : static_cast<uint64_t>(sum);
+  }
+  uint64_t bytes() const { return regions_.bytes() + load(node_bytes_); }
+
+  // What is counted by who makes or holds pins.
+  void count(uint64_t pinned, uint64_t idle) {
+    __atomic_fetch_add(&pinned_, pinned, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&idle_, idle, __ATOMIC_RELAXED);
+  }
+  // A node for a chunk; nullptr if there is no memory.
+  uint64_t* allocate_node();
+  void free_node(uint64_t* node);
+
+  // The domains that are started with this table, linked by Domain.
+  Domain* domains = nullptr;
 
  private:
-  void make_writable(kiommu_mem* mem, Hva hva, uint64_t& pin);
-  Got pin_missing(kiommu_mem* mem, const Radix::Leaf& leaf, Hva hva,
-                  unsigned count, Rights slot_rights, kiommu_u64* pfns);
+  static uint64_t load(const uint64_t& counter) {
+    return __atomic_load_n(&counter, __ATOMIC_RELAXED);
+  }
+  template <class Select>
+  uint64_t release_chunk(Region& region, uint64_t index, Select select);
+  uint64_t release_idle(Region& region, uint64_t keep);
+  template <class Function>
+  Result<void> for_slots(uint64_t gpa, uint64_t length, Function function);
+  Result<void> pin_region(Region& region);
+  void count_idle(Region& region, bool idle);
 
-  Radix tree_;
+  kiommu_mem* mem_;
+  Regions regions_;
+  uint64_t idle_limit_;
   uint64_t pinned_ = 0;
+  uint64_t idle_ = 0;
+  uint64_t node_bytes_ = 0;
+  uint64_t hand_ = 0;  // region at which the next trim begins
 };
 
 }  // namespace kiommu

@@ -4,24 +4,35 @@
 // at most kMaxInner inner levels.
 #include "radix.hpp"
 
-#include "../include/port.h"
+#include "monitor.hpp"
 
 namespace kiommu {
 namespace {
 
-// Layout of a link: node address | mark | used words.
+// Layout of a link: node address | used words; of a run: see kRun.
 constexpr uint64_t kUsedMask = 0x3ff;
-constexpr uint64_t kMark = 0x400;
 constexpr uint64_t kNodeMask = ~uint64_t{KIOMMU_NODE_BYTES - 1};
 constexpr unsigned kMaxInner = 6;
 
 static_assert(KIOMMU_NODE_BYTES == Radix::kNodeWords * sizeof(uint64_t));
 static_assert(Radix::kNodeWords <= kUsedMask);
-static_assert(kUsedMask + kMark < KIOMMU_NODE_BYTES);
+static_assert(kUsedMask < Radix::kRun && Radix::kRun < KIOMMU_NODE_BYTES);
+
+uint64_t load(const uint64_t* link) {
+  return __atomic_load_n(link, __ATOMIC_RELAXED);
+}
+
+void store(uint64_t* link, uint64_t value) {
+  __atomic_store_n(link, value, __ATOMIC_RELAXED);
+}
 
 uint64_t* node_of(uint64_t link) {
   return reinterpret_cast<uint64_t*>(
       static_cast<std::uintptr_t>(link & kNodeMask));
+}
+
+uint64_t link_to(uint64_t* node) {
+  return reinterpret_cast<std::uintptr_t>(node);
 }
 
 unsigned index_at(uint64_t key, unsigned level) {
@@ -31,24 +42,32 @@ unsigned index_at(uint64_t key, unsigned level) {
 }  // namespace
 
 Result<uint64_t*> NodePool::allocate() {
-  if (limit_bytes_ - bytes_ < KIOMMU_NODE_BYTES) {
+  if (limit_bytes_ - bytes_ - reserved_ < KIOMMU_NODE_BYTES) {
     return fail(Status::kShadowLimit);
   }
   auto* node = static_cast<uint64_t*>(kiommu_port_alloc_node());
   if (node == nullptr) return fail(Status::kNoMemory);
-  bytes_ += KIOMMU_NODE_BYTES;
+  __atomic_store_n(&bytes_, bytes_ + KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
   return node;
+}
+
+Result<void> NodePool::reserve() {
+  if (limit_bytes_ - bytes_ - reserved_ < KIOMMU_NODE_BYTES) {
+    return fail(Status::kShadowLimit);
+  }
+  reserved_ += KIOMMU_NODE_BYTES;
+  return {};
 }
 
 void NodePool::free(uint64_t* node) {
   kiommu_port_free_node(node);
-  bytes_ -= KIOMMU_NODE_BYTES;
+  __atomic_store_n(&bytes_, bytes_ - KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
 }
 
-unsigned Radix::Leaf::used() const { return *link & kUsedMask; }
-
 Radix::Leaf Radix::leaf_of(uint64_t* link, uint64_t key) const {
-  return {node_of(*link), link, key & ~uint64_t{kNodeWords - 1}};
+  const uint64_t value = load(link);
+  return {(value & kRun) != 0 ? nullptr : node_of(value), link,
+          key & ~uint64_t{kNodeWords - 1}};
 }
 
 bool Radix::covers(uint64_t key) const {
@@ -56,70 +75,112 @@ bool Radix::covers(uint64_t key) const {
   return bits >= 64 || (key >> bits) == 0;
 }
 
-Radix::Leaf Radix::find(uint64_t key) const {
+Radix::Leaf Radix::find_locked(uint64_t key) const {
   if (root_ == 0 || !covers(key)) return {};
   uint64_t* node = node_of(root_);
   for (unsigned level = inner_; level > 1; --level) {
-    node = node_of(node[index_at(key, level)]);
+    node = node_of(load(&node[index_at(key, level)]));
     if (node == nullptr) return {};
   }
   uint64_t* link = &node[index_at(key, 1)];
-  return *link == 0 ? Leaf{} : leaf_of(link, key);
+  return load(link) == 0 ? Leaf{} : leaf_of(link, key);
 }
 
-// Makes the path to the leaf of `key` and returns the link to that leaf.
-// What was made stays when a later step fails: prune() cleans it.
+Radix::Leaf Radix::find(uint64_t key) const {
+  const Locked locked(monitor_);
+  return find_locked(key);
+}
+
+// Makes the path to the leaf of `key` and returns the link to that leaf, which
+// may be zero. What was made stays when a later step fails: prune() cleans it.
 Result<uint64_t*> Radix::grow_and_link(uint64_t key) {
   if (root_ == 0) {
     auto node = pool_.allocate();
     if (!node) return fail(node.error());
-    root_ = reinterpret_cast<std::uintptr_t>(*node);
+    root_ = link_to(*node);
     while (!covers(key)) ++inner_;
   }
   while (!covers(key)) {
     auto node = pool_.allocate();
     if (!node) return fail(node.error());
     (*node)[0] = root_;
-    root_ = reinterpret_cast<std::uintptr_t>(*node) | (root_ & kMark) | 1;
+    root_ = link_to(*node) | 1;
     ++inner_;
   }
   uint64_t* parent = &root_;
-  for (unsigned level = inner_; level >= 1; --level) {
+  for (unsigned level = inner_; level > 1; --level) {
     uint64_t* link = &node_of(*parent)[index_at(key, level)];
     if (*link == 0) {
       auto node = pool_.allocate();
       if (!node) return fail(node.error());
-      *link = reinterpret_cast<std::uintptr_t>(*node);
+      *link = link_to(*node);
       ++*parent;
     }
     parent = link;
   }
-  return parent;
+  uint64_t* link = &node_of(*parent)[index_at(key, 1)];
+  if (load(link) == 0) ++*parent;
+  return link;
 }
 
 Result<Radix::Leaf> Radix::ensure(uint64_t key) {
-  if (Leaf leaf = find(key)) return leaf;
+  const Locked locked(monitor_);
+  if (Leaf leaf = find_locked(key)) return leaf;
+  auto node = pool_.allocate();
+  if (!node) return fail(node.error());
   auto link = grow_and_link(key);
   if (!link) {
-    prune(key);
+    pool_.free(*node);
+    prune_locked(key);
     return fail(link.error());
   }
+  store(*link, link_to(*node));
   return leaf_of(*link, key);
 }
 
+Result<Radix::Leaf> Radix::make_run(uint64_t key, uint64_t word) {
+  const Locked locked(monitor_);
+  KIOMMU_TRY(pool_.reserve());
+  auto link = grow_and_link(key);
+  if (!link) {
+    pool_.unreserve();
+    prune_locked(key);
+    return fail(link.error());
+  }
+  store(*link, word | kRun);
+  return leaf_of(*link, key);
+}
+
+Result<Radix::Leaf> Radix::expand(const Leaf& run) {
+  const Locked locked(monitor_);
+  pool_.unreserve();
+  auto node = pool_.allocate();
+  if (!node) {
+    (void)pool_.reserve();
+    return fail(node.error());
+  }
+  store(run.link, link_to(*node) + kNodeWords);
+  return leaf_of(run.link, run.base);
+}
+
 Radix::Leaf Radix::next(uint64_t key, uint64_t last) const {
+  const Locked locked(monitor_);
+  return next_locked(key, last);
+}
+
+Radix::Leaf Radix::next_locked(uint64_t key, uint64_t last) const {
   if (root_ == 0) return {};
   // One step per node on the way; an absent link skips its whole span.
   while (key <= last && covers(key)) {
     uint64_t* node = node_of(root_);
     unsigned level = inner_;
     uint64_t* link = &node[index_at(key, level)];
-    while (*link != 0 && level > 1) {
-      node = node_of(*link);
+    while (load(link) != 0 && level > 1) {
+      node = node_of(load(link));
       --level;
       link = &node[index_at(key, level)];
     }
-    if (*link != 0) return leaf_of(link, key);
+    if (load(link) != 0) return leaf_of(link, key);
     // Siblings of the absent link are looked at without a new descent.
     unsigned index = index_at(key, level);
     const unsigned shift = kNodeBits * level;
@@ -127,7 +188,7 @@ Radix::Leaf Radix::next(uint64_t key, uint64_t last) const {
     do {
       ++position;
       ++index;
-    } while (index < kNodeWords && node[index] == 0);
+    } while (index < kNodeWords && load(&node[index]) == 0);
     if (position > (last >> shift)) return {};
     key = position << shift;
   }
@@ -135,58 +196,38 @@ Radix::Leaf Radix::next(uint64_t key, uint64_t last) const {
 }
 
 void Radix::prune(uint64_t key) {
+  const Locked locked(monitor_);
+  prune_locked(key);
+}
+
+void Radix::prune_locked(uint64_t key) {
   if (root_ == 0 || !covers(key)) return;
   uint64_t* path[kMaxInner + 1];
   path[inner_] = &root_;
   unsigned level = inner_;
   while (level > 0) {
     uint64_t* link = &node_of(*path[level])[index_at(key, level)];
-    if (*link == 0) break;
+    if (load(link) == 0) break;
     path[--level] = link;
   }
   for (; level <= inner_; ++level) {
     uint64_t* link = path[level];
-    if ((*link & kUsedMask) != 0) return;
-    pool_.free(node_of(*link));
-    *link = 0;
+    const uint64_t value = load(link);
+    if (level == 0 && (value & kRun) != 0) {
+      pool_.unreserve();
+    } else {
+      if ((value & kUsedMask) != 0) return;
+      pool_.free(node_of(value));
+    }
+    store(link, 0);
     if (level < inner_) --*path[level + 1];
   }
   inner_ = 1;
 }
 
-void Radix::mark(uint64_t key) {
-  uint64_t* link = &root_;
-  for (unsigned level = inner_;; --level) {
-    *link |= kMark;
-    if (level == 0) return;
-    link = &node_of(*link)[index_at(key, level)];
-  }
-}
-
-Radix::Leaf Radix::take_marked() {
-  // Takes the marks off subtrees without marked leaves on the way.
-  while ((root_ & kMark) != 0) {
-    uint64_t* link = &root_;
-    uint64_t key = 0;
-    unsigned level = inner_;
-    while (level > 0) {
-      uint64_t* node = node_of(*link);
-      unsigned index = 0;
-      while (index < kNodeWords && (node[index] & kMark) == 0) ++index;
-      if (index == kNodeWords) break;
-      key |= uint64_t{index} << (kNodeBits * level);
-      link = &node[index];
-      --level;
-    }
-    *link &= ~kMark;
-    if (level == 0) return leaf_of(link, key);
-  }
-  return {};
-}
-
 Radix::~Radix() {
   while (Leaf leaf = next(0, ~uint64_t{0})) {
-    leaf.sub_used(leaf.used());
+    if (!leaf.is_run()) leaf.sub_used(leaf.run() & kUsedMask);
     prune(leaf.base);
   }
 }

@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A sparse array of 64-bit words, in nodes of one page: what the shadow and
-// the pins are kept in. Cost is proportional to what is present; a zero word
-// is absent. Removing never allocates.
+// A sparse array of 64-bit words, in nodes of one page: what the shadow is
+// kept in. Cost is proportional to what is present; a zero word is absent.
+// Removing never allocates.
 //
 // A node holds 512 words. Words of an inner node are links; words of a leaf
-// belong to the caller. The link to a node carries, in the bits that its
-// alignment leaves free, how many words of that node are used, and one mark
-// that callers can set on all links towards a leaf and descend by later.
+// belong to the caller. In place of a leaf there can be a single word, a run,
+// which stands for all 512. The link to a node carries, in the bits that its
+// alignment leaves free, how many words of that node are used.
+//
+// Several threads may work on different leaves at the same time. The paths to
+// the leaves are protected by a monitor; what a leaf holds belongs to the
+// thread that has its keys to itself.
 #pragma once
 
+#include "../include/port.h"
 #include "types.hpp"
 
 namespace kiommu {
 
-// Hands out nodes and bounds how many there are.
+// Hands out nodes and bounds how many there are. What may become a node later,
+// without a limit in its way, is reserved. Locked by who uses it.
 class NodePool {
  public:
   explicit NodePool(uint64_t limit_bytes) : limit_bytes_(limit_bytes) {}
@@ -23,12 +29,15 @@ class NodePool {
 
   Result<uint64_t*> allocate();
   void free(uint64_t* node);
+  Result<void> reserve();
+  void unreserve() { reserved_ -= KIOMMU_NODE_BYTES; }
 
-  uint64_t bytes() const { return bytes_; }
+  uint64_t bytes() const { return __atomic_load_n(&bytes_, __ATOMIC_RELAXED); }
   uint64_t limit_bytes() const { return limit_bytes_; }
 
  private:
   uint64_t bytes_ = 0;
+  uint64_t reserved_ = 0;
   uint64_t limit_bytes_;
 };
 
@@ -36,53 +45,68 @@ class Radix {
  public:
   static constexpr unsigned kNodeBits = 9;
   static constexpr unsigned kNodeWords = 1u << kNodeBits;
+  // Set in the word of a run.
+  static constexpr uint64_t kRun = 0x800;
 
-  // A leaf node: the words of keys [base, base + 511]. Valid until the leaf
-  // is pruned.
+  // A leaf, or a run: keys [base, base + 511]. Valid until it is removed.
   struct Leaf {
-    uint64_t* words = nullptr;
+    uint64_t* words = nullptr;  // not of a run
     uint64_t* link = nullptr;
     uint64_t base = 0;
 
-    explicit operator bool() const { return words != nullptr; }
+    explicit operator bool() const { return link != nullptr; }
+    bool is_run() const { return link != nullptr && words == nullptr; }
+    uint64_t run() const { return __atomic_load_n(link, __ATOMIC_RELAXED); }
     uint64_t& at(uint64_t key) const { return words[key % kNodeWords]; }
     uint64_t last_key() const { return base + kNodeWords - 1; }
     bool holds(uint64_t key) const {
-      return words != nullptr && key / kNodeWords == base / kNodeWords;
+      return link != nullptr && key / kNodeWords == base / kNodeWords;
     }
     // Tells how many words became non-zero, or zero.
-    void add_used(unsigned count) const { *link += count; }
-    void sub_used(unsigned count) const { *link -= count; }
-    unsigned used() const;
+    void add_used(uint64_t count) const {
+      __atomic_store_n(link, run() + count, __ATOMIC_RELAXED);
+    }
+    void sub_used(uint64_t count) const { add_used(-count); }
+    // Whether no word of a leaf is used.
+    bool empty() const { return (run() & 0x3ff) == 0; }
+    // Another word for a run.
+    void set_run(uint64_t word) const {
+      __atomic_store_n(link, word | kRun, __ATOMIC_RELAXED);
+    }
   };
 
-  explicit Radix(NodePool& pool) : pool_(pool) {}
+  Radix(NodePool& pool, kiommu_monitor* monitor)
+      : pool_(pool), monitor_(monitor) {}
   ~Radix();
   Radix(const Radix&) = delete;
   Radix& operator=(const Radix&) = delete;
 
-  // The leaf that holds `key`, if there is one.
+  // The leaf or run that holds `key`, if there is one.
   Leaf find(uint64_t key) const;
-  // The same, made if there is none. The caller must use a word of it, or
-  // call prune().
+  // The same; a leaf is made if there is none. The caller must use a word of
+  // it, or call prune().
   Result<Leaf> ensure(uint64_t key);
-  // The leaf with the lowest keys that holds a key in [key, last], if any.
+  // Makes a run of the 512 keys around `key`, of which none is present.
+  Result<Leaf> make_run(uint64_t key, uint64_t word);
+  // Makes a leaf of a run, with all words zero and counted as used: the caller
+  // fills them. The error is kNoMemory, never the limit of the pool.
+  Result<Leaf> expand(const Leaf& run);
+  // The leaf or run with the lowest keys that holds one of [key, last].
   Leaf next(uint64_t key, uint64_t last) const;
-  // Frees the leaf of `key` if no word of it is used, and inner nodes above
-  // that are empty then.
+  // Removes the run that holds `key`, or the leaf if no word of it is used,
+  // and inner nodes above that are empty then.
   void prune(uint64_t key);
-
-  // Marks the leaf of `key` and the links towards it.
-  void mark(uint64_t key);
-  // Takes the mark off one marked leaf and returns it; none: no leaf is left.
-  Leaf take_marked();
 
  private:
   Leaf leaf_of(uint64_t* link, uint64_t key) const;
   bool covers(uint64_t key) const;
+  Leaf find_locked(uint64_t key) const;
+  Leaf next_locked(uint64_t key, uint64_t last) const;
   Result<uint64_t*> grow_and_link(uint64_t key);
+  void prune_locked(uint64_t key);
 
   NodePool& pool_;
+  kiommu_monitor* monitor_;
   uint64_t root_ = 0;   // link to the top node
   unsigned inner_ = 1;  // levels of inner nodes; at least 1
 };

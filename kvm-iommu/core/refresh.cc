@@ -16,7 +16,7 @@ Result<void> Refresh::absent(IovaRange range) {
 }
 
 Result<void> Refresh::unmap_now(IovaRange range) {
-  auto done = shadow_.unmap({range.first_page(), range.last_page()});
+  auto done = shadow_.unmap(request_, {range.first_page(), range.last_page()});
   if (!done) stopped_at_ = range.first;
   return done;
 }
@@ -54,14 +54,48 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
     }
     pages = reserved->first_page() - page;
   }
-  auto slot = stage2_.slot(gpa.page_number());
-  if (!slot) return {.why = slot.error()};
-  const uint64_t in_slot = (*slot)->pages_from(gpa.page_number());
+  auto region = request_.stage2->region(gpa.page_number());
+  if (!region) return {.why = region.error()};
+  const uint64_t in_slot = (*region)->pages_from(gpa.page_number());
   if (in_slot < pages) pages = in_slot;
-  const Shadow::Mapped mapped =
-      shadow_.map(stage2_.mem(), page, (*slot)->hva_of(gpa.page_number()),
-                  pages, rights, (*slot)->rights());
+  const Shadow::Done mapped = shadow_.map(request_, page, gpa, pages, rights);
   return {mapped.count, mapped.why, mapped.extent};
+}
+
+// A page could not be mapped: `in_entry` is its guest page's size - 1. Of
+// what goes on to `last`, all that the same entry maps is as bad.
+Result<void> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
+                             Status why) {
+  // Without resources, others keep what they have.
+  if (!is_guest_mistake(why)) in_entry = kPageBytes - 1;
+  const Iova end{iova.value | in_entry};
+  return bad({iova, end < last ? end : last}, why);
+}
+
+Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
+  if (reserved_) {
+    // Rare: page by page, as leaves.
+    for (unsigned i = 0; i < n; ++i) {
+      const Iova iova = at.plus(uint64_t{i} << kPageShift);
+      if (words[i] == PageWord::kAbsent) {
+        KIOMMU_TRY(absent({iova, iova.plus(kPageBytes - 1)}));
+      } else {
+        KIOMMU_TRY(leaf({.iova = iova,
+                         .gpa = Gpa::of_page(PageWord::gfn(words[i])),
+                         .pages = 1,
+                         .rights = PageWord::rights(words[i]),
+                         .shift = kPageShift}));
+      }
+    }
+    return {};
+  }
+  KIOMMU_TRY(map_gathered());
+  KIOMMU_TRY(unmap_absent());
+  const Shadow::Done done = shadow_.bring(request_, at.page_number(), words, n);
+  if (request_.refused) return fail(request_.refused->why);
+  if (done.count == n) return {};
+  const Iova iova = at.plus(done.count << kPageShift);
+  return failed(iova, kPageBytes - 1, iova.plus(kPageBytes - 1), done.why);
 }
 
 Result<void> Refresh::leaf(const Leaf& leaf) {
@@ -84,16 +118,11 @@ Result<void> Refresh::map_gathered() {
     const Iova iova = leaf.iova.plus(done << kPageShift);
     const Step part = step(iova, leaf.gpa.plus(done << kPageShift),
                            leaf.pages - done, leaf.rights);
-    if (shadow_.refused()) return fail(shadow_.refused()->why);
+    if (request_.refused) return fail(request_.refused->why);
     done += part.pages;
     if (part.pages == 0) {
-      // A bad entry is bad for all of its IOVAs; without resources, others
-      // keep what they have.
-      const uint64_t in_entry = (uint64_t{1} << leaf.shift) - 1;
-      const Iova last{iova.value |
-                      (is_guest_mistake(part.why) ? in_entry : kPageBytes - 1)};
-      const Iova leaf_last = leaf.iova.plus((leaf.pages << kPageShift) - 1);
-      return bad({iova, last < leaf_last ? last : leaf_last}, part.why);
+      return failed(iova, (uint64_t{1} << leaf.shift) - 1,
+                    leaf.iova.plus((leaf.pages << kPageShift) - 1), part.why);
     }
     if (done < leaf.pages && kiommu_port_interrupted() != 0) {
       return stopped(leaf.iova.plus(done << kPageShift), Status::kInterrupted);
@@ -119,17 +148,19 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
     }
     const Gpa gpa{iova.value - offset};
     const uint64_t gfn = gpa.page_number();
-    const Slot* slot = stage2_.slot_or_next(gfn);
-    if (slot == nullptr) {
+    auto found = request_.stage2->region_or_next(gfn);
+    if (!found) return bad(IovaRange::of_pages(page, page), found.error());
+    const Region* region = *found;
+    if (region == nullptr) {
       KIOMMU_TRY(hole(end - page));
-    } else if (!slot->holds(gfn)) {
-      KIOMMU_TRY(hole(slot->first_gfn - gfn));
-    } else if (slot->may_be_private) {
-      KIOMMU_TRY(hole(slot->pages_from(gfn)));
+    } else if (!region->holds(gfn)) {
+      KIOMMU_TRY(hole(region->first_gfn - gfn));
+    } else if (region->may_be_private) {
+      KIOMMU_TRY(hole(region->pages_from(gfn)));
     } else {
       KIOMMU_TRY(unmap_absent());
       const Step part = step(iova, gpa, end - page, kReadWrite);
-      if (shadow_.refused()) return fail(shadow_.refused()->why);
+      if (request_.refused) return fail(request_.refused->why);
       page += part.pages;
       if (part.pages > 0) continue;
       if (part.why != Status::kMmio && part.why != Status::kReservedIova) {
@@ -144,13 +175,13 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
 Result<void> Refresh::finish(Result<void> walked) {
   if (walked) walked = map_gathered();
   if (walked) walked = unmap_absent();
-  auto finished = shadow_.finish(stage2_.mem());
-  if (const auto& refused = shadow_.refused()) {
+  auto finished = shadow_.finish(request_);
+  if (const auto& refused = request_.refused) {
     stopped_at_ = Iova::of_page(refused->first);
     walked = fail(refused->why);
   }
   // Pages that were done, but lost when a block was split, are not done.
-  if (const auto& lost = shadow_.lost()) {
+  if (const auto& lost = request_.lost) {
     const Iova first = Iova::of_page(*lost);
     if (first < stopped_at_) stopped_at_ = first;
   }

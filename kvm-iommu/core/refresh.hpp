@@ -6,19 +6,23 @@
 #pragma once
 
 #include "shadow.hpp"
-#include "stage2.hpp"
 #include "walker.hpp"
 
 namespace kiommu {
 
 class Refresh {
  public:
-  Refresh(Stage2& stage2, Shadow& shadow, const Hosts& hosts)
-      : stage2_(stage2), shadow_(shadow), hosts_(hosts) {}
+  // The request has [range] to itself.
+  Refresh(Request& request, Shadow& shadow, const Hosts& hosts, IovaRange range)
+      : request_(request),
+        shadow_(shadow),
+        hosts_(hosts),
+        reserved_(hosts.first_reserved(range).has_value()) {}
 
   // The walker's sink.
   Result<void> absent(IovaRange range);
   Result<void> leaf(const Leaf& leaf);
+  Result<void> pages(Iova at, const kiommu_u64* words, unsigned n);
   Result<void> bad(IovaRange range, Status why);
   Result<void> stopped(Iova at, Status why);
 
@@ -39,13 +43,15 @@ class Refresh {
     uint64_t extent = 1;  // pages that fail the same way
   };
   Step step(Iova iova, Gpa gpa, uint64_t pages, Rights rights);
+  Result<void> failed(Iova iova, uint64_t in_entry, Iova last, Status why);
   Result<void> map_gathered();
   Result<void> unmap_absent();
   Result<void> unmap_now(IovaRange range);
 
-  Stage2& stage2_;
+  Request& request_;
   Shadow& shadow_;
   const Hosts& hosts_;
+  bool reserved_;  // some of the range is
   // What the walk told and is not done yet, one of the two at most: absent
   // pages, so that neighbours are one unmap; leaves of one size that are
   // contiguous in IOVA and GPA, so that neighbours are pinned together.

@@ -1,232 +1,392 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The shadow, see shadow.hpp: building it. Taking it apart is in unmap.cc.
+// The shadow, see shadow.hpp: building it. Taking it apart is in unmap.cc,
+// what it tells the hosts in shadow_hosts.cc.
 #include "shadow.hpp"
 
-#include "shadow_entry.hpp"
-
 namespace kiommu {
+namespace {
 
-Shadow::Mapped Shadow::map(kiommu_mem* mem, uint64_t page, Hva hva,
-                           uint64_t count, Rights wanted, Rights slot_rights) {
-  const Rights expected = wanted & slot_rights;
+// The first index from `i` on at which the words need different mappings.
+unsigned first_difference(const uint64_t* have, const kiommu_u64* want,
+                          unsigned i, unsigned n) {
+  constexpr unsigned kStep = 8;
+  for (; i + kStep <= n; i += kStep) {
+    uint64_t difference = 0;
+#pragma GCC unroll 8
+    for (unsigned j = i; j < i + kStep; ++j) difference |= have[j] ^ want[j];
+    if ((difference & ShadowEntry::kSame) != 0) break;
+  }
+  while (i < n && ((have[i] ^ want[i]) & ShadowEntry::kSame) == 0) ++i;
+  return i;
+}
+
+// Whether the words are those of neighbouring pages of which the first is
+// `word`.
+bool are_neighbours(const kiommu_u64* want, unsigned n, uint64_t word) {
+#pragma GCC unroll 4
+  for (unsigned i = 0; i < n; ++i, word += kPageBytes) {
+    if (want[i] != word) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Shadow::Done Shadow::map(Request& request, uint64_t page, Gpa gpa,
+                         uint64_t count, Rights rights) {
+  if (!PageWord::fits(gpa.plus((count - 1) << kPageShift))) {
+    return {.why = Status::kNoSlot};
+  }
   uint64_t done = 0;
   while (done < count) {
     const uint64_t at = page + done;
-    const Hva to = hva.plus(done << kPageShift);
-    // A batch stays within one leaf of the shadow and one of the pins.
-    uint64_t batch = count - done;
-    const uint64_t room = Radix::kNodeWords - at % Radix::kNodeWords;
-    const uint64_t pin_room =
-        Radix::kNodeWords - to.page_number() % Radix::kNodeWords;
-    if (room < batch) batch = room;
-    if (pin_room < batch) batch = pin_room;
-
-    unsigned same = 0;
-    unsigned changed = 0;
-    if (const Radix::Leaf leaf = tree_.find(at)) {
-      const auto is_same = [&](unsigned i) {
-        return ShadowEntry{leaf.at(at + i)}.maps(
-            to.plus(uint64_t{i} << kPageShift), expected);
-      };
-      while (same < batch && is_same(same)) ++same;
-      changed = same;
-      while (changed < batch && !is_same(changed)) ++changed;
-      changed -= same;
-    } else {
-      changed = static_cast<unsigned>(batch);
+    const uint64_t word = PageWord::of(gpa.plus(done << kPageShift), rights);
+    const uint64_t room = kLeafPages - at % kLeafPages;
+    const auto n =
+        static_cast<unsigned>(room < count - done ? room : count - done);
+    if (n == kLeafPages) {
+      const Radix::Leaf leaf = find(request, at);
+      const bool same =
+          leaf.is_run() && ((leaf.run() ^ word) & ShadowEntry::kSame) == 0;
+      const Tried tried = same    ? Tried::kDone
+                          : !leaf ? bring_run(request, at, word)
+                                  : Tried::kNotPossible;
+      if (tried == Tried::kRefused) return {done, request.refused->why};
+      if (tried == Tried::kDone) {
+        done += n;
+        continue;
+      }
     }
-    done += same;
-    if (changed == 0) continue;
-
-    const Mapped part = change(mem, page + done, hva.plus(done << kPageShift),
-                               changed, wanted, slot_rights);
+    kiommu_u64* words = request.memory.run_words;
+    for (unsigned i = 0; i < n; ++i) {
+      words[i] = word + (uint64_t{i} << kPageShift);
+    }
+    const Done part = bring(request, at, words, n);
     done += part.count;
-    if (part.count < changed) return {done, part.why, part.extent};
+    if (part.count < n) return {done, part.why, part.extent};
   }
   return {.count = done};
 }
 
-// Maps a batch of pages of which each differs, or may differ, from what is
-// mapped.
-Shadow::Mapped Shadow::change(kiommu_mem* mem, uint64_t page, Hva hva,
-                              unsigned count, Rights wanted,
-                              Rights slot_rights) {
-  const Pins::Got got = pins_.get(mem, hva, count, wanted, slot_rights,
-                                  scratch_.pfns, scratch_.rights);
-  if (got.count > 0) {
-    auto replaced = replace(page, hva, got.count);
-    if (!replaced) return {.count = 0, .why = replaced.error()};
-    if (*replaced < got.count) {
-      return {.count = *replaced, .why = refused_->why};
+Shadow::Done Shadow::bring(Request& request, uint64_t page,
+                           const kiommu_u64* want, unsigned n) {
+  Radix::Leaf leaf = find(request, page);
+  if (leaf.is_run()) {
+    const uint64_t run = leaf.run() & ShadowEntry::kSame;
+    if (are_neighbours(want, n, run + ((page - leaf.base) << kPageShift))) {
+      return {.count = n};
+    }
+    if (n == kLeafPages) {
+      (void)unmap(request, {leaf.base, leaf.last_key()});
+      leaf = {};
+    } else if (auto expanded = expand(request, leaf); expanded) {
+      leaf = *expanded;
+    } else {
+      (void)unmap(request, {leaf.base, leaf.last_key()});
+      lose(request, leaf.base);
+      return {.why = expanded.error()};
     }
   }
-  return {got.count, got.why, got.extent};
-}
-
-// Writes entries for pages whose pins are held and in scratch_. Returns how
-// many are written: fewer if a host refused a run. On an error, and for the
-// pages that were not written, the pins are given back.
-Result<unsigned> Shadow::replace(uint64_t page, Hva hva, unsigned count) {
-  const auto hva_of = [&](unsigned i) {
-    return hva.plus(uint64_t{i} << kPageShift);
-  };
-  const auto give_back = [&](unsigned from) {
-    for (unsigned i = from; i < count; ++i) pins_.put(hva_of(i));
-  };
-  // A page can turn out to be mapped as it should be: where its memory gives
-  // fewer rights than its slot.
-  const auto kept = [&](const Radix::Leaf& leaf, unsigned i) {
-    return leaf &&
-           ShadowEntry{leaf.at(page + i)}.maps(hva_of(i), scratch_.rights[i]);
-  };
-
-  Radix::Leaf leaf = tree_.find(page);
-  for (unsigned i = 0; leaf && i < count; ++i) {
-    if (leaf.at(page + i) == 0 || kept(leaf, i)) continue;
-    const unsigned first = i;
-    while (i + 1 < count && leaf.at(page + i + 1) != 0 && !kept(leaf, i + 1)) {
-      ++i;
-    }
-    if (auto dropped = drop({page + first, page + i}); !dropped) {
-      give_back(0);
-      return fail(dropped.error());
-    }
-    leaf = tree_.find(page);
+  if (!leaf && n == kLeafPages && want[0] != PageWord::kAbsent &&
+      are_neighbours(want, n, want[0])) {
+    const Tried tried = bring_run(request, page, want[0]);
+    if (tried == Tried::kRefused) return {0, request.refused->why};
+    if (tried == Tried::kDone) return {.count = n};
   }
 
-  auto made = tree_.ensure(page);
-  if (!made) {
-    give_back(0);
-    return fail(made.error());
-  }
-  for (unsigned i = 0; i < count; ++i) {
-    if (kept(*made, i)) {
-      pins_.put(hva_of(i));
-      continue;
-    }
-    if (!append(page + i, scratch_.pfns[i], scratch_.rights[i])) {
-      give_back(i);
-      tree_.prune(page);
-      return i;
-    }
-    made->at(page + i) = ShadowEntry::alone(hva_of(i), scratch_.rights[i]).word;
-    made->add_used(1);
-    ++mapped_;
-    ++mapped_now_;
-  }
-  return count;
-}
-
-// Adds a page to the pending run; maps that run first if the page does not
-// continue it.
-Result<void> Shadow::append(uint64_t page, uint64_t pfn, Rights rights) {
-  const uint64_t cut =
-      hosts_.splits_calls() ? Hosts::kMaxRunPages : Radix::kNodeWords;
-  const bool continues = pending_.count > 0 &&
-                         page == pending_.page + pending_.count &&
-                         pfn == pending_.pfn + pending_.count &&
-                         rights == pending_.rights && page % cut != 0;
-  if (continues) {
-    ++pending_.count;
-    return {};
-  }
-  KIOMMU_TRY(map_pending());
-  pending_ = {.page = page, .pfn = pfn, .count = 1, .rights = rights};
-  return {};
-}
-
-// One host call for the pending run. If it is refused, its pages are
-// forgotten: they never were in a host's table.
-Result<void> Shadow::map_pending() {
-  const Pending run = pending_;
-  pending_.count = 0;
-  if (run.count == 0) return {};
-  auto mapped =
-      hosts_.map(KIOMMU_ALL_HOSTS, run.page, run.pfn, run.count, run.rights);
-  if (!mapped) {
-    forget({run.page, run.page + run.count - 1});
-    mapped_now_ -= run.count;
-    unmapped_now_ -= run.count;
-    if (!refused_) refused_ = {run.page, mapped.error()};
-    return mapped;
-  }
-  note_blocks(run.page, run.pfn, run.count);
-  return {};
-}
-
-// Notes in the entries of a run, which one map call made, as what blocks the
-// hosts may hold it.
-void Shadow::note_blocks(uint64_t page, uint64_t pfn, uint64_t count) {
-  Radix::Leaf leaf;
-  uint64_t done = 0;
-  while (done < count) {
-    unsigned order = 0;
-    uint64_t block = count;  // a whole call is one block
-    if (hosts_.splits_calls()) {
-      order = hosts_.block_order(page + done, pfn + done, count - done);
-      block = uint64_t{1} << order;
-    }
-    for (uint64_t i = 0; i < block; ++i) {
-      const uint64_t at = page + done + i;
-      if (!leaf.holds(at)) leaf = tree_.find(at);
-      ShadowEntry entry{leaf.at(at)};
-      leaf.at(at) = entry.in_block(order, i == 0).word;
-    }
-    done += block;
-  }
-}
-
-// Maps pages that are in the shadow already, as contiguous runs, and notes
-// their blocks; *done tells how many pages from run.first are mapped.
-Result<void> Shadow::map_existing(uint32_t host, Run run, uint64_t* done) {
-  Radix::Leaf leaf;
-  const auto look_up = [&](uint64_t page) -> Pending {
-    if (!leaf.holds(page)) leaf = tree_.find(page);
-    const ShadowEntry entry{leaf.at(page)};
-    return {page, pins_.pfn(entry.hva()), 1, entry.rights()};
-  };
-  const uint64_t cut =
-      hosts_.splits_calls() ? Hosts::kMaxRunPages : Radix::kNodeWords;
-  uint64_t page = run.first;
-  while (page <= run.last) {
-    Pending part = look_up(page);
-    while (part.page + part.count <= run.last &&
-           (part.page + part.count) % cut != 0) {
-      const Pending next = look_up(part.page + part.count);
-      if (next.pfn != part.pfn + part.count || next.rights != part.rights) {
-        break;
+  unsigned done = 0;
+  for (;;) {
+    const Stretch next = next_stretch(leaf, page, want, done, n);
+    done = next.first;
+    if (done == n) return {.count = n};
+    const PageRange pages{page + done, page + next.end - 1};
+    if (!next.wanted) {
+      auto gone =
+          next.mmio ? unmap(request, pages) : drop_memory(request, pages);
+      if (!gone) return {done, gone.error()};
+      done = next.end;
+    } else {
+      const unsigned count = next.end - done;
+      const Done part = change(request, pages.first, want + done, count);
+      done += static_cast<unsigned>(part.count);
+      if (part.count < count) {
+        if (part.why != Status::kMmio || request.refused) {
+          return {done, part.why, part.extent};
+        }
+        const Done mapped =
+            map_mmio(request, page + done, want + done, next.end - done);
+        if (mapped.count == 0) return {done, mapped.why, part.extent};
+        done += static_cast<unsigned>(mapped.count);
       }
-      ++part.count;
     }
-    KIOMMU_TRY(hosts_.map(host, part.page, part.pfn, part.count, part.rights));
-    note_blocks(part.page, part.pfn, part.count);
-    page += part.count;
-    *done = page - run.first;
+    leaf = find(request, page);
   }
+}
+
+// The next pages from index `from` on that change: all of them wanted, or
+// none; at the end, none.
+Shadow::Stretch Shadow::next_stretch(const Radix::Leaf& leaf, uint64_t page,
+                                     const kiommu_u64* want, unsigned from,
+                                     unsigned n) {
+  unsigned first = from;
+  unsigned end = 0;
+  if (!leaf) {
+    while (first < n && want[first] == PageWord::kAbsent) ++first;
+    for (end = first; end < n && want[end] != PageWord::kAbsent;) ++end;
+    return {first, end, true};
+  }
+  const uint64_t* have = &leaf.at(page);
+  first = first_difference(have, want, first, n);
+  end = first;
+  if (first == n) return {n, n};
+  if (want[first] == PageWord::kAbsent) {
+    uint64_t any = 0;
+    for (; end < n && want[end] == PageWord::kAbsent && have[end] != 0; ++end) {
+      any |= have[end];
+    }
+    return {first, end, false, ShadowEntry{any}.is_mmio()};
+  }
+  while (end < n && want[end] != PageWord::kAbsent &&
+         ((have[end] ^ want[end]) & ShadowEntry::kSame) != 0) {
+    ++end;
+  }
+  return {first, end, true};
+}
+
+// Maps 512 pages as a run, if they are contiguous and aligned in host memory,
+// too. Nothing is mapped in their leaf.
+Shadow::Tried Shadow::bring_run(Request& request, uint64_t page,
+                                uint64_t word) {
+  const uint64_t gfn = PageWord::gfn(word);
+  if (gfn % kChunkPages != 0) return Tried::kNotPossible;
+  auto found = request.stage2->region(gfn);
+  if (!found || !(*found)->holds(gfn + kChunkPages - 1)) {
+    return Tried::kNotPossible;
+  }
+  Region& region = **found;
+  if (!region.has_chunks() || region.chunk(gfn).load() == 0) {
+    if (request.user->make(region, gfn, kChunkPages).count == 0) {
+      return Tried::kNotPossible;
+    }
+  }
+  kiommu_u64 hpa = 0;
+  if (!request.user->hold_chunk(region, word, &hpa)) return Tried::kNotPossible;
+  (void)request.user->take_limited();
+  const Rights rights{static_cast<unsigned>(hpa & kReadWrite.bits)};
+  const uint64_t pfn = hpa >> kPageShift;
+  if (pfn % kChunkPages != 0 || !rights.any() ||
+      !make_run(request, page, ShadowEntry::alone(word, hpa))) {
+    request.user->put_chunk(region, gfn);
+    return Tried::kNotPossible;
+  }
+  if (!append(request, page, pfn, kLeafPages, rights)) {
+    prune(request, page);
+    request.user->put_chunk(region, gfn);
+    return Tried::kRefused;
+  }
+  request.mapped += kLeafPages;
+  return Tried::kDone;
+}
+
+// Brings pages to what is wanted, each of which differs, or may differ, from
+// what is mapped.
+Shadow::Done Shadow::change(Request& request, uint64_t page,
+                            const kiommu_u64* want, unsigned n) {
+  const Held held = hold(request, want, n);
+  if (held.done.count == 0) return held.done;
+  const auto count = static_cast<unsigned>(held.done.count);
+  if (auto dropped = drop_changed(request, page, count); !dropped) {
+    give_back(request, want, 0, count);
+    return {.why = dropped.error()};
+  }
+  const Done entered = enter(request, page, want, count, held.limited);
+  return entered.count < count ? entered : held.done;
+}
+
+// Takes holds of pages. request.memory.hpas tells where they are, and what
+// rights can be given.
+Shadow::Held Shadow::hold(Request& request, const kiommu_u64* want,
+                          unsigned n) {
+  PinUser& user = *request.user;
+  kiommu_u64* hpas = request.memory.hpas;
+  const auto stop = [&](unsigned done, Status why, uint64_t extent = 1) {
+    const bool limited = user.take_limited();
+    for (unsigned i = 0; limited && i < done; ++i) {
+      if ((hpas[i] & kReadWrite.bits) != 0) continue;
+      give_back(request, want, i, done);
+      return Held{{i, Status::kReadOnly}, limited};
+    }
+    return Held{{done, why, extent}, limited};
+  };
+  unsigned i = 0;
+  while (i < n) {
+    const uint64_t gfn = PageWord::gfn(want[i]);
+    auto found = request.stage2->region(gfn);
+    if (!found) return stop(i, found.error());
+    Region& region = **found;
+    i += user.hold(region, want + i, n - i, hpas + i);
+    if (i == n) break;
+    const uint64_t next = PageWord::gfn(want[i]);
+    if (!region.holds(next)) continue;
+    if (PinUser::is_pinned(region, next)) return stop(i, Status::kShadowLimit);
+    // Not pinned yet: with its neighbours in GPA, within a chunk.
+    const uint64_t room = region.chunk_last(region.chunk_index(next)) - next;
+    unsigned count = 1;
+    while (i + count < n && count <= room &&
+           PageWord::gfn(want[i + count]) == next + count) {
+      ++count;
+    }
+    const PinUser::Made made = user.make(region, next, count);
+    if (made.count == 0) return stop(i, made.why, made.extent);
+  }
+  return stop(n, Status::kNoMemory);
+}
+
+void Shadow::give_back(Request& request, const kiommu_u64* want, unsigned from,
+                       unsigned to) {
+  while (from < to) {
+    const Region& region =
+        request.stage2->mapped_region(PageWord::gfn(want[from]));
+    from += request.user->put(region, want + from, to - from);
+  }
+}
+
+// Enters pages that are held, and mapped nowhere.
+Shadow::Done Shadow::enter(Request& request, uint64_t page,
+                           const kiommu_u64* want, unsigned n, bool limited) {
+  auto made = ensure(request, page);
+  if (!made) {
+    give_back(request, want, 0, n);
+    return {.why = made.error()};
+  }
+  const Radix::Leaf leaf = *made;
+  uint64_t* have = &leaf.at(page);
+  const kiommu_u64* hpas = request.memory.hpas;
+  leaf.add_used(n);
+  request.mapped += n;
+  const uint64_t cut = hosts_.cut_pages();
+  unsigned done = 0;
+  while (done < n) {
+    const unsigned end =
+        done + request.host.add_pages(page + done, hpas + done, n - done, cut);
+    // What is gathered is in the shadow.
+    if (limited) {
+      for (; done < end; ++done) {
+        have[done] = ShadowEntry::alone(want[done], hpas[done]).word;
+      }
+    } else {
+      for (; done < end; ++done) {
+        have[done] = ShadowEntry::alone(want[done]).word;
+      }
+    }
+    if (done < n && !map_gathered(request)) {
+      give_back(request, want, done, n);
+      request.mapped -= n - done;
+      leaf.sub_used(n - done);
+      if (leaf.empty()) prune(request, page);
+      return {done, request.refused->why};
+    }
+  }
+  return {.count = n};
+}
+
+// Maps pages of device memory, as many as are neighbours in GPA.
+Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
+                              const kiommu_u64* want, unsigned n) {
+  constexpr int kEnomem = 12;
+  constexpr int kEacces = 13;
+  constexpr int kEfault = 14;
+  constexpr int kEnospc = 28;
+  const uint64_t word = want[0];
+  unsigned count = 1;
+  while (count < n && want[count] == word + (uint64_t{count} << kPageShift)) {
+    ++count;
+  }
+  n = count;
+  const uint64_t gfn = PageWord::gfn(word);
+  auto found = request.stage2->region(gfn);
+  if (!found) return {.why = found.error()};
+  const Region& region = **found;
+  const Rights wanted = PageWord::rights(word);
+  const Rights rights = wanted & region.rights();
+  if (!rights.any()) return {.why = Status::kReadOnly};
+  if (n > region.pages_from(gfn)) n = region.pages_from(gfn);
+
+  // What is gathered comes before: it may be refused.
+  if (!map_gathered(request)) return {.why = request.refused->why};
+  if (auto dropped = drop_changed(request, page, n); !dropped) {
+    return {.why = dropped.error()};
+  }
+  auto leaf = ensure(request, page);
+  if (!leaf) return {.why = leaf.error()};
+  const int mapped = kiommu_port_mmio_map(
+      request.host.port(), request.stage2->mem(), page << kPageShift,
+      region.hva_of(gfn).value, n, rights.bits);
+  if (mapped <= 0) {
+    if (leaf->empty()) prune(request, page);
+    return {.why = mapped == -kEfault   ? Status::kMmio
+                   : mapped == -kEacces ? Status::kReadOnly
+                   : mapped == -kEnospc ? Status::kShadowLimit
+                   : mapped == -kEnomem ? Status::kNoMemory
+                                        : Status::kHost};
+  }
+  leaf->add_used(mapped);
+  for (int i = 0; i < mapped; ++i) {
+    leaf->at(page + i) =
+        ShadowEntry::mmio(word + (uint64_t(i) << kPageShift), rights.bits).word;
+  }
+  request.mapped += mapped;
+  return {.count = static_cast<uint64_t>(mapped)};
+}
+
+// Drops what is mapped of `n` pages within a leaf.
+Result<void> Shadow::drop_changed(Request& request, uint64_t page, unsigned n) {
+  const Radix::Leaf leaf = find(request, page);
+  if (!leaf) return {};
+  if (!leaf.is_run()) {
+    unsigned i = 0;
+    while (i < n && leaf.at(page + i) == 0) ++i;
+    if (i == n) return {};
+  }
+  return unmap(request, {page, page + n - 1});
+}
+
+Result<void> Shadow::finish(Request& request) {
+  const bool mapped = map_gathered(request);
+  request.host.flush_if_due();
+  __atomic_fetch_add(&mapped_, request.mapped - request.unmapped,
+                     __ATOMIC_RELAXED);
+  if (!mapped) return fail(request.refused->why);
   return {};
 }
 
-Result<void> Shadow::replay(uint32_t host) {
-  uint64_t page = 0;
-  while (auto run = next_run({page, ~uint64_t{0} >> kPageShift})) {
-    uint64_t done = 0;
-    KIOMMU_TRY(map_existing(host, *run, &done));
-    page = run->last + 1;
-  }
-  return {};
+// The leaf or run that holds a page. The last one is at hand: it belongs to
+// the request, so that nobody else exchanges it.
+Radix::Leaf Shadow::find(Request& request, uint64_t page) const {
+  if (!request.leaf.holds(page)) request.leaf = tree_.find(page);
+  return request.leaf;
 }
 
-Result<void> Shadow::finish(kiommu_mem* mem) {
-  auto mapped = map_pending();
-  hosts_.flush_if_due();
-  pins_.release_idle(mem);
-  return mapped;
+Result<Radix::Leaf> Shadow::ensure(Request& request, uint64_t page) {
+  if (find(request, page)) return request.leaf;
+  auto made = tree_.ensure(page);
+  if (made) request.leaf = *made;
+  return made;
+}
+
+bool Shadow::make_run(Request& request, uint64_t page, ShadowEntry entry) {
+  request.leaf = {};
+  return tree_.make_run(page, entry.word).has_value();
+}
+
+void Shadow::prune(Request& request, uint64_t page) {
+  request.leaf = {};
+  tree_.prune(page);
 }
 
 Rights Shadow::rights_at(uint64_t page) const {
-  const Radix::Leaf leaf = tree_.find(page);
-  return leaf ? ShadowEntry{leaf.at(page)}.rights() : kNoRights;
+  return entry_at(page).rights();
 }
 
 }  // namespace kiommu

@@ -1,125 +1,181 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The shadow: for each IOVA page what it is mapped to, and the only code that
-// changes the hosts' tables. What stands here stands in each host's tables
-// once a call is finished, and the other way round; each page of it holds one
-// pin.
+// The shadow: what the guest's tables said, page by page, composed with its
+// memory slots and kept in the host IOMMUs' tables. For each IOVA page it
+// knows the GPA it is mapped to, with which rights: a page that is unchanged
+// costs a comparison.
 //
-// Within one request: map() and unmap() in any order, then finish(), which
-// maps what is pending, flushes the IOTLB once, and only then unpins.
+// Order of invariant 2: a page is pinned before a host maps it; what is
+// unmapped is flushed from the IOTLBs when the request ends, and pins are
+// removed after that (see pins.hpp).
 //
 // A host may have made one large page of many (or, behind virtio-iommu, keep
 // a whole map call as a unit). The shadow remembers how far such blocks can
 // reach, never unmaps a part of one, and maps the rest of it again.
+//
+// Requests on different leaves (2 MiB of IOVA) work in parallel; each has the
+// blocks that it touches to itself, see reach().
 #pragma once
 
 #include "hosts.hpp"
-#include "pins.hpp"
-#include "radix.hpp"
+#include "request.hpp"
+#include "shadow_entry.hpp"
 
 namespace kiommu {
 
 class Shadow {
  public:
-  // Pages [first, last] of IOVA.
-  struct Run {
-    uint64_t first;
-    uint64_t last;
-  };
+  static constexpr unsigned kLeafPages = Radix::kNodeWords;
 
-  // What map() achieved: `count` pages from the start are as asked for; if
-  // fewer than that, why, and how many pages must fail the same way.
-  struct Mapped {
+  // What map() and bring() achieved: `count` pages from the start are as asked
+  // for; if fewer than that, why, and how many pages must fail the same way.
+  struct Done {
     uint64_t count = 0;
     Status why = Status::kNoMemory;
     uint64_t extent = 1;
   };
 
-  // A host refused a run: `first` is its first page, nothing from there on is
-  // mapped by this request.
-  struct Refused {
-    uint64_t first;
-    Status why;
-  };
-
-  // Buffers for kBatch pages, owned by the caller.
-  struct Scratch {
-    kiommu_u64* pfns;
-    Rights* rights;
-  };
-
-  Shadow(NodePool& pool, Pins& pins, Hosts& hosts, Scratch scratch)
-      : tree_(pool), pins_(pins), hosts_(hosts), scratch_(scratch) {}
+  Shadow(NodePool& pool, const Hosts& hosts, kiommu_monitor* monitor)
+      : tree_(pool, monitor), hosts_(hosts) {}
   Shadow(const Shadow&) = delete;
   Shadow& operator=(const Shadow&) = delete;
 
-  // Maps `count` pages from IOVA page `page` to `hva` on, which lie in one
-  // slot. Pages that are mapped so already cost a comparison. Stops early
-  // also when a host refuses a run: see refused().
-  Mapped map(kiommu_mem* mem, uint64_t page, Hva hva, uint64_t count,
-             Rights wanted, Rights slot_rights);
+  // Whole leaves around `range`, and the blocks that begin or end in them.
+  PageRange reach(PageRange range) const;
 
-  // Removes what is mapped in [run.first, run.last]. Never allocates, but for
-  // the rest of a block that is split: if the host has no memory for that,
-  // the error is kNoMemory, and that rest is unmapped, too.
-  Result<void> unmap(Run run);
+  // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as
+  // page words say. Stops early also when a host refuses: request.refused.
+  Done bring(Request& request, uint64_t page, const kiommu_u64* want,
+             unsigned n);
+  // Maps `count` pages that are neighbours in GPA, too.
+  Done map(Request& request, uint64_t page, Gpa gpa, uint64_t count,
+           Rights rights);
+  // Removes what is mapped in `within`. Never allocates, but for the rest of a
+  // block that is split: without memory for that the error is kNoMemory or
+  // kShadowLimit, and that rest is unmapped, too (request.lost).
+  Result<void> unmap(Request& request, PageRange within);
+  // Removes the pages for which wants(page, entry) says so.
+  template <class Wants>
+  void unmap_where(Request& request, Wants wants);
 
-  // Ends a request. The error is what a host refused, see refused().
-  Result<void> finish(kiommu_mem* mem);
+  // Ends a request. The error is what a host refused, see request.refused.
+  Result<void> finish(Request& request);
 
-  // Where a host refused a run in this request, if one did.
-  const std::optional<Refused>& refused() const { return refused_; }
-  // The lowest page that this request lost with a block that was split, if a
-  // host had no memory for its rest.
-  const std::optional<uint64_t>& lost() const { return lost_; }
-
-  // Starts a request: the counters below begin at 0.
-  void begin() {
-    mapped_now_ = unmapped_now_ = 0;
-    refused_.reset();
-    lost_.reset();
+  uint64_t mapped_pages() const {
+    return __atomic_load_n(&mapped_, __ATOMIC_RELAXED);
   }
-  uint64_t mapped_now() const { return mapped_now_; }
-  uint64_t unmapped_now() const { return unmapped_now_; }
-
-  uint64_t mapped_pages() const { return mapped_; }
-  bool anything_mapped(Run run) const { return next_run(run).has_value(); }
+  bool anything_mapped(PageRange range) const {
+    return next_run(range).has_value();
+  }
   // What a device can do at this page.
   Rights rights_at(uint64_t page) const;
-  // Maps everything in one more host.
-  Result<void> replay(uint32_t host);
+  // Maps everything but device memory in one more host.
+  Result<void> replay(Request& request, uint32_t host);
+  // Calls visit(entry, pages) for all that is mapped.
+  template <class Visit>
+  void for_each(Visit visit) const;
 
  private:
-  struct Pending {
-    uint64_t page = 0;
-    uint64_t pfn = 0;
-    uint64_t count = 0;
-    Rights rights;
+  // Neighbouring mapped pages, all of memory or all of devices.
+  struct Run : PageRange {
+    bool mmio = false;
   };
+  // Pages [first, end) of a window that change.
+  struct Stretch {
+    unsigned first = 0;
+    unsigned end = 0;
+    bool wanted = false;
+    bool mmio = false;  // not wanted, and some of them are device memory
+  };
+  // What hold() achieved.
+  struct Held {
+    Done done;
+    bool limited = false;  // some page cannot be written as it wants
+  };
+  enum class Tried : std::uint8_t { kDone, kNotPossible, kRefused };
 
-  std::optional<Run> next_run(Run within) const;
-  Run block_of(uint64_t page) const;
-  Mapped change(kiommu_mem* mem, uint64_t page, Hva hva, unsigned count,
-                Rights wanted, Rights slot_rights);
-  Result<unsigned> replace(uint64_t page, Hva hva, unsigned count);
-  Result<void> append(uint64_t page, uint64_t pfn, Rights rights);
-  Result<void> map_pending();
-  void note_blocks(uint64_t page, uint64_t pfn, uint64_t count);
-  Result<void> map_existing(uint32_t host, Run run, uint64_t* done);
-  Result<void> drop(Run run);
-  void forget(Run run);
-  Result<void> restore(Run run);
+  ShadowEntry entry_at(uint64_t page) const;
+  std::optional<Run> next_run(PageRange within) const;
+  PageRange block_of(const Radix::Leaf& leaf, uint64_t page) const;
+
+  Radix::Leaf find(Request& request, uint64_t page) const;
+  Result<Radix::Leaf> ensure(Request& request, uint64_t page);
+  bool make_run(Request& request, uint64_t page, ShadowEntry entry);
+  Result<Radix::Leaf> expand(Request& request, const Radix::Leaf& run);
+  void prune(Request& request, uint64_t page);
+
+  static Stretch next_stretch(const Radix::Leaf& leaf, uint64_t page,
+                              const kiommu_u64* want, unsigned from,
+                              unsigned n);
+  Tried bring_run(Request& request, uint64_t page, uint64_t word);
+  Done change(Request& request, uint64_t page, const kiommu_u64* want,
+              unsigned n);
+  Held hold(Request& request, const kiommu_u64* want, unsigned n);
+  void give_back(Request& request, const kiommu_u64* want, unsigned from,
+                 unsigned to);
+  Done enter(Request& request, uint64_t page, const kiommu_u64* want,
+             unsigned n, bool limited);
+  Done map_mmio(Request& request, uint64_t page, const kiommu_u64* want,
+                unsigned n);
+  Result<void> drop_changed(Request& request, uint64_t page, unsigned n);
+
+  bool append(Request& request, uint64_t page, uint64_t pfn, uint64_t pages,
+              Rights rights);
+  bool map_gathered(Request& request);
+  void note_blocks(Request& request);
+  void note_run(Request& request, uint64_t page, uint64_t pfn, uint64_t count);
+  Result<void> map_existing(Request& request, uint32_t host, PageRange range,
+                            uint64_t* done);
+
+  Result<void> drop(Request& request, Run run);
+  Result<void> drop_memory(Request& request, PageRange run);
+  PageRange expand_ends(Request& request, PageRange run, Status* why);
+  void forget(Request& request, Run run);
+  Result<void> restore(Request& request, PageRange run);
+  static void lose(Request& request, uint64_t page);
 
   Radix tree_;
-  Pins& pins_;
-  Hosts& hosts_;
-  Scratch scratch_;
-  Pending pending_;
-  std::optional<Refused> refused_;
-  std::optional<uint64_t> lost_;
+  const Hosts& hosts_;
   uint64_t mapped_ = 0;
-  uint64_t mapped_now_ = 0;
-  uint64_t unmapped_now_ = 0;
 };
+
+template <class Visit>
+void Shadow::for_each(Visit visit) const {
+  uint64_t page = 0;
+  while (const Radix::Leaf leaf =
+             tree_.next(page, ~uint64_t{0} >> kPageShift)) {
+    if (leaf.is_run()) {
+      visit(ShadowEntry{leaf.run()}, unsigned{kLeafPages});
+    } else {
+      for (unsigned i = 0; i < kLeafPages; ++i) {
+        if (leaf.words[i] != 0) visit(ShadowEntry{leaf.words[i]}, 1u);
+      }
+    }
+    page = leaf.last_key() + 1;
+  }
+}
+
+template <class Wants>
+void Shadow::unmap_where(Request& request, Wants wants) {
+  uint64_t page = 0;
+  while (Radix::Leaf leaf = tree_.next(page, ~uint64_t{0} >> kPageShift)) {
+    const uint64_t base = leaf.base;
+    page = leaf.last_key() + 1;
+    for (unsigned i = 0; i < kLeafPages; ++i) {
+      // The leaf can have become another one by what was dropped.
+      const auto wanted = [&](unsigned at) {
+        const ShadowEntry entry = entry_at(base + at);
+        return entry.word != 0 && wants(base + at, entry);
+      };
+      if (!wanted(i)) continue;
+      unsigned last = i;
+      while (last + 1 < kLeafPages && wanted(last + 1)) ++last;
+      // Without memory to split a block, more than is wanted goes.
+      (void)unmap(request, {base + i, base + last});
+      i = last;
+    }
+    kiommu_port_yield();
+  }
+}
 
 }  // namespace kiommu

@@ -12,29 +12,31 @@ constexpr int kMmioErrno = 6;     // ENXIO
 
 }  // namespace
 
-const Slot* Stage2::slot_or_next(uint64_t gfn) {
-  if (last_.holds(gfn)) return &last_;
-  kiommu_slot found;
-  if (kiommu_port_find_slot(mem_, gfn, &found) != 0) return nullptr;
-  last_ = {.first_gfn = found.first_gfn,
-           .pages = found.pages,
-           .hva = {found.hva},
-           .read_only = (found.flags & KIOMMU_SLOT_READ_ONLY) != 0,
-           .may_be_private = (found.flags & KIOMMU_SLOT_PRIVATE) != 0};
-  return &last_;
-}
-
-Result<const Slot*> Stage2::slot(uint64_t gfn) {
-  const Slot* found = slot_or_next(gfn);
-  if (found == nullptr || !found->holds(gfn)) return fail(Status::kNoSlot);
-  if (found->may_be_private) return fail(Status::kPrivate);
+Result<Region*> Stage2::find(uint64_t gfn) {
+  unsigned i = 1;
+  while (i < kRecent && (recent_[i] == nullptr || !recent_[i]->holds(gfn))) ++i;
+  Region* found = nullptr;
+  if (i < kRecent) {
+    found = recent_[i];
+  } else {
+    auto region = regions_.find(gfn);
+    if (!region) return region;
+    if (*region == nullptr || !(*region)->holds(gfn)) {
+      return fail(Status::kNoSlot);
+    }
+    if ((*region)->may_be_private) return fail(Status::kPrivate);
+    found = *region;
+    i = kRecent - 1;
+  }
+  for (; i > 0; --i) recent_[i] = recent_[i - 1];
+  recent_[0] = found;
   return found;
 }
 
 Result<void> Stage2::read_entries(Gpa gpa, kiommu_u64* entries,
                                   unsigned count) {
   while (count > 0) {
-    auto found = slot(gpa.page_number());
+    auto found = region(gpa.page_number());
     if (!found) return fail(found.error());
     if ((*found)->read_only) return fail(Status::kReadOnly);
     // Up to the end of the slot: its memory is contiguous for the reader.
@@ -62,7 +64,7 @@ Result<void> Stage2::check_table(Gpa gpa, uint64_t bytes) {
   uint64_t gfn = gpa.page_number();
   const uint64_t last = gpa.plus(bytes - 1).page_number();
   while (gfn <= last) {
-    auto found = slot(gfn);
+    auto found = region(gfn);
     if (!found) return fail(found.error());
     if ((*found)->read_only) return fail(Status::kReadOnly);
     gfn += (*found)->pages_from(gfn);

@@ -17,6 +17,7 @@
 
 namespace kiommu {
 
+using std::int64_t;
 using std::uint32_t;
 using std::uint64_t;
 

@@ -2,41 +2,71 @@
 //
 // The shadow, see shadow.hpp: taking it apart, whole host blocks at a time.
 #include "shadow.hpp"
-#include "shadow_entry.hpp"
 
 namespace kiommu {
 
+// The entry of a page; zero if it is absent.
+ShadowEntry Shadow::entry_at(uint64_t page) const {
+  const Radix::Leaf leaf = tree_.find(page);
+  if (!leaf) return {};
+  if (!leaf.is_run()) return {leaf.at(page)};
+  return ShadowEntry{leaf.run()}.page_of_run(
+      static_cast<unsigned>(page - leaf.base));
+}
+
 // The first run of neighbouring mapped pages within [within.first, .last].
-std::optional<Shadow::Run> Shadow::next_run(Run within) const {
+std::optional<Shadow::Run> Shadow::next_run(PageRange within) const {
   uint64_t page = within.first;
   std::optional<Run> run;
+  const auto extends = [&](uint64_t first, uint64_t last, bool mmio) {
+    if (run && run->mmio != mmio) return false;
+    if (!run) run = {{first, last}, mmio};
+    run->last = last;
+    return true;
+  };
   while (page <= within.last) {
     const Radix::Leaf leaf =
         run ? tree_.find(page) : tree_.next(page, within.last);
     if (!leaf) return run;
     if (page < leaf.base) page = leaf.base;
-    for (; page <= within.last && page <= leaf.last_key(); ++page) {
-      if (leaf.at(page) != 0) {
-        if (!run) run = {page, page};
-        run->last = page;
-      } else if (run) {
-        return run;
+    const uint64_t last =
+        leaf.last_key() < within.last ? leaf.last_key() : within.last;
+    if (leaf.is_run()) {
+      if (!extends(page, last, false)) return run;
+    } else {
+      uint64_t at = page;
+      while (at <= last) {
+        const ShadowEntry first{leaf.at(at)};
+        if (first.word == 0) {
+          if (run) return run;
+          ++at;
+          continue;
+        }
+        // Neighbours of the same kind.
+        uint64_t end = at;
+        while (end < last && leaf.at(end + 1) != 0 &&
+               ShadowEntry{leaf.at(end + 1)}.is_mmio() == first.is_mmio()) {
+          ++end;
+        }
+        if (!extends(at, end, first.is_mmio())) return run;
+        at = end + 1;
       }
     }
+    page = last + 1;
   }
   return run;
 }
 
 // The pages that hosts may hold as one with this one, which is mapped.
-Shadow::Run Shadow::block_of(uint64_t page) const {
-  const Radix::Leaf leaf = tree_.find(page);
-  const ShadowEntry entry{leaf.at(page)};
+PageRange Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
+  const ShadowEntry entry{leaf.is_run() ? leaf.run() : leaf.at(page)};
   if (hosts_.splits_calls()) {
     const uint64_t mask = (uint64_t{1} << entry.block_order()) - 1;
     return {page & ~mask, page | mask};
   }
   // Calls are cut at the ends of leaves.
-  Run block{page, page};
+  if (leaf.is_run()) return {leaf.base, leaf.last_key()};
+  PageRange block{page, page};
   while (!ShadowEntry{leaf.at(block.first)}.begins_block()) --block.first;
   while (block.last < leaf.last_key()) {
     const ShadowEntry next{leaf.at(block.last + 1)};
@@ -46,63 +76,139 @@ Shadow::Run Shadow::block_of(uint64_t page) const {
   return block;
 }
 
-Result<void> Shadow::unmap(Run within) {
+PageRange Shadow::reach(PageRange range) const {
+  PageRange reach{range.first & ~uint64_t{kLeafPages - 1},
+                  range.last | (kLeafPages - 1)};
+  const auto include = [&](uint64_t page) {
+    const Radix::Leaf leaf = tree_.find(page);
+    if (!leaf || (!leaf.is_run() && leaf.at(page) == 0)) return;
+    const PageRange block = block_of(leaf, page);
+    if (block.first < reach.first) reach.first = block.first;
+    if (block.last > reach.last) reach.last = block.last;
+  };
+  include(reach.first);
+  include(reach.last);
+  return reach;
+}
+
+// A leaf in place of a run, with the same entries.
+Result<Radix::Leaf> Shadow::expand(Request& request, const Radix::Leaf& run) {
+  const ShadowEntry entry{run.run()};
+  auto leaf = tree_.expand(run);
+  if (!leaf) return leaf;
+  request.leaf = *leaf;
+  for (unsigned i = 0; i < kLeafPages; ++i) {
+    leaf->words[i] =
+        entry.page_of_run(i).in_block(entry.block_order(), i == 0).word;
+  }
+  return leaf;
+}
+
+Result<void> Shadow::unmap(Request& request, PageRange within) {
   Result<void> result;
   while (auto run = next_run(within)) {
-    if (auto dropped = drop(*run); !dropped) result = dropped;
+    if (auto dropped = drop(request, *run); !dropped) result = dropped;
     if (run->last >= within.last) break;
     within.first = run->last + 1;
   }
   return result;
 }
 
-// Unmaps neighbouring pages, all of them mapped: the blocks that they touch
-// as a whole, then maps again what those have outside of the run.
-Result<void> Shadow::drop(Run run) {
-  const uint64_t first = block_of(run.first).first;
-  const uint64_t last = block_of(run.last).last;
-  hosts_.unmap(first, last);
-  forget(run);
+Result<void> Shadow::drop(Request& request, Run run) {
+  if (!run.mmio) return drop_memory(request, run);
+  kiommu_port_mmio_unmap(request.host.port(), request.stage2->mem(),
+                         run.first << kPageShift,
+                         (run.last - run.first + 1) << kPageShift);
+  forget(request, run);
+  return {};
+}
+
+// Makes leaves of runs of which only a part is to go. Without memory for that,
+// all of them has to; *why is set then.
+PageRange Shadow::expand_ends(Request& request, PageRange run, Status* why) {
+  for (const uint64_t end : {run.first, run.last}) {
+    const Radix::Leaf leaf = find(request, end);
+    if (!leaf.is_run() || run.contains({leaf.base, leaf.last_key()})) continue;
+    if (auto expanded = expand(request, leaf); !expanded) {
+      *why = expanded.error();
+      lose(request, leaf.base);
+      if (leaf.base < run.first) run.first = leaf.base;
+      if (leaf.last_key() > run.last) run.last = leaf.last_key();
+    }
+  }
+  return run;
+}
+
+// Unmaps neighbouring pages, all of them mapped and of memory: the blocks that
+// they touch as a whole, then maps again what those have outside of the run.
+Result<void> Shadow::drop_memory(Request& request, PageRange run) {
+  Status why = Status::kNoKvm;
+  run = expand_ends(request, run, &why);
+  const PageRange blocks{block_of(find(request, run.first), run.first).first,
+                         block_of(find(request, run.last), run.last).last};
+  const bool splits = !run.contains(blocks);
+  if (splits && !map_gathered(request)) return fail(request.refused->why);
+  request.host.unmap(blocks.first, blocks.last);
+  forget(request, {run});
   Result<void> result;
-  if (first < run.first) result = restore({first, run.first - 1});
-  if (run.last < last) {
-    auto restored = restore({run.last + 1, last});
+  if (why != Status::kNoKvm) result = fail(why);
+  if (blocks.first < run.first) {
+    auto restored = restore(request, {blocks.first, run.first - 1});
+    if (!restored) result = restored;
+  }
+  if (run.last < blocks.last) {
+    auto restored = restore(request, {run.last + 1, blocks.last});
     if (!restored) result = restored;
   }
   return result;
 }
 
-// Takes pages, all of them mapped, out of the shadow and gives their pins
-// back.
-void Shadow::forget(Run run) {
-  const uint64_t count = run.last - run.first + 1;
+// Takes pages, all of them mapped, out of the shadow and gives their holds
+// back. A run goes as a whole.
+void Shadow::forget(Request& request, Run run) {
+  PinUser& user = *request.user;
   uint64_t page = run.first;
   while (page <= run.last) {
-    const Radix::Leaf leaf = tree_.find(page);
-    unsigned in_leaf = 0;
-    for (; page <= run.last && page <= leaf.last_key(); ++page) {
-      pins_.put(ShadowEntry{leaf.at(page)}.hva());
-      leaf.at(page) = 0;
-      ++in_leaf;
+    const Radix::Leaf leaf = find(request, page);
+    if (leaf.is_run()) {
+      const uint64_t gfn = ShadowEntry{leaf.run()}.gfn();
+      user.put_chunk(request.stage2->mapped_region(gfn), gfn);
+      page = leaf.last_key() + 1;
+      prune(request, leaf.base);
+    } else {
+      const uint64_t last =
+          leaf.last_key() < run.last ? leaf.last_key() : run.last;
+      const auto count = static_cast<unsigned>(last - page + 1);
+      uint64_t* have = &leaf.at(page);
+      for (unsigned done = 0; !run.mmio && done < count;) {
+        const Region& region =
+            request.stage2->mapped_region(ShadowEntry{have[done]}.gfn());
+        done += user.put(region, have + done, count - done);
+      }
+      for (unsigned i = 0; i < count; ++i) have[i] = 0;
+      page = last + 1;
+      leaf.sub_used(count);
+      if (leaf.empty()) prune(request, leaf.base);
     }
-    leaf.sub_used(in_leaf);
-    tree_.prune(leaf.base);
     kiommu_port_yield();
   }
-  mapped_ -= count;
-  unmapped_now_ += count;
+  request.unmapped += run.last - run.first + 1;
 }
 
 // Maps the rest of a block again. What a host has no memory for is forgotten.
-Result<void> Shadow::restore(Run run) {
+Result<void> Shadow::restore(Request& request, PageRange run) {
   uint64_t done = 0;
-  auto mapped = map_existing(KIOMMU_ALL_HOSTS, run, &done);
+  auto mapped = map_existing(request, KIOMMU_ALL_HOSTS, run, &done);
   if (!mapped) {
     const uint64_t first = run.first + done;
-    if (!lost_ || first < *lost_) lost_ = first;
-    forget({first, run.last});
+    lose(request, first);
+    forget(request, {{first, run.last}});
   }
   return mapped;
+}
+
+void Shadow::lose(Request& request, uint64_t page) {
+  if (!request.lost || page < *request.lost) request.lost = page;
 }
 
 }  // namespace kiommu

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "format.hpp"
+#include "page_word.hpp"
 #include "stage2.hpp"
 
 namespace kiommu {
@@ -32,10 +33,13 @@ struct Leaf {
 // Each call returns an error to stop the walk with it.
 template <class S>
 concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
-                            Status why) {
+                            Status why, const kiommu_u64* words, unsigned n) {
   // Nothing is mapped in the range.
   { sink.absent(range) } -> std::same_as<Result<void>>;
   { sink.leaf(leaf) } -> std::same_as<Result<void>>;
+  // `n` neighbouring pages of 4 KiB from `at` on, of one table: page words or
+  // PageWord::kAbsent.
+  { sink.pages(at, words, n) } -> std::same_as<Result<void>>;
   // The entry for this range, or the table for it, is unusable.
   { sink.bad(range, why) } -> std::same_as<Result<void>>;
   // The walk ends before `at`: kBudget or kInterrupted.
@@ -52,6 +56,7 @@ struct WalkScratch {
   static constexpr unsigned kBudget = 1u << 15;
 
   kiommu_u64* window[kMaxLevels];
+  kiommu_u64* words;  // the page words of a window
 };
 
 template <TableFormat F, WalkSink Sink>
@@ -65,6 +70,9 @@ class Walker {
   }
 
  private:
+  // Whether the lowest tables hold pages of 4 KiB.
+  static constexpr bool kSmallPages = F::level(0).shift == kPageShift;
+
   // One table; `range` lies within its reach.
   Result<void> walk_table(unsigned level, Gpa table, Rights rights,
                           IovaRange range) {
@@ -81,14 +89,75 @@ class Walker {
           {base > range.first.value ? base : range.first.value}, range.last};
       KIOMMU_TRY(
           read(level, table.plus(uint64_t{index} * kEntryBytes), count, rest));
-      for (unsigned i = 0; i < count; ++i, base += geometry.span()) {
-        const IovaRange span{{base}, {base + (geometry.span() - 1)}};
-        KIOMMU_TRY(visit(level, from_guest<F>(scratch_.window[level][i]),
-                         rights, span, intersection(span, range)));
+      if (kSmallPages && level == 0) {
+        KIOMMU_TRY(visit_pages(base, count, rights));
+      } else {
+        KIOMMU_TRY(visit_entries(level, base, 0, count, rights, range));
       }
+      base += count * geometry.span();
       index += count;
     }
     return {};
+  }
+
+  // Entries [from, to) of a window whose first entry is for `base`.
+  Result<void> visit_entries(unsigned level, uint64_t base, unsigned from,
+                             unsigned to, Rights rights, IovaRange range) {
+    const uint64_t bytes = F::level(level).span();
+    for (unsigned i = from; i < to; ++i) {
+      const uint64_t first = base + i * bytes;
+      const IovaRange span{{first}, {first + (bytes - 1)}};
+      KIOMMU_TRY(visit(level, from_guest<F>(scratch_.window[level][i]), rights,
+                       span, intersection(span, range)));
+    }
+    return {};
+  }
+
+  // A window of a table of 4 KiB pages: as page words, many at once.
+  Result<void> visit_pages(uint64_t base, unsigned count, Rights rights) {
+    const kiommu_u64* raw = scratch_.window[0];
+    kiommu_u64* words = scratch_.words;
+    uint64_t all = 0;
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < count; ++i) {
+      words[i] = page_word(from_guest<F>(raw[i]), rights);
+      all |= words[i];
+    }
+    unsigned done = 0;
+    while (done < count) {
+      unsigned end = count;
+      if ((all & PageWord::kOther) != 0) {
+        end = done;
+        while (end < count && words[end] != PageWord::kOther) ++end;
+      }
+      const Iova at{base + (uint64_t{done} << kPageShift)};
+      if (end > done) KIOMMU_TRY(sink_.pages(at, words + done, end - done));
+      if (end < count) {
+        const Iova other{base + (uint64_t{end} << kPageShift)};
+        KIOMMU_TRY(visit_entries(
+            0, base, end, end + 1, rights,
+            {other, {base + (uint64_t{count} << kPageShift) - 1}}));
+        ++end;
+      }
+      done = end;
+    }
+    return {};
+  }
+
+  static uint64_t page_word(uint64_t entry, Rights rights) {
+    if constexpr (requires { F::page_word(entry); }) {
+      const uint64_t word =
+          F::page_word(entry) & (~PageWord::kRightsMask | rights.bits);
+      return (word & PageWord::kRightsMask) != 0 ? word : PageWord::kAbsent;
+    }
+    const Entry e = F::decode(0, entry);
+    if (e.kind == Entry::Kind::kAbsent) return PageWord::kAbsent;
+    if (e.kind != Entry::Kind::kLeaf || e.shift != kPageShift ||
+        !PageWord::fits(e.address)) {
+      return PageWord::kOther;
+    }
+    rights = rights & e.rights;
+    return rights.any() ? PageWord::of(e.address, rights) : PageWord::kAbsent;
   }
 
   // Fills the window of this level; `rest` is what the table is still needed

@@ -3,9 +3,15 @@
  * The door from C into the core: what an adapter (the kernel module, or the
  * user-space port of the tests) calls. The core knows nothing of its front.
  *
- * Locking: calls on one domain must not overlap; the caller serialises them
- * by a lock that may be held while sleeping. Different domains are
- * independent.
+ * Locking: the caller has two reader-writer locks that may be held while
+ * sleeping: one for each domain (D), one for each pin table (P), taken in this
+ * order. A call says which it needs:
+ *   shared	D and, while the domain is started, P of its pin table, both for
+ *		reading: such calls run in parallel; on one domain, those on
+ *		ranges that overlap wait for each other.
+ *   exclusive	both for writing.
+ *   P		that of the pin table alone, for writing.
+ * Different domains and different pin tables are independent.
  * Context: each call may sleep. Errors are negative Linux errno values.
  */
 #ifndef KIOMMU_CORE_H
@@ -21,8 +27,9 @@ typedef unsigned long long kiommu_u64;
 /* Guest memory (stage 2) and host IOMMUs: objects of the adapter. */
 struct kiommu_mem;
 struct kiommu_hosts;
-/* The domain: an object of the core. */
+/* The domain, and the pins of one guest's memory: objects of the core. */
 struct kiommu_domain;
+struct kiommu_pins;
 
 /* How far down a host IOMMU can take an earlier map call apart. */
 enum kiommu_host_split {
@@ -84,10 +91,94 @@ struct kiommu_core_info {
 	struct kiommu_anchor anchor; /* valid in state anchored */
 	kiommu_u64 formats;
 	kiommu_u64 mapped_pages;
-	kiommu_u64 pinned_pages;
 	kiommu_u64 shadow_bytes;
 	kiommu_u64 shadow_limit;
+	/* Of the pin table; 0 in state created. */
+	kiommu_u64 pinned_pages;
+	kiommu_u64 idle_pages; /* pinned, and mapped nowhere */
+	kiommu_u64 idle_limit;
+	kiommu_u64 pin_bytes; /* kernel memory of the table */
 };
+
+/**
+ * kiommu_core_pins_create() - the pin table of a guest's memory, empty
+ * @mem: must stay valid until kiommu_core_pins_destroy() returned.
+ * @idle_limit: pages that may stay pinned while nothing maps them.
+ *
+ * All domains of a guest share one. Return: 0, -ENOMEM.
+ */
+int kiommu_core_pins_create(struct kiommu_mem *mem, kiommu_u64 idle_limit,
+			    struct kiommu_pins **pins);
+
+/* No domain is started with it any more: all is unpinned on return. */
+void kiommu_core_pins_destroy(struct kiommu_pins *pins);
+
+/* Lock: P. The caller trims afterwards. */
+void kiommu_core_pins_set_idle_limit(struct kiommu_pins *pins,
+				     kiommu_u64 pages);
+
+/* Idle pages at this moment. Lock: none. */
+kiommu_u64 kiommu_core_pins_idle(const struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_pins_trim_due() - whether more pages are idle than the limit
+ *
+ * Lock: none. Asked after each call that may have unmapped something.
+ */
+int kiommu_core_pins_trim_due(const struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_pins_trim() - unpin idle pages until at most @keep are left
+ *
+ * Pages of preregistered slots are not idle. Lock: P. Never allocates.
+ * Return: pages unpinned.
+ */
+kiommu_u64 kiommu_core_pins_trim(struct kiommu_pins *pins, kiommu_u64 keep);
+
+/* Unpins down to the limit. Lock: P. Never allocates. */
+void kiommu_core_pins_trim_to_limit(struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_pins_preregister() - pin slots for as long as they are there
+ * @gpa: first byte of the first slot; @length: bytes; both 0: all slots.
+ *
+ * The range must be made of whole slots; holes between them do not matter.
+ * Slots that are preregistered already are left alone.
+ * Lock: P. Return: 0; -EDOM misaligned; -EOVERFLOW; -ERANGE a slot reaches out
+ * of the range, or none is in it; or what a refresh returns for memory that
+ * cannot be pinned. On failure nothing has changed.
+ */
+int kiommu_core_pins_preregister(struct kiommu_pins *pins, kiommu_u64 gpa,
+				 kiommu_u64 length);
+
+/* The opposite: their pins become as any others. Errors: as above. Lock: P. */
+int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
+				kiommu_u64 length);
+
+/**
+ * kiommu_core_slots_changed() - memory slots may have gone or changed
+ *
+ * Slots that are no longer as they were are unmapped from all domains, flushed
+ * and unpinned. Lock: P. Never allocates.
+ */
+void kiommu_core_slots_changed(struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_memory_changed() - memory may have gone or been exchanged
+ * @first: HVA; @last: HVA, inclusive.
+ *
+ * Pinned pages that are no longer at their address are unmapped from all
+ * domains, flushed and unpinned; the others stay. Lock: P.
+ */
+void kiommu_core_memory_changed(struct kiommu_pins *pins, kiommu_u64 first,
+				kiommu_u64 last);
+
+/**
+ * kiommu_core_mmio_revoked() - device memory was taken out of the hosts
+ *
+ * The shadows forget what kiommu_port_mmio_mapped() says is gone. Lock: P.
+ */
+void kiommu_core_mmio_revoked(struct kiommu_pins *pins);
 
 /**
  * kiommu_core_create() - a domain in state created, without hosts
@@ -102,13 +193,15 @@ int kiommu_core_create(struct kiommu_hosts *hosts, kiommu_u64 shadow_limit,
 
 /**
  * kiommu_core_destroy() - stop and free; cannot fail, never allocates
+ *
+ * Lock: exclusive.
  */
 void kiommu_core_destroy(struct kiommu_domain *domain);
 
 /**
  * kiommu_core_set_host_caps() - a host joined or left
  *
- * Return: 0; -EINVAL if something is mapped where @caps forbids it (nothing
+ * Lock: exclusive. Return: 0; -EINVAL if something is mapped where @caps forbids it (nothing
  * changed).
  */
 int kiommu_core_set_host_caps(struct kiommu_domain *domain,
@@ -118,34 +211,36 @@ int kiommu_core_set_host_caps(struct kiommu_domain *domain,
  * kiommu_core_replay() - map all that is shadowed in one host that joined
  * @host: index that the adapter gave the host.
  *
- * Return: 0; -ENOMEM, -EREMOTEIO: the adapter must drop the host's tables.
+ * Device memory is not replayed: that is the adapter's.
+ * Lock: exclusive. Return: 0; -ENOMEM, -EREMOTEIO: the adapter must drop the host's tables.
  */
 int kiommu_core_replay(struct kiommu_domain *domain, kiommu_u32 host);
 
 /**
  * kiommu_core_start() - a guest memory registers
- * @mem: must stay valid until kiommu_core_stop() or _destroy() returned.
+ * @pins: must stay valid until kiommu_core_stop() or _destroy() returned.
  *
- * Return: 0; -EBUSY one is registered.
+ * Lock: exclusive. Return: 0; -EBUSY one is registered.
  */
-int kiommu_core_start(struct kiommu_domain *domain, struct kiommu_mem *mem);
+int kiommu_core_start(struct kiommu_domain *domain, struct kiommu_pins *pins);
 
 /**
- * kiommu_core_stop() - it leaves: anchor, mappings, pins are gone on return
+ * kiommu_core_stop() - it leaves: anchor, mappings, idle pins are gone
  *
- * Never allocates. Return: 0; -ENODEV none is registered.
+ * Lock: exclusive. Never allocates. Return: 0; -ENODEV none is registered.
  */
 int kiommu_core_stop(struct kiommu_domain *domain);
 
-/* KVM_IOMMU_REGISTER_IOAT; errors as documented there. */
+/* KVM_IOMMU_REGISTER_IOAT; errors as documented there. Lock: exclusive. */
 int kiommu_core_register_ioat(struct kiommu_domain *domain,
 			      const struct kiommu_anchor *anchor);
 
-/* KVM_IOMMU_UNREGISTER_IOAT; never allocates. */
+/* KVM_IOMMU_UNREGISTER_IOAT; never allocates. Lock: exclusive. */
 int kiommu_core_unregister_ioat(struct kiommu_domain *domain);
 
-/* KVM_IOMMU_REFRESH; @result is written whenever its status is not OK and on
- * success, zeroed otherwise.
+/*
+ * KVM_IOMMU_REFRESH; @result is written whenever its status is not OK and on
+ * success, zeroed otherwise. Lock: shared.
  */
 int kiommu_core_refresh(struct kiommu_domain *domain, kiommu_u64 iova,
 			kiommu_u64 length,
@@ -155,7 +250,7 @@ int kiommu_core_refresh(struct kiommu_domain *domain, kiommu_u64 iova,
  * kiommu_core_unmap() - drop what is mapped in [iova, iova + length)
  * @unmapped: set to the pages that were mapped, also on -ENOMEM.
  *
- * Return: 0; -ENODEV, -ENXIO, -EDOM, -EOVERFLOW, -ERANGE (nothing changed);
+ * Lock: shared. Return: 0; -ENODEV, -ENXIO, -EDOM, -EOVERFLOW, -ERANGE (nothing changed);
  * -ENOMEM the rest of a split large host page was lost too.
  */
 int kiommu_core_unmap(struct kiommu_domain *domain, kiommu_u64 iova,
@@ -164,11 +259,11 @@ int kiommu_core_unmap(struct kiommu_domain *domain, kiommu_u64 iova,
 /* As kiommu_core_unmap(), for everything; the anchor stays. */
 int kiommu_core_unmap_all(struct kiommu_domain *domain, kiommu_u64 *unmapped);
 
-/* KVM_IOMMU_TRANSLATE. */
+/* KVM_IOMMU_TRANSLATE. Lock: shared. */
 int kiommu_core_translate(struct kiommu_domain *domain, kiommu_u64 iova,
 			  struct kiommu_translation *result);
 
-/* What KVM_IOMMU_GET_INFO tells of the core. */
+/* What KVM_IOMMU_GET_INFO tells of the core. Lock: shared. */
 void kiommu_core_get_info(const struct kiommu_domain *domain,
 			  struct kiommu_core_info *info);
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The door from the core out into its surroundings: memory, the guest's
+ * The door from the core out into its surroundings: memory, locks, the guest's
  * memory, pins, host IOMMUs. The kernel module implements it in linux/, the
  * tests in selftests/port/.
  *
  * Context: the core calls these from the calls of core.h, on the same thread,
- * and holds nothing but the caller's serialisation; each may sleep unless it
- * says otherwise.
+ * and holds the caller's locks; a monitor is held only where it says so. Each
+ * may sleep unless it says otherwise, and may be called on several threads at
+ * the same time.
  */
 #ifndef KIOMMU_PORT_H
 #define KIOMMU_PORT_H
@@ -31,6 +32,31 @@ extern "C" {
  */
 void *kiommu_port_alloc_node(void);
 void kiommu_port_free_node(void *node);
+
+/**
+ * kiommu_port_alloc_array() - zeroed memory of any size, aligned to 16 bytes
+ *
+ * Charged to the memory cgroup of the caller. Return: NULL if there is none.
+ */
+void *kiommu_port_alloc_array(kiommu_u64 bytes);
+void kiommu_port_free_array(void *array);
+
+/*
+ * A monitor: a lock that may be held while sleeping, and a queue to wait in.
+ * Never held across a call of another part of the port, but for
+ * kiommu_port_alloc_node() and _alloc_array().
+ */
+struct kiommu_monitor;
+
+/* Return: NULL if there is no memory. */
+struct kiommu_monitor *kiommu_port_monitor_create(void);
+void kiommu_port_monitor_destroy(struct kiommu_monitor *monitor);
+void kiommu_port_lock(struct kiommu_monitor *monitor);
+void kiommu_port_unlock(struct kiommu_monitor *monitor);
+/* Locked: unlocks, sleeps until kiommu_port_wake(), or less long, and locks. */
+void kiommu_port_wait(struct kiommu_monitor *monitor);
+/* Locked: wakes all that wait. */
+void kiommu_port_wake(struct kiommu_monitor *monitor);
 
 /* A memory slot of the guest. */
 struct kiommu_slot {
@@ -94,6 +120,18 @@ kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
 			   kiommu_u32 count, int write, kiommu_u64 *pfns,
 			   struct kiommu_pin_result *result);
 
+#define KIOMMU_NO_PFN 0xffffffffffffffffull
+
+/**
+ * kiommu_port_look_up() - which pages are at these addresses now
+ * @hva: page-aligned; @count: pages, 1..512.
+ * @pfns: page frame numbers, KIOMMU_NO_PFN where no page is present.
+ *
+ * Brings nothing into memory and pins nothing: the answer can be stale at once.
+ */
+void kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
+			 kiommu_u32 count, kiommu_u64 *pfns);
+
 /**
  * kiommu_port_unpin() - give back a run of pinned pages
  * @dirty: a device may have written to them.
@@ -111,34 +149,89 @@ void kiommu_port_unpin(struct kiommu_mem *mem, kiommu_u64 pfn,
 int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages);
 void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages);
 
+/*
+ * What one request does in the hosts: what it unmapped and did not flush yet,
+ * scratch space for scatter lists. Used by one thread at a time; requests with
+ * batches of their own run in parallel on ranges that do not overlap.
+ */
+struct kiommu_batch;
+
+/* Return: NULL if there is no memory. */
+struct kiommu_batch *kiommu_port_batch_create(struct kiommu_hosts *hosts);
+/* Nothing is waiting for a flush. */
+void kiommu_port_batch_destroy(struct kiommu_batch *batch);
+
+/* Host memory that is contiguous. */
+struct kiommu_run {
+	kiommu_u64 hpa; /* page-aligned */
+	kiommu_u64 bytes; /* whole pages, at most 1 GiB */
+};
+
 #define KIOMMU_ALL_HOSTS 0xffffffffu
+#define KIOMMU_MAX_RUNS 128u
 
 /**
- * kiommu_port_host_map() - one call per contiguous run
+ * kiommu_port_host_map() - map runs one after the other, from an IOVA on
  * @host: index of one host, or KIOMMU_ALL_HOSTS.
- * @iova: page-aligned, nothing is mapped in [iova, iova + bytes).
+ * @iova: page-aligned; nothing is mapped in the IOVAs of the runs.
+ * @count: runs, 1..KIOMMU_MAX_RUNS; runs that follow each other in @runs are
+ *	not neighbours in host memory.
  *
- * Return: 0; -ENOMEM; another errno if the host refuses. On failure nothing
- * of the range is mapped in any of the hosts concerned, or in their IOTLBs.
+ * Each run is one map call; the hosts' IOTLBs are told once.
+ * Return: 0; -ENOMEM; another errno if the host refuses. On failure none of
+ * the runs is mapped in any of the hosts concerned, or in their IOTLBs.
  */
-int kiommu_port_host_map(struct kiommu_hosts *hosts, kiommu_u32 host,
-			 kiommu_u64 iova, kiommu_u64 hpa, kiommu_u64 bytes,
-			 kiommu_u32 rights);
+int kiommu_port_host_map(struct kiommu_batch *batch, kiommu_u32 host,
+			 kiommu_u64 iova, const struct kiommu_run *runs,
+			 kiommu_u32 count, kiommu_u32 rights);
 
 /**
  * kiommu_port_host_unmap() - clear entries in all hosts
  *
  * The range is made of whole pages of the hosts' tables (SPLIT_PAGE) or whole
- * map calls (SPLIT_CALL), all mapped. The IOTLB may still hold them until
+ * runs (SPLIT_CALL), all mapped. The IOTLB may still hold them until
  * kiommu_port_host_flush(). Never allocates, cannot fail.
  */
-void kiommu_port_host_unmap(struct kiommu_hosts *hosts, kiommu_u64 iova,
+void kiommu_port_host_unmap(struct kiommu_batch *batch, kiommu_u64 iova,
 			    kiommu_u64 bytes);
 
 /**
  * kiommu_port_host_flush() - wait until no device can use what was unmapped
  */
-void kiommu_port_host_flush(struct kiommu_hosts *hosts);
+void kiommu_port_host_flush(struct kiommu_batch *batch);
+
+/*
+ * Device memory (MMIO) of other devices, for peer-to-peer DMA. It is not
+ * pinned: the adapter takes it out of the hosts by itself before it goes away
+ * (its BAR is unmapped, disabled, reset), and has the core told by
+ * kiommu_core_mmio_revoked().
+ */
+
+/**
+ * kiommu_port_mmio_map() - map device memory in all hosts
+ * @hva: where the process has it mapped; @pages: 1..512.
+ * @rights: what the device may do; must be within what the mapping allows.
+ *
+ * Return: pages mapped from @iova on, contiguous or not in host memory, at
+ * least 1; -EFAULT it is not device memory that can be mapped; -EACCES the
+ * mapping is read-only; -ENOSPC too many; -ENOMEM; another errno if a host
+ * refuses. On failure nothing is mapped.
+ */
+int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_mem *mem,
+			 kiommu_u64 iova, kiommu_u64 hva, kiommu_u32 pages,
+			 kiommu_u32 rights);
+
+/**
+ * kiommu_port_mmio_unmap() - take out what is left of it in a range
+ *
+ * Flushed on return. Any range; never allocates, cannot fail.
+ */
+void kiommu_port_mmio_unmap(struct kiommu_batch *batch, struct kiommu_mem *mem,
+			    kiommu_u64 iova, kiommu_u64 bytes);
+
+/* Return: 1 if the page at @iova is still mapped as device memory, else 0. */
+int kiommu_port_mmio_mapped(struct kiommu_batch *batch, struct kiommu_mem *mem,
+			    kiommu_u64 iova);
 
 /**
  * kiommu_port_yield() - give the CPU away if somebody waits for it

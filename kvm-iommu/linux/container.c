@@ -13,6 +13,7 @@
 
 #include "container.h"
 #include "guest.h"
+#include "lock.h"
 
 static DEFINE_XARRAY(containers);
 static atomic_long_t last_id;
@@ -26,7 +27,7 @@ struct kiommu_container *kiommu_container_create(u64 shadow_limit)
 	if (!container)
 		return ERR_PTR(-ENOMEM);
 	refcount_set(&container->refs, 1);
-	mutex_init(&container->lock);
+	init_rwsem(&container->lock);
 	kiommu_hosts_init(&container->hosts);
 	ret = kiommu_core_create(&container->hosts, shadow_limit,
 				 &container->domain);
@@ -50,11 +51,11 @@ void kiommu_container_release(struct kiommu_container *container)
 	struct kiommu_mem *guest;
 
 	xa_erase(&containers, container->id);
-	mutex_lock(&container->lock);
+	kiommu_lock_exclusive(container);
 	guest = kiommu_container_stop(container);
 	kiommu_core_destroy(container->domain);
 	container->domain = NULL;
-	mutex_unlock(&container->lock);
+	kiommu_unlock_exclusive(container);
 	kiommu_guest_put(guest);
 	kiommu_container_put(container);
 }
@@ -76,7 +77,6 @@ void kiommu_container_put(struct kiommu_container *container)
 	if (!refcount_dec_and_test(&container->refs))
 		return;
 	kfree(container->hosts.reserved);
-	mutex_destroy(&container->lock);
 	kfree_rcu(container, rcu);
 }
 
@@ -85,13 +85,16 @@ int kiommu_container_start(struct kiommu_container *container,
 {
 	int ret;
 
-	lockdep_assert_held(&container->lock);
+	lockdep_assert_held_write(&container->lock);
 	if (!container->open_devices)
 		return -ENOTCONN;
 	if (container->guest)
-		return container->guest->kvm == guest->kvm ? 1 : -EBUSY;
-	ret = kiommu_core_start(container->domain, guest);
-	if (!ret)
+		return container->guest == guest ? 1 : -EBUSY;
+	down_write(&guest->lock);
+	ret = kiommu_core_start(container->domain, guest->pins);
+	if (ret)
+		up_write(&guest->lock);
+	else
 		container->guest = guest;
 	return ret;
 }
@@ -100,10 +103,12 @@ struct kiommu_mem *kiommu_container_stop(struct kiommu_container *container)
 {
 	struct kiommu_mem *guest = container->guest;
 
-	lockdep_assert_held(&container->lock);
-	if (guest)
-		kiommu_core_stop(container->domain);
+	lockdep_assert_held_write(&container->lock);
+	if (!guest)
+		return NULL;
+	kiommu_core_stop(container->domain);
 	container->guest = NULL;
+	kiommu_unlock_guest(guest);
 	return guest;
 }
 
@@ -118,13 +123,13 @@ void kiommu_container_open_device(struct kiommu_container *container,
 				    PTR_ERR(guest));
 		guest = NULL;
 	}
-	mutex_lock(&container->lock);
+	kiommu_lock_exclusive(container);
 	container->open_devices++;
 	if (guest)
 		ret = kiommu_container_start(container, guest);
 	if (ret == -EBUSY)
 		container->conflict = true;
-	mutex_unlock(&container->lock);
+	kiommu_unlock_exclusive(container);
 	if (ret)
 		kiommu_guest_put(guest);
 }
@@ -133,11 +138,11 @@ void kiommu_container_close_device(struct kiommu_container *container)
 {
 	struct kiommu_mem *guest = NULL;
 
-	mutex_lock(&container->lock);
+	kiommu_lock_exclusive(container);
 	if (--container->open_devices == 0) {
 		guest = kiommu_container_stop(container);
 		container->conflict = false;
 	}
-	mutex_unlock(&container->lock);
+	kiommu_unlock_exclusive(container);
 	kiommu_guest_put(guest);
 }

@@ -6,9 +6,9 @@
 #ifndef KIOMMU_CONTAINER_H
 #define KIOMMU_CONTAINER_H
 
-#include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/rwsem.h>
 
 #include "hosts.h"
 
@@ -20,9 +20,7 @@ struct kvm;
  * @refs: one for VFIO, one for each call under way.
  * @rcu: frees it when no look-up can still see it.
  * @id: what VFIO keeps for us in place of a pointer; never used again.
- * @lock: serialises all of the below, and the core's calls. Taken inside of
- *	VFIO's locks (group_lock of the container, lock of the device set);
- *	inside of it: kvm->srcu, mmap_lock, locks of the IOMMU core.
+ * @lock: D of core.h: of all of the below. Order: see lock.h.
  * @domain: the core's; NULL once VFIO has released the container.
  * @hosts: host IOMMUs and groups.
  * @guest: the KVM that is registered, or NULL.
@@ -33,7 +31,7 @@ struct kiommu_container {
 	refcount_t refs;
 	struct rcu_head rcu;
 	unsigned long id;
-	struct mutex lock; /* of all below and of the core's domain */
+	struct rw_semaphore lock; /* of all below and of the core's domain */
 	struct kiommu_domain *domain;
 	struct kiommu_hosts hosts;
 	struct kiommu_mem *guest;
@@ -77,8 +75,8 @@ void kiommu_container_close_device(struct kiommu_container *container);
  * kiommu_container_start() - KVM_IOMMU_START
  * @guest: consumed; put by the caller if an error is returned.
  *
- * Context: @container->lock is held. Return: 0 registered; 1 it was the one
- * that is registered (put it); -ENOTCONN; -EBUSY.
+ * Context: kiommu_lock_exclusive(). Return: 0 registered, and its lock is held;
+ * 1 it was the one that is registered (put it); -ENOTCONN; -EBUSY.
  */
 int kiommu_container_start(struct kiommu_container *container,
 			   struct kiommu_mem *guest);
@@ -86,8 +84,9 @@ int kiommu_container_start(struct kiommu_container *container,
 /**
  * kiommu_container_stop() - the KVM leaves
  *
- * Context: @container->lock is held. Return: what the caller must put after
- * it has dropped the lock, or NULL if no KVM was registered.
+ * Context: kiommu_lock_exclusive(); the guest's lock is not held any more.
+ * Return: what the caller must put after kiommu_unlock_exclusive(), or NULL if
+ * no KVM was registered.
  */
 struct kiommu_mem *kiommu_container_stop(struct kiommu_container *container);
 

@@ -8,6 +8,7 @@
 #include <linux/sort.h>
 
 #include "hosts.h"
+#include "mmio.h"
 
 static struct kiommu_group *find_group(struct kiommu_hosts *hosts,
 				       struct iommu_group *iommu_group)
@@ -160,20 +161,25 @@ static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
 				      struct kiommu_group *group)
 {
-	int i;
+	unsigned int i;
 
-	for (i = 0; i < KIOMMU_MAX_HOSTS; i++)
-		if (hosts->hosts[i] &&
-		    !iommu_attach_group(hosts->hosts[i]->domain, group->group))
+	for (i = 0; i < hosts->count; i++)
+		if (!iommu_attach_group(hosts->hosts[i]->domain, group->group))
 			return hosts->hosts[i];
 	return NULL;
 }
 
-static void detach_host(struct kiommu_hosts *hosts, struct kiommu_group *group)
+/* The host goes with its last group. */
+static void detach_host(struct kiommu_hosts *hosts, struct kiommu_mmio *mmio,
+			struct kiommu_group *group)
 {
-	iommu_detach_group(group->host->domain, group->group);
-	if (--group->host->groups == 0)
-		kiommu_host_destroy(hosts, group->host);
+	struct kiommu_host *host = group->host;
+
+	iommu_detach_group(host->domain, group->group);
+	if (--host->groups)
+		return;
+	kiommu_mmio_remove_host(mmio, hosts, host);
+	kiommu_host_destroy(host);
 }
 
 static void free_group(struct kiommu_group *group)
@@ -183,13 +189,21 @@ static void free_group(struct kiommu_group *group)
 	kfree(group);
 }
 
+/* Has a new host hold what is mapped: device memory, then the rest. */
+static int fill_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
+		     struct kiommu_mmio *mmio, struct kiommu_host *host)
+{
+	return kiommu_mmio_add_host(mmio, hosts, host) ?:
+	       kiommu_core_replay(domain, kiommu_host_index(hosts, host));
+}
+
 /*
  * Attaches a group to a host, old or new, whose tables hold what is mapped.
  * The group is in the list meanwhile, for update_caps().
  */
 static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
-		     struct kiommu_group *group, phys_addr_t msi_base,
-		     bool own_domain)
+		     struct kiommu_mmio *mmio, struct kiommu_group *group,
+		     phys_addr_t msi_base, bool own_domain)
 {
 	int ret;
 
@@ -203,26 +217,28 @@ static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 	list_add(&group->list, &hosts->groups);
 
 	ret = update_caps(hosts, domain);
-	if (!ret && group->host->groups == 1) {
-		ret = kiommu_core_replay(domain,
-					 kiommu_host_index(hosts, group->host));
-		/* Without the group, the capabilities are the old ones. */
-		if (ret) {
-			list_del(&group->list);
-			detach_host(hosts, group);
-			update_caps(hosts, domain);
-			return ret;
-		}
-	}
-	if (ret) {
-		list_del(&group->list);
-		detach_host(hosts, group);
-	}
+	if (ret)
+		goto err_detach;
+	if (group->host->groups > 1)
+		return 0;
+	ret = fill_host(hosts, domain, mmio, group->host);
+	if (!ret)
+		return 0;
+	list_del(&group->list);
+	detach_host(hosts, mmio, group);
+	/* Without the group, the capabilities are the old ones. */
+	update_caps(hosts, domain);
+	return ret;
+
+err_detach:
+	list_del(&group->list);
+	detach_host(hosts, mmio, group);
 	return ret;
 }
 
 int kiommu_group_attach(struct kiommu_hosts *hosts,
 			struct kiommu_domain *domain,
+			struct kiommu_mmio *mmio,
 			struct iommu_group *iommu_group,
 			bool unsafe_interrupts, bool own_domain)
 {
@@ -244,7 +260,8 @@ int kiommu_group_attach(struct kiommu_hosts *hosts,
 
 	ret = read_reserved(group, &msi_base);
 	if (!ret)
-		ret = join_host(hosts, domain, group, msi_base, own_domain);
+		ret = join_host(hosts, domain, mmio, group, msi_base,
+				own_domain);
 	if (ret)
 		free_group(group);
 	return ret;
@@ -252,6 +269,7 @@ int kiommu_group_attach(struct kiommu_hosts *hosts,
 
 void kiommu_group_detach(struct kiommu_hosts *hosts,
 			 struct kiommu_domain *domain,
+			 struct kiommu_mmio *mmio,
 			 struct iommu_group *iommu_group)
 {
 	struct kiommu_group *group = find_group(hosts, iommu_group);
@@ -259,7 +277,7 @@ void kiommu_group_detach(struct kiommu_hosts *hosts,
 	if (!group)
 		return;
 	list_del(&group->list);
-	detach_host(hosts, group);
+	detach_host(hosts, mmio, group);
 	free_group(group);
 	/*
 	 * Fewer groups forbid less, so that what is mapped stays legal. If

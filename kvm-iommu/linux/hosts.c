@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Domains of the host IOMMUs, see hosts.h, and the core's calls on them.
+ * Domains of the host IOMMUs, see hosts.h. The core's calls on them: batch.c.
  */
 #include <linux/slab.h>
 
 #include "hosts.h"
-#include "port.h"
 
 void kiommu_hosts_init(struct kiommu_hosts *hosts)
 {
 	INIT_LIST_HEAD(&hosts->groups);
+	hosts->mmio = RB_ROOT_CACHED;
 }
 
 kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
@@ -17,7 +17,7 @@ kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
 {
 	kiommu_u32 i;
 
-	for (i = 0; i < KIOMMU_MAX_HOSTS; i++)
+	for (i = 0; i < hosts->count; i++)
 		if (hosts->hosts[i] == host)
 			break;
 	return i;
@@ -25,17 +25,12 @@ kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
 
 bool kiommu_hosts_coherent(const struct kiommu_hosts *hosts)
 {
-	bool any = false;
-	int i;
+	unsigned int i;
 
-	for (i = 0; i < KIOMMU_MAX_HOSTS; i++) {
-		if (!hosts->hosts[i])
-			continue;
+	for (i = 0; i < hosts->count; i++)
 		if (!hosts->hosts[i]->coherent)
 			return false;
-		any = true;
-	}
-	return any;
+	return hosts->count;
 }
 
 /*
@@ -111,12 +106,11 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
 				       phys_addr_t msi_base)
 {
-	kiommu_u32 index = kiommu_host_index(hosts, NULL);
 	struct device *dev = NULL;
 	struct kiommu_host *host;
 	int ret;
 
-	if (index == KIOMMU_MAX_HOSTS)
+	if (hosts->count == KIOMMU_MAX_HOSTS)
 		return ERR_PTR(-ENOSPC);
 	iommu_group_for_each_dev(group->group, &dev, first_device);
 	if (!dev)
@@ -124,7 +118,6 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 	host = kzalloc(sizeof(*host), GFP_KERNEL_ACCOUNT);
 	if (!host)
 		return ERR_PTR(-ENOMEM);
-	iommu_iotlb_gather_init(&host->gather);
 
 	host->domain = iommu_paging_domain_alloc(dev);
 	if (IS_ERR(host->domain)) {
@@ -134,7 +127,6 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 	ret = host_attach(host, group->group, msi_base);
 	if (ret)
 		goto err_domain;
-	hosts->hosts[index] = host;
 	return host;
 
 err_domain:
@@ -144,71 +136,28 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-void kiommu_host_destroy(struct kiommu_hosts *hosts, struct kiommu_host *host)
+void kiommu_host_destroy(struct kiommu_host *host)
 {
-	hosts->hosts[kiommu_host_index(hosts, host)] = NULL;
 	iommu_domain_free(host->domain);
 	kfree(host);
 }
 
-int kiommu_port_host_map(struct kiommu_hosts *hosts, kiommu_u32 host,
-			 kiommu_u64 iova, kiommu_u64 hpa, kiommu_u64 bytes,
-			 kiommu_u32 rights)
+void kiommu_host_unmap(const struct kiommu_host *host, u64 iova, u64 bytes,
+		       struct iommu_iotlb_gather *gather)
 {
-	int prot = IOMMU_CACHE;
-	int ret = 0;
-	int i;
+	u64 done = 0;
 
-	if (rights & KIOMMU_READ)
-		prot |= IOMMU_READ;
-	if (rights & KIOMMU_WRITE)
-		prot |= IOMMU_WRITE;
+	/*
+	 * Drivers flush when a range does not go on where the last one ended.
+	 * One flush of all that lies between costs less than one at each gap.
+	 */
+	if (gather->end)
+		iommu_iotlb_gather_add_range(gather, iova, bytes);
+	while (done < bytes) {
+		size_t size = iommu_unmap_fast(host->domain, iova + done,
+					       bytes - done, gather);
 
-	for (i = 0; i < KIOMMU_MAX_HOSTS; i++) {
-		if (!hosts->hosts[i])
-			continue;
-		if (host != KIOMMU_ALL_HOSTS && host != i)
-			continue;
-		ret = iommu_map(hosts->hosts[i]->domain, iova, hpa, bytes,
-				prot, GFP_KERNEL_ACCOUNT);
-		if (ret)
-			break;
+		/* Not mapped: go on, so that nothing stays behind. */
+		done += size ?: PAGE_SIZE;
 	}
-	if (ret && host == KIOMMU_ALL_HOSTS)
-		while (i-- > 0)
-			if (hosts->hosts[i])
-				iommu_unmap(hosts->hosts[i]->domain, iova,
-					    bytes);
-	return ret;
-}
-
-void kiommu_port_host_unmap(struct kiommu_hosts *hosts, kiommu_u64 iova,
-			    kiommu_u64 bytes)
-{
-	int i;
-
-	for (i = 0; i < KIOMMU_MAX_HOSTS; i++) {
-		struct kiommu_host *host = hosts->hosts[i];
-		size_t done = 0;
-
-		while (host && done < bytes) {
-			size_t size = iommu_unmap_fast(host->domain,
-						       iova + done,
-						       bytes - done,
-						       &host->gather);
-
-			/* Not mapped: go on, so that nothing stays behind. */
-			done += size ?: PAGE_SIZE;
-		}
-	}
-}
-
-void kiommu_port_host_flush(struct kiommu_hosts *hosts)
-{
-	int i;
-
-	for (i = 0; i < KIOMMU_MAX_HOSTS; i++)
-		if (hosts->hosts[i])
-			iommu_iotlb_sync(hosts->hosts[i]->domain,
-					 &hosts->hosts[i]->gather);
 }

@@ -3,15 +3,18 @@
  * The host IOMMUs of a container: one IOMMU domain for all groups that can
  * share it, and as many as are needed beside. Each holds the same mappings.
  *
- * Everything here is protected by the container's lock.
+ * Everything here is protected by the container's lock. Which hosts there are
+ * changes with kiommu_mmio.lock of the registered guest held as well.
  */
 #ifndef KIOMMU_HOSTS_H
 #define KIOMMU_HOSTS_H
 
 #include <linux/iommu.h>
 #include <linux/list.h>
+#include <linux/rbtree.h>
 
 #include "core.h"
+#include "port.h"
 
 /* Domains of one container: as many incompatible IOMMUs as it can span. */
 #define KIOMMU_MAX_HOSTS 8
@@ -19,14 +22,12 @@
 /**
  * struct kiommu_host - one domain of a host IOMMU
  * @domain: the kernel's paging domain.
- * @gather: what was unmapped and not flushed yet.
  * @coherent: the IOMMU blocks no-snoop transactions.
  * @split: see enum kiommu_host_split.
  * @groups: groups attached; the host goes with the last one.
  */
 struct kiommu_host {
 	struct iommu_domain *domain;
-	struct iommu_iotlb_gather gather;
 	bool coherent;
 	enum kiommu_host_split split;
 	unsigned int groups;
@@ -50,16 +51,21 @@ struct kiommu_group {
 
 /**
  * struct kiommu_hosts - all hosts and groups of a container
- * @hosts: NULL where there is none.
+ * @hosts: all of them, from the first place on, in any order.
+ * @count: how many.
  * @groups: of struct kiommu_group.
  * @reserved: the windows of all groups, sorted, merged; what the core sees.
  * @caps: what all hosts can do together.
+ * @mmio: device memory that is mapped in all hosts, by IOVA; protected by
+ *	kiommu_mmio.lock of the registered guest; empty without one.
  */
 struct kiommu_hosts {
 	struct kiommu_host *hosts[KIOMMU_MAX_HOSTS];
+	unsigned int count;
 	struct list_head groups;
 	struct kiommu_window *reserved;
 	struct kiommu_host_caps caps;
+	struct rb_root_cached mmio;
 };
 
 /* hosts.c */
@@ -70,18 +76,28 @@ void kiommu_hosts_init(struct kiommu_hosts *hosts);
  * kiommu_host_create() - a domain for a group, with the group attached
  * @msi_base: base of the software-managed MSI window, or 0.
  *
- * Context: may sleep. Return: the host in a free place of @hosts, or -ENOSPC,
- * -ENOMEM, -EINVAL (pages of the IOMMU larger than 4 KiB), or what the IOMMU
- * driver returned.
+ * Its tables are empty, so that the group's devices can reach nothing. The
+ * host has not joined @hosts yet.
+ * Context: may sleep. Return: the host, or -ENOSPC, -ENOMEM, -EINVAL (pages of
+ * the IOMMU larger than 4 KiB), or what the IOMMU driver returned.
  */
 struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
 				       phys_addr_t msi_base);
 
-/* Frees a host whose last group is detached; its mappings go with it. */
-void kiommu_host_destroy(struct kiommu_hosts *hosts, struct kiommu_host *host);
+/* Frees a host that has no group and has left; its mappings go with it. */
+void kiommu_host_destroy(struct kiommu_host *host);
 
-/* Return: the index that the core uses for @host. */
+/**
+ * kiommu_host_unmap() - clear entries of one host
+ * @gather: what must be flushed then.
+ *
+ * Context: may sleep; memory reclaim included.
+ */
+void kiommu_host_unmap(const struct kiommu_host *host, u64 iova, u64 bytes,
+		       struct iommu_iotlb_gather *gather);
+
+/* Return: the index that the core uses for @host, while no host leaves. */
 kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
 			     const struct kiommu_host *host);
 
@@ -90,24 +106,33 @@ bool kiommu_hosts_coherent(const struct kiommu_hosts *hosts);
 
 /* groups.c */
 
+struct kiommu_mmio;
+
 /**
  * kiommu_group_attach() - let the devices of a group use the domain
+ * @mmio: device memory of the registered guest, or NULL.
  * @unsafe_interrupts: accept groups whose MSIs are not isolated.
  * @own_domain: never share a host with another group.
  *
- * What is mapped is mapped for the group as well before this returns.
- * Context: may sleep. Return: 0; -EINVAL the group is there already, or what
+ * What is mapped is mapped for the group as well before this returns: a host
+ * that other groups use is complete already. A new one takes its group before
+ * it is filled, for only then it tells what it can do: until then, all DMA of
+ * the group is blocked.
+ * Context: may sleep; the container's lock and that of its guest are held for
+ * writing. Return: 0; -EINVAL the group is there already, or what
  * is mapped conflicts with its reserved regions or aperture; -EPERM; -ENOMEM;
  * or what the IOMMU driver returned. On failure nothing has changed.
  */
 int kiommu_group_attach(struct kiommu_hosts *hosts,
 			struct kiommu_domain *domain,
+			struct kiommu_mmio *mmio,
 			struct iommu_group *iommu_group,
 			bool unsafe_interrupts, bool own_domain);
 
-/* Takes a group away; it must be attached. Cannot fail. */
+/* Takes a group away; it must be attached. Cannot fail. Context: as above. */
 void kiommu_group_detach(struct kiommu_hosts *hosts,
 			 struct kiommu_domain *domain,
+			 struct kiommu_mmio *mmio,
 			 struct iommu_group *iommu_group);
 
 #endif /* KIOMMU_HOSTS_H */

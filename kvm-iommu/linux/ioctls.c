@@ -11,6 +11,7 @@
 #include "container.h"
 #include "guest.h"
 #include "ioctls.h"
+#include "lock.h"
 
 union kiommu_ucmd {
 	struct {
@@ -24,21 +25,13 @@ union kiommu_ucmd {
 	struct kvm_iommu_unregister_ioat unregister_ioat;
 	struct kvm_iommu_refresh refresh;
 	struct kvm_iommu_translate translate;
+	struct kvm_iommu_pin_memory pin_memory;
+	struct kvm_iommu_unpin_memory unpin_memory;
+	struct kvm_iommu_set_idle_limit set_idle_limit;
 };
-
-int kiommu_lock(struct kiommu_container *container)
-{
-	if (mutex_lock_killable(&container->lock))
-		return -EINTR;
-	if (container->domain)
-		return 0;
-	mutex_unlock(&container->lock);
-	return -EINVAL;
-}
 
 int kiommu_check_caller(const struct kiommu_container *container)
 {
-	lockdep_assert_held(&container->lock);
 	if (container->guest && container->guest->mm != current->mm)
 		return -EPERM;
 	return 0;
@@ -65,6 +58,9 @@ static int get_info(struct kiommu_container *container,
 		.pinned_pages = core.pinned_pages,
 		.shadow_bytes = core.shadow_bytes,
 		.shadow_limit = core.shadow_limit,
+		.idle_pages = core.idle_pages,
+		.idle_limit = core.idle_limit,
+		.pin_bytes = core.pin_bytes,
 	};
 	if (kiommu_hosts_coherent(&container->hosts))
 		info->flags |= KVM_IOMMU_INFO_CACHE_COHERENT;
@@ -136,7 +132,38 @@ static int translate(struct kiommu_container *container,
 	return ret;
 }
 
-/* These two take and drop KVMs, which must not happen under the lock. */
+static int pin_memory(struct kiommu_container *container,
+		      union kiommu_ucmd *ucmd)
+{
+	const struct kvm_iommu_pin_memory *cmd = &ucmd->pin_memory;
+
+	return kiommu_check_caller(container) ?:
+	       kiommu_core_pins_preregister(container->guest->pins, cmd->gpa,
+					    cmd->length);
+}
+
+static int unpin_memory(struct kiommu_container *container,
+			union kiommu_ucmd *ucmd)
+{
+	const struct kvm_iommu_unpin_memory *cmd = &ucmd->unpin_memory;
+
+	return kiommu_check_caller(container) ?:
+	       kiommu_core_pins_unregister(container->guest->pins, cmd->gpa,
+					   cmd->length);
+}
+
+static int set_idle_limit(struct kiommu_container *container,
+			  union kiommu_ucmd *ucmd)
+{
+	int ret = kiommu_check_caller(container);
+
+	if (!ret)
+		kiommu_core_pins_set_idle_limit(container->guest->pins,
+						ucmd->set_idle_limit.pages);
+	return ret;
+}
+
+/* These two take and drop KVMs, which must not happen under a lock. */
 static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
 	struct kiommu_mem *guest;
@@ -150,11 +177,11 @@ static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 	ret = -EPERM;
 	if (guest->mm != current->mm)
 		goto out;
-	ret = kiommu_lock(container);
+	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		goto out;
 	ret = kiommu_container_start(container, guest);
-	mutex_unlock(&container->lock);
+	kiommu_unlock_exclusive(container);
 out:
 	if (ret)
 		kiommu_guest_put(guest);
@@ -166,11 +193,11 @@ static int stop(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 	struct kiommu_mem *guest;
 	int ret;
 
-	ret = kiommu_lock(container);
+	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		return ret;
 	guest = kiommu_container_stop(container);
-	mutex_unlock(&container->lock);
+	kiommu_unlock_exclusive(container);
 	kiommu_guest_put(guest);
 	return guest ? 0 : -ENODEV;
 }
@@ -183,11 +210,33 @@ enum kiommu_reply {
 };
 
 /**
+ * struct kiommu_locking - what a handler runs under
+ * @lock: returns 0 or what the ioctl fails with.
+ * @unlock: the opposite.
+ */
+struct kiommu_locking {
+	int (*lock)(struct kiommu_container *container);
+	void (*unlock)(struct kiommu_container *container);
+};
+
+static const struct kiommu_locking shared = {
+	kiommu_lock_shared, kiommu_unlock_shared
+};
+
+static const struct kiommu_locking exclusive = {
+	kiommu_lock_exclusive_killable, kiommu_unlock_exclusive
+};
+
+static const struct kiommu_locking pins = {
+	kiommu_lock_pins, kiommu_unlock_pins
+};
+
+/**
  * struct kiommu_op - an ioctl
  * @size: of its struct today.
  * @min_size: of its struct when it was first published.
  * @reply: whether the struct is written back.
- * @unlocked: the handler takes the container's lock itself.
+ * @locking: NULL: the handler locks by itself.
  * @flags_out: flags are an answer, not an argument.
  * @execute: the handler.
  */
@@ -195,37 +244,43 @@ struct kiommu_op {
 	u32 size;
 	u32 min_size;
 	enum kiommu_reply reply;
-	bool unlocked;
+	const struct kiommu_locking *locking;
 	bool flags_out;
 	int (*execute)(struct kiommu_container *container,
 		       union kiommu_ucmd *ucmd);
 };
 
-#define KIOMMU_OP(_cmd, _struct, _last, _reply, _unlocked, _execute, ...) \
+#define KIOMMU_OP(_cmd, _struct, _last, _reply, _locking, _execute, ...) \
 	[_IOC_NR(_cmd) - KVM_IOMMU_BASE] = {				\
 		.size = sizeof(struct _struct),				\
 		.min_size = offsetofend(struct _struct, _last),		\
 		.reply = _reply,					\
-		.unlocked = _unlocked,					\
+		.locking = _locking,					\
 		.execute = _execute,					\
 		##__VA_ARGS__						\
 	}
 
 static const struct kiommu_op kiommu_ops[] = {
 	KIOMMU_OP(KVM_IOMMU_GET_INFO, kvm_iommu_info, shadow_limit,
-		  REPLY_ON_SUCCESS, false, get_info, .flags_out = true),
+		  REPLY_ON_SUCCESS, &shared, get_info, .flags_out = true),
 	KIOMMU_OP(KVM_IOMMU_START, kvm_iommu_start, __reserved, REPLY_NEVER,
-		  true, start),
-	KIOMMU_OP(KVM_IOMMU_STOP, kvm_iommu_stop, flags, REPLY_NEVER, true,
+		  NULL, start),
+	KIOMMU_OP(KVM_IOMMU_STOP, kvm_iommu_stop, flags, REPLY_NEVER, NULL,
 		  stop),
 	KIOMMU_OP(KVM_IOMMU_REGISTER_IOAT, kvm_iommu_register_ioat, last,
-		  REPLY_NEVER, false, register_ioat),
+		  REPLY_NEVER, &exclusive, register_ioat),
 	KIOMMU_OP(KVM_IOMMU_UNREGISTER_IOAT, kvm_iommu_unregister_ioat, flags,
-		  REPLY_NEVER, false, unregister_ioat),
+		  REPLY_NEVER, &exclusive, unregister_ioat),
 	KIOMMU_OP(KVM_IOMMU_REFRESH, kvm_iommu_refresh, __reserved,
-		  REPLY_ON_STATUS, false, refresh),
+		  REPLY_ON_STATUS, &shared, refresh),
 	KIOMMU_OP(KVM_IOMMU_TRANSLATE, kvm_iommu_translate, __reserved,
-		  REPLY_ON_SUCCESS, false, translate),
+		  REPLY_ON_SUCCESS, &shared, translate),
+	KIOMMU_OP(KVM_IOMMU_PIN_MEMORY, kvm_iommu_pin_memory, length,
+		  REPLY_NEVER, &pins, pin_memory),
+	KIOMMU_OP(KVM_IOMMU_UNPIN_MEMORY, kvm_iommu_unpin_memory, length,
+		  REPLY_NEVER, &pins, unpin_memory),
+	KIOMMU_OP(KVM_IOMMU_SET_IDLE_LIMIT, kvm_iommu_set_idle_limit, pages,
+		  REPLY_NEVER, &pins, set_idle_limit),
 };
 
 static int execute(struct kiommu_container *container,
@@ -235,13 +290,13 @@ static int execute(struct kiommu_container *container,
 
 	if (ucmd->head.flags && !op->flags_out)
 		return -EOPNOTSUPP;
-	if (op->unlocked)
+	if (!op->locking)
 		return op->execute(container, ucmd);
-	ret = kiommu_lock(container);
+	ret = op->locking->lock(container);
 	if (ret)
 		return ret;
 	ret = op->execute(container, ucmd);
-	mutex_unlock(&container->lock);
+	op->locking->unlock(container);
 	return ret;
 }
 

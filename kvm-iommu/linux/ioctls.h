@@ -16,17 +16,9 @@ long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 			unsigned long arg);
 
 /**
- * kiommu_lock() - lock a container for an ioctl
- *
- * Return: 0; -EINTR; -EINVAL if VFIO has released it meanwhile, as VFIO says
- * of a container without an IOMMU driver.
- */
-int kiommu_lock(struct kiommu_container *container);
-
-/**
  * kiommu_check_caller() - may the caller let guest memory be read?
  *
- * Context: the container's lock is held. Return: 0; -EPERM if a KVM of another
+ * Context: the container is locked. Return: 0; -EPERM if a KVM of another
  * process is registered.
  */
 int kiommu_check_caller(const struct kiommu_container *container);

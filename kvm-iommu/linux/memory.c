@@ -3,8 +3,10 @@
  * The core's memory and its share of the CPU.
  */
 #include <linux/gfp.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 
 #include "port.h"
 
@@ -19,6 +21,18 @@ void *kiommu_port_alloc_node(void)
 void kiommu_port_free_node(void *node)
 {
 	free_page((unsigned long)node);
+}
+
+void *kiommu_port_alloc_array(kiommu_u64 bytes)
+{
+	if (bytes != (size_t)bytes)
+		return NULL;
+	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
+}
+
+void kiommu_port_free_array(void *array)
+{
+	kvfree(array);
 }
 
 void kiommu_port_yield(void)

@@ -4,17 +4,37 @@
  */
 #include <linux/module.h>
 
+#include "guest.h"
 #include "vfio_driver.h"
 
 static int __init kiommu_init(void)
 {
-	return kiommu_vfio_register();
+	int ret;
+
+	ret = kiommu_guests_init();
+	if (ret)
+		return ret;
+	ret = kiommu_shrinker_init();
+	if (ret)
+		goto err_guests;
+	ret = kiommu_vfio_register();
+	if (ret)
+		goto err_shrinker;
+	return 0;
+
+err_shrinker:
+	kiommu_shrinker_exit();
+err_guests:
+	kiommu_guests_exit();
+	return ret;
 }
 module_init(kiommu_init);
 
 static void __exit kiommu_exit(void)
 {
 	kiommu_vfio_unregister();
+	kiommu_shrinker_exit();
+	kiommu_guests_exit();
 }
 module_exit(kiommu_exit);
 

@@ -2,6 +2,9 @@
 /*
  * Pins of the guest's memory, for the long term, charged to locked_vm of the
  * process whose memory it is.
+ *
+ * Locks: mmap_lock, inside of the guest's lock: to read when pinning, to write
+ * when charging.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -45,18 +48,16 @@ static void explain(struct mm_struct *mm, unsigned long hva, long error,
 	}
 }
 
-kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
-			   kiommu_u32 count, int write, kiommu_u64 *pfns,
-			   struct kiommu_pin_result *result)
+/* Within one mapping, and with an explanation of what fails. */
+static kiommu_u32 pin_slowly(struct mm_struct *mm, unsigned long hva,
+			     unsigned long count, bool write,
+			     struct page **pages,
+			     struct kiommu_pin_result *result)
 {
-	/* The pages are looked up in place: both are 8 bytes each. */
-	struct page **pages = (struct page **)pfns;
-	struct mm_struct *mm = mem->mm;
 	unsigned int flags = FOLL_LONGTERM;
 	struct vm_area_struct *vma;
-	long i, pinned;
+	long pinned;
 
-	static_assert(sizeof(*pages) == sizeof(*pfns));
 	if (!mmget_not_zero(mm)) {
 		result->failure = KIOMMU_PIN_UNBACKED;
 		return 0;
@@ -73,15 +74,46 @@ kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
 		flags |= FOLL_WRITE;
 	/* What holds for this mapping need not hold for the next one. */
 	if (vma)
-		count = min_t(u64, count, (vma->vm_end - hva) >> PAGE_SHIFT);
+		count = min(count, (vma->vm_end - hva) >> PAGE_SHIFT);
 	pinned = pin_user_pages_remote(mm, hva, count, flags, pages, NULL);
 	if (pinned <= 0)
 		explain(mm, hva, pinned, result);
 
 	mmap_read_unlock(mm);
 	mmput(mm);
-	if (pinned <= 0)
+	return max(pinned, 0L);
+}
+
+/*
+ * The process's own pages are pinned without mmap_lock where they are present.
+ * With FOLL_WRITE only what is writable is.
+ */
+static kiommu_u32 pin_fast(struct mm_struct *mm, unsigned long hva,
+			   unsigned int count, bool write, struct page **pages,
+			   struct kiommu_pin_result *result)
+{
+	unsigned int flags = FOLL_LONGTERM | (write ? FOLL_WRITE : 0);
+	int pinned;
+
+	if (current->mm != mm)
 		return 0;
+	pinned = pin_user_pages_fast(hva, count, flags, pages);
+	result->writable = write;
+	return max(pinned, 0);
+}
+
+kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
+			   kiommu_u32 count, int write, kiommu_u64 *pfns,
+			   struct kiommu_pin_result *result)
+{
+	/* The pages are looked up in place: both are 8 bytes each. */
+	struct page **pages = (struct page **)pfns;
+	kiommu_u32 i, pinned;
+
+	static_assert(sizeof(*pages) == sizeof(*pfns));
+	pinned = pin_fast(mem->mm, hva, count, write, pages, result);
+	if (unlikely(!pinned))
+		pinned = pin_slowly(mem->mm, hva, count, write, pages, result);
 	for (i = 0; i < pinned; i++)
 		pfns[i] = page_to_pfn(pages[i]);
 	return pinned;

@@ -11,6 +11,7 @@
 
 #include "container.h"
 #include "ioctls.h"
+#include "lock.h"
 
 /* Adds the parts of the aperture that are not reserved as a capability. */
 static int add_iova_ranges(const struct kiommu_host_caps *caps,
@@ -69,14 +70,14 @@ static long get_info(struct kiommu_container *container, void __user *argp)
 		return -EINVAL;
 	size = min_t(u32, info.argsz, sizeof(info));
 
-	ret = kiommu_lock(container);
+	ret = kiommu_lock_shared(container);
 	if (ret)
 		return ret;
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
 	/* The guest's pages are mapped as they come: each size from 4K on. */
 	info.iova_pgsizes = PAGE_MASK;
 	ret = add_iova_ranges(&container->hosts.caps, &chain);
-	mutex_unlock(&container->lock);
+	kiommu_unlock_shared(container);
 	if (ret)
 		goto out;
 
@@ -108,14 +109,14 @@ static long map_dma(struct kiommu_container *container, void __user *argp)
 		return -EINVAL;
 	if (map.flags != rights)
 		return -EOPNOTSUPP;
-	ret = kiommu_lock(container);
+	ret = kiommu_lock_shared(container);
 	if (ret)
 		return ret;
 	ret = kiommu_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_refresh(container->domain, map.iova,
 					  map.size, &result);
-	mutex_unlock(&container->lock);
+	kiommu_unlock_shared(container);
 	return ret;
 }
 
@@ -138,7 +139,7 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 	/* A call whose answer could not be stored must change nothing. */
 	if (copy_to_user(argp, &unmap, min_size))
 		return -EFAULT;
-	ret = kiommu_lock(container);
+	ret = kiommu_lock_shared(container);
 	if (ret)
 		return ret;
 	if (unmap.flags)
@@ -146,7 +147,7 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 	else
 		ret = kiommu_core_unmap(container->domain, unmap.iova,
 					unmap.size, &pages);
-	mutex_unlock(&container->lock);
+	kiommu_unlock_shared(container);
 	if (ret && ret != -ENOMEM)
 		return ret;
 	unmap.size = pages << PAGE_SHIFT;

@@ -11,7 +11,9 @@
 #include <linux/kvm_iommu.h>
 
 #include "container.h"
+#include "guest.h"
 #include "ioctls.h"
+#include "lock.h"
 #include "vfio_driver.h"
 #include "vfio_iommu_driver.h"
 
@@ -51,6 +53,11 @@ static void kiommu_vfio_release(void *iommu_data)
 	kiommu_container_put(container);
 }
 
+static struct kiommu_mmio *mmio_of(struct kiommu_container *container)
+{
+	return container->guest ? &container->guest->mmio : NULL;
+}
+
 static int kiommu_vfio_attach_group(void *iommu_data,
 				    struct iommu_group *group,
 				    enum vfio_group_type type)
@@ -62,11 +69,12 @@ static int kiommu_vfio_attach_group(void *iommu_data,
 	if (type != VFIO_IOMMU)
 		return -EOPNOTSUPP;
 	container = kiommu_container_get(iommu_data);
-	mutex_lock(&container->lock);
-	ret = kiommu_group_attach(&container->hosts, container->domain, group,
+	kiommu_lock_exclusive(container);
+	ret = kiommu_group_attach(&container->hosts, container->domain,
+				  mmio_of(container), group,
 				  READ_ONCE(allow_unsafe_interrupts),
 				  READ_ONCE(domain_per_group));
-	mutex_unlock(&container->lock);
+	kiommu_unlock_exclusive(container);
 	kiommu_container_put(container);
 	return ret;
 }
@@ -76,9 +84,10 @@ static void kiommu_vfio_detach_group(void *iommu_data,
 {
 	struct kiommu_container *container = kiommu_container_get(iommu_data);
 
-	mutex_lock(&container->lock);
-	kiommu_group_detach(&container->hosts, container->domain, group);
-	mutex_unlock(&container->lock);
+	kiommu_lock_exclusive(container);
+	kiommu_group_detach(&container->hosts, container->domain,
+			    mmio_of(container), group);
+	kiommu_unlock_exclusive(container);
 	kiommu_container_put(container);
 }
 
@@ -113,11 +122,11 @@ static long check_extension(struct kiommu_container *container,
 	case VFIO_DMA_CC_IOMMU:
 		if (!container)
 			return 0;
-		ret = kiommu_lock(container);
+		ret = kiommu_lock_shared(container);
 		if (ret)
 			return ret;
 		ret = kiommu_hosts_coherent(&container->hosts);
-		mutex_unlock(&container->lock);
+		kiommu_unlock_shared(container);
 		return ret;
 	default:
 		return 0;

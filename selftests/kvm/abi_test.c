@@ -23,16 +23,20 @@
 	.request = KVM_IOMMU_##_name,					\
 	.size = sizeof(struct _struct),					\
 	##__VA_ARGS__ }
+/* What was published first of a struct that has grown. */
+#define INFO_SIZE offsetof(struct kvm_iommu_info, idle_pages)
 
 /* Each of the component's ioctls; reserved: offset of a reserved field. */
 static const struct op {
 	const char *name;
 	unsigned long request;
 	uint32_t size;
+	uint32_t grown; /* bytes since it was published */
 	size_t reserved;
 	bool no_flags; /* the flags are an answer */
 } ops[] = {
-	OP(GET_INFO, kvm_iommu_info, .no_flags = true),
+	OP(GET_INFO, kvm_iommu_info, .no_flags = true,
+	   .grown = sizeof(struct kvm_iommu_info) - INFO_SIZE),
 	OP(START, kvm_iommu_start,
 	   .reserved = offsetof(struct kvm_iommu_start, __reserved)),
 	OP(STOP, kvm_iommu_stop),
@@ -42,6 +46,9 @@ static const struct op {
 	   .reserved = offsetof(struct kvm_iommu_refresh, __reserved)),
 	OP(TRANSLATE, kvm_iommu_translate,
 	   .reserved = offsetof(struct kvm_iommu_translate, __reserved)),
+	OP(PIN_MEMORY, kvm_iommu_pin_memory),
+	OP(UNPIN_MEMORY, kvm_iommu_unpin_memory),
+	OP(SET_IDLE_LIMIT, kvm_iommu_set_idle_limit),
 };
 
 FIXTURE(abi) {
@@ -84,7 +91,7 @@ TEST_F_TIMEOUT(abi, struct_sizes, 120)
 		TH_LOG("%s", op->name);
 		EXPECT_EQ(-EINVAL, try_op(self, op, 0, 0, 0));
 		EXPECT_EQ(-EINVAL, try_op(self, op, 4, 0, 0));
-		EXPECT_EQ(-EINVAL, try_op(self, op, op->size - 1, 0, 0));
+		EXPECT_EQ(-EINVAL, try_op(self, op, op->size - op->grown - 1, 0, 0));
 		/* Made for a later kernel, which knows more fields. */
 		EXPECT_EQ(-E2BIG, try_op(self, op, op->size + 8, op->size, 1));
 		EXPECT_EQ(-E2BIG, try_op(self, op, op->size + 8, op->size + 7, 1));
@@ -94,6 +101,19 @@ TEST_F_TIMEOUT(abi, struct_sizes, 120)
 		EXPECT_EQ(-EFAULT, try_op(self, op, UINT32_MAX, 0, 0));
 		ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
 	}
+}
+
+/* A struct of the first version is filled as far as it goes. */
+TEST_F_TIMEOUT(abi, first_info, 120)
+{
+	struct kvm_iommu_info info;
+
+	memset(&info, 0x5a, sizeof(info));
+	info.size = INFO_SIZE;
+	ASSERT_EQ(0, kiommu_ioctl(self->fd, KVM_IOMMU_GET_INFO, &info));
+	EXPECT_EQ(sizeof(info), info.size);
+	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, info.state);
+	EXPECT_EQ(0x5a5a5a5a5a5a5a5aull, info.idle_pages);
 }
 
 /* A larger struct is as good as one of today while what is new is zero. */
@@ -108,6 +128,9 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 			struct kvm_iommu_unregister_ioat unregister;
 			struct kvm_iommu_refresh refresh;
 			struct kvm_iommu_translate translate;
+			struct kvm_iommu_pin_memory pin;
+			struct kvm_iommu_unpin_memory unpin;
+			struct kvm_iommu_set_idle_limit limit;
 		};
 		uint64_t later[4];
 	} arg;
@@ -138,6 +161,16 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 	EXPECT_EQ(0, arg.later[0]);
 	EXPECT_EQ(0, arg.later[1]);
 	EXPECT_EQ(0xa5a5a5a5a5a5a5a5ull, arg.later[2]);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_PIN_MEMORY,
+				  LARGER(pin, .gpa = KIOMMU_AREA_GPA,
+					 .length = KIOMMU_AREA_SIZE)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_UNPIN_MEMORY,
+				  LARGER(unpin, .gpa = KIOMMU_AREA_GPA,
+					 .length = KIOMMU_AREA_SIZE)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_SET_IDLE_LIMIT,
+				  LARGER(limit, .pages = 7)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_GET_INFO, LARGER(info)));
+	EXPECT_EQ(7, arg.info.idle_limit);
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_UNREGISTER_IOAT,
 				  LARGER(unregister)));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(fd));
@@ -216,7 +249,7 @@ TEST_F_TIMEOUT(abi, unknown_requests, 120)
 	const unsigned int type = KVM_IOMMU_TYPE, base = KVM_IOMMU_BASE;
 
 	memset(self->page, 0, KIOMMU_PAGE);
-	for (unsigned int nr = base + 7; nr < base + 32; nr++)
+	for (unsigned int nr = base + ARRAY_SIZE(ops); nr < base + 32; nr++)
 		EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, nr), self->page));
 	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, base - 1), self->page));
 	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, 0), self->page));
@@ -240,8 +273,8 @@ TEST_F_TIMEOUT(abi, get_info, 120)
 	EXPECT_EQ(sizeof(info), info.size);
 	EXPECT_EQ(0, info.flags & ~KVM_IOMMU_INFO_CACHE_COHERENT);
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, info.state);
-	EXPECT_EQ(1u << KVM_IOMMU_FORMAT_IDENTITY | 1u << KVM_IOMMU_FORMAT_ZPCI |
-		  1u << KVM_IOMMU_FORMAT_VTD_SS, info.formats & 7);
+	/* All formats up to the last one. */
+	EXPECT_EQ((2u << KVM_IOMMU_FORMAT_RISCV_SV) - 1, info.formats);
 	EXPECT_TRUE(info.page_sizes & KIOMMU_PAGE);
 	EXPECT_EQ(0, info.aperture_first % KIOMMU_PAGE);
 	EXPECT_EQ(KIOMMU_PAGE - 1, info.aperture_last % KIOMMU_PAGE);

@@ -238,8 +238,11 @@ TEST_F_TIMEOUT(bad_tables, pointer_into_mmio, 120)
 	for (uint32_t level = 1; level <= 2; level++)
 		EXPECT_BAD(level, ioat_table_value(self->t, level, KIOMMU_BAR_GPA(0)),
 			   MMIO);
+	/* As a page, it cannot be mapped while the device does not answer. */
+	kiommu_device_enable(&self->k.vfio.dev[0], 0);
 	for (uint32_t level = 0; level <= 1; level++)
 		EXPECT_BAD_LEAF(level, KIOMMU_BAR_GPA(0), MMIO);
+	kiommu_device_enable(&self->k.vfio.dev[0], 1);
 }
 
 /* A read-only slot under a writable entry: the device may read. */

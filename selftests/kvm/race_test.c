@@ -25,6 +25,7 @@
 #define PAGE KIOMMU_PAGE
 #define IOVA 0x40000000ull
 #define PAGES 1024ull
+#define MEM_PAGES 128ull /* of PAGES, those of memory that changes */
 #define SECONDS 2
 #define MIN_ROUNDS 2 /* however slow the machine is */
 #define MAX_THREADS 8
@@ -47,6 +48,7 @@ struct race {
 	uint64_t gpa; /* of PAGES pages */
 	uint64_t pins;
 	/* The entries above the tables of pages, and what is right there. */
+	char *mem; /* MEM_PAGES pages at KIOMMU_FREE_GPA, or NULL */
 	unsigned int uppers;
 	uint64_t *upper[8];
 	uint64_t sound[8];
@@ -434,6 +436,112 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 	join_workers(_metadata, r);
 	EXPECT_EQ(-EIO, kiommu_refresh(r->fd, IOVA, PAGES * PAGE, NULL));
 	EXPECT_EQ(0, kiommu_shadow_rights(r->fd, IOVA + 100 * PAGE));
+}
+
+/* The process gives memory up, in each way. */
+static int do_discard(struct race *r, uint64_t random)
+{
+	uint64_t first = random % MEM_PAGES;
+	uint64_t size = (random >> 16) % (MEM_PAGES - first) * PAGE + PAGE;
+	char *at = r->mem + first * PAGE;
+	int protection = random >> 61 ? PROT_READ | PROT_WRITE : PROT_READ;
+
+	switch ((random >> 32) % 4) {
+	case 0:
+		madvise(at, size, MADV_DONTNEED);
+		break;
+	case 1:
+		munmap(at, size);
+		break;
+	case 2:
+		mprotect(at, size, protection);
+		break;
+	default:
+		if (mmap(at, size, protection,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+			return -errno;
+	}
+	return 0;
+}
+
+static int set_mem(struct race *r, uint64_t size)
+{
+	int ret = __vm_set_user_memory_region(r->k.vm.vm, KIOMMU_FREE_SLOT, 0,
+					      KIOMMU_FREE_GPA, size, r->mem);
+
+	return ret ? -errno : 0;
+}
+
+/* The slot goes and comes; KVM's own errors are of no concern. */
+static int do_slot(struct race *r, uint64_t random)
+{
+	set_mem(r, random % 2 ? MEM_PAGES * PAGE : 0);
+	return 0;
+}
+
+static int do_pins(struct race *r, uint64_t random)
+{
+	const uint64_t size = MEM_PAGES * PAGE;
+
+	switch (random % 4) {
+	case 0:
+		return ONLY(kiommu_pin_memory(r->fd, KIOMMU_FREE_GPA, size),
+			    ERANGE, EIO);
+	case 1:
+		return ONLY(kiommu_unpin_memory(r->fd, KIOMMU_FREE_GPA, size),
+			    ERANGE);
+	default:
+		return kiommu_set_idle_limit(r->fd, (random >> 8) % 2048);
+	}
+}
+
+/* The device whose BAR others reach answers and does not. */
+static int do_enable(struct race *r, uint64_t random)
+{
+	kiommu_device_enable(&r->k.vfio.dev[0], random % 2);
+	return 0;
+}
+
+/* Everything that can be taken away is, while all of it is mapped. */
+TEST_F_TIMEOUT(race, memory_changes, 120)
+{
+	struct race *r = &self->race;
+	struct kiommu_device *dev = &r->k.vfio.dev[r->k.vfio.count - 1];
+	char *buffer = kiommu_alloc_page(r->k.vm.area);
+
+	r->mem = mmap(NULL, MEM_PAGES * PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)r->mem);
+	ASSERT_EQ(0, set_mem(r, MEM_PAGES * PAGE));
+	ioat_map_pages(r->t, IOVA + 100 * PAGE, KIOMMU_FREE_GPA, MEM_PAGES, IOAT_RW);
+	ioat_map_pages(r->t, IOVA + 600 * PAGE, KIOMMU_BAR_GPA(0), 64, IOAT_RW);
+	add_worker(r, do_refresh);
+	add_worker(r, do_refresh);
+	add_worker(r, do_unmap);
+	add_worker(r, do_discard);
+	add_worker(r, do_slot);
+	add_worker(r, do_pins);
+	add_worker(r, do_enable);
+	add_worker(r, do_info);
+	sleep(SECONDS);
+	join_workers(_metadata, r);
+
+	/* Peace: what devices reach is what the process has. */
+	kiommu_device_enable(&r->k.vfio.dev[0], 1);
+	if (mmap(r->mem, MEM_PAGES * PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		ASSERT_EQ(0, errno);
+	set_mem(r, 0);
+	ASSERT_EQ(0, set_mem(r, MEM_PAGES * PAGE));
+	ASSERT_EQ(0, kiommu_set_idle_limit(r->fd, 0));
+	ioat_map(r->t, IOVA, kiommu_gpa(r->k.vm.area, buffer), 0, IOAT_RW);
+	ASSERT_EQ(0, kiommu_refresh(r->fd, IOVA, PAGES * PAGE, NULL));
+	EXPECT_EQ(PAGES, kiommu_mapped_pages(r->fd));
+	for (uint64_t page = 0; page < MEM_PAGES; page += 31) {
+		kiommu_fill(buffer, 64, page);
+		ASSERT_EQ(0, edu_copy(dev->bar, IOVA + (100 + page) * PAGE, IOVA, 64));
+		EXPECT_EQ(64, kiommu_count_equal(r->mem + page * PAGE, 64, page));
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -36,10 +36,11 @@ class Fault {
 };
 
 struct Faults {
-  Fault node;       // kiommu_port_alloc_node() has no memory
+  Fault node;       // an allocation: node, array, monitor or batch
   Fault pin;        // kiommu_port_pin() fails with GuestMemory::pin_failure
   Fault account;    // RLIMIT_MEMLOCK is met
   Fault map;        // a host refuses, with HostIommus::map_error
+  Fault mmio;       // the same for device memory
   Fault interrupt;  // a fatal signal is pending
 };
 

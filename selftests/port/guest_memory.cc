@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Areas, slots and what the guest does, see guest_memory.hpp.
+// Areas, slots and what VMM and guest do, see guest_memory.hpp.
 #include "guest_memory.hpp"
 
 #include <bit>
-#include <cstring>
 
 #include "violation.hpp"
 
@@ -14,33 +13,74 @@ namespace {
 constexpr std::uint64_t kOffsetMask = kPageBytes - 1;
 constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
 
+using Locked = std::lock_guard<std::recursive_mutex>;
+
 }  // namespace
 
 std::uint64_t GuestMemory::add_area(std::uint64_t pages, unsigned chunk_order,
                                     Backing backing) {
+  const Locked locked(mutex_);
   // Room for the shuffle, aligned to 1 GiB, and a gap, so that two areas are
   // never contiguous.
   const std::uint64_t room = std::bit_ceil(pages);
-  const std::uint64_t gib_pages = kGiB / kPageBytes;
-  const Area area{next_hva_, pages, next_pfn_, chunk_order, backing};
+  const Area area{next_hva_, pages, host_.take_frames(room), chunk_order,
+                  backing};
   areas_[area.hva] = area;
-  const std::uint64_t taken =
-      ((room + gib_pages) & ~(gib_pages - 1)) + gib_pages;
-  next_hva_ += taken * kPageBytes;
-  next_pfn_ += taken;
+  next_hva_ += ((room * kPageBytes + kGiB) & ~(kGiB - 1)) + kGiB;
   return area.hva;
 }
 
 void GuestMemory::set_backing(std::uint64_t hva, std::uint64_t pages,
                               Backing backing) {
+  const Locked locked(mutex_);
   for (std::uint64_t i = 0; i < pages; ++i) {
-    odd_pages_[hva + i * kPageBytes] = backing;
+    changed_[hva + i * kPageBytes].backing = backing;
   }
+}
+
+void GuestMemory::replace(std::uint64_t hva, std::uint64_t pages,
+                          bool present) {
+  const Locked locked(mutex_);
+  const std::uint64_t pfn = host_.take_frames(pages);
+  for (std::uint64_t i = 0; i < pages; ++i) {
+    Changed& page = changed_[hva + i * kPageBytes];
+    page.pfn = pfn + i;
+    page.present = present;
+  }
+}
+
+void GuestMemory::discard(std::uint64_t hva, std::uint64_t pages) {
+  replace(hva, pages, false);
+}
+
+void GuestMemory::exchange(std::uint64_t hva, std::uint64_t pages) {
+  replace(hva, pages, true);
 }
 
 void GuestMemory::add_slot(std::uint64_t gpa, std::uint64_t pages,
                            std::uint64_t hva, std::uint32_t flags) {
+  const Locked locked(mutex_);
+  const auto overlaps = [=](const kiommu_slot& slot) {
+    return hva < slot.hva + slot.pages * kPageBytes &&
+           slot.hva < hva + pages * kPageBytes;
+  };
+  for (const auto& [gfn, slot] : slots_) shares_memory_ |= overlaps(slot);
   slots_[gpa >> 12] = {gpa >> 12, pages, hva, flags};
+}
+
+void GuestMemory::remove_slot(std::uint64_t gpa) {
+  const Locked locked(mutex_);
+  const auto found = slots_.find(gpa >> 12);
+  if (found == slots_.end()) return;
+  removed_.push_back({found->second, ++generation_});
+  slots_.erase(found);
+}
+
+void GuestMemory::forget_removed_slots(std::uint64_t generation) {
+  const Locked locked(mutex_);
+  std::erase_if(removed_, [generation](const Removed& removed) {
+    return removed.generation <= generation;
+  });
 }
 
 std::uint64_t GuestMemory::add_ram(std::uint64_t gpa, std::uint64_t pages,
@@ -59,6 +99,7 @@ const GuestMemory::Area* GuestMemory::area_of(std::uint64_t hva) const {
 }
 
 HvaPage GuestMemory::page_at(std::uint64_t hva) const {
+  const Locked locked(mutex_);
   const Area* area = area_of(hva);
   if (area == nullptr) return {};
   const std::uint64_t page = (hva - area->hva) / kPageBytes;
@@ -76,12 +117,23 @@ HvaPage GuestMemory::page_at(std::uint64_t hva) const {
     if (chunks <= 1) place = page;
   }
   HvaPage found{area->backing, area->first_pfn + place};
-  const auto odd = odd_pages_.find(hva & ~kOffsetMask);
-  if (odd != odd_pages_.end()) found.backing = odd->second;
+  const auto changed = changed_.find(hva & ~kOffsetMask);
+  if (changed != changed_.end()) {
+    found.backing = changed->second.backing.value_or(found.backing);
+    found.pfn = changed->second.pfn.value_or(found.pfn);
+  }
   return found;
 }
 
+// Brings the page in; its frame.
+std::uint64_t GuestMemory::touch(std::uint64_t hva) const {
+  const auto changed = changed_.find(hva & ~kOffsetMask);
+  if (changed != changed_.end()) changed->second.present = true;
+  return page_at(hva).pfn;
+}
+
 const kiommu_slot* GuestMemory::slot_of(std::uint64_t gpa) const {
+  const Locked locked(mutex_);
   auto slot = slots_.upper_bound(gpa >> 12);
   if (slot == slots_.begin()) return nullptr;
   --slot;
@@ -89,35 +141,45 @@ const kiommu_slot* GuestMemory::slot_of(std::uint64_t gpa) const {
   return holds ? &slot->second : nullptr;
 }
 
-std::byte* GuestMemory::ram_at(std::uint64_t gpa) const {
+// The frame behind an address of RAM.
+std::optional<std::uint64_t> GuestMemory::ram_frame(std::uint64_t gpa) const {
+  const Locked locked(mutex_);
   const kiommu_slot* slot = slot_of(gpa);
-  if (slot == nullptr) return nullptr;
-  const HvaPage page =
-      page_at(slot->hva + (gpa - slot->first_gfn * kPageBytes));
-  if (page.backing == Backing::kUnbacked || page.backing == Backing::kMmio) {
-    return nullptr;
-  }
-  return host_.bytes(page.pfn) + (gpa & kOffsetMask);
+  if (slot == nullptr) return std::nullopt;
+  const std::uint64_t hva = slot->hva + (gpa - slot->first_gfn * kPageBytes);
+  const Backing backing = page_at(hva).backing;
+  if (backing == Backing::kUnbacked || is_mmio(backing)) return std::nullopt;
+  return touch(hva);
+}
+
+std::byte* GuestMemory::ram_at(std::uint64_t gpa) const {
+  const auto pfn = ram_frame(gpa);
+  return pfn ? host_.bytes(*pfn) + (gpa & kOffsetMask) : nullptr;
 }
 
 void GuestMemory::write(std::uint64_t gpa, const void* bytes,
                         std::uint64_t size) {
-  std::byte* to = ram_at(gpa);
-  if (to == nullptr || (gpa & kOffsetMask) + size > kPageBytes) {
+  const auto to = ram_frame(gpa);
+  if (!to || (gpa & kOffsetMask) + size > kPageBytes) {
     violation("the test writes to GPA ", gpa, ", which is no RAM");
     return;
   }
-  std::memcpy(to, bytes, size);
+  host_.write(*to, gpa & kOffsetMask, bytes, size);
 }
 
 void GuestMemory::read(std::uint64_t gpa, void* bytes,
                        std::uint64_t size) const {
-  const std::byte* from = ram_at(gpa);
-  if (from == nullptr || (gpa & kOffsetMask) + size > kPageBytes) {
+  const auto from = ram_frame(gpa);
+  if (!from || (gpa & kOffsetMask) + size > kPageBytes) {
     violation("the test reads from GPA ", gpa, ", which is no RAM");
     return;
   }
-  std::memcpy(bytes, from, size);
+  host_.read(*from, gpa & kOffsetMask, bytes, size);
+}
+
+std::uint64_t GuestMemory::accounted() const {
+  const Locked locked(mutex_);
+  return accounted_;
 }
 
 }  // namespace kiommu::port

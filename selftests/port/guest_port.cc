@@ -2,8 +2,8 @@
 //
 // The part of port.h that speaks of guest memory and pins.
 #include <cerrno>
-#include <cstring>
 
+#include "caller.hpp"
 #include "faults.hpp"
 #include "guest_memory.hpp"
 #include "violation.hpp"
@@ -11,26 +11,29 @@
 namespace kiommu::port {
 namespace {
 
-constexpr std::uint32_t kMostPins = 512;
+constexpr std::uint32_t kMostPages = 512;
+
+using Locked = std::lock_guard<std::recursive_mutex>;
 
 kiommu_pin_failure failure_of(Backing backing) {
-  switch (backing) {
-    case Backing::kMmio:
-      return KIOMMU_PIN_MMIO;
-    case Backing::kRefused:
-      return KIOMMU_PIN_REFUSED;
-    default:
-      return KIOMMU_PIN_UNBACKED;
-  }
+  if (is_mmio(backing)) return KIOMMU_PIN_MMIO;
+  return backing == Backing::kRefused ? KIOMMU_PIN_REFUSED
+                                      : KIOMMU_PIN_UNBACKED;
 }
 
 bool can_pin(Backing backing) {
   return backing == Backing::kRam || backing == Backing::kReadOnlyRam;
 }
 
+bool holds(const kiommu_slot& slot, std::uint64_t hva, std::uint64_t pages) {
+  return hva >= slot.hva &&
+         hva + pages * kPageBytes <= slot.hva + slot.pages * kPageBytes;
+}
+
 }  // namespace
 
 int GuestMemory::find_slot(std::uint64_t gfn, kiommu_slot* slot) {
+  const Locked locked(mutex_);
   ++slot_lookups;
   auto found = slots_.upper_bound(gfn);
   if (found != slots_.begin()) {
@@ -43,11 +46,12 @@ int GuestMemory::find_slot(std::uint64_t gfn, kiommu_slot* slot) {
 }
 
 bool GuestMemory::in_one_slot(std::uint64_t hva, std::uint64_t pages) const {
+  const Locked locked(mutex_);
   for (const auto& [gfn, slot] : slots_) {
-    if (hva >= slot.hva &&
-        hva + pages * kPageBytes <= slot.hva + slot.pages * kPageBytes) {
-      return true;
-    }
+    if (holds(slot, hva, pages)) return true;
+  }
+  for (const Removed& removed : removed_) {
+    if (holds(removed.slot, hva, pages)) return true;
   }
   return false;
 }
@@ -68,14 +72,15 @@ int GuestMemory::read_entries(std::uint64_t hva, kiommu_u64* entries,
     violation("read of entries at HVA ", hva, ", which is in no slot");
   }
   if (foreign_process) return -EPERM;
+  if (before_read) before_read(gpa_of(hva));
+  const Locked locked(mutex_);
   ++read_calls;
   entries_read += count;
-  if (before_read) before_read(gpa_of(hva));
   for (std::uint32_t i = 0; i < count; ++i, hva += 8) {
-    const HvaPage page = page_at(hva);
-    if (page.backing == Backing::kUnbacked) return -EFAULT;
-    if (page.backing == Backing::kMmio) return -ENXIO;
-    std::memcpy(&entries[i], host_.bytes(page.pfn) + hva % kPageBytes, 8);
+    const Backing backing = page_at(hva).backing;
+    if (backing == Backing::kUnbacked) return -EFAULT;
+    if (is_mmio(backing)) return -ENXIO;
+    host_.read(touch(hva), hva % kPageBytes, &entries[i], 8);
   }
   return 0;
 }
@@ -83,8 +88,10 @@ int GuestMemory::read_entries(std::uint64_t hva, kiommu_u64* entries,
 std::uint32_t GuestMemory::pin(std::uint64_t hva, std::uint32_t count,
                                bool write, kiommu_u64* pfns,
                                kiommu_pin_result* result) {
+  if (before_pin) before_pin();
+  const Locked locked(mutex_);
   ++pin_calls;
-  if (hva % kPageBytes != 0 || count == 0 || count > kMostPins ||
+  if (hva % kPageBytes != 0 || count == 0 || count > kMostPages ||
       !in_one_slot(hva, count)) {
     violation("pin of ", count, " pages at HVA ", hva);
   }
@@ -98,7 +105,7 @@ std::uint32_t GuestMemory::pin(std::uint64_t hva, std::uint32_t count,
     result->failure = failure_of(first.backing);
     while (result->failure == KIOMMU_PIN_MMIO &&
            page_at(hva + result->extent * kPageBytes).backing ==
-               Backing::kMmio) {
+               first.backing) {
       ++result->extent;
     }
     return 0;
@@ -107,23 +114,48 @@ std::uint32_t GuestMemory::pin(std::uint64_t hva, std::uint32_t count,
   result->writable = write && first.backing == Backing::kRam;
   if (count > pin_batch) count = pin_batch;
   std::uint32_t done = 0;
+  bool as_one = count == kMostPages;
   for (; done < count; ++done) {
-    const HvaPage page = page_at(hva + done * kPageBytes);
-    if (!can_pin(page.backing)) break;
-    if (write && page.backing != first.backing) break;
-    host_.pin(page.pfn, result->writable != 0);
-    pfns[done] = page.pfn;
+    const Backing backing = page_at(hva + done * kPageBytes).backing;
+    if (!can_pin(backing)) break;
+    if (write && backing != first.backing) break;
+    pfns[done] = touch(hva + done * kPageBytes);
+    as_one = as_one && pfns[done] == pfns[0] + done;
+    host_.pin(pfns[done], result->writable != 0);
   }
-  if (host_.pinned() > accounted_) violation("a pin that is not accounted");
+  if (as_one && done == kMostPages) host_.pinned_as_one(pfns[0]);
+  pins_ += done;
+  if (pins_ > accounted_) violation("a pin that is not accounted");
   return done;
 }
 
+void GuestMemory::look_up(std::uint64_t hva, std::uint32_t count,
+                          kiommu_u64* pfns) {
+  const Locked locked(mutex_);
+  if (hva % kPageBytes != 0 || count == 0 || count > kMostPages) {
+    violation("look-up of ", count, " pages at HVA ", hva);
+  }
+  for (std::uint32_t i = 0; i < count; ++i, hva += kPageBytes) {
+    const HvaPage page = page_at(hva);
+    const auto changed = changed_.find(hva);
+    const bool present = changed == changed_.end() || changed->second.present;
+    const bool ram =
+        page.backing != Backing::kUnbacked && !is_mmio(page.backing) && present;
+    pfns[i] = ram ? page.pfn : KIOMMU_NO_PFN;
+  }
+}
+
 void GuestMemory::unpin(std::uint64_t pfn, std::uint64_t count, bool dirty) {
+  const Locked locked(mutex_);
   ++unpin_calls;
-  for (std::uint64_t i = 0; i < count; ++i) host_.unpin(pfn + i, dirty);
+  if (count == 0 || count > pins_) violation("unpin of ", count, " pages");
+  pins_ -= count;
+  host_.unpin(pfn, count, dirty);
 }
 
 int GuestMemory::account(std::uint64_t pages) {
+  const Locked locked(mutex_);
+  ++account_calls;
   if (pages == 0) violation("no page is accounted");
   if (faults().account.fires()) return -ENOMEM;
   if (accounted_ + pages > memlock_pages) return -ENOMEM;
@@ -132,45 +164,61 @@ int GuestMemory::account(std::uint64_t pages) {
 }
 
 void GuestMemory::unaccount(std::uint64_t pages) {
+  const Locked locked(mutex_);
   if (pages > accounted_) violation("more is unaccounted than was accounted");
   accounted_ -= pages;
-  if (host_.pinned() > accounted_) {
+  if (pins_ > accounted_) {
     violation("more pages are pinned than are accounted");
   }
 }
 
 }  // namespace kiommu::port
 
+using kiommu::port::entered;
+
 int kiommu_port_find_slot(kiommu_mem* mem, kiommu_u64 gfn, kiommu_slot* slot) {
+  entered("find_slot");
   return mem->memory->find_slot(gfn, slot);
 }
 
 int kiommu_port_read_entries(kiommu_mem* mem, kiommu_u64 hva,
                              kiommu_u64* entries, kiommu_u32 count) {
+  entered("read_entries");
   return mem->memory->read_entries(hva, entries, count);
 }
 
 kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
                            int write, kiommu_u64* pfns,
                            kiommu_pin_result* result) {
+  entered("pin");
   return mem->memory->pin(hva, count, write != 0, pfns, result);
+}
+
+void kiommu_port_look_up(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
+                         kiommu_u64* pfns) {
+  entered("look_up");
+  mem->memory->look_up(hva, count, pfns);
 }
 
 void kiommu_port_unpin(kiommu_mem* mem, kiommu_u64 pfn, kiommu_u64 count,
                        int dirty) {
+  entered("unpin");
   mem->memory->unpin(pfn, count, dirty != 0);
 }
 
 int kiommu_port_account(kiommu_mem* mem, kiommu_u64 pages) {
+  entered("account");
   return mem->memory->account(pages);
 }
 
 void kiommu_port_unaccount(kiommu_mem* mem, kiommu_u64 pages) {
+  entered("unaccount");
   mem->memory->unaccount(pages);
 }
 
-void kiommu_port_yield() {}
+void kiommu_port_yield() { entered("yield"); }
 
 int kiommu_port_interrupted() {
+  entered("interrupted");
   return kiommu::port::faults().interrupt.fires() ? 1 : 0;
 }

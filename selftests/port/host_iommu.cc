@@ -3,9 +3,6 @@
 // See host_iommu.hpp.
 #include "host_iommu.hpp"
 
-#include <bit>
-
-#include "faults.hpp"
 #include "violation.hpp"
 
 namespace kiommu::port {
@@ -24,27 +21,41 @@ std::uint64_t HostIommu::block_pages(std::uint64_t page, std::uint64_t pfn,
   return 1;
 }
 
-void HostIommu::map(std::uint64_t page, std::uint64_t pfn, std::uint64_t count,
-                    unsigned rights) {
+void HostIommu::map(const void* batch, std::uint64_t page,
+                    const HostBlock& run) {
+  HostBlock left = run;
+  const std::uint64_t end = page + left.pages;
   const auto next = blocks_.lower_bound(page);
-  if (at(page) || (next != blocks_.end() && next->first < page + count)) {
+  if (at(page) || (next != blocks_.end() && next->first < end)) {
     violation(kind_.name, ": map over what is mapped, page ", page, " + ",
-              count);
+              left.pages);
     return;
   }
-  if (rights == 0 || count == 0) violation(kind_.name, ": map of nothing");
-  for (std::uint64_t i = 0; i < count; ++i) memory_->add_reach(pfn + i, rights);
-  mapped_pages_ += count;
-  while (count > 0) {
-    const std::uint64_t pages = block_pages(page, pfn, count);
-    blocks_[page] = {pages, pfn, rights};
-    page += pages;
-    pfn += pages;
-    count -= pages;
+  if (left.rights == 0 || left.pages == 0) {
+    violation(kind_.name, ": map of nothing");
+    return;
+  }
+  for (const Stale& stale : stale_) {
+    if (stale.batch != batch && stale.page < end &&
+        page < stale.page + stale.block.pages) {
+      violation(kind_.name, ": map of page ", page,
+                ", which another request has unmapped and not flushed");
+    }
+  }
+  if (!left.mmio) memory_->add_reach(left.pfn, left.pages, left.rights);
+  mapped_pages_ += left.pages;
+  while (left.pages > 0) {
+    HostBlock block = left;
+    block.pages = left.mmio ? 1 : block_pages(page, left.pfn, left.pages);
+    blocks_[page] = block;
+    page += block.pages;
+    left.pfn += block.pages;
+    left.pages -= block.pages;
   }
 }
 
-void HostIommu::unmap(std::uint64_t page, std::uint64_t count) {
+void HostIommu::unmap(const void* batch, std::uint64_t page,
+                      std::uint64_t count) {
   const std::uint64_t end = page + count;
   while (page < end) {
     const auto block = blocks_.find(page);
@@ -61,20 +72,33 @@ void HostIommu::unmap(std::uint64_t page, std::uint64_t count) {
                 ", pages ", gone.pages, ", unmapped ", end - page);
       return;
     }
+    if (gone.mmio) {
+      violation(kind_.name, ": unmap of device memory, page ", page);
+      return;
+    }
     blocks_.erase(block);
-    stale_.push_back({page, gone});
+    stale_.push_back({batch, page, gone});
     mapped_pages_ -= gone.pages;
     page += gone.pages;
   }
 }
 
-void HostIommu::flush() {
-  for (const Stale& stale : stale_) {
-    for (std::uint64_t i = 0; i < stale.block.pages; ++i) {
-      memory_->drop_reach(stale.block.pfn + i);
-    }
+void HostIommu::flush(const void* batch) {
+  std::erase_if(stale_, [&](const Stale& stale) {
+    if (stale.batch != batch) return false;
+    memory_->drop_reach(stale.block.pfn, stale.block.pages);
+    return true;
+  });
+}
+
+void HostIommu::unmap_mmio(std::uint64_t page) {
+  const auto block = blocks_.find(page);
+  if (block == blocks_.end() || !block->second.mmio) {
+    violation(kind_.name, ": device memory that is not mapped, page ", page);
+    return;
   }
-  stale_.clear();
+  blocks_.erase(block);
+  --mapped_pages_;
 }
 
 std::optional<HostPage> HostIommu::at(std::uint64_t page) const {
@@ -96,68 +120,4 @@ std::optional<HostPage> HostIommu::device_sees(std::uint64_t page) const {
   return at(page);
 }
 
-std::uint32_t HostIommus::add(HostKind kind) {
-  iommus_.emplace_back(memory_, kind);
-  return static_cast<std::uint32_t>(iommus_.size() - 1);
-}
-
-void HostIommus::drop_last() {
-  HostIommu& iommu = iommus_.back();
-  while (!iommu.blocks().empty()) {
-    const auto& [page, block] = *iommu.blocks().begin();
-    iommu.unmap(page, block.pages);
-  }
-  iommu.flush();
-  iommus_.pop_back();
-}
-
-kiommu_host_caps HostIommus::caps() const {
-  kiommu_host_caps caps{};
-  for (const HostIommu& iommu : iommus_) {
-    caps.page_sizes |= iommu.kind().page_sizes;
-    if (iommu.kind().split > caps.split) caps.split = iommu.kind().split;
-  }
-  return caps;
-}
-
-int HostIommus::map(std::uint32_t host, std::uint64_t iova, std::uint64_t hpa,
-                    std::uint64_t bytes, std::uint32_t rights) {
-  ++map_calls;
-  if (((iova | hpa | bytes) & (kPageBytes - 1)) != 0) {
-    violation("misaligned map at ", iova, " to ", hpa, " of ", bytes);
-  }
-  if (bytes / kPageBytes > longest_map) longest_map = bytes / kPageBytes;
-  if (faults().map.fires()) return map_error;
-  for (std::size_t i = 0; i < iommus_.size(); ++i) {
-    if (host != KIOMMU_ALL_HOSTS && host != i) continue;
-    iommus_[i].map(iova / kPageBytes, hpa / kPageBytes, bytes / kPageBytes,
-                   rights);
-  }
-  return 0;
-}
-
-void HostIommus::unmap(std::uint64_t iova, std::uint64_t bytes) {
-  ++unmap_calls;
-  for (HostIommu& iommu : iommus_) {
-    iommu.unmap(iova / kPageBytes, bytes / kPageBytes);
-  }
-}
-
-void HostIommus::flush() {
-  ++flush_calls;
-  for (HostIommu& iommu : iommus_) iommu.flush();
-}
-
 }  // namespace kiommu::port
-
-int kiommu_port_host_map(kiommu_hosts* hosts, kiommu_u32 host, kiommu_u64 iova,
-                         kiommu_u64 hpa, kiommu_u64 bytes, kiommu_u32 rights) {
-  return hosts->iommus->map(host, iova, hpa, bytes, rights);
-}
-
-void kiommu_port_host_unmap(kiommu_hosts* hosts, kiommu_u64 iova,
-                            kiommu_u64 bytes) {
-  hosts->iommus->unmap(iova, bytes);
-}
-
-void kiommu_port_host_flush(kiommu_hosts* hosts) { hosts->iommus->flush(); }

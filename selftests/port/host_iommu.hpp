@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Host IOMMUs. Each has a table and an IOTLB, and is as unforgiving as real
+// A host IOMMU. It has a table and an IOTLB, and is as unforgiving as real
 // drivers are: VT-d corrupts its table when a large page is unmapped in part,
 // virtio-iommu refuses to unmap a part of an interval. Both are violations.
 //
 // The IOTLB is taken to hold whatever was in the table since the last flush:
-// what is unmapped stays within a device's reach until then.
+// what is unmapped stays within a device's reach until the batch that has
+// unmapped it is flushed.
 #pragma once
 
 #include <cstdint>
@@ -43,19 +44,20 @@ struct HostBlock {
   std::uint64_t pages = 0;
   std::uint64_t pfn = 0;
   unsigned rights = 0;
+  bool mmio = false;  // device memory: not pinned
 };
-
-class HostIommus;
 
 class HostIommu {
  public:
   HostIommu(HostMemory& memory, HostKind kind)
       : memory_(&memory), kind_(kind) {}
 
-  void map(std::uint64_t page, std::uint64_t pfn, std::uint64_t count,
-           unsigned rights);
-  void unmap(std::uint64_t page, std::uint64_t count);
-  void flush();
+  // `batch`: whoever does it.
+  void map(const void* batch, std::uint64_t page, const HostBlock& run);
+  void unmap(const void* batch, std::uint64_t page, std::uint64_t count);
+  void flush(const void* batch);
+  // Takes a page of device memory out, and out of the IOTLB.
+  void unmap_mmio(std::uint64_t page);
 
   // The table, without the IOTLB.
   std::optional<HostPage> at(std::uint64_t page) const;
@@ -68,6 +70,7 @@ class HostIommu {
 
  private:
   struct Stale {
+    const void* batch;
     std::uint64_t page;
     HostBlock block;
   };
@@ -80,50 +83,6 @@ class HostIommu {
   std::map<std::uint64_t, HostBlock> blocks_;  // by IOVA page
   std::vector<Stale> stale_;
   std::uint64_t mapped_pages_ = 0;
-};
-
-}  // namespace kiommu::port
-
-struct kiommu_hosts {
-  kiommu::port::HostIommus* iommus;
-};
-
-namespace kiommu::port {
-
-// The host IOMMUs of one domain: all-or-nothing, counted.
-class HostIommus {
- public:
-  explicit HostIommus(HostMemory& memory) : memory_(memory) {}
-  HostIommus(const HostIommus&) = delete;
-  HostIommus& operator=(const HostIommus&) = delete;
-
-  kiommu_hosts* handle() { return &handle_; }
-  // Adds an IOMMU with an empty table; returns its index.
-  std::uint32_t add(HostKind kind);
-  void drop_last();
-  HostIommu& operator[](std::size_t i) { return iommus_[i]; }
-  std::size_t size() const { return iommus_.size(); }
-  // What all of them can do together, without aperture and windows.
-  kiommu_host_caps caps() const;
-
-  // Errno for the faults that are armed in Faults::map.
-  int map_error = -12;
-
-  std::uint64_t map_calls = 0;
-  std::uint64_t unmap_calls = 0;
-  std::uint64_t flush_calls = 0;
-  std::uint64_t longest_map = 0;  // pages
-
-  // The port, see port.h.
-  int map(std::uint32_t host, std::uint64_t iova, std::uint64_t hpa,
-          std::uint64_t bytes, std::uint32_t rights);
-  void unmap(std::uint64_t iova, std::uint64_t bytes);
-  void flush();
-
- private:
-  HostMemory& memory_;
-  kiommu_hosts handle_{this};
-  std::vector<HostIommu> iommus_;
 };
 
 }  // namespace kiommu::port

@@ -15,6 +15,8 @@ template <class Format>
 class GuestTables {
  public:
   using S = Spec<Format>;
+  // Bytes of the guest's smallest page.
+  static constexpr u64 kLeaf = u64{1} << S::shift(0);
 
   // Tables are taken from guest memory at `pool` on.
   GuestTables(port::GuestMemory& memory, u64 pool, unsigned top = S::kUsualTop)
@@ -70,7 +72,7 @@ class GuestTables {
   }
   void map_pages(u64 iova, u64 gpa, u64 pages, unsigned rights = kRW) {
     for (u64 i = 0; i < pages; ++i)
-      map(iova + i * 4096, gpa + i * 4096, rights);
+      map(iova + i * kLeaf, gpa + i * kLeaf, rights);
   }
   void clear(u64 iova, unsigned level = 0) {
     set(iova, level, S::absent(level));

@@ -31,6 +31,7 @@ template <class Format>
 class Model {
  public:
   using S = Spec<Format>;
+  static constexpr u64 kLeaf = World<Format>::kLeaf;
 
   Model(u32 seed, const ModelOptions& options);
   void run();
@@ -49,7 +50,8 @@ class Model {
   u64 pick(u64 below) { return random_() % below; }
   bool one_in(u64 n) { return pick(n) == 0; }
   u64 some_page();  // of IOVA
-  u64 some_gpa();   // for a leaf
+  u64 some_leaves(u64 pages);
+  u64 some_gpa();  // for a leaf
   unsigned some_rights() { return S::kRights[pick(S::kRights.size())]; }
   Range some_range();
 

@@ -21,9 +21,8 @@ Expected Model<Format>::expected(u64 page) const {
     const u64 hva = slot->hva + gpa - slot->first_gfn * kPage;
     const std::byte* from = guest.ram_at(gpa);
     if (from == nullptr) {
-      return guest.page_at(hva).backing == Backing::kMmio
-                 ? KVM_IOMMU_STATUS_MMIO
-                 : KVM_IOMMU_STATUS_UNBACKED;
+      return is_mmio(guest.page_at(hva).backing) ? KVM_IOMMU_STATUS_MMIO
+                                                 : KVM_IOMMU_STATUS_UNBACKED;
     }
     __builtin_memcpy(bytes, from, 8);
     return KVM_IOMMU_STATUS_OK;
@@ -52,7 +51,11 @@ Expected Model<Format>::expected(u64 page) const {
     case Backing::kReadOnlyRam:
       rights &= kR;
       break;
+    case Backing::kReadOnlyDevice:
+      if (rights & kW) return {KVM_IOMMU_STATUS_READ_ONLY, {}};
+      break;
     case Backing::kRam:
+    case Backing::kDevice:
       break;
   }
   if (slot->flags & KIOMMU_SLOT_READ_ONLY) rights &= kR;
@@ -89,7 +92,7 @@ template <class Format>
 void Model<Format>::check_refresh(const Range& range,
                                   const RefreshOutcome& outcome,
                                   const Snapshot& before, bool lossy) {
-  check_outside(range, before, lossy);
+  check_outside(range, before, lossy && outcome.error != 0);
   const u64 stop =
       outcome.error == 0 ? range.end() : outcome.result.stopped_iova / kPage;
   ASSERT_GE(stop, range.first);

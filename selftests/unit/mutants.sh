@@ -12,39 +12,84 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 survivors=0
 
-# name: invariant, then what is broken. file. perl expression on the whole file.
+# name: invariant (f: a format), then what is broken. file. perl expression on
+# the whole file.
 mutants() {
   cat <<'END'
 1-walks-past-range core/walker.hpp s/intersection\(span, range\)/IovaRange{intersection(span, range).first, span.last}/
 1-upper-absent-not-unmapped core/walker.hpp s/return sink_\.absent\(part\);/return level > 0 ? Result<void>{} : sink_.absent(part);/
 1-last-page-forgotten core/refresh.cc s/while \(done < leaf\.pages\) \{/while (done + (leaf.pages > 1) < leaf.pages) {/
-1-rights-not-compared core/shadow_entry.hpp s/return \(word & \(kPageMask \| kReadWrite\.bits\)\) == \(to\.value \| as\.bits\);/(void)as; return (word & kPageMask) == to.value && word != 0;/
-1-unmap-one-too-many core/domain.cc s/shadow_\.unmap\(\{range\.first_page\(\), range\.last_page\(\)\}\)/shadow_.unmap({range.first_page(), range.last_page() + 1})/
-2-unpin-before-flush core/shadow.cc s/(  hosts_\.flush_if_due\(\);\n)(  pins_\.release_idle\(mem\);\n)/$2$1/
-2-no-flush core/hosts.hpp s/    kiommu_port_host_flush\(hosts_\);\n//
-2-no-flush-due core/hosts.hpp s/    flush_due_ = true;\n//
-2-unpin-while-held core/pins.cc s/\(pin & kValid\) == 0 \|\| \(pin & kHoldersMask\) != 0/(pin & kValid) == 0/
-2-dirty-forgotten core/pins.cc s/if \(left\.write\(\)\) pin \|= kDirty;//
+1-rights-not-compared core/shadow_entry.hpp s/PageWord::kAddressMask \| PageWord::kRightsMask;/PageWord::kAddressMask;/
+1-unmap-one-too-many core/domain.cc s/shadow_\.unmap\(request, pages\)/shadow_.unmap(request, {pages.first, pages.last + (pages.last != kLastPage)})/
+1-absent-words-kept core/shadow.cc s/if \(want\[first\] == PageWord::kAbsent\) \{/if (want[first] == PageWord::kAbsent) { return {n, n};/
+1-run-taken-for-another core/shadow.cc s/if \(are_neighbours\(want, n, run \+ \(\(page - leaf\.base\) << kPageShift\)\)\)/if (want[0] == run + ((page - leaf.base) << kPageShift))/
+2-no-flush core/host_batch.hpp s/    kiommu_port_host_flush\(batch_\);\n//
+2-no-flush-due core/host_batch.hpp s/    flush_due_ = true;\n//
+2-unpin-while-held core/pins.cc s/\(pin & pin::kValid\) != 0 && \(pin & pin::kHoldersMask\) == 0/(pin & pin::kValid) != 0/
+2-huge-unpinned-while-held core/pins.cc s/\(chunk\.holders > 0 \? pin::kHolder : 0\)/0/
+2-put-twice core/unmap.cc s/user\.put_chunk\(/user.put_chunk(request.stage2->mapped_region(gfn), gfn); user.put_chunk(/
+2-dirty-forgotten core/pin_user.cc s/      __atomic_fetch_or\(page, pin::kDirty, __ATOMIC_RELAXED\);\n//
+2-huge-dirty-forgotten core/pin_user.cc s/      __atomic_fetch_or\(&chunk\.word, Chunk::kDirty, __ATOMIC_RELAXED\);\n//
+2-dirty-lost-at-break core/pins.cc s/\(chunk\.word & Chunk::kDirty\) != 0 \? pin::kDirty : 0/0/
 3-protection-ignored core/walker.hpp s/rights = rights & entry\.rights;/if (level == 0) rights = entry.rights;/
-3-read-only-slot-ignored core/stage2.hpp s/return read_only \? kRead : kReadWrite;/return kReadWrite;/
-3-read-only-page-ignored core/pins.cc s/\(pin & kWritable\) != 0 \? kReadWrite : kRead/kReadWrite/
+3-protection-of-pages-ignored core/walker.hpp s/rights = rights & e\.rights;/rights = e.rights;/
+3-read-only-slot-ignored core/region.hpp s/return read_only \? kRead : kReadWrite;/return kReadWrite;/
+3-read-only-page-ignored core/pin_user.cc s/region\.read_only \|\| \(pin & pin::kWritable\) == 0/region.read_only/
+3-read-only-huge-page-ignored core/pin_user.cc s/region\.read_only \|\| \(state & Chunk::kWritable\) == 0/region.read_only/
 4-reserved-ignored core/refresh.cc s/  if \(reserved\) \{/  if (false) {/
+4-reserved-of-small-pages-ignored core/refresh.cc s/  if \(reserved_\) \{/  if (false) {/
 4-reserved-first-page core/refresh.cc s/pages = reserved->first_page\(\) - page;/pages = reserved->first_page() - page + 1;/
 4-aperture-ignored core/domain.cc s/!hosts_\.aperture\(\)\.contains\(range\) \|\| //
 4-window-ignored core/domain.cc s/ \|\| !stage1_->window\.contains\(range\)//
-5-refusal-not-told core/shadow.cc s/if \(!refused_\) refused_ = \{run\.page, mapped\.error\(\)\};\n    return mapped;/return {};/
+5-refusal-told-elsewhere core/refresh.cc s/    stopped_at_ = Iova::of_page\(refused->first\);\n//
 5-lost-rest-not-told core/refresh.cc s/if \(first < stopped_at_\) /if (false && first < stopped_at_) /
-5-refused-run-kept core/shadow.cc s/    forget\(\{run\.page, run\.page \+ run\.count - 1\}\);\n//
-5-pins-not-given-back core/shadow.cc s/if \(!made\) \{\n    give_back\(0\);/if (!made) {/
-6-node-leaks core/radix.cc s/    pool_\.free\(node_of\(\*link\)\);\n//
-6-not-unaccounted core/pins.cc s/if \(released > 0\) kiommu_port_unaccount\(mem, released\);//
+5-lost-run-not-told core/unmap.cc s/if \(why != Status::kNoKvm\) result = fail\(why\);//
+5-refused-run-kept core/shadow_hosts.cc s/  forget\(request, \{\{first, first \+ pages - 1\}\}\);\n//
+5-pins-not-given-back core/shadow.cc s/if \(!made\) \{\n    give_back\(request, want, 0, n\);/if (!made) {/
+5-preregistration-not-undone core/pins.cc s/    if \(pinned\) \{\n(      count_idle)/    if (true) {\n$1/
+6-node-leaks core/radix.cc s/      pool_\.free\(node_of\(value\)\);\n//
+6-not-unaccounted core/pins.cc s/if \(released > 0\) kiommu_port_unaccount\(mem_, released\);//
+6-charge-kept core/pin_user.cc s/  if \(charged_ > 0\) kiommu_port_unaccount\(pins_\.mem\(\), charged_\);\n//
 6-unregister-keeps-mappings core/domain.cc s/KIOMMU_TRY\(require_anchor\(\)\);\n  clear\(\);/KIOMMU_TRY(require_anchor());/
+6-idle-pins-outlive-the-anchor core/domain.cc s/  pins_->trim\(0\);\n//
 7-no-budget core/walker.hpp s/if \(\+\+reads_ > WalkScratch::kBudget\)/if (false)/
 7-tables-in-read-only-memory core/stage2.cc s/    if \(\(\*found\)->read_only\) return fail\(Status::kReadOnly\);\n    \/\/ Up/    \/\/ Up/
-7-pins-not-accounted core/pins.cc s/while \(count > 0 && kiommu_port_account\(mem, count\) != 0\) count \/= 2;//
-7-shadow-without-limit core/radix.cc s/if \(limit_bytes_ - bytes_ < KIOMMU_NODE_BYTES\)/if (false)/
-8-unmap-splits core/unmap.cc s/drop\(\*run\); !dropped/drop({run->first, run->first}); !dropped/
-8-blocks-ignored core/unmap.cc s/(Shadow::Run Shadow::block_of\(uint64_t page\) const \{\n)/$1  if (page != 0) return {page, page};\n/
+7-pins-not-accounted core/pin_user.cc s/  count = charge\(count\);\n/  charged_ += count;\n/
+7-shadow-without-limit core/radix.cc s/if \(limit_bytes_ - bytes_[^<]* < KIOMMU_NODE_BYTES\)/if (false)/g
+7-idle-pins-without-limit core/pins.hpp s/return idle\(\) > idle_limit\(\);/return false;/
+8-unmap-splits core/unmap.cc s/request\.host\.unmap\(blocks\.first, blocks\.last\)/request.host.unmap(run.first, run.last)/
+8-blocks-ignored core/unmap.cc s/(PageRange Shadow::block_of\([^{]*\{\n)/$1  if (page != 0 \&\& !leaf.is_run()) return {page, page};\n/
+8-rest-not-restored core/unmap.cc s/if \(run\.last < blocks\.last\) \{/if (false) {/
+8-teardown-allocates core/request_pool.cc s/if \(free_ != nullptr\) return pop\(\);/if (free_ != nullptr \&\& made_ > 8) return pop();/
+8-misaligned-run core/shadow.cc s/if \(pfn % kChunkPages != 0 \|\| /if (/
+9-trim-takes-too-many core/pins.cc s/if \(!is_idle\(pin\) \|\| over == 0\) return false;/if (!is_idle(pin)) return false;/
+9-preregistered-trimmed core/pins.cc s/if \(region\.chunks == nullptr \|\| region\.preregistered\) return 0;/if (region.chunks == nullptr) return 0;/
+9-preregistered-counted-idle core/pin_user.cc s/if \(region\.preregistered\) return;\n//
+9-slot-kept core/memory_change.cc s/return request\.stage2->mapped_region\(entry\.gfn\(\)\)\.gone;/return false;/
+9-slot-flags-ignored core/regions.cc s/         region\.read_only == \(\(slot\.flags & KIOMMU_SLOT_READ_ONLY\) != 0\) &&\n//
+9-slot-moved-ignored core/regions.cc s/         region\.hva\.value == slot\.hva &&\n//
+9-contradiction-ignored core/regions.cc s/    return fail\(Status::kBudget\);/    return table_[index];/
+9-exchanged-page-kept core/memory_change.cc s/      pin \|= pin::kStale;\n      any_ = true;/      any_ = true;/
+9-exchanged-idle-page-kept core/memory_change.cc s/if \(\(pin & pin::kValid\) == 0\) continue;/if ((pin \& pin::kHoldersMask) == 0) continue;/
+9-exchanged-page-of-huge-kept core/memory_change.cc s/while \(same < count && pfns\[same\] == pfn \+ same\) \+\+same;/same = count; (void)pfn;/
+9-break-miscounts core/memory_change.cc s/node\[\(entry\.gfn\(\) \+ i\) % kChunkPages\] \+= pin::kHolder;/node[(entry.gfn() + i) % kChunkPages] = node[(entry.gfn() + i) % kChunkPages] | pin::kHolder;/
+9-revoked-device-kept core/memory_change.cc s/page << kPageShift\) == 0;/page << kPageShift) == 2;/
+9-device-put-as-memory core/unmap.cc s/!run\.mmio && done < count/done < count/
+10-ranges-not-locked core/range_lock.cc s/if \(r->range\.overlaps\(request\.range\)\) return true;//
+10-blocks-not-locked core/domain.cc s/if \(want\.contains\(reach\)\) break;/break;/
+10-pin-of-the-loser-kept core/pin_user.cc s/    \} else \{\n      kiommu_port_unpin\(pins_\.mem\(\), pfns_\[i\], 1, 0\);\n    \}/    }/
+10-pins-of-the-loser-kept core/pin_user.cc s/    for \(unsigned i = 0; i < n; \+\+i\) \{\n      kiommu_port_unpin\(pins_\.mem\(\), pfns_\[i\], 1, 0\);\n    \}\n    if \(!node\)/    if (!node)/
+f-arm-access-flag ../arch/arm64/lpae_format.hpp s/if \(\(entry & kAccessed\) == 0\)/if (false)/
+f-arm-privileged-page ../arch/arm64/lpae_format.hpp s/\(entry & kUnprivileged\) == 0 \? kNoRights/false ? kNoRights/
+f-arm-privileged-table ../arch/arm64/lpae_format.hpp s/\(entry & kPrivilegedBelow\) != 0 \? kNoRights/false ? kNoRights/
+f-arm-block-anywhere ../arch/arm64/lpae_format.hpp s/level <= kTopBlockLevel/true/
+f-arm-short-top-table ../arch/arm64/lpae_format.hpp s/uint64_t\{geometry\.index\(\{anchor\.last\}\)\} \+ 1/uint64_t{1} << geometry.index_bits/
+f-riscv-user ../arch/riscv/sv_format.hpp s/\(entry & kUser\) == 0 \|\| //
+f-riscv-dirty ../arch/riscv/sv_format.hpp s/ && \(entry & kDirty\) != 0//
+f-riscv-napot ../arch/riscv/sv_format.hpp s/      shift = kNapotShift;\n//
+f-riscv-superpage ../arch/riscv/sv_format.hpp s/if \(\(address & \(\(uint64_t\{1\} << shift\) - 1\)\) != 0\)/if (false)/
+f-amd-size-too-small ../arch/x86/amd_v1_format.hpp s/shift > own && //
+f-amd-size-too-large ../arch/x86/amd_v1_format.hpp s/ && shift < own \+ 9//
 END
 }
 
@@ -60,7 +105,7 @@ build() {
 
 run() {
   (ulimit -v 8000000; KIOMMU_SEEDS=5 timeout 120 "$work/build/kiommu_unit" \
-    --gtest_brief=1 >"$work/run.log" 2>&1)
+    --gtest_brief=1 --gtest_fail_fast >"$work/run.log" 2>&1)
 }
 
 copy || exit 1
@@ -87,10 +132,9 @@ while read -r name file change; do
     result="SURVIVES"
     survivors=$((survivors + 1))
   else
-    failed=$(grep -o '^\[  FAILED  \] [^ ,]*' "$work/run.log" | sort -u)
-    first=$(sed -n '1s/.*\] //p' <<<"$failed")
-    result="killed by ${first:-a crash or the time limit}"
-    result+=" and $(($(wc -l <<<"$failed") - 1)) more"
+    failed=$(sed -n 's/^\[  FAILED  \] \([^ ,]*\).*/\1/p' "$work/run.log")
+    result="killed by ${failed%%$'\n'*}"
+    [ -n "$failed" ] || result="killed by a crash or the time limit"
   fi
   printf '%-32s %s\n' "$name" "$result"
   cp "$work/original" "$target"

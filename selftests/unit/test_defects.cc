@@ -47,12 +47,22 @@ TEST(V4Defect, D03_UnreadableTableAndFailedAllocationAreErrors) {
   world.guest.set_backing(world.tables_hva, kTablesPages, Backing::kUnbacked);
   world.expect_stops(0, kPage, 0, -EIO, KVM_IOMMU_STATUS_UNBACKED);
   world.guest.set_backing(world.tables_hva, kTablesPages, Backing::kRam);
-  for (u64 nth = 1; nth <= 4; ++nth) {
-    faults().node.arm(nth);
-    world.expect_stops(0, kPage, 0, -ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY);
-  }
-  faults().node.disarm();
   world.expect_refresh(0, kPage);
+  u64 failures = 0;
+  for (u64 nth = 1;; ++nth) {
+    W other;
+    other.tables.map(0, other.data(0));
+    faults().node.arm(nth);
+    const RefreshOutcome outcome = other.refresh(0, kPage);
+    if (faults().node.fired() == 0) break;
+    if (outcome.error == 0) continue;  // there was another way
+    ++failures;
+    EXPECT_EQ(outcome.error, -ENOMEM);
+    EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
+    EXPECT_EQ(outcome.result.stopped_iova, 0u);
+    other.expect_refresh(0, kPage);
+  }
+  EXPECT_GE(failures, 4u);
 }
 
 TEST(V4Defect, D04_ChangedUpperEntryIsReadAnew) {

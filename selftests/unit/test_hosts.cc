@@ -36,7 +36,7 @@ TEST(Hosts, ReplayFillsAHostThatJoins) {
     map_a_few(world);
     const u32 index = world.iommus.add(joins);
     ASSERT_EQ(world.set_caps(), 0);
-    ASSERT_EQ(kiommu_core_replay(world.domain(), index), 0);
+    ASSERT_EQ(world.replay(index), 0);
     expect_consistent(world);
     // Blocks of both are known: any part can be unmapped.
     for (u64 page : {3, 513, 700, 2060}) {
@@ -57,7 +57,7 @@ TEST(Hosts, ReplayMergesRunsThatWereMappedApart) {
     }
     const u32 index = world.iommus.add(kind);
     ASSERT_EQ(world.set_caps(), 0);
-    ASSERT_EQ(kiommu_core_replay(world.domain(), index), 0);
+    ASSERT_EQ(world.replay(index), 0);
     expect_consistent(world);
     EXPECT_LT(world.iommus[1].blocks().size(), 512u);
     for (u64 page = 0; page < 512; page += 3) {
@@ -74,7 +74,7 @@ TEST(Hosts, FailedReplayLeavesTheOthersAsTheyWere) {
   const u32 index = world.iommus.add(port::kAmd);
   ASSERT_EQ(world.set_caps(), 0);
   faults().map.arm(2);
-  EXPECT_EQ(kiommu_core_replay(world.domain(), index), -ENOMEM);
+  EXPECT_EQ(world.replay(index), -ENOMEM);
   world.iommus.drop_last();
   faults() = {};
   EXPECT_EQ(world.info().mapped_pages, mapped);
@@ -88,7 +88,7 @@ TEST(Hosts, ReplayOfNothingIsNothing) {
   W world = make_world({port::kVtd});
   const u32 index = world.iommus.add(port::kVtd);
   ASSERT_EQ(world.set_caps(), 0);
-  EXPECT_EQ(kiommu_core_replay(world.domain(), index), 0);
+  EXPECT_EQ(world.replay(index), 0);
   EXPECT_EQ(world.iommus.map_calls, 0u);
 }
 
@@ -121,16 +121,18 @@ TEST(Hosts, NothingCanBeMappedWithoutAHost) {
 
 TEST(Hosts, RefusedRunAfterOthersAreMapped) {
   W world = make_world({port::kVtd, port::kAmd});
-  for (u64 i = 0; i < 20; ++i) {
-    world.tables.map(i * kPage, world.data(i * 3));  // runs of one page
+  // Runs of one page: more than one call takes.
+  const u64 lists = KIOMMU_MAX_RUNS;
+  for (u64 i = 0; i < 300; ++i) {
+    world.tables.map(i * kPage, world.data(i * 3));
   }
-  faults().map.arm(8);
+  faults().map.arm(lists + 8);
   world.iommus.map_error = -EIO;
-  world.expect_stops(0, 20 * kPage, 7 * kPage, -EREMOTEIO,
+  world.expect_stops(0, 300 * kPage, lists * kPage, -EREMOTEIO,
                      KVM_IOMMU_STATUS_HOST);
-  EXPECT_EQ(world.info().mapped_pages, 7u);
-  world.expect_refresh(7 * kPage, 13 * kPage);
-  EXPECT_EQ(world.info().mapped_pages, 20u);
+  EXPECT_EQ(world.info().mapped_pages, lists);
+  world.expect_refresh(lists * kPage, (300 - lists) * kPage);
+  EXPECT_EQ(world.info().mapped_pages, 300u);
 }
 
 }  // namespace

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The sparse array that holds shadow and pins, against std::map.
+// The sparse array that holds the shadow, against std::map.
 #include "../../kvm-iommu/core/radix.hpp"
 
 #include <map>
 #include <random>
 #include <set>
 
-#include "../port/nodes.hpp"
+#include "../port/allocations.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {
@@ -18,8 +18,14 @@ constexpr u64 kLastKey = (u64{1} << kKeyBits) - 1;
 
 class RadixTest : public testing::Test {
  protected:
-  RadixTest() { faults() = {}; }
-  ~RadixTest() override { faults() = {}; }
+  RadixTest() {
+    faults() = {};
+    monitor_ = kiommu_port_monitor_create();
+  }
+  ~RadixTest() override {
+    faults() = {};
+    kiommu_port_monitor_destroy(monitor_);
+  }
 
   bool put(Radix& tree, u64 key, u64 word) {
     auto leaf = tree.ensure(key);
@@ -36,12 +42,13 @@ class RadixTest : public testing::Test {
   }
 
   NodePool pool_{u64{1} << 30};
+  kiommu_monitor* monitor_;
 };
 
 TEST_F(RadixTest, BehavesAsAMap) {
   for (u32 seed = 1; seed <= 20; ++seed) {
     std::mt19937_64 random(seed);
-    Radix tree(pool_);
+    Radix tree(pool_, monitor_);
     std::map<u64, u64> model;
     const auto some_key = [&] {
       // Clustered keys, of all magnitudes.
@@ -79,7 +86,7 @@ TEST_F(RadixTest, BehavesAsAMap) {
 }
 
 TEST_F(RadixTest, NextStopsAtLast) {
-  Radix tree(pool_);
+  Radix tree(pool_, monitor_);
   ASSERT_TRUE(put(tree, 5000, 1));
   EXPECT_FALSE(tree.next(0, 4607));
   EXPECT_TRUE(tree.next(0, 4608));
@@ -89,7 +96,7 @@ TEST_F(RadixTest, NextStopsAtLast) {
 }
 
 TEST_F(RadixTest, EndsOfTheKeySpace) {
-  Radix tree(pool_);
+  Radix tree(pool_, monitor_);
   ASSERT_TRUE(put(tree, 0, 1));
   ASSERT_TRUE(put(tree, kLastKey, 2));
   EXPECT_EQ(tree.find(0).at(0), 1u);
@@ -99,7 +106,7 @@ TEST_F(RadixTest, EndsOfTheKeySpace) {
 
 TEST_F(RadixTest, EachAllocationThatFailsLeavesAllAsItWas) {
   for (u64 nth = 1;; ++nth) {
-    Radix tree(pool_);
+    Radix tree(pool_, monitor_);
     ASSERT_TRUE(put(tree, 3, 1));
     const u64 before = pool_.bytes();
     faults().node.arm(nth);
@@ -120,7 +127,7 @@ TEST_F(RadixTest, EachAllocationThatFailsLeavesAllAsItWas) {
 
 TEST_F(RadixTest, LimitIsExact) {
   NodePool pool(3 * 4096);
-  Radix tree(pool);
+  Radix tree(pool, monitor_);
   ASSERT_TRUE(put(tree, 0, 1));    // a top and a leaf
   ASSERT_TRUE(put(tree, 512, 1));  // a leaf
   EXPECT_FALSE(put(tree, 1024, 1));
@@ -129,43 +136,69 @@ TEST_F(RadixTest, LimitIsExact) {
   EXPECT_TRUE(put(tree, 1024, 1));
 }
 
-TEST_F(RadixTest, MarksAreTakenOnceEach) {
-  std::mt19937_64 random(7);
-  Radix tree(pool_);
-  std::set<u64> marked;
-  for (int i = 0; i < 300; ++i) {
-    const u64 key = random() & kLastKey >> (random() % 40);
-    ASSERT_TRUE(put(tree, key, 1));
-    if (i % 3 == 0) {
-      tree.mark(key);
-      marked.insert(key & ~u64{511});
-    }
-  }
-  while (const Radix::Leaf leaf = tree.take_marked()) {
-    EXPECT_EQ(marked.erase(leaf.base), 1u);
-  }
-  EXPECT_TRUE(marked.empty());
+// A run is one word for 512 keys, costs no node, and becomes a leaf that the
+// caller fills.
+TEST_F(RadixTest, RunStandsForAWholeLeaf) {
+  Radix tree(pool_, monitor_);
+  ASSERT_TRUE(put(tree, 5, 1));
+  const u64 before = pool_.bytes();
+  ASSERT_TRUE(tree.make_run(512, 0x77000));
+  EXPECT_EQ(pool_.bytes(), before);
+  Radix::Leaf run = tree.find(1023);
+  ASSERT_TRUE(run.is_run());
+  EXPECT_EQ(run.run(), 0x77000 | Radix::kRun);
+  EXPECT_EQ(run.base, 512u);
+  run.set_run(0x88000);
+  run = tree.next(6, 512);
+  EXPECT_EQ(run.base, 0u);
+  run = tree.next(512, 512);
+  EXPECT_EQ(run.run(), 0x88000 | Radix::kRun);
+  faults().node.arm(1);
+  EXPECT_FALSE(tree.expand(run));
+  EXPECT_TRUE(tree.find(600).is_run());
+  const auto leaf = tree.expand(run);
+  ASSERT_TRUE(leaf);
+  EXPECT_FALSE(leaf->is_run());
+  EXPECT_EQ(pool_.bytes(), before + 4096);
+  leaf->sub_used(512);
+  tree.prune(512);
+  EXPECT_FALSE(tree.find(600));
+  EXPECT_EQ(pool_.bytes(), before);
 }
 
-TEST_F(RadixTest, MarksOutliveGrowthAndPruning) {
-  Radix tree(pool_);
-  ASSERT_TRUE(put(tree, 1, 1));
-  tree.mark(1);
-  ASSERT_TRUE(put(tree, kLastKey, 1));  // grows
-  ASSERT_TRUE(put(tree, 600, 1));
-  tree.mark(600);
-  erase(tree, 600);  // a marked leaf is pruned
-  EXPECT_EQ(tree.take_marked().base, 0u);
-  EXPECT_FALSE(tree.take_marked());
+TEST_F(RadixTest, RunIsPrunedAsAWholeAndItsPathWithIt) {
+  Radix tree(pool_, monitor_);
+  ASSERT_TRUE(tree.make_run(kLastKey, 0x1000));
+  ASSERT_TRUE(tree.make_run(u64{1} << 40, 0x1000));
+  tree.prune(u64{1} << 40);
+  EXPECT_FALSE(tree.find(u64{1} << 40));
+  EXPECT_TRUE(tree.find(kLastKey - 511));
+  tree.prune(kLastKey);
+  EXPECT_EQ(pool_.bytes(), 0u);
+}
+
+TEST_F(RadixTest, EachAllocationThatFailsLeavesNoRun) {
+  for (u64 nth = 1;; ++nth) {
+    Radix tree(pool_, monitor_);
+    faults().node.arm(nth);
+    const auto run = tree.make_run(kLastKey, 0x1000);
+    faults().node.disarm();
+    if (run) {
+      EXPECT_GT(nth, 5u);
+      break;
+    }
+    EXPECT_FALSE(tree.find(kLastKey));
+    EXPECT_EQ(pool_.bytes(), 0u) << nth;
+  }
 }
 
 TEST_F(RadixTest, EndFreesWhatIsLeft) {
-  const std::int64_t nodes = port::live_nodes();
+  const std::int64_t nodes = port::live_allocations();
   {
-    Radix tree(pool_);
+    Radix tree(pool_, monitor_);
     for (u64 i = 0; i < 50; ++i) ASSERT_TRUE(put(tree, i * 7919 * 7919, 1));
   }
-  EXPECT_EQ(port::live_nodes(), nodes);
+  EXPECT_EQ(port::live_allocations(), nodes);
   EXPECT_EQ(pool_.bytes(), 0u);
 }
 

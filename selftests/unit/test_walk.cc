@@ -13,15 +13,13 @@ template <class F>
 class Walk : public FormatTest<F> {};
 TYPED_TEST_SUITE(Walk, AllFormats);
 
-constexpr u64 kIova = 0x40201000;  // index 1 or more at each low level
-
 TYPED_TEST(Walk, PageThroughEachTopLevel) {
   for (unsigned top : Spec<TypeParam>::kTops) {
     World<TypeParam> world({.top = static_cast<int>(top)});
-    world.tables.map(kIova, world.data(7));
-    world.expect_refresh(kIova, kPage);
-    EXPECT_EQ(world.sees(kIova), world.frame(world.data(7)));
-    EXPECT_EQ(world.info().mapped_pages, 1u);
+    world.tables.map(world.kIova, world.leaf(7));
+    world.expect_refresh(world.kIova, world.kLeaf);
+    EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(7)));
+    EXPECT_EQ(world.info().mapped_pages, world.kLeafPages);
   }
 }
 
@@ -29,19 +27,19 @@ TYPED_TEST(Walk, RightsAccumulateOverTheLevels) {
   using S = Spec<TypeParam>;
   World<TypeParam> world;
   for (unsigned at = 0; at <= world.tables.top(); ++at) {
-    for (unsigned upper : S::kRights) {
+    for (unsigned upper : S::kTableRights) {
       for (unsigned leaf : S::kRights) {
-        world.tables.map(kIova, world.data(1), leaf);
-        if (at > 0) world.tables.link(kIova, at, upper);
+        world.tables.map(world.kIova, world.leaf(1), leaf);
+        if (at > 0) world.tables.link(world.kIova, at, upper);
         const unsigned left = at > 0 ? upper & leaf : leaf;
-        world.expect_refresh(kIova, kPage);
-        EXPECT_EQ(world.sees(kIova),
-                  left != 0 ? world.frame(world.data(1), left) : kBlocked)
+        world.expect_refresh(world.kIova, world.kLeaf);
+        EXPECT_EQ(world.sees(world.kIova),
+                  left != 0 ? world.frame(world.leaf(1), left) : kBlocked)
             << "upper " << upper << " at level " << at << ", leaf " << leaf;
-        const kiommu_translation answer = world.translate(kIova);
+        const kiommu_translation answer = world.translate(world.kIova);
         EXPECT_EQ(answer.rights, left);
         EXPECT_EQ(answer.shadow_rights, left);
-        if (at > 0) world.tables.link(kIova, at, kRW);
+        if (at > 0) world.tables.link(world.kIova, at, kRW);
       }
     }
   }
@@ -50,48 +48,48 @@ TYPED_TEST(Walk, RightsAccumulateOverTheLevels) {
 TYPED_TEST(Walk, AbsentEntryAtEachLevel) {
   World<TypeParam> world;
   for (unsigned level = 0; level <= world.tables.top(); ++level) {
-    world.tables.map(kIova, world.data(1));
-    world.expect_refresh(kIova, kPage);
-    ASSERT_EQ(world.sees(kIova), world.frame(world.data(1)));
-    world.tables.clear(kIova, level);
-    world.expect_refresh(kIova, kPage);
-    EXPECT_EQ(world.sees(kIova), kBlocked) << level;
-    EXPECT_EQ(world.translate(kIova).status,
+    world.tables.map(world.kIova, world.leaf(1));
+    world.expect_refresh(world.kIova, world.kLeaf);
+    ASSERT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
+    world.tables.clear(world.kIova, level);
+    world.expect_refresh(world.kIova, world.kLeaf);
+    EXPECT_EQ(world.sees(world.kIova), kBlocked) << level;
+    EXPECT_EQ(world.translate(world.kIova).status,
               unsigned{KVM_IOMMU_STATUS_NOT_MAPPED});
-    if (level > 0) world.tables.link(kIova, level);
+    if (level > 0) world.tables.link(world.kIova, level);
   }
 }
 
 TYPED_TEST(Walk, MalformedEntryStopsAndUnmapsWhatItHeld) {
   using S = Spec<TypeParam>;
   World<TypeParam> world;
-  const u64 before = kIova - kPage;
   for (unsigned level = 0; level <= world.tables.top(); ++level) {
     for (const BadEntry& bad : S::malformed(level)) {
-      world.tables.map(kIova, world.data(1));
-      world.expect_refresh(kIova, kPage);
-      world.tables.set(kIova, level, bad.entry);
-      world.expect_stops(kIova, kPage, kIova, -EIO, bad.status);
-      EXPECT_EQ(world.sees(kIova), kBlocked)
+      world.tables.map(world.kIova, world.leaf(1));
+      world.expect_refresh(world.kIova, world.kLeaf);
+      world.tables.set(world.kIova, level, bad.entry);
+      world.expect_stops(world.kIova, world.kLeaf, world.kIova, -EIO,
+                         bad.status);
+      EXPECT_EQ(world.sees(world.kIova), kBlocked)
           << bad.what << " at level " << level;
-      EXPECT_EQ(world.translate(kIova).status, bad.status);
-      EXPECT_EQ(world.translate(kIova).gpa, 0u);
-      if (level > 0) world.tables.link(kIova, level);
+      EXPECT_EQ(world.translate(world.kIova).status, bad.status);
+      EXPECT_EQ(world.translate(world.kIova).gpa, 0u);
+      if (level > 0) world.tables.link(world.kIova, level);
     }
   }
   // Below a bad entry all is done.
-  world.tables.map(before, world.data(2));
   const std::vector<BadEntry> bad = S::malformed(world.tables.top());
   const u64 edge = u64{1} << S::shift(world.tables.top());
-  world.tables.map(edge - kPage, world.data(2));
+  world.tables.map(edge - world.kLeaf, world.leaf(2));
   world.tables.set(edge, world.tables.top(), bad[0].entry);
-  world.expect_stops(edge - kPage, 3 * kPage, edge, -EIO, bad[0].status);
-  EXPECT_EQ(world.sees(edge - kPage), world.frame(world.data(2)));
+  world.expect_stops(edge - world.kLeaf, 3 * world.kLeaf, edge, -EIO,
+                     bad[0].status);
+  EXPECT_EQ(world.sees(edge - world.kLeaf), world.frame(world.leaf(2)));
 }
 
 TYPED_TEST(Walk, LargePagesInWholeAndInPart) {
   using S = Spec<TypeParam>;
-  // 2 GiB of memory hold a large page of each level that both formats have.
+  // 2 GiB of memory hold a large page of each level that has them.
   World<TypeParam> world({.data_pages = 2 * kGiB / kPage});
   for (unsigned level = 1; S::has_leaf(level); ++level) {
     const u64 size = u64{1} << S::shift(level);
@@ -151,13 +149,14 @@ TYPED_TEST(Walk, SelfPointingTableEnds) {
 // Makes the tables for kIova so that the lowest one is at `gpa`.
 template <class F>
 void move_low_table(World<F>& world, u64 gpa) {
-  world.tables.set(kIova, 1, Spec<F>::table(1, gpa, kRW));
+  world.tables.set(world.kIova, 1, Spec<F>::table(1, gpa, kRW));
 }
 
 TYPED_TEST(Walk, TableInMemoryUnfitForTables) {
+  using S = Spec<TypeParam>;
   World<TypeParam> world;
-  world.tables.map(kIova, world.data(1));
-  world.expect_refresh(kIova, kPage);
+  world.tables.map(world.kIova, world.leaf(1));
+  world.expect_refresh(world.kIova, world.kLeaf);
   const u64 low = kTablesGpa + 64 * kMiB;
   world.guest.add_ram(low, 4, port::kShuffled, KIOMMU_SLOT_READ_ONLY);
   world.guest.add_ram(low + kMiB, 4, port::kShuffled, KIOMMU_SLOT_PRIVATE);
@@ -174,16 +173,16 @@ TYPED_TEST(Walk, TableInMemoryUnfitForTables) {
       {low + 2 * kMiB, KVM_IOMMU_STATUS_MMIO},
       {low + 3 * kMiB, KVM_IOMMU_STATUS_UNBACKED},
       {low + 4 * kMiB, KVM_IOMMU_STATUS_NO_SLOT},
-      {u64{1} << 51, KVM_IOMMU_STATUS_NO_SLOT},
+      {S::kFarGpa, KVM_IOMMU_STATUS_NO_SLOT},
   };
   for (const auto& one : cases) {
     move_low_table(world, one.gpa);
-    world.expect_stops(kIova, kPage, kIova, -EIO, one.status);
-    EXPECT_EQ(world.sees(kIova), kBlocked);
-    EXPECT_EQ(world.translate(kIova).status, one.status);
-    world.tables.link(kIova, 1);
-    world.expect_refresh(kIova, kPage);
-    EXPECT_EQ(world.sees(kIova), world.frame(world.data(1)));
+    world.expect_stops(world.kIova, world.kLeaf, world.kIova, -EIO, one.status);
+    EXPECT_EQ(world.sees(world.kIova), kBlocked);
+    EXPECT_EQ(world.translate(world.kIova).status, one.status);
+    world.tables.link(world.kIova, 1);
+    world.expect_refresh(world.kIova, world.kLeaf);
+    EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
   }
 }
 
@@ -207,14 +206,15 @@ TYPED_TEST(Walk, PageInMemoryUnfitForDma) {
       {area + 3 * kMiB, KVM_IOMMU_STATUS_PRIVATE},
       {area + 4 * kMiB, KVM_IOMMU_STATUS_NO_SLOT},
   };
-  world.tables.map_pages(kIova, world.data(0), 3);
+  world.tables.map_pages(world.kIova, world.leaf(0), 3);
   for (const auto& one : cases) {
-    world.tables.map(kIova + kPage, world.data(1));
-    world.expect_refresh(kIova, 3 * kPage);
-    world.tables.map(kIova + kPage, one.gpa);
-    world.expect_stops(kIova, 3 * kPage, kIova + kPage, -EIO, one.status);
-    EXPECT_EQ(world.sees(kIova), world.frame(world.data(0)));
-    EXPECT_EQ(world.sees(kIova + kPage), kBlocked);
+    world.tables.map(world.kIova + world.kLeaf, world.leaf(1));
+    world.expect_refresh(world.kIova, 3 * world.kLeaf);
+    world.tables.map(world.kIova + world.kLeaf, one.gpa);
+    world.expect_stops(world.kIova, 3 * world.kLeaf, world.kIova + world.kLeaf,
+                       -EIO, one.status);
+    EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(0)));
+    EXPECT_EQ(world.sees(world.kIova + world.kLeaf), kBlocked);
   }
 }
 
@@ -227,8 +227,8 @@ TYPED_TEST(Walk, TableThatCrossesSlotsIsReadAcrossThem) {
   // Two slots that are neighbours as GPAs, but not as HVAs. The first ends
   // within the table, or at its end for tables of one page.
   world.guest.add_ram(table, 1, port::kShuffled);
-  world.guest.add_ram(table + kPage, 7, port::kShuffled);
-  const u64 base = u64{64} << S::shift(level + 1);
+  world.guest.add_ram(table + kPage, 31, port::kShuffled);
+  const u64 base = u64{1} << S::shift(level + 1);
   for (unsigned i = 0; i < S::entries(level); ++i) {
     world.tables.write_entry(table + 8 * i, S::absent(level));
   }
@@ -238,12 +238,12 @@ TYPED_TEST(Walk, TableThatCrossesSlotsIsReadAcrossThem) {
   const u64 low = world.tables.new_table(0);
   for (unsigned i : {across - 1, across}) {
     world.tables.write_entry(table + 8 * i, level == 0
-                                                ? S::leaf(0, world.data(i), kRW)
+                                                ? S::leaf(0, world.leaf(i), kRW)
                                                 : S::table(level, low, kRW));
   }
-  world.tables.write_entry(low, S::leaf(0, world.data(9), kRW));
+  world.tables.write_entry(low, S::leaf(0, world.leaf(9), kRW));
   world.expect_refresh(base + (across - 2) * span, 3 * span);
-  EXPECT_EQ(world.info().mapped_pages, 2u);
+  EXPECT_EQ(world.info().mapped_pages, 2 * world.kLeafPages);
 }
 
 // The entries before a hole are good, and must be done; the walk stops at the
@@ -257,13 +257,15 @@ TYPED_TEST(Walk, TableThatEndsInAHoleIsUsedUpToThere) {
   for (unsigned i = 0; i < 512; ++i) {
     world.tables.write_entry(table + 8 * i, S::absent(1));
   }
-  const u64 base = u64{64} << S::shift(2);
+  const u64 base = u64{1} << S::shift(2);
   const u64 span = u64{1} << S::shift(1);
   world.tables.set(base, 2, S::table(2, table, kRW));
-  world.tables.write_entry(table + 8 * 500, S::leaf(1, world.data(0), kRW));
+  const u64 low = world.tables.new_table(0);
+  world.tables.write_entry(low, S::leaf(0, world.leaf(0), kRW));
+  world.tables.write_entry(table + 8 * 500, S::table(1, low, kRW));
   world.expect_stops(base + 500 * span, 20 * span, base + 512 * span, -EIO,
                      KVM_IOMMU_STATUS_NO_SLOT);
-  EXPECT_EQ(world.info().mapped_pages, span / kPage);
+  EXPECT_EQ(world.info().mapped_pages, world.kLeafPages);
 }
 
 TYPED_TEST(Walk, NothingIsReadBelowAbsentEntries) {
@@ -271,7 +273,7 @@ TYPED_TEST(Walk, NothingIsReadBelowAbsentEntries) {
   World<TypeParam> world;
   const unsigned top = world.tables.top();
   // All that the top table reaches, with one page mapped.
-  world.tables.map(kIova, world.data(1));
+  world.tables.map(world.kIova, world.leaf(1));
   const u64 length = u64{1} << S::reach_bits(top);
   const u64 in_top = length >> S::shift(top);
   world.guest.entries_read = world.guest.read_calls = 0;
@@ -279,7 +281,7 @@ TYPED_TEST(Walk, NothingIsReadBelowAbsentEntries) {
   u64 most = in_top;
   for (unsigned level = 0; level < top; ++level) most += S::entries(level);
   EXPECT_EQ(world.guest.entries_read, most);
-  world.tables.clear(kIova, top);
+  world.tables.clear(world.kIova, top);
   world.guest.entries_read = 0;
   world.expect_refresh(0, length);
   EXPECT_EQ(world.guest.entries_read, in_top);
@@ -288,9 +290,9 @@ TYPED_TEST(Walk, NothingIsReadBelowAbsentEntries) {
 
 TYPED_TEST(Walk, EachEntryInRangeIsReadOnce) {
   World<TypeParam> world;
-  world.tables.map_pages(kIova, world.data(0), 10);
+  world.tables.map_pages(world.kIova, world.leaf(0), 10);
   world.guest.entries_read = 0;
-  world.expect_refresh(kIova, 10 * kPage);
+  world.expect_refresh(world.kIova, 10 * world.kLeaf);
   EXPECT_EQ(world.guest.entries_read, 10 + world.tables.top());
 }
 
@@ -326,11 +328,12 @@ TYPED_TEST(Walk, InterruptionAnywhereIsResumable) {
   u64 stops = 0;
   for (u64 nth = 1;; ++nth) {
     World<TypeParam> world;
-    world.tables.map_pages(kIova, world.data(0), 600);
-    world.tables.map(kIova + 16 * kGiB, world.data(1));
-    const u64 end = kIova + 16 * kGiB + kPage;
+    world.tables.map_pages(world.kIova, world.leaf(0), 600);
+    world.tables.map(world.kIova + 16 * kGiB, world.leaf(1));
+    const u64 end = world.kIova + 16 * kGiB + world.kLeaf;
     faults().interrupt.arm(nth);
-    const RefreshOutcome outcome = world.refresh(kIova, end - kIova);
+    const RefreshOutcome outcome =
+        world.refresh(world.kIova, end - world.kIova);
     expect_consistent(world);
     if (outcome.error == 0) break;
     ++stops;
@@ -338,12 +341,12 @@ TYPED_TEST(Walk, InterruptionAnywhereIsResumable) {
     EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_INTERRUPTED});
     const u64 at = outcome.result.stopped_iova;
     for (u64 i = 0; i < 600; ++i) {
-      const u64 iova = kIova + i * kPage;
+      const u64 iova = world.kIova + i * world.kLeaf;
       EXPECT_EQ(world.sees(iova),
-                iova < at ? world.frame(world.data(i)) : kBlocked);
+                iova < at ? world.frame(world.leaf(i)) : kBlocked);
     }
     world.expect_refresh(at, end - at);
-    EXPECT_EQ(world.info().mapped_pages, 601u);
+    EXPECT_EQ(world.info().mapped_pages, 601 * world.kLeafPages);
   }
   EXPECT_GT(stops, 3u);
 }
@@ -352,40 +355,40 @@ TYPED_TEST(Walk, InterruptionAnywhereIsResumable) {
 // tables said before or after, never a mix.
 TYPED_TEST(Walk, TablesThatChangeDuringTheWalk) {
   World<TypeParam> world;
-  world.tables.map_pages(kIova, world.data(0), 4);
-  const u64 low = world.tables.entry_gpa(kIova, 0);
+  world.tables.map_pages(world.kIova, world.leaf(0), 4);
+  const u64 low = world.tables.entry_gpa(world.kIova, 0);
   world.guest.before_read = [&](u64 gpa) {
     if (gpa != low) return;
-    world.tables.map_pages(kIova, world.data(100), 4, kR);
+    world.tables.map_pages(world.kIova, world.leaf(100), 4, kR);
   };
-  world.expect_refresh(kIova, 4 * kPage);
+  world.expect_refresh(world.kIova, 4 * world.kLeaf);
   for (u64 i = 0; i < 4; ++i) {
-    EXPECT_EQ(world.sees(kIova + i * kPage),
-              world.frame(world.data(100 + i), kR));
+    EXPECT_EQ(world.sees(world.kIova + i * world.kLeaf),
+              world.frame(world.leaf(100 + i), kR));
   }
   // The upper table is withdrawn after its entry was read.
   world.guest.before_read = [&](u64 gpa) {
-    if (gpa == low) world.tables.clear(kIova, 1);
+    if (gpa == low) world.tables.clear(world.kIova, 1);
   };
-  world.expect_refresh(kIova, 4 * kPage);
-  EXPECT_EQ(world.info().mapped_pages, 4u);
+  world.expect_refresh(world.kIova, 4 * world.kLeaf);
+  EXPECT_EQ(world.info().mapped_pages, 4 * world.kLeafPages);
   world.guest.before_read = nullptr;
-  world.expect_refresh(kIova, 4 * kPage);
+  world.expect_refresh(world.kIova, 4 * world.kLeaf);
   EXPECT_EQ(world.info().mapped_pages, 0u);
 }
 
 TYPED_TEST(Walk, ReadingAsAnotherProcessChangesNothing) {
   World<TypeParam> world;
-  world.tables.map_pages(kIova, world.data(0), 4);
-  world.expect_refresh(kIova, 4 * kPage);
+  world.tables.map_pages(world.kIova, world.leaf(0), 4);
+  world.expect_refresh(world.kIova, 4 * world.kLeaf);
   world.guest.foreign_process = true;
-  const RefreshOutcome outcome = world.refresh(kIova, 4 * kPage);
+  const RefreshOutcome outcome = world.refresh(world.kIova, 4 * world.kLeaf);
   EXPECT_EQ(outcome.error, -EPERM);
   EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_OK});
   EXPECT_EQ(outcome.result.unmapped, 0u);
-  EXPECT_EQ(world.info().mapped_pages, 4u);
+  EXPECT_EQ(world.info().mapped_pages, 4 * world.kLeafPages);
   kiommu_translation answer;
-  EXPECT_EQ(kiommu_core_translate(world.domain(), kIova, &answer), -EPERM);
+  EXPECT_EQ(world.Machine::translate(world.kIova, &answer), -EPERM);
 }
 
 }  // namespace

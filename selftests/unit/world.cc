@@ -51,45 +51,98 @@ Runs runs_of(const Snapshot& snapshot) {
 
 namespace {
 
-// How many frames the runs name, each counted once.
-u64 distinct_frames(Runs runs) {
-  std::sort(
-      runs.begin(), runs.end(),
-      [](const MappedRun& a, const MappedRun& b) { return a.pfn < b.pfn; });
-  u64 frames = 0;
-  u64 counted_to = 0;
-  for (const MappedRun& run : runs) {
-    const u64 end = run.pfn + run.pages;
-    const u64 from = std::max(run.pfn, counted_to);
-    if (end > from) frames += end - from;
-    counted_to = std::max(counted_to, end);
+// The frames that the runs name, each once, as sorted runs that do not touch.
+struct Frames {
+  u64 first;
+  u64 end;
+};
+
+std::vector<Frames> distinct(std::vector<Frames> all) {
+  std::sort(all.begin(), all.end(),
+            [](const Frames& a, const Frames& b) { return a.first < b.first; });
+  std::vector<Frames> merged;
+  for (const Frames& next : all) {
+    if (!merged.empty() && next.first <= merged.back().end) {
+      merged.back().end = std::max(merged.back().end, next.end);
+    } else {
+      merged.push_back(next);
+    }
   }
-  return frames;
+  return merged;
 }
 
-}  // namespace
+u64 count(const std::vector<Frames>& frames) {
+  u64 sum = 0;
+  for (const Frames& run : frames) sum += run.end - run.first;
+  return sum;
+}
 
-void expect_consistent(port::Machine& machine) {
-  const kiommu_core_info info = machine.info();
-  EXPECT_EQ(info.pinned_pages, machine.host.pinned());
-  EXPECT_EQ(info.pinned_pages, machine.host.pins());
-  EXPECT_EQ(info.pinned_pages, machine.guest.accounted());
+// Frames that are pinned for no other reason than that others are mapped which
+// were pinned together with them: pins of 2 MiB may be kept as one.
+u64 kept_with(const std::vector<Frames>& mapped, const std::set<u64>& as_one) {
+  u64 kept = 0;
+  for (u64 first : as_one) {
+    const u64 end = first + 512;
+    u64 used = 0;
+    for (auto run = std::lower_bound(
+             mapped.begin(), mapped.end(), first,
+             [](const Frames&a, u64 pfn) { return a.end <= pfn; });
+         run != mapped.end() && run->first < end; ++run) {
+      used += std::min(end, run->end) - std::max(first, run->first);
+    }
+    if (used > 0) kept += 512 - used;
+  }
+  return kept;
+}
+
+// What all hosts of a domain have mapped, but for device memory.
+void add_frames(port::DmaDomain& domain, std::vector<Frames>& frames) {
+  const kiommu_core_info info = domain.info();
   EXPECT_LE(info.shadow_bytes, info.shadow_limit);
   if (info.mapped_pages == 0) {
-    EXPECT_EQ(info.pinned_pages, 0u);
     EXPECT_EQ(info.shadow_bytes, 0u);
   }
-  if (machine.iommus.size() == 0) return;
-  const Runs runs = runs_of(machine.iommus[0]);
-  for (std::size_t i = 0; i < machine.iommus.size(); ++i) {
-    port::HostIommu& iommu = machine.iommus[i];
+  if (domain.iommus.size() == 0) return;
+  const Runs runs = runs_of(domain.iommus[0]);
+  for (std::size_t i = 0; i < domain.iommus.size(); ++i) {
+    port::HostIommu& iommu = domain.iommus[i];
     EXPECT_FALSE(iommu.iotlb_may_be_stale()) << iommu.kind().name;
     EXPECT_EQ(iommu.mapped_pages(), info.mapped_pages) << iommu.kind().name;
     EXPECT_TRUE(runs_of(iommu) == runs) << iommu.kind().name << " differs";
   }
-  // What is mapped is pinned, the port checks that. So equal numbers mean
-  // that nothing else is.
-  EXPECT_EQ(distinct_frames(runs), machine.host.pinned());
+  for (const auto& [page, block] : domain.iommus[0].blocks()) {
+    if (!block.mmio) frames.push_back({block.pfn, block.pfn + block.pages});
+  }
+}
+
+}  // namespace
+
+void expect_consistent(port::GuestSide& guest,
+                       std::initializer_list<port::DmaDomain*> domains) {
+  std::vector<Frames> all;
+  for (port::DmaDomain* domain : domains) add_frames(*domain, all);
+  const std::vector<Frames> mapped = distinct(std::move(all));
+  EXPECT_EQ(guest.host.pins(), guest.guest.accounted());
+  bool started = guest.pins.preregistered();
+  for (port::DmaDomain* domain : domains) {
+    const kiommu_core_info info = domain->info();
+    if (info.state == KVM_IOMMU_STATE_CREATED) continue;
+    started = true;
+    EXPECT_EQ(info.pinned_pages, guest.host.pins());
+    EXPECT_LE(info.idle_pages, info.idle_limit);
+    if (guest.guest.shares_memory()) continue;
+    // What is mapped is pinned, the port checks that. So equal numbers mean
+    // that nothing else is.
+    EXPECT_EQ(info.pinned_pages, guest.host.pinned());
+    const u64 least = count(mapped) + info.idle_pages;
+    EXPECT_GE(info.pinned_pages, least);
+    if (guest.pins.preregistered()) continue;
+    EXPECT_LE(info.pinned_pages,
+              least + kept_with(mapped, guest.host.kept_as_one()));
+  }
+  if (!started) {
+    EXPECT_EQ(guest.host.pins(), 0u);
+  }
 }
 
 }  // namespace kiommu::test

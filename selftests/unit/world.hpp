@@ -4,6 +4,7 @@
 // begin with, and what they ask it.
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "../port/faults.hpp"
@@ -45,12 +46,17 @@ using Runs = std::vector<MappedRun>;
 Runs runs_of(const port::HostIommu& iommu);
 Runs runs_of(const Snapshot& snapshot);
 
-// Fails the test unless shadow, host tables, pins and accounting agree.
-void expect_consistent(port::Machine& machine);
+// Fails the test unless shadow, host tables, pins and accounting agree. All
+// domains that are started with the pin table; none of them is at work.
+void expect_consistent(port::GuestSide& guest,
+                       std::initializer_list<port::DmaDomain*> domains);
+inline void expect_consistent(port::Machine& machine) {
+  expect_consistent(machine, {&machine});
+}
 
 struct WorldOptions {
   port::MachineOptions machine{};
-  u64 data_pages = 4096;
+  u64 data_pages = 1 << 16;  // of 4 KiB
   unsigned data_order = port::kContiguous;
   int top = -1;  // -1: the format's usual one
 };
@@ -74,7 +80,7 @@ class World : public port::Machine {
   }
   ~World() {
     faults() = {};
-    if (domain() != nullptr) expect_consistent(*this);
+    if (complete()) expect_consistent(*this);
   }
 
   using Machine::anchor;
@@ -84,9 +90,15 @@ class World : public port::Machine {
   GuestTables<Format> tables;
 
   u64 data(u64 page) const { return kDataGpa + page * kPage; }
+  // The same in the guest's smallest pages: for tests of all formats.
+  static constexpr u64 kLeaf = GuestTables<Format>::kLeaf;
+  static constexpr u64 kLeafPages = kLeaf / kPage;
+  // Has index 1 or more at each low level.
+  static constexpr u64 kIova = kGiB | u64{1} << S::shift(1) | kLeaf;
+  u64 leaf(u64 number) const { return kDataGpa + number * kLeaf; }
   // What a device gets at `iova`: the frame and the rights.
   std::optional<HostPage> sees(u64 iova, std::size_t host_index = 0) {
-    return iommus[host_index].device_sees(iova / kPage);
+    return iommus.device_sees(host_index, iova / kPage);
   }
   // What it should get for this GPA.
   std::optional<HostPage> frame(u64 gpa, unsigned rights = kRW) const {
@@ -110,7 +122,7 @@ class World : public port::Machine {
   }
   kiommu_translation translate(u64 iova) {
     kiommu_translation result{};
-    EXPECT_EQ(kiommu_core_translate(domain(), iova, &result), 0);
+    EXPECT_EQ(Machine::translate(iova, &result), 0);
     return result;
   }
 };

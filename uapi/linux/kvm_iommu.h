@@ -20,8 +20,33 @@
  *  - A bad user pointer is EFAULT. A call that fails with one of these or with
  *    an errno listed at the ioctl as "nothing changed" has changed nothing.
  *  - Addresses and lengths are bytes. Pages are 4096 bytes.
- *  - Calls that read the guest's tables must come from the process whose
- *    memory is the guest's (the creator of the KVM), else EPERM.
+ *  - Calls that read the guest's tables or pin its memory must come from the
+ *    process whose memory is the guest's (the creator of the KVM), else EPERM.
+ *
+ * Pins
+ *    Memory that a device can reach is pinned and charged to locked_vm of the
+ *    process whose memory it is, once for each page, however many containers
+ *    of the same KVM map it. Pages that no device can reach any more stay
+ *    pinned and charged for a while (idle pins), so that mapping them again is
+ *    quick: up to a limit for each KVM (KVM_IOMMU_SET_IDLE_LIMIT, module
+ *    parameter idle_pins_mb), and until the host runs short of memory, the
+ *    memory slot is gone, or a container of the KVM unsets its anchor.
+ *    KVM_IOMMU_PIN_MEMORY pins slots for good. Pages are told apart by their
+ *    GPA: memory that is in two slots is charged for each. Where 2 MiB of guest
+ *    memory are contiguous in the host, they are idle and unpinned as a whole.
+ *
+ * Memory that changes
+ *    When a memory slot is deleted, or the process gives memory up (munmap,
+ *    madvise, hole punching, truncation), devices lose what was mapped of it,
+ *    and the pins are returned; the IOVAs are blocked until they are refreshed.
+ *    For a slot this is done when KVM_SET_USER_MEMORY_REGION returns, for
+ *    memory soon, and at the latest when the next call on a container begins.
+ *    Until then, pages that were given up stay pinned.
+ *
+ * Device memory
+ *    A slot can be a BAR of another device of VFIO, mapped by the process: it
+ *    is mapped for devices without a pin, with the rights of that mapping, and
+ *    taken away before the BAR is: unmapped, disabled, or reset.
  */
 #ifndef _UAPI_LINUX_KVM_IOMMU_H
 #define _UAPI_LINUX_KVM_IOMMU_H
@@ -79,6 +104,27 @@ enum kvm_iommu_format {
 	 * without U/S map nothing; reach is the lower canonical half.
 	 */
 	KVM_IOMMU_FORMAT_X86_FS = 4,
+	/*
+	 * Arm stage 1 (VMSAv8-64) with granules of 4, 16 and 64 KiB, as an
+	 * SMMUv3 walks it for TTB0; little-endian; iota is the GPA of the top
+	 * table (without ASID), levels is what the size of IOVAs needs: 2 to 4
+	 * for 4K and 16K, 2 or 3 for 64K. Where IOVAs do not need all of the
+	 * top table (T0SZ), last tells the highest one. Requests are
+	 * unprivileged: entries that only privileged ones may use map nothing.
+	 * Neither access flag nor dirty state is managed, so that entries with
+	 * AF = 0 map nothing.
+	 */
+	KVM_IOMMU_FORMAT_ARM_4K = 5,
+	KVM_IOMMU_FORMAT_ARM_16K = 6,
+	KVM_IOMMU_FORMAT_ARM_64K = 7,
+	/*
+	 * RISC-V Sv39, Sv48, Sv57, the first stage of a RISC-V IOMMU, with
+	 * Svnapot and Svpbmt; little-endian; iota is the GPA of the top table,
+	 * levels is 3, 4 or 5. Requests have user privilege, so that pages
+	 * without U are not mapped; A and D are not managed: A = 0 maps
+	 * nothing, D = 0 allows no write. Reach is the lower half.
+	 */
+	KVM_IOMMU_FORMAT_RISCV_SV = 8,
 };
 
 /* Rights of a device on a page. */
@@ -98,7 +144,7 @@ enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_NO_SLOT = 4, /* GPA in no memory slot */
 	KVM_IOMMU_STATUS_UNBACKED = 5, /* slot without memory behind it */
 	KVM_IOMMU_STATUS_READ_ONLY = 6, /* no right is left; RO table */
-	KVM_IOMMU_STATUS_MMIO = 7, /* slot backed by device memory */
+	KVM_IOMMU_STATUS_MMIO = 7, /* device memory that cannot be mapped */
 	KVM_IOMMU_STATUS_PRIVATE = 8, /* slot of private (guest_memfd) memory */
 	KVM_IOMMU_STATUS_PIN_REFUSED = 9, /* kernel refuses a long-term pin */
 	KVM_IOMMU_STATUS_RESERVED_IOVA = 10, /* IOVA reserved by the host */
@@ -127,11 +173,16 @@ enum kvm_iommu_status {
  * @aperture_last: out: highest such IOVA, inclusive. The holes between are
  *	told by VFIO_IOMMU_GET_INFO (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE).
  * @mapped_pages: out: pages in the shadow.
- * @pinned_pages: out: pages pinned and charged to locked_vm; a page that is
- *	mapped at several IOVAs counts once.
+ * @pinned_pages: out: pages pinned and charged to locked_vm, for all
+ *	containers of the KVM together; a page of a slot that is mapped at
+ *	several IOVAs counts once. 0 in state created, as the three at the end.
  * @shadow_bytes: out: kernel memory used for the shadow, without the host's
  *	own tables.
  * @shadow_limit: out: limit of @shadow_bytes.
+ * @idle_pages: out: of @pinned_pages, those that no device can reach and that
+ *	may be unpinned at any time.
+ * @idle_limit: out: limit of @idle_pages.
+ * @pin_bytes: out: kernel memory that keeps track of @pinned_pages.
  *
  * Legal in each state. Errors: EINVAL, EFAULT.
  */
@@ -152,6 +203,9 @@ struct kvm_iommu_info {
 	__aligned_u64 pinned_pages;
 	__aligned_u64 shadow_bytes;
 	__aligned_u64 shadow_limit;
+	__aligned_u64 idle_pages;
+	__aligned_u64 idle_limit;
+	__aligned_u64 pin_bytes;
 };
 #define KVM_IOMMU_GET_INFO _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 0)
 
@@ -171,7 +225,8 @@ struct kvm_iommu_info {
  *
  * Errors (nothing changed): EBADF no such fd; EBADFD the fd is not a KVM;
  * ENOTCONN no device of the container is open; EBUSY another KVM is
- * registered; EPERM the KVM is another process's; EOPNOTSUPP; E2BIG; EINVAL.
+ * registered; EPERM the KVM is another process's; ENODEV the KVM or its process
+ * is going away; ENOMEM; EOPNOTSUPP; E2BIG; EINVAL.
  */
 struct kvm_iommu_start {
 	__u32 size;
@@ -186,8 +241,9 @@ struct kvm_iommu_start {
  * @size: sizeof(struct kvm_iommu_stop).
  * @flags: must be 0.
  *
- * Unsets the anchor, removes every mapping, returns every pin, and drops the
- * KVM. Errors (nothing changed): ENODEV no KVM is registered.
+ * Unsets the anchor, removes every mapping, returns idle pins, and drops the
+ * KVM; with its last container, all pins are returned. Errors (nothing
+ * changed): ENODEV no KVM is registered.
  */
 struct kvm_iommu_stop {
 	__u32 size;
@@ -235,8 +291,9 @@ struct kvm_iommu_register_ioat {
  * @size: sizeof(struct kvm_iommu_unregister_ioat).
  * @flags: must be 0.
  *
- * Removes every mapping and returns every pin before it returns. Errors
- * (nothing changed): ENODEV no KVM; ENXIO no anchor.
+ * Removes every mapping and returns idle pins before it returns: what stays
+ * pinned is what other containers of the KVM have mapped, and slots that were
+ * pinned beforehand. Errors (nothing changed): ENODEV no KVM; ENXIO no anchor.
  */
 struct kvm_iommu_unregister_ioat {
 	__u32 size;
@@ -319,6 +376,71 @@ struct kvm_iommu_translate {
 	__u32 __reserved;
 };
 #define KVM_IOMMU_TRANSLATE _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 6)
+
+/**
+ * struct kvm_iommu_pin_memory - KVM_IOMMU_PIN_MEMORY: pin slots beforehand
+ * @size: sizeof(struct kvm_iommu_pin_memory).
+ * @flags: must be 0.
+ * @gpa: first byte of the first memory slot.
+ * @length: bytes to the end of the last one; 0 with @gpa 0: all slots.
+ *
+ * Pins all memory of the slots, so that no refresh has to. The range is made
+ * of whole slots; holes between them do not matter. The pins last until
+ * KVM_IOMMU_UNPIN_MEMORY, until the slot is deleted, or until the last
+ * container lets go of the KVM. Pages whose memory the process gives up, or
+ * device memory, are not pinned. Slots that are pinned already are left alone.
+ *
+ * Errors (nothing changed): ENODEV no KVM; EPERM; EDOM @gpa or @length is not
+ * a multiple of 4096; EOVERFLOW the end is above 2^64; ERANGE a slot reaches
+ * out of the range, or there is none in it; EIO a slot without memory behind
+ * it, of private memory, or of memory that the kernel does not pin for long;
+ * ENOMEM kernel memory; EDQUOT RLIMIT_MEMLOCK; EINTR a fatal signal.
+ */
+struct kvm_iommu_pin_memory {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpa;
+	__aligned_u64 length;
+};
+#define KVM_IOMMU_PIN_MEMORY _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 7)
+
+/**
+ * struct kvm_iommu_unpin_memory - KVM_IOMMU_UNPIN_MEMORY: the opposite
+ * @size: sizeof(struct kvm_iommu_unpin_memory).
+ * @flags: must be 0.
+ * @gpa: as in KVM_IOMMU_PIN_MEMORY.
+ * @length: likewise.
+ *
+ * Pages of the slots that are mapped stay pinned for as long as they are; the
+ * others become idle. Errors (nothing changed): ENODEV, EPERM, EDOM,
+ * EOVERFLOW, ERANGE as above.
+ */
+struct kvm_iommu_unpin_memory {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpa;
+	__aligned_u64 length;
+};
+#define KVM_IOMMU_UNPIN_MEMORY _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 8)
+
+/**
+ * struct kvm_iommu_set_idle_limit - KVM_IOMMU_SET_IDLE_LIMIT: keep less or more
+ * @size: sizeof(struct kvm_iommu_set_idle_limit).
+ * @flags: must be 0.
+ * @pages: that may stay pinned while no device can reach them; for the KVM,
+ *	whichever of its containers is asked. Before: module parameter
+ *	idle_pins_mb, as it was when the KVM registered.
+ *
+ * What is above the limit, or a little more, is unpinned before the call
+ * returns. Errors (nothing
+ * changed): ENODEV no KVM; EPERM.
+ */
+struct kvm_iommu_set_idle_limit {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 pages;
+};
+#define KVM_IOMMU_SET_IDLE_LIMIT _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 9)
 
 /*
  * Ioctls of type1 that work on the same container

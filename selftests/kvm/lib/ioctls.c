@@ -101,6 +101,38 @@ int kiommu_translate(int fd, uint64_t iova, struct kvm_iommu_translate *result)
 	return kiommu_ioctl(fd, KVM_IOMMU_TRANSLATE, result);
 }
 
+int kiommu_pin_memory(int fd, uint64_t gpa, uint64_t length)
+{
+	struct kvm_iommu_pin_memory arg = {
+		.size = sizeof(arg),
+		.gpa = gpa,
+		.length = length,
+	};
+
+	return kiommu_ioctl(fd, KVM_IOMMU_PIN_MEMORY, &arg);
+}
+
+int kiommu_unpin_memory(int fd, uint64_t gpa, uint64_t length)
+{
+	struct kvm_iommu_unpin_memory arg = {
+		.size = sizeof(arg),
+		.gpa = gpa,
+		.length = length,
+	};
+
+	return kiommu_ioctl(fd, KVM_IOMMU_UNPIN_MEMORY, &arg);
+}
+
+int kiommu_set_idle_limit(int fd, uint64_t pages)
+{
+	struct kvm_iommu_set_idle_limit arg = {
+		.size = sizeof(arg),
+		.pages = pages,
+	};
+
+	return kiommu_ioctl(fd, KVM_IOMMU_SET_IDLE_LIMIT, &arg);
+}
+
 int kiommu_map_dma(int fd, const void *vaddr, uint64_t iova, uint64_t size,
 		   uint32_t flags)
 {

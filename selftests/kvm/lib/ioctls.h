@@ -33,6 +33,11 @@ int kiommu_refresh(int fd, uint64_t iova, uint64_t length,
 		   struct kvm_iommu_refresh *result);
 int kiommu_translate(int fd, uint64_t iova, struct kvm_iommu_translate *result);
 
+/* Of the pins. @gpa 0 and @length 0: all slots. */
+int kiommu_pin_memory(int fd, uint64_t gpa, uint64_t length);
+int kiommu_unpin_memory(int fd, uint64_t gpa, uint64_t length);
+int kiommu_set_idle_limit(int fd, uint64_t pages);
+
 /* type1's own. */
 int kiommu_map_dma(int fd, const void *vaddr, uint64_t iova, uint64_t size,
 		   uint32_t flags);

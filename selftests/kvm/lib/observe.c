@@ -20,9 +20,9 @@ static void write_file(const char *path, const char *value)
 	close(fd);
 }
 
-uint64_t kiommu_pins(void)
+static void count_pins(unsigned long long *acquired,
+		       unsigned long long *released)
 {
-	unsigned long long acquired = 0, released = 0;
 	int found = 0;
 	char line[128];
 	FILE *file;
@@ -32,12 +32,27 @@ uint64_t kiommu_pins(void)
 	file = fopen("/proc/vmstat", "r");
 	TEST_ASSERT(file, "no /proc/vmstat");
 	while (fgets(line, sizeof(line), file)) {
-		found += sscanf(line, "nr_foll_pin_acquired %llu", &acquired) == 1;
-		found += sscanf(line, "nr_foll_pin_released %llu", &released) == 1;
+		found += sscanf(line, "nr_foll_pin_acquired %llu", acquired) == 1;
+		found += sscanf(line, "nr_foll_pin_released %llu", released) == 1;
 	}
 	fclose(file);
 	TEST_ASSERT(found == 2, "the kernel does not count its pins");
+}
+
+uint64_t kiommu_pins(void)
+{
+	unsigned long long acquired = 0, released = 0;
+
+	count_pins(&acquired, &released);
 	return acquired - released;
+}
+
+uint64_t kiommu_pins_made(void)
+{
+	unsigned long long acquired = 0, released = 0;
+
+	count_pins(&acquired, &released);
+	return acquired;
 }
 
 /* -1: it is not loaded. */
@@ -91,6 +106,11 @@ uint64_t kiommu_mapped_pages(int fd)
 uint64_t kiommu_pinned_pages(int fd)
 {
 	return info_of(fd).pinned_pages;
+}
+
+uint64_t kiommu_idle_pages(int fd)
+{
+	return info_of(fd).idle_pages;
 }
 
 uint32_t kiommu_shadow_rights(int fd, uint64_t iova)

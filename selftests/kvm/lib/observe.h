@@ -14,6 +14,8 @@
  * /proc/vmstat), so a leak shows after its process is gone, too.
  */
 uint64_t kiommu_pins(void);
+/* Pins that were made since the machine was started. */
+uint64_t kiommu_pins_made(void);
 
 /* References to kvm_iommu.ko: one for each container of its type. */
 long kiommu_module_refs(void);
@@ -30,6 +32,7 @@ void kiommu_set_param(const char *name, const char *value);
 /* Of kvm_iommu_info. */
 uint64_t kiommu_mapped_pages(int fd);
 uint64_t kiommu_pinned_pages(int fd);
+uint64_t kiommu_idle_pages(int fd);
 
 /* What a device can do at @iova: kvm_iommu_translate.shadow_rights. */
 uint32_t kiommu_shadow_rights(int fd, uint64_t iova);

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What one request does in the host IOMMUs: gathers neighbouring IOVAs into
+// one call, contiguous host memory into one run, and flushes once.
+#pragma once
+
+#include "../include/port.h"
+#include "types.hpp"
+
+namespace kiommu {
+
+class HostBatch {
+ public:
+  // `runs`: scratch space for KIOMMU_MAX_RUNS.
+  HostBatch(kiommu_batch* batch, kiommu_run* runs)
+      : batch_(batch), runs_(runs) {}
+  HostBatch(const HostBatch&) = delete;
+  HostBatch& operator=(const HostBatch&) = delete;
+
+  // Pages [first, first + pages) of IOVA that are gathered.
+  uint64_t first() const { return first_; }
+  uint64_t pages() const { return pages_; }
+  uint32_t run_count() const { return count_; }
+  const kiommu_run& run(uint32_t i) const { return runs_[i]; }
+
+  // Adds pages that are contiguous in host memory to what is gathered; false
+  // if they do not fit: map() first. `cut`: a power of two; no call crosses a
+  // multiple of it.
+  bool add(uint64_t page, uint64_t pfn, uint64_t pages, Rights rights,
+           uint64_t cut) {
+    if (!fits(page, rights, cut)) return false;
+    const uint64_t hpa = pfn << kPageShift;
+    if (count_ > 0 && hpa == end_hpa_) {
+      runs_[count_ - 1].bytes += pages << kPageShift;
+    } else if (count_ < KIOMMU_MAX_RUNS) {
+      runs_[count_++] = {hpa, pages << kPageShift};
+    } else {
+      return false;
+    }
+    end_hpa_ = hpa + (pages << kPageShift);
+    pages_ += pages;
+    return true;
+  }
+
+  // Adds neighbouring pages, hpas[i] = host address | rights, as many of `n`
+  // from the start as fit; they do not cross a multiple of `cut`, but can
+  // begin at one. Returns how many.
+  unsigned add_pages(uint64_t page, const kiommu_u64* hpas, unsigned n,
+                     uint64_t cut) {
+    const uint64_t rights = hpas[0] & kReadWrite.bits;
+    if (!fits(page, {static_cast<unsigned>(rights)}, cut)) return 0;
+    uint32_t count = count_;
+    uint64_t next = count > 0 ? end_hpa_ | rights : 0;
+    unsigned i = 0;
+    for (; i < n; ++i) {
+      const uint64_t hpa = hpas[i];
+      if (hpa == next) {
+        runs_[count - 1].bytes += kPageBytes;
+      } else {
+        if (((hpa ^ rights) & kReadWrite.bits) != 0) break;
+        if (count == KIOMMU_MAX_RUNS) break;
+        runs_[count++] = {hpa & kPageMask, kPageBytes};
+      }
+      next = hpa + kPageBytes;
+    }
+    count_ = count;
+    end_hpa_ = next & kPageMask;
+    pages_ += i;
+    return i;
+  }
+
+  // Maps what is gathered; the caller then looks at it, and calls clear().
+  // The errors are kNoMemory and kHost, and nothing is mapped then.
+  Result<void> map(uint32_t host) {
+    const int error = kiommu_port_host_map(batch_, host, first_ << kPageShift,
+                                           runs_, count_, rights_.bits);
+    if (error == 0) return {};
+    return fail(error == -kNoMemoryErrno ? Status::kNoMemory : Status::kHost);
+  }
+  void clear() { count_ = 0, pages_ = 0; }
+
+  void unmap(uint64_t first_page, uint64_t last_page) {
+    kiommu_port_host_unmap(batch_, first_page << kPageShift,
+                           (last_page - first_page + 1) << kPageShift);
+    flush_due_ = true;
+  }
+
+  // After it no device can use what was unmapped.
+  void flush_if_due() {
+    if (!flush_due_) return;
+    kiommu_port_host_flush(batch_);
+    flush_due_ = false;
+  }
+
+  kiommu_batch* port() const { return batch_; }
+
+ private:
+  static constexpr int kNoMemoryErrno = 12;  // ENOMEM, all architectures
+
+  // Whether what is gathered can go on at `page`; begins anew if it is empty.
+  bool fits(uint64_t page, Rights rights, uint64_t cut) {
+    if (count_ == 0) {
+      first_ = page;
+      rights_ = rights;
+      return true;
+    }
+    return page == first_ + pages_ && rights == rights_ &&
+           (page & (cut - 1)) != 0;
+  }
+
+  kiommu_batch* batch_;
+  kiommu_run* runs_;
+  uint64_t first_ = 0;
+  uint64_t pages_ = 0;
+  uint64_t end_hpa_ = 0;
+  uint32_t count_ = 0;
+  Rights rights_;
+  bool flush_due_ = false;
+};
+
+}  // namespace kiommu

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What goes from the shadows when the guest's memory changes under them. Runs
+// with the pin table to itself (lock P of core.h, for writing), so no request
+// is under way in any of its domains.
+#pragma once
+
+#include "pins.hpp"
+
+namespace kiommu {
+
+// See kiommu_core_slots_changed(), _memory_changed(), _mmio_revoked().
+void slots_changed(Pins& pins);
+void memory_changed(Pins& pins, Hva first, Hva last);
+void mmio_revoked(Pins& pins);
+
+}  // namespace kiommu

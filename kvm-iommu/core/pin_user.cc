@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Taking, giving back and making pins, see pin_user.hpp.
+#include "pin_user.hpp"
+
+namespace kiommu {
+namespace {
+
+Status status_of(kiommu_pin_failure failure) {
+  switch (failure) {
+    case KIOMMU_PIN_UNBACKED:
+      return Status::kUnbacked;
+    case KIOMMU_PIN_MMIO:
+      return Status::kMmio;
+    case KIOMMU_PIN_REFUSED:
+      return Status::kPinRefused;
+    case KIOMMU_PIN_NO_MEMORY:
+      return Status::kNoMemory;
+    case KIOMMU_PIN_INTERRUPTED:
+      return Status::kInterrupted;
+  }
+  return Status::kUnbacked;
+}
+
+}  // namespace
+
+// Finds the pins of many page words in one region: what does not depend on the
+// word is computed once. Words may have more bits below the address.
+class PinUser::Lookup {
+ public:
+  Lookup(const Region& region, Chunk* chunks)
+      : first_(region.first_gfn << kPageShift),
+        bytes_(region.pages << kPageShift),
+        first_chunk_(region.first_gfn / kChunkPages),
+        chunks_(chunks) {}
+
+  bool holds(uint64_t word) const { return word - first_ < bytes_; }
+  Chunk& chunk(uint64_t word) const {
+    return chunks_[(word >> kChunkShift) - first_chunk_];
+  }
+  static uint64_t* pin(uint64_t* node, uint64_t word) {
+    return &node[(word >> kPageShift) % kChunkPages];
+  }
+
+ private:
+  static constexpr unsigned kChunkShift = kPageShift + 9;
+  static_assert(kChunkPages << kPageShift == 1u << kChunkShift);
+
+  uint64_t first_;
+  uint64_t bytes_;
+  uint64_t first_chunk_;
+  Chunk* chunks_;
+};
+
+// The loop that nearly all pages go through: no call is in it. Stops at the
+// first page that is not as usual (pinned by itself, for writing, and written
+// before), and returns its index.
+unsigned PinUser::hold_usual(const Region& region, const Lookup& at,
+                             const kiommu_u64* words, unsigned i, unsigned n,
+                             kiommu_u64* hpas) {
+  constexpr uint64_t kUsual = pin::kValid | pin::kWritable | pin::kDirty;
+  uint64_t busy = 0;
+  for (; i < n; ++i) {
+    const uint64_t word = words[i];
+    if (!at.holds(word)) break;
+    uint64_t* const node = Chunk::node(at.chunk(word).load());
+    if (node == nullptr) break;
+    uint64_t* const page = at.pin(node, word);
+    const uint64_t pin = __atomic_load_n(page, __ATOMIC_ACQUIRE);
+    if ((pin & (kUsual | pin::kFull)) != kUsual) break;
+    const uint64_t before =
+        __atomic_fetch_add(page, pin::kHolder, __ATOMIC_RELAXED);
+    busy += (before & pin::kHoldersMask) == 0;
+    hpas[i] = ((pin >> (pin::kPfnShift - kPageShift)) & kPageMask) |
+              (word & PageWord::kRightsMask);
+  }
+  if (!region.preregistered) idle_ -= busy;
+  return i;
+}
+
+unsigned PinUser::hold(const Region& region, const kiommu_u64* words,
+                       unsigned n, kiommu_u64* hpas) {
+  Chunk* const chunks = __atomic_load_n(&region.chunks, __ATOMIC_ACQUIRE);
+  if (chunks == nullptr) return 0;
+  const Lookup at(region, chunks);
+  unsigned i = 0;
+  for (;;) {
+    if (!region.read_only) i = hold_usual(region, at, words, i, n, hpas);
+    if (i == n || !at.holds(words[i]) ||
+        !hold_unusual(region, words[i], &hpas[i])) {
+      return i;
+    }
+    ++i;
+  }
+}
+
+template <class Word>
+unsigned PinUser::put_words(const Region& region, const Word* words,
+                            unsigned n) {
+  const Lookup at(region, region.chunks);
+  uint64_t idle = 0;
+  unsigned i = 0;
+  for (; i < n; ++i) {
+    const uint64_t word = words[i];
+    if (!at.holds(word)) break;
+    Chunk& chunk = at.chunk(word);
+    uint64_t* const node = Chunk::node(chunk.load());
+    if (node == nullptr) {
+      put_huge(region, PageWord::gfn(word), 1);
+      continue;
+    }
+    const uint64_t before =
+        __atomic_fetch_sub(at.pin(node, word), pin::kHolder, __ATOMIC_RELAXED);
+    if ((before & pin::kHoldersMask) == pin::kHolder) {
+      ++idle;
+      __atomic_store_n(&chunk.maybe_idle, 1, __ATOMIC_RELAXED);
+    }
+  }
+  if (!region.preregistered) idle_ += idle;
+  return i;
+}
+
+unsigned PinUser::put(const Region& region, const uint64_t* words, unsigned n) {
+  return put_words(region, words, n);
+}
+
+unsigned PinUser::put(const Region& region, const kiommu_u64* words,
+                      unsigned n) {
+  return put_words(region, words, n);
+}
+
+void PinUser::put_chunk(const Region& region, uint64_t gfn) {
+  if (Chunk::is_huge(region.chunk(gfn).load())) {
+    put_huge(region, gfn, kChunkPages);
+    return;
+  }
+  for (uint64_t i = 0; i < kChunkPages; ++i) {
+    const uint64_t word = (gfn + i) << kPageShift;
+    put(region, &word, 1);
+  }
+}
+
+void PinUser::put_huge(const Region& region, uint64_t gfn, uint32_t pages) {
+  if (__atomic_fetch_sub(&region.chunk(gfn).holders, pages, __ATOMIC_RELAXED) ==
+      pages) {
+    became_idle(region, gfn, kChunkPages);
+  }
+}
+
+void PinUser::became_idle(const Region& region, uint64_t gfn, uint64_t pages) {
+  if (region.preregistered) return;
+  idle_ += pages;
+  region.mark_idle(gfn);
+}
+
+bool PinUser::is_pinned(const Region& region, uint64_t gfn) {
+  if (!region.has_chunks()) return false;
+  const uint64_t word = region.chunk(gfn).load();
+  const uint64_t* node = Chunk::node(word);
+  if (node == nullptr) return Chunk::is_huge(word);
+  return (__atomic_load_n(&node[gfn % kChunkPages], __ATOMIC_ACQUIRE) &
+          pin::kValid) != 0;
+}
+
+bool PinUser::hold_chunk(const Region& region, uint64_t word, kiommu_u64* hpa) {
+  return Chunk::is_huge(region.chunk(PageWord::gfn(word)).load()) &&
+         hold_huge(region, word, kChunkPages, hpa);
+}
+
+// Holds any page that is pinned and does not have too many holders.
+bool PinUser::hold_unusual(const Region& region, uint64_t word,
+                           kiommu_u64* hpa) {
+  const uint64_t gfn = PageWord::gfn(word);
+  const uint64_t chunk = region.chunk(gfn).load();
+  if (Chunk::is_huge(chunk)) return hold_huge(region, word, 1, hpa);
+  uint64_t* node = Chunk::node(chunk);
+  if (node == nullptr) return false;
+  uint64_t* page = &node[gfn % kChunkPages];
+  const uint64_t pin = __atomic_load_n(page, __ATOMIC_ACQUIRE);
+  if ((pin & (pin::kValid | pin::kFull)) != pin::kValid) return false;
+  Rights rights = PageWord::rights(word);
+  if (rights.write()) {
+    if (region.read_only || (pin & pin::kWritable) == 0) {
+      rights = rights & kRead;
+      limited_ = true;
+    } else {
+      __atomic_fetch_or(page, pin::kDirty, __ATOMIC_RELAXED);
+    }
+  }
+  const uint64_t before =
+      __atomic_fetch_add(page, pin::kHolder, __ATOMIC_RELAXED);
+  if ((before & pin::kHoldersMask) == 0 && !region.preregistered) --idle_;
+  *hpa = pin >> pin::kPfnShift << kPageShift | rights.bits;
+  return true;
+}
+
+// Holds `pages` pages of a huge chunk; `word` and `hpa` are those of the first.
+bool PinUser::hold_huge(const Region& region, uint64_t word, uint32_t pages,
+                        kiommu_u64* hpa) {
+  const uint64_t gfn = PageWord::gfn(word);
+  Chunk& chunk = region.chunk(gfn);
+  const uint64_t state = chunk.load();
+  if (__atomic_load_n(&chunk.holders, __ATOMIC_RELAXED) >= Chunk::kFull) {
+    return false;
+  }
+  uint64_t rights = PageWord::kRightsMask;
+  if (PageWord::rights(word).write()) {
+    if (region.read_only || (state & Chunk::kWritable) == 0) {
+      rights = kRead.bits;
+      limited_ = true;
+    } else if ((state & Chunk::kDirty) == 0) {
+      __atomic_fetch_or(&chunk.word, Chunk::kDirty, __ATOMIC_RELAXED);
+    }
+  }
+  if (__atomic_fetch_add(&chunk.holders, pages, __ATOMIC_RELAXED) == 0) {
+    if (!region.preregistered) idle_ -= kChunkPages;
+  }
+  *hpa =
+      (Chunk::pfn(state) + gfn % kChunkPages) << kPageShift | (word & rights);
+  return true;
+}
+
+// Another thread may have made the node, or a huge chunk, meanwhile: then that
+// is what counts. Returns nullptr for a huge chunk.
+Result<uint64_t*> PinUser::ensure_node(Chunk& chunk) {
+  uint64_t word = chunk.load();
+  if (word == 0) {
+    uint64_t* node = pins_.allocate_node();
+    if (node == nullptr) return fail(Status::kNoMemory);
+    const uint64_t made = reinterpret_cast<std::uintptr_t>(node);
+    if (__atomic_compare_exchange_n(&chunk.word, &word, made, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+      return node;
+    }
+    pins_.free_node(node);
+  }
+  return Chunk::node(word);
+}
+
+// Has up to `pages` charged; returns how many are.
+uint64_t PinUser::charge(uint64_t pages) {
+  if (charged_ >= pages) return pages;
+  const uint64_t more = pages > kCharge ? pages : kCharge;
+  if (kiommu_port_account(pins_.mem(), more) == 0) {
+    charged_ += more;
+    return pages;
+  }
+  // Near the limit: as many as it still allows.
+  for (uint64_t n = pages - charged_; n > 0; n /= 2) {
+    if (kiommu_port_account(pins_.mem(), n) != 0) continue;
+    charged_ += n;
+    break;
+  }
+  return charged_ < pages ? charged_ : pages;
+}
+
+PinUser::Made PinUser::make(Region& region, uint64_t gfn, uint64_t count) {
+  if (auto chunks = pins_.regions().ensure_chunks(region); !chunks) {
+    return {.why = chunks.error()};
+  }
+  Chunk& chunk = region.chunk(gfn);
+  const uint64_t word = chunk.load();
+  if (Chunk::is_huge(word)) return {.count = count};
+  if (uint64_t* node = Chunk::node(word)) {
+    // Pins what is missing from the first such page on.
+    const auto present = [&](uint64_t i) {
+      return (__atomic_load_n(&node[(gfn + i) % kChunkPages],
+                              __ATOMIC_RELAXED) &
+              pin::kValid) != 0;
+    };
+    uint64_t from = 0;
+    while (from < count && present(from)) ++from;
+    if (from > 0) return {.count = from};
+    uint64_t missing = 1;
+    while (missing < count && !present(missing)) ++missing;
+    count = missing;
+  }
+
+  count = charge(count);
+  if (count == 0) return {.why = Status::kMemlock};
+  kiommu_pin_result result{};
+  const unsigned n = kiommu_port_pin(pins_.mem(), region.hva_of(gfn).value,
+                                     static_cast<unsigned>(count),
+                                     region.read_only ? 0 : 1, pfns_, &result);
+  if (n == 0) {
+    return {.why = status_of(result.failure),
+            .extent = result.extent > 0 ? result.extent : 1};
+  }
+  const bool writable = result.writable != 0;
+  if (n == kChunkPages && try_huge(region, gfn, writable)) return {.count = n};
+  auto node = ensure_node(chunk);
+  if (!node || *node == nullptr) {
+    for (unsigned i = 0; i < n; ++i) {
+      kiommu_port_unpin(pins_.mem(), pfns_[i], 1, 0);
+    }
+    if (!node) return {.why = node.error()};
+    return {.count = n};
+  }
+  install(region, *node, gfn, n, writable);
+  return {.count = n};
+}
+
+// Makes a huge chunk of 512 pages that were pinned, if they are contiguous.
+bool PinUser::try_huge(Region& region, uint64_t gfn, bool writable) {
+  for (unsigned i = 1; i < kChunkPages; ++i) {
+    if (pfns_[i] != pfns_[0] + i) return false;
+  }
+  uint64_t empty = 0;
+  const uint64_t huge =
+      pfns_[0] << kPageShift | Chunk::kHuge | (writable ? Chunk::kWritable : 0);
+  if (!__atomic_compare_exchange_n(&region.chunk(gfn).word, &empty, huge, false,
+                                   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    return false;
+  }
+  charged_ -= kChunkPages;
+  pinned_ += kChunkPages;
+  became_idle(region, gfn, kChunkPages);
+  return true;
+}
+
+// Enters pages that were pinned. What another thread has entered stays, and
+// our pin of it is given back.
+void PinUser::install(Region& region, uint64_t* node, uint64_t gfn,
+                      uint64_t count, bool writable) {
+  const uint64_t flags = pin::kValid | (writable ? pin::kWritable : 0);
+  uint64_t installed = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    uint64_t empty = 0;
+    if (__atomic_compare_exchange_n(&node[(gfn + i) % kChunkPages], &empty,
+                                    pfns_[i] << pin::kPfnShift | flags, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+      ++installed;
+    } else {
+      kiommu_port_unpin(pins_.mem(), pfns_[i], 1, 0);
+    }
+  }
+  charged_ -= installed;
+  pinned_ += installed;
+  if (installed > 0) became_idle(region, gfn, installed);
+}
+
+void PinUser::finish() {
+  if (charged_ > 0) kiommu_port_unaccount(pins_.mem(), charged_);
+  if ((pinned_ | idle_) != 0) pins_.count(pinned_, idle_);
+  charged_ = pinned_ = idle_ = 0;
+}
+
+}  // namespace kiommu

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// One request's use of the pin table: takes and gives holds, makes the pins
+// that are missing. Keeps what would be shared counters for itself until the
+// request ends.
+#pragma once
+
+#include "page_word.hpp"
+#include "pins.hpp"
+
+namespace kiommu {
+
+class PinUser {
+ public:
+  // `pfns`: scratch space for kChunkPages.
+  PinUser(Pins& pins, kiommu_u64* pfns) : pins_(pins), pfns_(pfns) {}
+  PinUser(const PinUser&) = delete;
+  PinUser& operator=(const PinUser&) = delete;
+
+  // Holds neighbouring or scattered pages, as many of `n` page words from the
+  // start as are pinned in `region` and can be held; of a page whose word
+  // wants to write a device may write. hpas[i] is set: host address | rights
+  // that are given, those of the page word but for what the pin or the region
+  // does not allow.
+  unsigned hold(const Region& region, const kiommu_u64* words, unsigned n,
+                kiommu_u64* hpas);
+
+  // Whether some page was held since the last call for which fewer rights were
+  // given than its word has.
+  bool take_limited() {
+    const bool limited = limited_;
+    limited_ = false;
+    return limited;
+  }
+  // Whether a page is pinned: then it has too many holders, if it could not be
+  // held.
+  static bool is_pinned(const Region& region, uint64_t gfn);
+
+  // Holds all pages of a huge chunk, the first of which is that of `word`;
+  // false if it is not huge or has too many holders.
+  bool hold_chunk(const Region& region, uint64_t word, kiommu_u64* hpa);
+
+  // Gives holds back: of the pages of `n` words, as many from the start as are
+  // in `region`.
+  unsigned put(const Region& region, const uint64_t* words, unsigned n);
+  unsigned put(const Region& region, const kiommu_u64* words, unsigned n);
+  // Gives holds of all pages of a chunk back, which is huge or was.
+  void put_chunk(const Region& region, uint64_t gfn);
+
+  // What make() achieved: `count` pages from the start are pinned; if none,
+  // why not, and how many pages must fail the same way.
+  struct Made {
+    uint64_t count = 0;
+    Status why = Status::kNoMemory;
+    uint64_t extent = 1;
+  };
+  // Pins what is not pinned of `count` pages of one chunk from `gfn` on. Some
+  // of them at least: call again.
+  Made make(Region& region, uint64_t gfn, uint64_t count);
+
+  // Ends the request.
+  void finish();
+
+ private:
+  // Pages that are charged at once.
+  static constexpr uint64_t kCharge = kChunkPages;
+
+  class Lookup;
+
+  unsigned hold_usual(const Region& region, const Lookup& at,
+                      const kiommu_u64* words, unsigned i, unsigned n,
+                      kiommu_u64* hpas);
+  template <class Word>
+  unsigned put_words(const Region& region, const Word* words, unsigned n);
+  bool hold_unusual(const Region& region, uint64_t word, kiommu_u64* hpa);
+  bool hold_huge(const Region& region, uint64_t word, uint32_t pages,
+                 kiommu_u64* hpa);
+  void put_huge(const Region& region, uint64_t gfn, uint32_t pages);
+  void became_idle(const Region& region, uint64_t gfn, uint64_t pages);
+
+  Result<uint64_t*> ensure_node(Chunk& chunk);
+  uint64_t charge(uint64_t pages);
+  bool try_huge(Region& region, uint64_t gfn, bool writable);
+  void install(Region& region, uint64_t* node, uint64_t gfn, uint64_t count,
+               bool writable);
+
+  Pins& pins_;
+  kiommu_u64* pfns_;
+  bool limited_ = false;
+  uint64_t charged_ = 0;  // and not used yet
+  // To be added to the table's counters; they wrap.
+  uint64_t pinned_ = 0;
+  uint64_t idle_ = 0;
+};
+
+}  // namespace kiommu

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A region: what the core knows of a memory slot of the guest, and the pins of
+// its pages. The one place where a GPA becomes a host address, so a guest can
+// name no memory but its own.
+//
+// Pins are kept in chunks of 2 MiB of GPA. A chunk is empty; or a node with a
+// word for each page; or huge: one word for 512 pages that were pinned
+// together and are contiguous in host memory.
+//
+// Locking: pins are taken (holds) and made by several threads at once, by
+// atomic operations; they are removed only when nobody else works with the pin
+// table.
+#pragma once
+
+#include "types.hpp"
+
+namespace kiommu {
+
+// The pin of a page: page frame number | holders | flags. Zero: not pinned.
+namespace pin {
+inline constexpr uint64_t kDirty = 1;     // some holder could write
+inline constexpr uint64_t kWritable = 2;  // pinned for writing
+inline constexpr uint64_t kValid = 4;
+inline constexpr uint64_t kStale = 8;  // another page is at its address now
+inline constexpr unsigned kHoldersShift = 4;
+inline constexpr unsigned kPfnShift = 24;
+inline constexpr uint64_t kHolder = uint64_t{1} << kHoldersShift;
+inline constexpr uint64_t kHoldersMask =
+    ((uint64_t{1} << kPfnShift) - 1) & ~(kHolder - 1);
+// Set when a page has as many holders as are taken: far enough from the most
+// that can be counted that threads that get there together do not reach it.
+inline constexpr uint64_t kFull = uint64_t{1} << (kPfnShift - 1);
+}  // namespace pin
+
+inline constexpr unsigned kChunkPages = 512;
+
+struct Chunk {
+  // Layout of `word`: address of a node, or page frame number of the first
+  // page << kPageShift | kHuge | flags; 0 if empty.
+  static constexpr uint64_t kHuge = 2;
+  static constexpr uint64_t kWritable = 4;
+  static constexpr uint64_t kDirty = 8;
+  static constexpr uint64_t kStale = 16;
+
+  // As for single pages, into which it may be broken.
+  static constexpr uint32_t kFull = pin::kFull >> pin::kHoldersShift;
+
+  uint64_t word;
+  uint32_t holders;     // of a huge chunk: holds of all of its pages together
+  uint32_t maybe_idle;  // not 0: some page may be idle
+
+  uint64_t load() const { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
+  static bool is_huge(uint64_t word) { return (word & kHuge) != 0; }
+  // nullptr if there is none.
+  static uint64_t* node(uint64_t word) {
+    return is_huge(word)
+               ? nullptr
+               : reinterpret_cast<uint64_t*>(static_cast<std::uintptr_t>(word));
+  }
+  static uint64_t pfn(uint64_t word) { return word >> kPageShift; }
+};
+
+struct Region {
+  uint64_t first_gfn = 0;
+  uint64_t pages = 0;
+  Hva hva;
+  bool read_only = false;
+  bool may_be_private = false;
+  bool preregistered = false;  // its pins stay when nobody holds them
+  bool new_pins = false;       // being preregistered
+  bool gone = false;           // the slot is not there any more
+  Chunk* chunks = nullptr;     // made when first needed
+
+  bool holds(uint64_t gfn) const {
+    return gfn - first_gfn < pages;  // wraps for a gfn below
+  }
+  uint64_t last_gfn() const { return first_gfn + pages - 1; }
+  Hva hva_of(uint64_t gfn) const {
+    return hva.plus((gfn - first_gfn) << kPageShift);
+  }
+  uint64_t pages_from(uint64_t gfn) const { return first_gfn + pages - gfn; }
+  Rights rights() const { return read_only ? kRead : kReadWrite; }
+
+  uint64_t chunk_count() const {
+    return last_gfn() / kChunkPages - first_gfn / kChunkPages + 1;
+  }
+  uint64_t chunk_index(uint64_t gfn) const {
+    return gfn / kChunkPages - first_gfn / kChunkPages;
+  }
+  Chunk& chunk(uint64_t gfn) const { return chunks[chunk_index(gfn)]; }
+  // The pages of a chunk that are in the region.
+  uint64_t chunk_first(uint64_t index) const {
+    const uint64_t gfn = (first_gfn / kChunkPages + index) * kChunkPages;
+    return gfn < first_gfn ? first_gfn : gfn;
+  }
+  uint64_t chunk_last(uint64_t index) const {
+    const uint64_t gfn =
+        (first_gfn / kChunkPages + index) * kChunkPages + kChunkPages - 1;
+    return gfn > last_gfn() ? last_gfn() : gfn;
+  }
+  bool has_chunks() const {
+    return __atomic_load_n(&chunks, __ATOMIC_ACQUIRE) != nullptr;
+  }
+  void mark_idle(uint64_t gfn) const {
+    __atomic_store_n(&chunk(gfn).maybe_idle, 1, __ATOMIC_RELAXED);
+  }
+};
+
+}  // namespace kiommu

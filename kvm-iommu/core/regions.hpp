@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The regions of a guest: found by GPA, learnt from the guest's memory slots
+// when they are first needed.
+#pragma once
+
+#include "../include/port.h"
+#include "region.hpp"
+
+namespace kiommu {
+
+class Regions {
+ public:
+  Regions(kiommu_mem* mem, kiommu_monitor* monitor)
+      : mem_(mem), monitor_(monitor) {}
+  ~Regions();
+  Regions(const Regions&) = delete;
+  Regions& operator=(const Regions&) = delete;
+
+  // The region that holds `gfn`, or the next one above; nullptr if there is
+  // neither. The errors are kNoMemory; kBudget if the slots have changed and
+  // slots_changed() is due. Valid until it is removed.
+  Result<Region*> find(uint64_t gfn);
+  // Makes the region's chunks. The error is kNoMemory.
+  Result<void> ensure_chunks(Region& region);
+
+  // What follows wants the table for itself.
+  uint64_t count() const { return count_; }
+  Region& at(uint64_t index) const { return *table_[index]; }
+  // Whether the slot of a region is as it was.
+  bool is_current(const Region& region) const;
+  // Removes a region without pins.
+  void remove(uint64_t index);
+  // Kernel memory of the regions.
+  uint64_t bytes() const { return __atomic_load_n(&bytes_, __ATOMIC_RELAXED); }
+
+ private:
+  uint64_t lower_bound(uint64_t gfn) const;
+  Result<Region*> insert(const kiommu_slot& slot);
+  void* allocate(uint64_t bytes);
+  void release(uint64_t bytes);
+
+  kiommu_mem* mem_;
+  kiommu_monitor* monitor_;
+  Region** table_ = nullptr;  // sorted by first_gfn
+  uint64_t count_ = 0;
+  uint64_t capacity_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace kiommu

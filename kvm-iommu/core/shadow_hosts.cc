@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The shadow, see shadow.hpp: telling the hosts what is mapped, and knowing
+// what blocks they may have made of it.
+#include "shadow.hpp"
+
+namespace kiommu {
+
+// Adds pages to what is gathered for the hosts; maps that first if they do not
+// fit. False: that was refused, and these pages are not added.
+bool Shadow::append(Request& request, uint64_t page, uint64_t pfn,
+                    uint64_t pages, Rights rights) {
+  const uint64_t cut = hosts_.cut_pages();
+  if (request.host.add(page, pfn, pages, rights, cut)) return true;
+  if (!map_gathered(request)) return false;
+  return request.host.add(page, pfn, pages, rights, cut);
+}
+
+// Maps what is gathered in all hosts. If that is refused, its pages are
+// forgotten: they never were in a host's table.
+bool Shadow::map_gathered(Request& request) {
+  HostBatch& host = request.host;
+  if (host.pages() == 0) return true;
+  auto mapped = host.map(KIOMMU_ALL_HOSTS);
+  if (mapped) {
+    note_blocks(request);
+    host.clear();
+    return true;
+  }
+  const uint64_t first = host.first();
+  const uint64_t pages = host.pages();
+  host.clear();
+  forget(request, {{first, first + pages - 1}});
+  request.mapped -= pages;
+  request.unmapped -= pages;
+  if (!request.refused) request.refused = {first, mapped.error()};
+  return false;
+}
+
+// A page is entered as a block of its own: nothing is to be noted of it.
+void Shadow::note_blocks(Request& request) {
+  const HostBatch& host = request.host;
+  if (host.pages() == host.run_count()) return;
+  uint64_t page = host.first();
+  for (uint32_t i = 0; i < host.run_count(); ++i) {
+    const kiommu_run& run = host.run(i);
+    const uint64_t count = run.bytes >> kPageShift;
+    if (count > 1) note_run(request, page, run.hpa >> kPageShift, count);
+    page += count;
+  }
+}
+
+// Notes in the entries of pages that one run holds as what blocks the hosts
+// may have it.
+void Shadow::note_run(Request& request, uint64_t page, uint64_t pfn,
+                      uint64_t count) {
+  uint64_t done = 0;
+  while (done < count) {
+    unsigned order = 0;
+    uint64_t block = count;  // a whole call is one block
+    if (hosts_.splits_calls()) {
+      order = hosts_.block_order(page + done, pfn + done, count - done);
+      block = uint64_t{1} << order;
+    }
+    uint64_t noted = 0;
+    while (noted < block) {
+      const uint64_t at = page + done + noted;
+      const Radix::Leaf leaf = find(request, at);
+      if (leaf.is_run()) {
+        // All of it is of the same blocks: both sides are aligned.
+        leaf.set_run(ShadowEntry{leaf.run()}.in_block(order, true).word);
+        noted += kLeafPages;
+      } else {
+        const ShadowEntry entry{leaf.at(at)};
+        leaf.at(at) = entry.in_block(order, noted == 0).word;
+        ++noted;
+      }
+    }
+    done += noted;
+  }
+}
+
+// Maps pages that are in the shadow already, none of devices, and notes their
+// blocks; *done tells how many pages from range.first are mapped.
+Result<void> Shadow::map_existing(Request& request, uint32_t host,
+                                  PageRange range, uint64_t* done) {
+  HostBatch& batch = request.host;
+  const auto map = [&]() -> Result<void> {
+    if (batch.pages() == 0) return {};
+    auto mapped = batch.map(host);
+    if (mapped) {
+      uint64_t page = batch.first();
+      for (uint32_t i = 0; i < batch.run_count(); ++i) {
+        const kiommu_run& run = batch.run(i);
+        note_run(request, page, run.hpa >> kPageShift, run.bytes >> kPageShift);
+        page += run.bytes >> kPageShift;
+      }
+      *done += batch.pages();
+    }
+    batch.clear();
+    return mapped;
+  };
+  uint64_t page = range.first;
+  while (page <= range.last) {
+    const Radix::Leaf leaf = find(request, page);
+    const ShadowEntry entry{leaf.is_run() ? leaf.run() : leaf.at(page)};
+    // The ends of a range are never within a run, see expand_ends().
+    const uint64_t pages = leaf.is_run() ? kLeafPages : 1;
+    const uint64_t pfn =
+        Pins::pfn(request.stage2->mapped_region(entry.gfn()), entry.gfn());
+    const uint64_t cut = hosts_.cut_pages();
+    if (!batch.add(page, pfn, pages, entry.rights(), cut)) {
+      KIOMMU_TRY(map());
+      (void)batch.add(page, pfn, pages, entry.rights(), cut);
+    }
+    page += pages;
+  }
+  return map();
+}
+
+Result<void> Shadow::replay(Request& request, uint32_t host) {
+  uint64_t page = 0;
+  while (auto run = next_run({page, ~uint64_t{0} >> kPageShift})) {
+    uint64_t done = 0;
+    if (!run->mmio) KIOMMU_TRY(map_existing(request, host, *run, &done));
+    page = run->last + 1;
+  }
+  return {};
+}
+
+}  // namespace kiommu

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The locks of a container and of its guest, see lock.h.
+ *
+ * container->guest changes only while both are held for writing, and tells
+ * which P belongs to D: kiommu_container_start() takes P itself,
+ * kiommu_container_stop() lets it go.
+ */
+#include "container.h"
+#include "guest.h"
+#include "lock.h"
+
+static int lock_container(struct kiommu_container *container)
+{
+	if (down_read_killable(&container->lock))
+		return -EINTR;
+	if (container->domain)
+		return 0;
+	up_read(&container->lock);
+	return -EINVAL;
+}
+
+int kiommu_lock_shared(struct kiommu_container *container)
+{
+	struct kiommu_mem *guest;
+	int ret;
+
+	ret = lock_container(container);
+	if (ret)
+		return ret;
+	guest = container->guest;
+	if (!guest)
+		return 0;
+	if (likely(!kiommu_guest_due(guest))) {
+		ret = down_read_killable(&guest->lock);
+	} else {
+		ret = down_write_killable(&guest->lock);
+		if (!ret) {
+			kiommu_guest_settle(guest);
+			downgrade_write(&guest->lock);
+		}
+	}
+	if (ret)
+		up_read(&container->lock);
+	return ret;
+}
+
+void kiommu_unlock_shared(struct kiommu_container *container)
+{
+	struct kiommu_mem *guest = container->guest;
+
+	if (guest) {
+		up_read(&guest->lock);
+		if (kiommu_core_pins_trim_due(guest->pins)) {
+			down_write(&guest->lock);
+			kiommu_core_pins_trim_to_limit(guest->pins);
+			up_write(&guest->lock);
+		}
+	}
+	up_read(&container->lock);
+}
+
+void kiommu_unlock_guest(struct kiommu_mem *guest)
+{
+	if (kiommu_core_pins_trim_due(guest->pins))
+		kiommu_core_pins_trim_to_limit(guest->pins);
+	up_write(&guest->lock);
+}
+
+int kiommu_lock_exclusive_killable(struct kiommu_container *container)
+{
+	if (down_write_killable(&container->lock))
+		return -EINTR;
+	if (!container->domain) {
+		up_write(&container->lock);
+		return -EINVAL;
+	}
+	if (!container->guest)
+		return 0;
+	if (down_write_killable(&container->guest->lock)) {
+		up_write(&container->lock);
+		return -EINTR;
+	}
+	kiommu_guest_settle(container->guest);
+	return 0;
+}
+
+void kiommu_lock_exclusive(struct kiommu_container *container)
+{
+	down_write(&container->lock);
+	if (!container->guest)
+		return;
+	down_write(&container->guest->lock);
+	kiommu_guest_settle(container->guest);
+}
+
+void kiommu_unlock_exclusive(struct kiommu_container *container)
+{
+	if (container->guest)
+		kiommu_unlock_guest(container->guest);
+	up_write(&container->lock);
+}
+
+int kiommu_lock_pins(struct kiommu_container *container)
+{
+	int ret;
+
+	ret = lock_container(container);
+	if (ret)
+		return ret;
+	ret = -ENODEV;
+	if (!container->guest)
+		goto err_unlock;
+	ret = down_write_killable(&container->guest->lock);
+	if (ret)
+		goto err_unlock;
+	kiommu_guest_settle(container->guest);
+	return 0;
+
+err_unlock:
+	up_read(&container->lock);
+	return ret;
+}
+
+void kiommu_unlock_pins(struct kiommu_container *container)
+{
+	kiommu_unlock_guest(container->guest);
+	up_read(&container->lock);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The two locks of core.h: that of a container (D), and that of the guest that
+ * is registered with it (P), which several containers can share.
+ *
+ * Order, outermost first; what is on one line is never held together:
+ *	VFIO: group_lock of the container | lock of the device set
+ *	D, kiommu_container.lock
+ *	P, kiommu_mem.lock | below kvm->slots_lock, without D
+ *	monitors of the core | kvm->srcu (read)
+ *	mmap_lock of the process
+ *	vfio-pci's memory_lock, locks of reverse maps
+ *	kiommu_mmio.lock
+ *	kiommu_notifier.lock | locks of the IOMMU core and drivers
+ *
+ * Each of these leaves the guest settled: the core has been told of all that
+ * happened to slots and memory before the call. Each of the unlocking ones
+ * brings the guest's idle pins down to their limit.
+ */
+#ifndef KIOMMU_LOCK_H
+#define KIOMMU_LOCK_H
+
+struct kiommu_container;
+struct kiommu_mem;
+
+/**
+ * kiommu_lock_shared() - for reading, both
+ *
+ * Return: 0; -EINTR a fatal signal; -EINVAL VFIO has released the container
+ * meanwhile: it says so itself of one without an IOMMU driver.
+ */
+int kiommu_lock_shared(struct kiommu_container *container);
+void kiommu_unlock_shared(struct kiommu_container *container);
+
+/* For writing, both. The first returns as kiommu_lock_shared(). */
+int kiommu_lock_exclusive_killable(struct kiommu_container *container);
+void kiommu_lock_exclusive(struct kiommu_container *container);
+void kiommu_unlock_exclusive(struct kiommu_container *container);
+
+/**
+ * kiommu_lock_pins() - the pin table alone, for writing
+ *
+ * Return: as kiommu_lock_shared(); -ENODEV no KVM is registered.
+ */
+int kiommu_lock_pins(struct kiommu_container *container);
+void kiommu_unlock_pins(struct kiommu_container *container);
+
+/* Trims idle pins and lets go of P, which is held for writing. */
+void kiommu_unlock_guest(struct kiommu_mem *guest);
+
+#endif /* KIOMMU_LOCK_H */

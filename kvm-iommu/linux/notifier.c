@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory of the process, see notifier.h.
+ *
+ * Callbacks run below mmap_lock, locks of reverse maps and, in reclaim, any
+ * lock whose holder allocates. So they take no lock of lock.h, under which
+ * memory is pinned and allocated. They may take kvm->srcu for reading, as KVM's
+ * own do, kiommu_mmio.lock, and locks of the IOMMU drivers.
+ *
+ * Ordinary memory is pinned. Whatever happens to the process's page tables, a
+ * pinned page stays allocated, so nobody else can get it while a device
+ * reaches it: nothing has to happen at once. When an invalidation has ended,
+ * its range is recorded, and soon, or at the beginning of the next call on the
+ * guest, the core looks which of its pages are still at their address. Those
+ * that are not are cleared in the hosts, flushed, and unpinned last.
+ *
+ * The end is what counts, not the start: a page is at its address until some
+ * time in between. A call that looks in between finds nothing recorded, and
+ * the end, which comes later, records.
+ *
+ * Device memory is not pinned: it is taken out of the hosts before start
+ * returns, see mmio.c.
+ */
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+
+#include "guest.h"
+
+/* Nothing goes away when rights change; forked children do not matter. */
+static bool keeps_pages(enum mmu_notifier_event event)
+{
+	return event == MMU_NOTIFY_PROTECTION_VMA ||
+	       event == MMU_NOTIFY_PROTECTION_PAGE ||
+	       event == MMU_NOTIFY_SOFT_DIRTY;
+}
+
+/* Context: the lock is held. */
+static void record(struct kiommu_notifier *notifier, unsigned long first,
+		   unsigned long last)
+{
+	struct kiommu_range *ranges = notifier->ranges;
+	unsigned int i;
+
+	for (i = 0; i < notifier->count; i++) {
+		/* Overlaps, or touches. */
+		if (first <= ranges[i].last + 1 && ranges[i].first <= last + 1)
+			break;
+	}
+	if (i == KIOMMU_MAX_RANGES) {
+		for (i = 1; i < KIOMMU_MAX_RANGES; i++) {
+			first = min(first, ranges[i].first);
+			last = max(last, ranges[i].last);
+		}
+		notifier->count = 1;
+		i = 0;
+	}
+	if (i == notifier->count) {
+		ranges[i].first = first;
+		ranges[i].last = last;
+		WRITE_ONCE(notifier->count, i + 1);
+		return;
+	}
+	ranges[i].first = min(ranges[i].first, first);
+	ranges[i].last = max(ranges[i].last, last);
+}
+
+static struct kiommu_mem *guest_of(struct mmu_notifier *mn)
+{
+	return container_of(mn, struct kiommu_mem, notifier.mn);
+}
+
+static void revoke(struct kiommu_mem *guest, unsigned long first,
+		   unsigned long last)
+{
+	struct kiommu_notifier *notifier = &guest->notifier;
+
+	if (!kiommu_mmio_revoke(&guest->mmio, first, last))
+		return;
+	spin_lock(&notifier->lock);
+	WRITE_ONCE(notifier->revoked, true);
+	spin_unlock(&notifier->lock);
+	kiommu_guest_kick(guest);
+}
+
+/*
+ * Never fails, as it may not with an invalidate_range_end. What must not block
+ * need not: the OOM reaper is the only one, and it skips device memory
+ * (VM_PFNMAP).
+ */
+static int invalidate_start(struct mmu_notifier *mn,
+			    const struct mmu_notifier_range *range)
+{
+	struct kiommu_mem *guest = guest_of(mn);
+	struct kiommu_notifier *notifier = &guest->notifier;
+
+	spin_lock(&notifier->lock);
+	notifier->active++;
+	notifier->sequence++;
+	spin_unlock(&notifier->lock);
+
+	if (mmu_notifier_range_blockable(range))
+		revoke(guest, range->start, range->end - 1);
+	return 0;
+}
+
+static void invalidate_end(struct mmu_notifier *mn,
+			   const struct mmu_notifier_range *range)
+{
+	struct kiommu_mem *guest = guest_of(mn);
+	struct kiommu_notifier *notifier = &guest->notifier;
+	bool due = !keeps_pages(range->event) &&
+		   kiommu_slots_hold(guest, range->start, range->end - 1);
+
+	spin_lock(&notifier->lock);
+	if (due)
+		record(notifier, range->start, range->end - 1);
+	notifier->sequence++;
+	if (--notifier->active == 0)
+		wake_up_all(&notifier->quiet);
+	spin_unlock(&notifier->lock);
+	if (due)
+		kiommu_guest_kick(guest);
+}
+
+/*
+ * The process is gone, or the guest is freed. An invalidation that began may
+ * never end for us. Pins stay: they are returned when the containers are closed.
+ */
+static void release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct kiommu_mem *guest = guest_of(mn);
+	struct kiommu_notifier *notifier = &guest->notifier;
+
+	spin_lock(&notifier->lock);
+	notifier->dead = true;
+	notifier->sequence++;
+	spin_unlock(&notifier->lock);
+	revoke(guest, 0, ULONG_MAX);
+}
+
+static const struct mmu_notifier_ops kiommu_mn_ops = {
+	.invalidate_range_start = invalidate_start,
+	.invalidate_range_end = invalidate_end,
+	.release = release,
+};
+
+void kiommu_notifier_init(struct kiommu_notifier *notifier)
+{
+	spin_lock_init(&notifier->lock);
+	init_waitqueue_head(&notifier->quiet);
+	notifier->mn.ops = &kiommu_mn_ops;
+}
+
+int kiommu_notifier_register(struct kiommu_mem *guest)
+{
+	return mmu_notifier_register(&guest->notifier.mn, guest->mm);
+}
+
+void kiommu_notifier_unregister(struct kiommu_mem *guest)
+{
+	mmu_notifier_unregister(&guest->notifier.mn, guest->mm);
+}
+
+bool kiommu_notifier_due(struct kiommu_mem *guest)
+{
+	return READ_ONCE(guest->notifier.count) ||
+	       READ_ONCE(guest->notifier.revoked);
+}
+
+void kiommu_notifier_settle(struct kiommu_mem *guest)
+{
+	struct kiommu_notifier *notifier = &guest->notifier;
+	struct kiommu_range ranges[KIOMMU_MAX_RANGES];
+	unsigned int i, count;
+	bool revoked;
+
+	lockdep_assert_held_write(&guest->lock);
+	spin_lock(&notifier->lock);
+	count = notifier->count;
+	memcpy(ranges, notifier->ranges, count * sizeof(*ranges));
+	revoked = notifier->revoked;
+	WRITE_ONCE(notifier->count, 0);
+	WRITE_ONCE(notifier->revoked, false);
+	spin_unlock(&notifier->lock);
+
+	if (revoked)
+		kiommu_core_mmio_revoked(guest->pins);
+	/* What was of a process that is gone stays until containers let go. */
+	if (!count || !mmget_not_zero(guest->mm))
+		return;
+	for (i = 0; i < count; i++)
+		kiommu_core_memory_changed(guest->pins, ranges[i].first,
+					   ranges[i].last);
+	/* Should it be the last one: not the process's teardown under locks. */
+	mmput_async(guest->mm);
+}
+
+unsigned long kiommu_notifier_sequence(struct kiommu_notifier *notifier)
+{
+	unsigned long sequence;
+
+	spin_lock(&notifier->lock);
+	sequence = notifier->sequence;
+	spin_unlock(&notifier->lock);
+	return sequence;
+}
+
+bool kiommu_notifier_unchanged(struct kiommu_notifier *notifier,
+			       unsigned long sequence)
+{
+	bool unchanged;
+
+	spin_lock(&notifier->lock);
+	unchanged = !notifier->active && !notifier->dead &&
+		    notifier->sequence == sequence;
+	spin_unlock(&notifier->lock);
+	return unchanged;
+}
+
+void kiommu_notifier_wait(struct kiommu_notifier *notifier)
+{
+	wait_event_timeout(notifier->quiet,
+			   !READ_ONCE(notifier->active) ||
+			   READ_ONCE(notifier->dead), HZ / 10);
+}

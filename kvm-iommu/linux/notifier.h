@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What happens to the memory of a guest's process: the kernel tells, the core
+ * is told later, device memory is taken away at once.
+ */
+#ifndef KIOMMU_NOTIFIER_H
+#define KIOMMU_NOTIFIER_H
+
+#include <linux/mmu_notifier.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+struct kiommu_mem;
+
+/* Ranges that are kept apart; more become one that covers them all. */
+#define KIOMMU_MAX_RANGES 16
+
+struct kiommu_range {
+	unsigned long first; /* HVA */
+	unsigned long last; /* inclusive */
+};
+
+/**
+ * struct kiommu_notifier - see above
+ * @mn: the kernel's.
+ * @lock: protects all below. A leaf; never held while sleeping.
+ * @ranges: whose memory has changed, and the core has not been told.
+ * @count: how many.
+ * @revoked: device memory was taken away, and the core has not been told.
+ * @active: invalidations that have begun and not ended.
+ * @sequence: counts how often one has begun or ended.
+ * @dead: the process is gone; nobody will tell anything any more.
+ * @quiet: waited on for @active to be 0.
+ */
+struct kiommu_notifier {
+	struct mmu_notifier mn;
+	spinlock_t lock; /* of all below */
+	struct kiommu_range ranges[KIOMMU_MAX_RANGES];
+	unsigned int count;
+	bool revoked;
+	unsigned long active;
+	unsigned long sequence;
+	bool dead;
+	wait_queue_head_t quiet;
+};
+
+void kiommu_notifier_init(struct kiommu_notifier *notifier);
+
+/**
+ * kiommu_notifier_register() - start to listen
+ *
+ * Context: the process's memory is held (mmget); may sleep. Return: 0,
+ * -ENOMEM, -EINTR.
+ */
+int kiommu_notifier_register(struct kiommu_mem *guest);
+
+/* Context: as kiommu_guest_put(). No callback is under way on return. */
+void kiommu_notifier_unregister(struct kiommu_mem *guest);
+
+/* Whether the core must be told. Context: any. */
+bool kiommu_notifier_due(struct kiommu_mem *guest);
+
+/* Tells the core. Context: the guest's lock is held for writing. */
+void kiommu_notifier_settle(struct kiommu_mem *guest);
+
+/* A place in time, for kiommu_notifier_unchanged(). */
+unsigned long kiommu_notifier_sequence(struct kiommu_notifier *notifier);
+
+/**
+ * kiommu_notifier_unchanged() - whether memory is as it was at @sequence
+ *
+ * Nothing has begun to change since, nor was it changing then. Who holds
+ * kiommu_mmio.lock and has made its record visible can rely on it until it
+ * drops that lock: an invalidation that begins now finds the record.
+ */
+bool kiommu_notifier_unchanged(struct kiommu_notifier *notifier,
+			       unsigned long sequence);
+
+/* Waits for invalidations to end, for a while. Context: no mmap_lock. */
+void kiommu_notifier_wait(struct kiommu_notifier *notifier);
+
+#endif /* KIOMMU_NOTIFIER_H */

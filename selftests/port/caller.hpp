@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The caller's side of the rules of core.h: the locks D and P, and the calls
+// that are made under them. What the port is asked to do outside of a call, or
+// under the wrong locks, is a violation.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+#include "allocations.hpp"
+
+namespace kiommu::port {
+
+// A reader-writer lock; a writer that waits keeps new readers out, as in the
+// kernel.
+class CallerLock {
+ public:
+  void lock();
+  void unlock();
+  void lock_shared();
+  void unlock_shared();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  unsigned readers_ = 0;
+  unsigned writers_waiting_ = 0;
+  bool written_ = false;
+};
+
+// What core.h asks for.
+enum class Locks : std::uint8_t {
+  kNone,       // an object that nobody else knows: create and destroy
+  kShared,     // D and P for reading
+  kExclusive,  // both for writing
+  kPins,       // P for writing
+};
+
+// A call into the core, on this thread, for as long as the scope lasts. Takes
+// D, then P; either may be nullptr where there is none.
+class CallScope {
+ public:
+  CallScope(Ledger& ledger, Locks locks, CallerLock* d, CallerLock* p,
+            bool never_allocates = false);
+  // P is only known once D is held.
+  CallScope(Ledger& ledger, Locks locks, CallerLock* d,
+            CallerLock* (*find_p)(void*), void* argument,
+            bool never_allocates = false);
+  ~CallScope();
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+
+  // The number of the call that this thread is in; 0: none.
+  static std::uint64_t number();
+  static Locks locks();
+  static bool forbids_allocation();
+
+ private:
+  Ledger* ledger_before_;
+  Locks locks_;
+  CallerLock* d_;
+  CallerLock* p_ = nullptr;
+};
+
+// Whether this thread holds a monitor of the port, or has unmapped what is not
+// flushed yet.
+bool holds_monitor();
+bool waits_for_flush();
+
+// Checks that a function of the port may be entered: in a call, with no
+// monitor held.
+void entered(const char* function);
+
+}  // namespace kiommu::port

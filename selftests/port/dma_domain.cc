@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// See dma_domain.hpp.
+#include "dma_domain.hpp"
+
+#include <utility>
+
+#include "violation.hpp"
+
+namespace kiommu::port {
+
+// Makes a call under D, and under P of the pin table that is in use then.
+template <class Function>
+auto DmaDomain::call(Locks locks, bool never_allocates,
+                     Function function) const {
+  const CallScope scope(
+      ledger_, locks, &lock_,
+      [](void* pins) {
+        PinTable* table = *static_cast<const std::atomic<PinTable*>*>(pins);
+        return table != nullptr ? &table->lock() : nullptr;
+      },
+      const_cast<std::atomic<PinTable*>*>(&pins_), never_allocates);
+  return function();
+}
+
+void DmaDomain::before_call() const {
+  if (PinTable* pins = pins_) pins->before_call();
+}
+
+void DmaDomain::after_call() const {
+  if (PinTable* pins = pins_) pins->after_call();
+}
+
+DmaDomain::DmaDomain(HostMemory& host, PinTable& pins, Ledger& ledger,
+                     DomainOptions options)
+    : iommus(host),
+      own_pins_(&pins),
+      ledger_(ledger),
+      options_(std::move(options)) {
+  for (const HostKind& kind : options_.hosts) iommus.add(kind);
+  const int error = call(Locks::kNone, false, [&] {
+    return kiommu_core_create(iommus.handle(), options_.shadow_limit, &domain_);
+  });
+  if (error != 0) {
+    domain_ = nullptr;
+  } else if (set_caps() != 0) {
+    violation("host capabilities are refused");
+  }
+}
+
+void DmaDomain::destroy() {
+  if (domain_ == nullptr) return;
+  call(Locks::kExclusive, true, [&] { kiommu_core_destroy(domain_); });
+  domain_ = nullptr;
+  if (PinTable* pins = pins_.exchange(nullptr)) pins->after_call();
+  for (std::size_t i = 0; i < iommus.size(); ++i) {
+    if (!iommus[i].blocks().empty()) violation("a host table is not empty");
+    if (iommus[i].iotlb_may_be_stale()) violation("an IOTLB is not flushed");
+  }
+}
+
+int DmaDomain::start(PinTable& pins) {
+  // P of the table that it is to be started with, not of that in use.
+  const CallScope scope(ledger_, Locks::kExclusive, &lock_, &pins.lock());
+  const int error = kiommu_core_start(domain_, pins.handle());
+  if (error == 0) pins_ = &pins;
+  return error;
+}
+
+int DmaDomain::stop() {
+  return call(Locks::kExclusive, true, [&] {
+    const int error = kiommu_core_stop(domain_);
+    if (error == 0) pins_ = nullptr;
+    return error;
+  });
+}
+
+int DmaDomain::anchor(const kiommu_anchor& anchor) {
+  before_call();
+  return call(Locks::kExclusive, false,
+              [&] { return kiommu_core_register_ioat(domain_, &anchor); });
+}
+
+int DmaDomain::unanchor() {
+  return call(Locks::kExclusive, true,
+              [&] { return kiommu_core_unregister_ioat(domain_); });
+}
+
+RefreshOutcome DmaDomain::refresh(std::uint64_t iova, std::uint64_t length) {
+  before_call();
+  RefreshOutcome outcome;
+  outcome.error = call(Locks::kShared, false, [&] {
+    return kiommu_core_refresh(domain_, iova, length, &outcome.result);
+  });
+  after_call();
+  return outcome;
+}
+
+int DmaDomain::unmap(std::uint64_t iova, std::uint64_t length,
+                     std::uint64_t* unmapped) {
+  kiommu_u64 pages = 0;
+  const int error = call(Locks::kShared, false, [&] {
+    return kiommu_core_unmap(domain_, iova, length, &pages);
+  });
+  after_call();
+  if (unmapped != nullptr) *unmapped = pages;
+  return error;
+}
+
+int DmaDomain::unmap_all(kiommu_u64* unmapped) {
+  const int error = call(Locks::kShared, false, [&] {
+    return kiommu_core_unmap_all(domain_, unmapped);
+  });
+  after_call();
+  return error;
+}
+
+int DmaDomain::translate(std::uint64_t iova, kiommu_translation* result) {
+  before_call();
+  return call(Locks::kShared, false,
+              [&] { return kiommu_core_translate(domain_, iova, result); });
+}
+
+int DmaDomain::replay(std::uint32_t host) {
+  return call(Locks::kExclusive, false,
+              [&] { return kiommu_core_replay(domain_, host); });
+}
+
+int DmaDomain::add_host(HostKind kind) {
+  return call(Locks::kExclusive, false, [&] {
+    const std::uint32_t index = iommus.add(kind);
+    const int error = set_caps_locked();
+    return error != 0 ? error : kiommu_core_replay(domain_, index);
+  });
+}
+
+int DmaDomain::drop_host() {
+  return call(Locks::kExclusive, false, [&] {
+    iommus.drop_last();
+    return set_caps_locked();
+  });
+}
+
+int DmaDomain::set_caps() {
+  return call(Locks::kExclusive, false, [&] { return set_caps_locked(); });
+}
+
+int DmaDomain::set_caps_locked() {
+  kiommu_host_caps caps = iommus.caps();
+  caps.aperture = options_.aperture;
+  caps.reserved = options_.reserved.data();
+  caps.reserved_count = static_cast<kiommu_u32>(options_.reserved.size());
+  return kiommu_core_set_host_caps(domain_, &caps);
+}
+
+int DmaDomain::set_caps(const kiommu_window& aperture,
+                        std::vector<kiommu_window> reserved) {
+  // The domain keeps a pointer to the old windows until it takes the new.
+  kiommu_host_caps caps = iommus.caps();
+  caps.aperture = aperture;
+  caps.reserved = reserved.data();
+  caps.reserved_count = static_cast<kiommu_u32>(reserved.size());
+  return call(Locks::kExclusive, false, [&] {
+    const int error = kiommu_core_set_host_caps(domain_, &caps);
+    if (error == 0) {
+      options_.aperture = aperture;
+      options_.reserved.swap(reserved);
+    }
+    return error;
+  });
+}
+
+kiommu_core_info DmaDomain::info() const {
+  return call(Locks::kShared, false, [&] {
+    kiommu_core_info info;
+    kiommu_core_get_info(domain_, &info);
+    return info;
+  });
+}
+
+}  // namespace kiommu::port

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A domain of the core with its host IOMMUs and its lock D, and the calls of an
+// adapter on it. All calls take the locks that core.h asks for; any thread may
+// call, but for what says otherwise.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "../../kvm-iommu/include/core.h"
+#include "caller.hpp"
+#include "host_iommus.hpp"
+#include "pin_table.hpp"
+
+namespace kiommu::port {
+
+struct DomainOptions {
+  std::vector<HostKind> hosts{kVtd};
+  std::uint64_t shadow_limit = std::uint64_t{1} << 30;
+  kiommu_window aperture{0, ~std::uint64_t{0}};
+  std::vector<kiommu_window> reserved{};
+};
+
+struct RefreshOutcome {
+  int error = 0;
+  kiommu_refresh_result result{};
+};
+
+class DmaDomain {
+ public:
+  // `pins`: what start() starts it with.
+  DmaDomain(HostMemory& host, PinTable& pins, Ledger& ledger,
+            DomainOptions options = {});
+  ~DmaDomain() { destroy(); }
+  DmaDomain(const DmaDomain&) = delete;
+  DmaDomain& operator=(const DmaDomain&) = delete;
+
+  HostIommus iommus;
+
+  kiommu_domain* domain() { return domain_; }
+  int start() { return start(*own_pins_); }
+  int start(PinTable& pins);
+  int stop();
+  int anchor(const kiommu_anchor& anchor);
+  int unanchor();
+  RefreshOutcome refresh(std::uint64_t iova, std::uint64_t length);
+  int unmap(std::uint64_t iova, std::uint64_t length,
+            std::uint64_t* unmapped = nullptr);
+  int unmap_all(kiommu_u64* unmapped);
+  int translate(std::uint64_t iova, kiommu_translation* result);
+  int replay(std::uint32_t host);
+  // A host joins, with all that is mapped, or leaves: the last that came. While
+  // others work.
+  int add_host(HostKind kind);
+  int drop_host();
+  kiommu_core_info info() const;
+  // Tells the domain of the hosts as they are now.
+  int set_caps();
+  int set_caps(const kiommu_window& aperture,
+               std::vector<kiommu_window> reserved);
+  // Destroys the domain now, and checks that nothing is left in its hosts.
+  void destroy();
+
+ private:
+  template <class Function>
+  auto call(Locks locks, bool never_allocates, Function function) const;
+  int set_caps_locked();
+  void before_call() const;
+  void after_call() const;
+
+  PinTable* own_pins_;
+  Ledger& ledger_;
+  DomainOptions options_;
+  mutable CallerLock lock_;
+  kiommu_domain* domain_ = nullptr;
+  // What it is started with. Written with D; nullptr if it is not.
+  std::atomic<PinTable*> pins_{nullptr};
+};
+
+}  // namespace kiommu::port

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The monitors of port.h, and their rules: one at a time, locked by who
+// unlocks, waits and wakes, not held across calls of other parts of the port.
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "../../kvm-iommu/include/port.h"
+#include "allocations.hpp"
+#include "caller.hpp"
+#include "violation.hpp"
+
+struct kiommu_monitor {
+  std::mutex mutex;
+  std::condition_variable queue;
+  std::thread::id owner;      // with the mutex
+  unsigned waits = 0;         // with the mutex
+  std::atomic<int> users{0};  // that lock, hold or wait
+};
+
+namespace kiommu::port {
+namespace {
+
+// Longer than anything that is waited for takes.
+constexpr std::chrono::seconds kPatience{60};
+// Each so many waits end without a wake.
+constexpr unsigned kSpurious = 3;
+
+thread_local kiommu_monitor* held = nullptr;
+
+void require_held(const kiommu_monitor* monitor, const char* what) {
+  if (held != monitor) violation(what, " of a monitor that is not locked");
+}
+
+}  // namespace
+
+bool holds_monitor() { return held != nullptr; }
+
+}  // namespace kiommu::port
+
+using kiommu::port::held;
+using kiommu::port::Kind;
+using kiommu::port::require_held;
+using kiommu::port::violation;
+
+kiommu_monitor* kiommu_port_monitor_create() {
+  if (kiommu::port::allocation_fails("monitor")) return nullptr;
+  auto* monitor = new kiommu_monitor;
+  kiommu::port::note_allocation(Kind::kMonitor, monitor, sizeof(*monitor));
+  return monitor;
+}
+
+void kiommu_port_monitor_destroy(kiommu_monitor* monitor) {
+  if (!kiommu::port::note_free(Kind::kMonitor, monitor)) return;
+  if (monitor->users != 0) violation("a monitor is destroyed while it is used");
+  delete monitor;
+}
+
+void kiommu_port_lock(kiommu_monitor* monitor) {
+  if (held != nullptr) violation("a monitor is locked while one is held");
+  ++monitor->users;
+  monitor->mutex.lock();
+  monitor->owner = std::this_thread::get_id();
+  held = monitor;
+}
+
+void kiommu_port_unlock(kiommu_monitor* monitor) {
+  require_held(monitor, "unlock");
+  held = nullptr;
+  monitor->mutex.unlock();
+  --monitor->users;
+}
+
+void kiommu_port_wait(kiommu_monitor* monitor) {
+  require_held(monitor, "wait");
+  held = nullptr;
+  std::unique_lock lock(monitor->mutex, std::adopt_lock);
+  if (++monitor->waits % kiommu::port::kSpurious == 0) {
+    lock.unlock();
+    std::this_thread::yield();
+    lock.lock();
+  } else if (monitor->queue.wait_for(lock, kiommu::port::kPatience) ==
+             std::cv_status::timeout) {
+    violation("a wait for a wake that does not come");
+  }
+  lock.release();
+  held = monitor;
+}
+
+void kiommu_port_wake(kiommu_monitor* monitor) {
+  require_held(monitor, "wake");
+  monitor->queue.notify_all();
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// See pin_table.hpp.
+#include "pin_table.hpp"
+
+namespace kiommu::port {
+
+PinTable::PinTable(GuestMemory& guest, Ledger& ledger, std::uint64_t idle_limit)
+    : guest_(guest), ledger_(ledger) {
+  const CallScope call(ledger_, Locks::kNone, nullptr, nullptr);
+  if (kiommu_core_pins_create(guest.handle(), idle_limit, &pins_) != 0) {
+    pins_ = nullptr;
+  }
+}
+
+void PinTable::destroy() {
+  if (pins_ == nullptr) return;
+  const CallScope call(ledger_, Locks::kNone, nullptr, nullptr);
+  kiommu_core_pins_destroy(pins_);
+  pins_ = nullptr;
+}
+
+void PinTable::set_idle_limit(std::uint64_t pages) {
+  {
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
+    kiommu_core_pins_set_idle_limit(pins_, pages);
+  }
+  after_call();
+}
+
+std::uint64_t PinTable::trim(std::uint64_t keep) {
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  return kiommu_core_pins_trim(pins_, keep);
+}
+
+void PinTable::before_call() {
+  if (notices_slots && generation_ != guest_.generation()) slots_changed();
+}
+
+void PinTable::after_call() {
+  if (kiommu_core_pins_trim_due(pins_) == 0) return;
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  kiommu_core_pins_trim_to_limit(pins_);
+}
+
+int PinTable::preregister(std::uint64_t gpa, std::uint64_t length) {
+  before_call();
+  int error;
+  {
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
+    error = kiommu_core_pins_preregister(pins_, gpa, length);
+  }
+  if (error == 0) preregistered_ = true;
+  after_call();
+  return error;
+}
+
+int PinTable::unregister(std::uint64_t gpa, std::uint64_t length) {
+  before_call();
+  int error;
+  {
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
+    error = kiommu_core_pins_unregister(pins_, gpa, length);
+  }
+  if (error == 0 && gpa == 0 && length == 0) preregistered_ = false;
+  after_call();
+  return error;
+}
+
+void PinTable::slots_changed() {
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  const std::uint64_t generation = guest_.generation();
+  kiommu_core_slots_changed(pins_);
+  guest_.forget_removed_slots(generation);
+  generation_ = generation;
+}
+
+void PinTable::memory_changed(std::uint64_t hva, std::uint64_t pages) {
+  {
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
+    kiommu_core_memory_changed(pins_, hva, hva + pages * kPageBytes - 1);
+  }
+  after_call();
+}
+
+void PinTable::mmio_revoked() {
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
+  kiommu_core_mmio_revoked(pins_);
+}
+
+}  // namespace kiommu::port

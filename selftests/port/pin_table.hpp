@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The pin table of a guest with its lock P, and what an adapter does with it.
+// All calls take the lock that core.h asks for; any thread may call.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "../../kvm-iommu/include/core.h"
+#include "caller.hpp"
+#include "guest_memory.hpp"
+
+namespace kiommu::port {
+
+class PinTable {
+ public:
+  PinTable(GuestMemory& guest, Ledger& ledger, std::uint64_t idle_limit);
+  ~PinTable() { destroy(); }
+  PinTable(const PinTable&) = delete;
+  PinTable& operator=(const PinTable&) = delete;
+
+  kiommu_pins* handle() { return pins_; }
+  CallerLock& lock() { return lock_; }
+  GuestMemory& guest() { return guest_; }
+
+  void set_idle_limit(std::uint64_t pages);
+  std::uint64_t trim(std::uint64_t keep);
+  // What an adapter does before and after each call: tells of slots that have
+  // changed, trims what is due.
+  void before_call();
+  void after_call();
+  // Whether before_call() tells of slots.
+  bool notices_slots = true;
+
+  // Whether slots may be preregistered.
+  bool preregistered() const { return preregistered_; }
+  int preregister(std::uint64_t gpa = 0, std::uint64_t length = 0);
+  int unregister(std::uint64_t gpa = 0, std::uint64_t length = 0);
+  void slots_changed();
+  void memory_changed(std::uint64_t hva, std::uint64_t pages);
+  void mmio_revoked();
+  void destroy();
+
+ private:
+  GuestMemory& guest_;
+  Ledger& ledger_;
+  CallerLock lock_;
+  kiommu_pins* pins_ = nullptr;
+  std::atomic<bool> preregistered_{false};
+  std::atomic<std::uint64_t> generation_{0};  // of slots, that the core knows
+};
+
+}  // namespace kiommu::port
