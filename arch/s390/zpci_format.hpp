@@ -11,6 +11,7 @@
 #pragma once
 
 #include "../../kvm-iommu/core/format.hpp"
+#include "../../kvm-iommu/core/page_word.hpp"
 
 namespace kiommu {
 
@@ -78,6 +79,15 @@ struct ZpciFormat {
 
   static constexpr Entry decode(unsigned level, uint64_t entry) {
     return level == kPage ? decode_page(entry) : decode_upper(level, entry);
+  }
+
+  // Addresses that do not fit are left to decode().
+  static constexpr uint64_t page_word(uint64_t entry) {
+    if ((entry & kPageInvalid) != 0) return PageWord::kAbsent;
+    if ((entry & kPageMask & ~PageWord::kAddressMask) != 0) {
+      return PageWord::kOther;
+    }
+    return (entry & PageWord::kAddressMask) | rights_of(entry).bits;
   }
 
  private:

@@ -79,10 +79,10 @@ struct Level {
   }
 };
 
-// A format of which each entry of level 0 is a page of 4 KiB or absent can have
+// A format whose pages of level 0 have 4 KiB can have
 //   static constexpr uint64_t page_word(uint64_t entry);
-// too, which tells what decode(0, entry) does in less time: a PageWord, or any
-// word without rights for an absent entry.
+// too, which tells what decode(0, entry) does in less time: a page word, any
+// word without rights for an absent entry, or PageWord::kOther.
 template <class F>
 concept TableFormat = requires(const kiommu_anchor& anchor, unsigned level,
                                uint64_t entry) {

@@ -148,7 +148,8 @@ class Walker {
     if constexpr (requires { F::page_word(entry); }) {
       const uint64_t word =
           F::page_word(entry) & (~PageWord::kRightsMask | rights.bits);
-      return (word & PageWord::kRightsMask) != 0 ? word : PageWord::kAbsent;
+      return (word & PageWord::kRightsMask) != 0 ? word
+                                                 : word & PageWord::kOther;
     }
     const Entry e = F::decode(0, entry);
     if (e.kind == Entry::Kind::kAbsent) return PageWord::kAbsent;

@@ -230,7 +230,7 @@ TEST_F_TIMEOUT(pins, idle_memory_discarded, 120)
 	EXPECT_TRUE(HOLDS(3, 5));
 }
 
-static void drop_caches(void)
+static void squeeze(void)
 {
 	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
 
@@ -245,7 +245,7 @@ TEST_F_TIMEOUT(pins, short_of_memory, 120)
 	ASSERT_EQ(0, map_all(self));
 	ASSERT_EQ(0, unmap(self, 8, PAGES - 8));
 	EXPECT_PINNED(PAGES, PAGES - 8);
-	drop_caches();
+	squeeze();
 	for (int i = 0; i < PATIENCE_MS / 10; i++) {
 		if (!kiommu_idle_pages(self->fd))
 			break;
@@ -272,7 +272,7 @@ TEST_F_TIMEOUT(pins, slot_pinned_beforehand, 120)
 	ASSERT_EQ(0, map_all(self));
 	ASSERT_EQ(0, unmap(self, 0, PAGES));
 	EXPECT_PINNED(PAGES, 0);
-	drop_caches();
+	squeeze();
 	usleep(100000);
 	EXPECT_PINNED(PAGES, 0);
 	EXPECT_EQ(made, kiommu_pins_made());

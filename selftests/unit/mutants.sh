@@ -61,11 +61,10 @@ mutants() {
 8-blocks-ignored core/unmap.cc s/(PageRange Shadow::block_of\([^{]*\{\n)/$1  if (page != 0 \&\& !leaf.is_run()) return {page, page};\n/
 8-rest-not-restored core/unmap.cc s/if \(run\.last < blocks\.last\) \{/if (false) {/
 8-teardown-allocates core/request_pool.cc s/if \(free_ != nullptr\) return pop\(\);/if (free_ != nullptr \&\& made_ > 8) return pop();/
-8-misaligned-run core/shadow.cc s/if \(pfn % kChunkPages != 0 \|\| /if (/
 9-trim-takes-too-many core/pins.cc s/if \(!is_idle\(pin\) \|\| over == 0\) return false;/if (!is_idle(pin)) return false;/
 9-preregistered-trimmed core/pins.cc s/if \(region\.chunks == nullptr \|\| region\.preregistered\) return 0;/if (region.chunks == nullptr) return 0;/
 9-preregistered-counted-idle core/pin_user.cc s/if \(region\.preregistered\) return;\n//
-9-slot-kept core/memory_change.cc s/return request\.stage2->mapped_region\(entry\.gfn\(\)\)\.gone;/return false;/
+9-slot-kept core/memory_change.cc s/return request\.stage2->mapped_region\(entry\.gfn\(\)\)\.gone;/return request.stage2->mapped_region(entry.gfn()).gone \&\& false;/
 9-slot-flags-ignored core/regions.cc s/         region\.read_only == \(\(slot\.flags & KIOMMU_SLOT_READ_ONLY\) != 0\) &&\n//
 9-slot-moved-ignored core/regions.cc s/         region\.hva\.value == slot\.hva &&\n//
 9-contradiction-ignored core/regions.cc s/    return fail\(Status::kBudget\);/    return table_[index];/

@@ -70,6 +70,7 @@ TYPED_TEST(Format, PageWordAgreesWithDecode) {
       const u64 entry = random() >> (i % 64);
       const Entry page = TypeParam::decode(0, entry);
       const u64 word = TypeParam::page_word(entry);
+      if (word == PageWord::kOther) continue;
       ASSERT_NE(page.kind, Entry::Kind::kTable);
       ASSERT_NE(page.kind, Entry::Kind::kMalformed);
       const bool leaf = page.kind == Entry::Kind::kLeaf;

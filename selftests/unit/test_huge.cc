@@ -162,6 +162,20 @@ TEST_F(Huge, ReadOnlyMemoryIsOneToo) {
   EXPECT_EQ(world_.iommus.map_calls, maps);
 }
 
+TEST_F(Huge, MemoryThatTheProcessMayOnlyRead) {
+  world_.guest.set_backing(world_.data_hva, kHuge, Backing::kReadOnlyRam);
+  fill(2);
+  EXPECT_EQ(world_.iommus[0].blocks().size(), 2u);
+  EXPECT_EQ(world_.sees(0), world_.frame(world_.data(0), kR));
+  expect_pages(kHuge, 2 * kHuge);
+  // By pages, at another place.
+  world_.tables.map_pages(kGiB, world_.data(3), 5);
+  world_.expect_refresh(kGiB, 5 * kPage);
+  EXPECT_EQ(world_.sees(kGiB), world_.frame(world_.data(3), kR));
+  world_.tables.map(0, world_.data(0), kW, 1);
+  world_.expect_stops(0, 2 * kMiB, 0, -EIO, KVM_IOMMU_STATUS_READ_ONLY);
+}
+
 TEST_F(Huge, PinsOfALargePieceGoTogether) {
   fill(1);
   // All but one of its pages: the piece stays pinned as a whole.

@@ -345,6 +345,36 @@ TEST_P(Parallel, FailuresOfOneRequest) {
   settle();
 }
 
+// A page of the host's table that reaches over several leaves of the shadow:
+// whoever takes it apart has all of it to himself.
+TEST(ParallelBlocks, LargePageOverManyLeaves) {
+  W world({.machine = {.hosts = {port::kAmd}, .idle_limit = kPages},
+           .data_pages = kPages});
+  for (u64 i = 0; i < kPages; i += 512) {
+    world.tables.map(kBase + i * kPage, world.data(i), kRW, 1);
+  }
+  for (u64 step = 0; step < kSteps; ++step) {
+    world.expect_refresh(kBase, kPages * kPage);
+    std::atomic<unsigned> ready{0};
+    std::vector<std::thread> threads;
+    for (unsigned number = 0; number < kThreads; ++number) {
+      threads.emplace_back([&, number] {
+        faults() = {};
+        ++ready;
+        while (ready < kThreads) std::this_thread::yield();
+        const u64 page = number * 512 + (step + number) % 512;
+        EXPECT_EQ(world.unmap(kBase + page * kPage, kPage), 0);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    expect_consistent(world);
+    EXPECT_EQ(world.info().mapped_pages, kPages - kThreads);
+    if (testing::Test::HasFailure()) break;
+    // In one piece again.
+    EXPECT_EQ(world.unmap(kBase, kPages * kPage), 0);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Hosts, Parallel,
                          testing::Values(port::kVtd, port::kVirtio),
                          [](const auto& info) { return info.param.name; });

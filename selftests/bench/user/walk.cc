@@ -61,7 +61,8 @@ class World {
     caps.page_sizes = 0x40201000;
     caps.split = KIOMMU_SPLIT_PAGE;
     check(kiommu_core_set_host_caps(domain_, &caps) == 0, "caps");
-    check(kiommu_core_start(domain_, &mem_) == 0, "start");
+    check(kiommu_core_pins_create(&mem_, 0, &pins_) == 0, "pins");
+    check(kiommu_core_start(domain_, pins_) == 0, "start");
     const kvm_iommu_register_ioat ioat = ioat_anchor(&tables_);
     const kiommu_anchor anchor{ioat.format, ioat.levels, ioat.iota, 0, 0, 0};
     check(kiommu_core_register_ioat(domain_, &anchor) == 0, "register");
@@ -71,6 +72,7 @@ class World {
   World& operator=(const World&) = delete;
   ~World() {
     kiommu_core_destroy(domain_);
+    kiommu_core_pins_destroy(pins_);
     std::free(area_.mem);
   }
 
@@ -93,6 +95,7 @@ class World {
   kiommu_area area_{};
   ioat tables_{};
   kiommu_mem mem_{};
+  kiommu_pins* pins_ = nullptr;
   kiommu_domain* domain_ = nullptr;
 };
 
@@ -123,8 +126,7 @@ void BM_Memcmp(benchmark::State& state) {
 void add(const char* name, std::uint32_t format, Layout layout) {
   auto* refresh =
       benchmark::RegisterBenchmark(name, BM_Refresh, format, layout);
-  refresh->UseRealTime()->Threads(1);
-  if (CONCURRENT) refresh->Threads(2);
+  refresh->UseRealTime()->Threads(1)->Threads(2);
 }
 
 }  // namespace
