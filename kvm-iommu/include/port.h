@@ -43,8 +43,8 @@ void kiommu_port_free_array(void *array);
 
 /*
  * A monitor: a lock that may be held while sleeping, and a queue to wait in.
- * Never held across a call of another part of the port, but for
- * kiommu_port_alloc_node() and _alloc_array().
+ * Never held across a call of another part of the port, but to allocate and
+ * free nodes and arrays.
  */
 struct kiommu_monitor;
 
@@ -101,7 +101,8 @@ enum kiommu_pin_failure {
 struct kiommu_pin_result {
 	kiommu_u32 writable; /* the pages were pinned for writing */
 	enum kiommu_pin_failure failure; /* if no page was pinned */
-	kiommu_u64 extent; /* MMIO: pages from hva on that are MMIO as well */
+	/* MMIO: pages from hva on in the same mapping, MMIO as well */
+	kiommu_u64 extent;
 };
 
 /**
