@@ -51,8 +51,8 @@ class Shadow {
   Done map(Request& request, uint64_t page, Gpa gpa, uint64_t count,
            Rights rights);
   // Removes what is mapped in `within`. Never allocates, but for the rest of a
-  // block that is split: without memory for that the error is kNoMemory or
-  // kShadowLimit, and that rest is unmapped, too (request.lost).
+  // block that is split: without memory for that the error is kNoMemory,
+  // and that rest is unmapped, too (request.lost).
   Result<void> unmap(Request& request, PageRange within);
   // Removes the pages for which wants(page, entry) says so.
   template <class Wants>
