@@ -75,6 +75,17 @@ module: build/setup.env ## build kvm_iommu.ko against stock kernel headers
 	@mkdir -p $(module_dir)
 	@selftests/check/build-module $(KERNEL_HEADERS) $(module_dir) $(JOBS)
 
+# A module that the tests load: reports faults as a host IOMMU's driver does.
+# $(1): where it is built, $(2): the kernel's headers.
+build-inject = mkdir -p $(1); \
+	rsync -rlp --checksum selftests/inject/ $(1)/; \
+	env -u MAKEFLAGS -u MFLAGS make -C $(2) M=$(CURDIR)/$(1) modules \
+		>$(1)/build.log 2>&1 || { cat $(1)/build.log; exit 1; }
+
+.PHONY: inject-module
+inject-module: build/setup.env
+	@$(call build-inject,build/inject,$(KERNEL_HEADERS))
+
 .PHONY: unit
 unit: ## unit tests of the core in user space: gcc, clang 14, big-endian (s390x)
 	@$(call run-suites,unit-gcc unit-clang unit-s390x)
@@ -143,10 +154,11 @@ suite-asan suite-tsan suite-ubsan: suite-%: build/setup.env
 vm-tests = $(patsubst selftests/kvm/%.c,build/kvm/bin/%, \
 	$(wildcard $(TEST:%=selftests/kvm/%.c)))
 .PHONY: $(HOSTS:%=suite-%)
-$(HOSTS:%=suite-%): suite-%: module kvm-programs
+$(HOSTS:%=suite-%): suite-%: module inject-module kvm-programs
 	@mkdir -p build/results
 	@rm -rf build/vm/$*; status=0; \
-	selftests/vm/run --host $* $(vm-tests) || status=1; \
+	selftests/vm/run --host $* --file build/inject/kiommu_inject.ko \
+		$(vm-tests) || status=1; \
 	cp build/vm/$*/results.tsv build/results/$*.tsv; exit $$status
 
 debug_kernel := build/debug/kernel
@@ -161,13 +173,15 @@ debug-module: debug-kernel
 	@kernel=$$(readlink -f $(debug_kernel)); \
 	[ "$$(cat $(debug_module)/kernel 2>/dev/null)" = "$$kernel" ] || rm -rf $(debug_module); \
 	mkdir -p $(debug_module); echo "$$kernel" >$(debug_module)/kernel; \
-	selftests/check/build-module "$$kernel/headers" $(debug_module) $(JOBS)
+	selftests/check/build-module "$$kernel/headers" $(debug_module) $(JOBS); \
+	$(call build-inject,$(debug_module)/inject,"$$kernel/headers")
 
 $(HOSTS:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
 	@mkdir -p build/results
 	@rm -rf build/vm/debug-$*; status=0; \
 	selftests/vm/run --host $* --name debug-$* --debug $(debug_kernel) \
-		--module $(debug_module)/kvm-iommu/kvm_iommu.ko $(vm-tests) || status=1; \
+		--module $(debug_module)/kvm-iommu/kvm_iommu.ko \
+		--file $(debug_module)/inject/kiommu_inject.ko $(vm-tests) || status=1; \
 	cp build/vm/debug-$*/results.tsv build/results/debug-$*.tsv; exit $$status
 
 kvm-make = mkdir -p build/kvm; \

@@ -123,10 +123,17 @@ void Domain::clear() {
   pins_->trim(0);
 }
 
+void Domain::set_stage1(const std::optional<Stage1>& stage1) {
+  std::optional<FaultQueue::Anchor> anchor;
+  if (stage1) anchor = {stage1->anchor.format, stage1->window};
+  stage1_ = stage1;
+  parts_.faults->set_anchor(anchor);
+}
+
 Result<void> Domain::stop() {
   if (pins_ == nullptr) return fail(Status::kNoKvm);
   clear();
-  stage1_.reset();
+  set_stage1({});
   Domain** link = &pins_->domains;
   while (*link != this) link = &(*link)->next;
   *link = next;
@@ -140,14 +147,14 @@ Result<void> Domain::register_ioat(const kiommu_anchor& anchor) {
   Stage2 stage2(pins_->mem(), pins_->regions());
   auto stage1 = check_anchor(anchor, stage2);
   if (!stage1) return fail(stage1.error());
-  stage1_ = *stage1;
+  set_stage1(*stage1);
   return {};
 }
 
 Result<void> Domain::unregister_ioat() {
   KIOMMU_TRY(require_anchor());
   clear();
-  stage1_.reset();
+  set_stage1({});
   return {};
 }
 

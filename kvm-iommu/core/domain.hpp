@@ -10,6 +10,7 @@
 // only where their ranges overlap.
 #pragma once
 
+#include "faults.hpp"
 #include "format.hpp"
 #include "hosts.hpp"
 #include "pins.hpp"
@@ -35,6 +36,7 @@ struct Translation {
 
 // What a domain is made of beside itself.
 struct DomainParts {
+  FaultQueue* faults = nullptr;
   kiommu_monitor* tree_monitor = nullptr;
   kiommu_monitor* request_monitor = nullptr;
   Request* request = nullptr;
@@ -102,6 +104,7 @@ class Domain {
   Result<IovaRange> checked_range(uint64_t iova, uint64_t length) const;
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped);
   void clear();
+  void set_stage1(const std::optional<Stage1>& stage1);
 
   DomainParts parts_;
   NodePool pool_;

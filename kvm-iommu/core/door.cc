@@ -7,10 +7,15 @@
 #include <new>
 
 #include "domain.hpp"
+#include "faults.hpp"
 #include "memory_change.hpp"
 
 struct kiommu_domain {
   kiommu::Domain domain;
+};
+
+struct kiommu_faults {
+  kiommu::FaultQueue queue;
 };
 
 struct kiommu_pins {
@@ -120,6 +125,8 @@ constexpr Code code_of(Status status) {
       return {kEopnotsupp, 0};
     case Status::kConflict:
       return {kEinval, 0};
+    case Status::kReaderBusy:
+      return {kEbusy, 0};
   }
   return {kEinval, 0};
 }
@@ -139,10 +146,52 @@ void free_parts(const DomainParts& parts) {
 
 }  // namespace
 
-int kiommu_core_create(kiommu_hosts* hosts, kiommu_u64 shadow_limit,
-                       kiommu_domain** domain) {
+int kiommu_core_faults_create(kiommu_fault_reader* reader,
+                              kiommu_faults** faults) {
+  void* memory = kiommu_port_alloc_array(sizeof(kiommu_faults));
+  if (memory == nullptr) return -kEnomem;
+  *faults = new (memory) kiommu_faults{kiommu::FaultQueue(reader)};
+  return 0;
+}
+
+void kiommu_core_faults_destroy(kiommu_faults* faults) {
+  faults->~kiommu_faults();
+  kiommu_port_free_array(faults);
+}
+
+int kiommu_core_faults_open(kiommu_faults* faults) {
+  return to_errno(faults->queue.open());
+}
+
+void kiommu_core_faults_close(kiommu_faults* faults) { faults->queue.close(); }
+
+int kiommu_core_faults_readable(kiommu_faults* faults) {
+  return faults->queue.readable() ? 1 : 0;
+}
+
+kiommu_u32 kiommu_core_faults_peek(kiommu_faults* faults, kiommu_fault* records,
+                                   kiommu_u32 max) {
+  return faults->queue.peek(records, max);
+}
+
+void kiommu_core_faults_drop(kiommu_faults* faults, kiommu_u32 count) {
+  faults->queue.drop(count);
+}
+
+int kiommu_core_report_fault(kiommu_faults* faults, const kiommu_fault* fault) {
+  return faults->queue.report(*fault) ? 1 : 0;
+}
+
+int kiommu_core_report_dma_fault(kiommu_faults* faults,
+                                 const kiommu_fault* fault) {
+  return faults->queue.report_dma(*fault) ? 1 : 0;
+}
+
+int kiommu_core_create(kiommu_hosts* hosts, kiommu_faults* faults,
+                       kiommu_u64 shadow_limit, kiommu_domain** domain) {
   void* memory = kiommu_port_alloc_node();
   DomainParts parts;
+  parts.faults = &faults->queue;
   parts.tree_monitor = kiommu_port_monitor_create();
   parts.request_monitor = kiommu_port_monitor_create();
   if (memory != nullptr && parts.tree_monitor != nullptr &&

@@ -42,6 +42,7 @@ enum class Status : std::uint8_t {
   kBadTable,
   kUnusedField,
   kConflict,
+  kReaderBusy,
 };
 
 // Whether the guest's tables, or what they name, are at fault.

@@ -27,9 +27,13 @@ typedef unsigned long long kiommu_u64;
 /* Guest memory (stage 2) and host IOMMUs: objects of the adapter. */
 struct kiommu_mem;
 struct kiommu_hosts;
+/* Who reads the faults of a domain: an object of the adapter. */
+struct kiommu_fault_reader;
 /* The domain, and the pins of one guest's memory: objects of the core. */
 struct kiommu_domain;
 struct kiommu_pins;
+/* The faults of a domain that are to be read: outlives the domain. */
+struct kiommu_faults;
 
 /* How far down a host IOMMU can take an earlier map call apart. */
 enum kiommu_host_split {
@@ -180,15 +184,95 @@ void kiommu_core_memory_changed(struct kiommu_pins *pins, kiommu_u64 first,
  */
 void kiommu_core_mmio_revoked(struct kiommu_pins *pins);
 
+/* Mirrors struct kvm_iommu_fault, field by field. */
+struct kiommu_fault {
+	kiommu_u64 sequence;
+	kiommu_u64 iova;
+	kiommu_u64 gpa;
+	kiommu_u64 count;
+	kiommu_u64 lost;
+	kiommu_u32 reason; /* enum kvm_iommu_fault_reason */
+	kiommu_u32 flags; /* KVM_IOMMU_FAULT_HAS_IOVA and so on */
+	kiommu_u32 code;
+	kiommu_u32 status; /* enum kvm_iommu_status */
+	kiommu_u32 format;
+	kiommu_u32 access;
+	kiommu_u32 level;
+	kiommu_u32 device;
+	kiommu_u64 reserved[3];
+};
+
+/**
+ * kiommu_core_faults_create() - the faults of a domain; nobody reads them
+ * @reader: passed on to kiommu_port_faults_*().
+ *
+ * Return: 0, -ENOMEM.
+ */
+int kiommu_core_faults_create(struct kiommu_fault_reader *reader,
+			      struct kiommu_faults **faults);
+
+/* Nobody uses it, and no domain has it, any more. Never sleeps. */
+void kiommu_core_faults_destroy(struct kiommu_faults *faults);
+
+/**
+ * kiommu_core_faults_open() - somebody reads: faults are queued from now on
+ *
+ * Lock: none. Return: 0; -ENOMEM; -EBUSY somebody does already.
+ */
+int kiommu_core_faults_open(struct kiommu_faults *faults);
+
+/* Nobody reads any more: what is queued is forgotten. Lock: none. */
+void kiommu_core_faults_close(struct kiommu_faults *faults);
+
+/* Return: 1 if there are records to read, else 0. Lock: none. Never sleeps. */
+int kiommu_core_faults_readable(struct kiommu_faults *faults);
+
+/**
+ * kiommu_core_faults_peek() - the oldest records, which stay in the queue
+ * @records: filled with up to @max.
+ *
+ * Lock: none, but between this and kiommu_core_faults_drop() nobody else
+ * reads. Never sleeps. Return: how many there are; no more is counted in them.
+ */
+kiommu_u32 kiommu_core_faults_peek(struct kiommu_faults *faults,
+				   struct kiommu_fault *records,
+				   kiommu_u32 max);
+
+/* Forgets the first @count of those peeked at: they were read. */
+void kiommu_core_faults_drop(struct kiommu_faults *faults, kiommu_u32 count);
+
+/**
+ * kiommu_core_report_fault() - queue a fault, if somebody reads
+ * @fault: all but sequence, count, lost and reserved.
+ *
+ * Never sleeps, waits for no reader, allocates nothing; in any context but
+ * that of a non-maskable interrupt. Lock: none; with or without those of a
+ * call.
+ * Return: 1 if it was queued or counted, 0 if nobody reads.
+ */
+int kiommu_core_report_fault(struct kiommu_faults *faults,
+			     const struct kiommu_fault *fault);
+
+/**
+ * kiommu_core_report_dma_fault() - the same, for an access that a host blocked
+ * @fault: flags, iova, access and device alone.
+ *
+ * What the anchor says of it (format, code) is added.
+ */
+int kiommu_core_report_dma_fault(struct kiommu_faults *faults,
+				 const struct kiommu_fault *fault);
+
 /**
  * kiommu_core_create() - a domain in state created, without hosts
  * @hosts: passed on to kiommu_port_host_*().
+ * @faults: must stay valid until kiommu_core_destroy() returned.
  * @shadow_limit: bytes of node memory that the domain may hold.
  * @domain: set on success.
  *
  * Return: 0, -ENOMEM.
  */
-int kiommu_core_create(struct kiommu_hosts *hosts, kiommu_u64 shadow_limit,
+int kiommu_core_create(struct kiommu_hosts *hosts,
+		       struct kiommu_faults *faults, kiommu_u64 shadow_limit,
 		       struct kiommu_domain **domain);
 
 /**

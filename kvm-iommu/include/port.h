@@ -58,6 +58,16 @@ void kiommu_port_wait(struct kiommu_monitor *monitor);
 /* Locked: wakes all that wait. */
 void kiommu_port_wake(struct kiommu_monitor *monitor);
 
+/*
+ * The lock of a domain's faults, and who waits for them. It may be taken in
+ * interrupts: in any context but that of a non-maskable interrupt, outside of
+ * calls of core.h, too. Held across no other call of the port.
+ */
+void kiommu_port_faults_lock(struct kiommu_fault_reader *reader);
+void kiommu_port_faults_unlock(struct kiommu_fault_reader *reader);
+/* There is a new record: wakes who waits. Not locked; never sleeps. */
+void kiommu_port_faults_ready(struct kiommu_fault_reader *reader);
+
 /* A memory slot of the guest. */
 struct kiommu_slot {
 	kiommu_u64 first_gfn; /* GPA / 4096 */

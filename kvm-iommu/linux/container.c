@@ -29,11 +29,17 @@ struct kiommu_container *kiommu_container_create(u64 shadow_limit)
 	refcount_set(&container->refs, 1);
 	init_rwsem(&container->lock);
 	kiommu_hosts_init(&container->hosts);
-	ret = kiommu_core_create(&container->hosts, shadow_limit,
-				 &container->domain);
+	kiommu_fault_reader_init(&container->fault_reader);
+	ret = kiommu_core_faults_create(&container->fault_reader,
+					&container->faults);
 	if (ret)
 		goto err_free;
+	ret = kiommu_core_create(&container->hosts, container->faults,
+				 shadow_limit, &container->domain);
+	if (ret)
+		goto err_faults;
 	container->id = atomic_long_inc_return(&last_id);
+	container->hosts.container = container->id;
 	ret = xa_insert(&containers, container->id, container, GFP_KERNEL);
 	if (ret)
 		goto err_domain;
@@ -41,6 +47,8 @@ struct kiommu_container *kiommu_container_create(u64 shadow_limit)
 
 err_domain:
 	kiommu_core_destroy(container->domain);
+err_faults:
+	kiommu_core_faults_destroy(container->faults);
 err_free:
 	kfree(container);
 	return ERR_PTR(ret);
@@ -56,6 +64,7 @@ void kiommu_container_release(struct kiommu_container *container)
 	kiommu_core_destroy(container->domain);
 	container->domain = NULL;
 	kiommu_unlock_exclusive(container);
+	kiommu_fault_reader_hang_up(&container->fault_reader);
 	kiommu_guest_put(guest);
 	kiommu_container_put(container);
 }
@@ -76,6 +85,7 @@ void kiommu_container_put(struct kiommu_container *container)
 {
 	if (!refcount_dec_and_test(&container->refs))
 		return;
+	kiommu_core_faults_destroy(container->faults);
 	kfree(container->hosts.reserved);
 	kfree_rcu(container, rcu);
 }

@@ -10,6 +10,7 @@
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
 
+#include "faults.h"
 #include "hosts.h"
 
 struct kiommu_mem;
@@ -17,9 +18,12 @@ struct kvm;
 
 /**
  * struct kiommu_container - see above
- * @refs: one for VFIO, one for each call under way.
+ * @refs: one for VFIO, one for each call under way, one for an open file of
+ *	its faults.
  * @rcu: frees it when no look-up can still see it.
  * @id: what VFIO keeps for us in place of a pointer; never used again.
+ * @fault_reader: who reads its faults.
+ * @faults: the core's queue of them; as long as the container.
  * @lock: D of core.h: of all of the below. Order: see lock.h.
  * @domain: the core's; NULL once VFIO has released the container.
  * @hosts: host IOMMUs and groups.
@@ -31,6 +35,8 @@ struct kiommu_container {
 	refcount_t refs;
 	struct rcu_head rcu;
 	unsigned long id;
+	struct kiommu_fault_reader fault_reader;
+	struct kiommu_faults *faults;
 	struct rw_semaphore lock; /* of all below and of the core's domain */
 	struct kiommu_domain *domain;
 	struct kiommu_hosts hosts;
@@ -57,6 +63,7 @@ void kiommu_container_release(struct kiommu_container *container);
  * the container may be gone. Return: referenced, or NULL.
  */
 struct kiommu_container *kiommu_container_get(void *iommu_data);
+/* Context of both: any but non-maskable interrupts. */
 void kiommu_container_put(struct kiommu_container *container);
 
 /**

@@ -4,6 +4,7 @@
  */
 #include <linux/slab.h>
 
+#include "faults.h"
 #include "hosts.h"
 
 void kiommu_hosts_init(struct kiommu_hosts *hosts)
@@ -124,6 +125,7 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 		ret = PTR_ERR(host->domain);
 		goto err_free;
 	}
+	kiommu_dma_faults_watch(host->domain, hosts->container);
 	ret = host_attach(host, group->group, msi_base);
 	if (ret)
 		goto err_domain;

@@ -51,6 +51,7 @@ struct kiommu_group {
 
 /**
  * struct kiommu_hosts - all hosts and groups of a container
+ * @container: its number, see kiommu_container_get().
  * @hosts: all of them, from the first place on, in any order.
  * @count: how many.
  * @groups: of struct kiommu_group.
@@ -60,6 +61,7 @@ struct kiommu_group {
  *	kiommu_mmio.lock of the registered guest; empty without one.
  */
 struct kiommu_hosts {
+	unsigned long container;
 	struct kiommu_host *hosts[KIOMMU_MAX_HOSTS];
 	unsigned int count;
 	struct list_head groups;

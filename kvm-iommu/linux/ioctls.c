@@ -28,6 +28,7 @@ union kiommu_ucmd {
 	struct kvm_iommu_pin_memory pin_memory;
 	struct kvm_iommu_unpin_memory unpin_memory;
 	struct kvm_iommu_set_idle_limit set_idle_limit;
+	struct kvm_iommu_get_fault_fd get_fault_fd;
 };
 
 int kiommu_check_caller(const struct kiommu_container *container)
@@ -163,6 +164,12 @@ static int set_idle_limit(struct kiommu_container *container,
 	return ret;
 }
 
+static int get_fault_fd(struct kiommu_container *container,
+			union kiommu_ucmd *ucmd)
+{
+	return kiommu_fault_fd(container, ucmd->get_fault_fd.flags);
+}
+
 /* These two take and drop KVMs, which must not happen under a lock. */
 static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
@@ -237,7 +244,7 @@ static const struct kiommu_locking pins = {
  * @min_size: of its struct when it was first published.
  * @reply: whether the struct is written back.
  * @locking: NULL: the handler locks by itself.
- * @flags_out: flags are an answer, not an argument.
+ * @flags: that a caller may set; all of them where they are an answer.
  * @execute: the handler.
  */
 struct kiommu_op {
@@ -245,7 +252,7 @@ struct kiommu_op {
 	u32 min_size;
 	enum kiommu_reply reply;
 	const struct kiommu_locking *locking;
-	bool flags_out;
+	u32 flags;
 	int (*execute)(struct kiommu_container *container,
 		       union kiommu_ucmd *ucmd);
 };
@@ -262,7 +269,7 @@ struct kiommu_op {
 
 static const struct kiommu_op kiommu_ops[] = {
 	KIOMMU_OP(KVM_IOMMU_GET_INFO, kvm_iommu_info, shadow_limit,
-		  REPLY_ON_SUCCESS, &shared, get_info, .flags_out = true),
+		  REPLY_ON_SUCCESS, &shared, get_info, .flags = ~0u),
 	KIOMMU_OP(KVM_IOMMU_START, kvm_iommu_start, __reserved, REPLY_NEVER,
 		  NULL, start),
 	KIOMMU_OP(KVM_IOMMU_STOP, kvm_iommu_stop, flags, REPLY_NEVER, NULL,
@@ -281,6 +288,9 @@ static const struct kiommu_op kiommu_ops[] = {
 		  REPLY_NEVER, &pins, unpin_memory),
 	KIOMMU_OP(KVM_IOMMU_SET_IDLE_LIMIT, kvm_iommu_set_idle_limit, pages,
 		  REPLY_NEVER, &pins, set_idle_limit),
+	KIOMMU_OP(KVM_IOMMU_GET_FAULT_FD, kvm_iommu_get_fault_fd, flags,
+		  REPLY_NEVER, &shared, get_fault_fd,
+		  .flags = KVM_IOMMU_FAULT_FD_NONBLOCK),
 };
 
 static int execute(struct kiommu_container *container,
@@ -288,7 +298,7 @@ static int execute(struct kiommu_container *container,
 {
 	int ret;
 
-	if (ucmd->head.flags && !op->flags_out)
+	if (ucmd->head.flags & ~op->flags)
 		return -EOPNOTSUPP;
 	if (!op->locking)
 		return op->execute(container, ucmd);

@@ -12,6 +12,9 @@
  *	vfio-pci's memory_lock, locks of reverse maps
  *	kiommu_mmio.lock
  *	kiommu_notifier.lock | locks of the IOMMU core and drivers
+ *	kiommu_fault_reader.lock, also in interrupts
+ * kiommu_fault_reader.reading is held together with the last alone, and with
+ * what copying to user space takes.
  *
  * Each of these leaves the guest settled: the core has been told of all that
  * happened to slots and memory before the call. Each of the unlocking ones

@@ -34,6 +34,7 @@ static const struct op {
 	uint32_t grown; /* bytes since it was published */
 	size_t reserved;
 	bool no_flags; /* the flags are an answer */
+	uint8_t flags; /* that are known */
 } ops[] = {
 	OP(GET_INFO, kvm_iommu_info, .no_flags = true,
 	   .grown = sizeof(struct kvm_iommu_info) - INFO_SIZE),
@@ -49,6 +50,8 @@ static const struct op {
 	OP(PIN_MEMORY, kvm_iommu_pin_memory),
 	OP(UNPIN_MEMORY, kvm_iommu_unpin_memory),
 	OP(SET_IDLE_LIMIT, kvm_iommu_set_idle_limit),
+	OP(GET_FAULT_FD, kvm_iommu_get_fault_fd,
+	   .flags = KVM_IOMMU_FAULT_FD_NONBLOCK),
 };
 
 FIXTURE(abi) {
@@ -131,6 +134,7 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 			struct kvm_iommu_pin_memory pin;
 			struct kvm_iommu_unpin_memory unpin;
 			struct kvm_iommu_set_idle_limit limit;
+			struct kvm_iommu_get_fault_fd fault_fd;
 		};
 		uint64_t later[4];
 	} arg;
@@ -140,7 +144,7 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 		.size = sizeof(arg._member) + 16, ##__VA_ARGS__ };	\
 	memset((char *)&arg + arg._member.size, 0xa5, 8);		\
 	&arg; })
-	int fd = self->fd;
+	int fd = self->fd, fault_fd;
 
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_STOP, LARGER(stop)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_START,
@@ -171,6 +175,9 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 				  LARGER(limit, .pages = 7)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_GET_INFO, LARGER(info)));
 	EXPECT_EQ(7, arg.info.idle_limit);
+	fault_fd = kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, LARGER(fault_fd));
+	ASSERT_LE(0, fault_fd);
+	close(fault_fd);
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_UNREGISTER_IOAT,
 				  LARGER(unregister)));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(fd));
@@ -231,7 +238,8 @@ TEST_F_TIMEOUT(abi, unknown_flags_and_reserved_fields, 120)
 
 		TH_LOG("%s", op->name);
 		if (!op->no_flags) {
-			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 4, 1));
+			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 4,
+						      op->flags + 1));
 			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 7, 0x80));
 		}
 		if (op->reserved) {

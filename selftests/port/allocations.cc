@@ -10,6 +10,7 @@
 
 #include "../../kvm-iommu/include/port.h"
 #include "caller.hpp"
+#include "fault_reader.hpp"
 #include "faults.hpp"
 #include "violation.hpp"
 
@@ -60,6 +61,7 @@ Ledger* use_ledger(Ledger* ledger) {
 }
 
 bool allocation_fails(const char* what) {
+  may_sleep(what);
   if (CallScope::forbids_allocation()) {
     violation(what, " in a call that never allocates");
   }
@@ -74,6 +76,7 @@ void note_allocation(Kind kind, void* what, std::uint64_t bytes) {
 }
 
 bool note_free(Kind kind, void* what, std::uint64_t* bytes) {
+  if (holds_faults()) violation("free with the faults locked");
   const std::lock_guard locked(known().mutex);
   const auto found = known().allocations.find(what);
   if (found == known().allocations.end() || found->second.kind != kind) {

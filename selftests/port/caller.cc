@@ -17,6 +17,7 @@ struct Current {
 };
 
 thread_local Current current;
+thread_local unsigned atomic_depth = 0;
 std::atomic<std::uint64_t> calls{0};
 
 }  // namespace
@@ -87,6 +88,13 @@ CallScope::~CallScope() {
   }
 }
 
+AtomicScope::AtomicScope() { ++atomic_depth; }
+AtomicScope::~AtomicScope() { --atomic_depth; }
+
+void may_sleep(const char* what) {
+  if (atomic_depth > 0) violation(what, " where nothing may sleep");
+}
+
 std::uint64_t CallScope::number() { return current.number; }
 Locks CallScope::locks() { return current.locks; }
 bool CallScope::forbids_allocation() { return current.never_allocates; }
@@ -94,6 +102,7 @@ bool CallScope::forbids_allocation() { return current.never_allocates; }
 void entered(const char* function) {
   if (current.number == 0) violation(function, " outside of a call");
   if (holds_monitor()) violation(function, " with a monitor held");
+  may_sleep(function);
 }
 
 }  // namespace kiommu::port

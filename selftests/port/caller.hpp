@@ -64,13 +64,26 @@ class CallScope {
   CallerLock* p_ = nullptr;
 };
 
+// A context that may not sleep, such as an interrupt, for as long as the scope
+// lasts; within a call or outside of one.
+class AtomicScope {
+ public:
+  AtomicScope();
+  ~AtomicScope();
+  AtomicScope(const AtomicScope&) = delete;
+  AtomicScope& operator=(const AtomicScope&) = delete;
+};
+
+// Checks that this thread may sleep.
+void may_sleep(const char* what);
+
 // Whether this thread holds a monitor of the port, or has unmapped what is not
 // flushed yet.
 bool holds_monitor();
 bool waits_for_flush();
 
 // Checks that a function of the port may be entered: in a call, with no
-// monitor held.
+// monitor held, and where it may sleep.
 void entered(const char* function);
 
 }  // namespace kiommu::port

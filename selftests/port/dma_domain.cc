@@ -39,19 +39,72 @@ DmaDomain::DmaDomain(HostMemory& host, PinTable& pins, Ledger& ledger,
       options_(std::move(options)) {
   for (const HostKind& kind : options_.hosts) iommus.add(kind);
   const int error = call(Locks::kNone, false, [&] {
-    return kiommu_core_create(iommus.handle(), options_.shadow_limit, &domain_);
+    const int error = kiommu_core_faults_create(&reader_, &faults_);
+    if (error != 0) return error;
+    return kiommu_core_create(iommus.handle(), faults_, options_.shadow_limit,
+                              &domain_);
   });
   if (error != 0) {
     domain_ = nullptr;
+    destroy_faults();
   } else if (set_caps() != 0) {
     violation("host capabilities are refused");
   }
+}
+
+void DmaDomain::destroy_faults() {
+  if (faults_ == nullptr) return;
+  close_faults();
+  const AtomicScope scope;
+  kiommu_core_faults_destroy(faults_);
+  faults_ = nullptr;
+}
+
+int DmaDomain::open_faults() {
+  Ledger* before = use_ledger(&ledger_);
+  const int error = kiommu_core_faults_open(faults_);
+  use_ledger(before);
+  return error;
+}
+
+bool DmaDomain::report(const kiommu_fault& fault) {
+  const AtomicScope scope;
+  return kiommu_core_report_fault(faults_, &fault) != 0;
+}
+
+bool DmaDomain::report_dma(const kiommu_fault& fault) {
+  const AtomicScope scope;
+  return kiommu_core_report_dma_fault(faults_, &fault) != 0;
+}
+
+bool DmaDomain::faults_readable() {
+  const AtomicScope scope;
+  return kiommu_core_faults_readable(faults_) != 0;
+}
+
+std::vector<kiommu_fault> DmaDomain::peek_faults(kiommu_u32 max) {
+  const AtomicScope scope;
+  std::vector<kiommu_fault> records(max);
+  records.resize(kiommu_core_faults_peek(faults_, records.data(), max));
+  return records;
+}
+
+void DmaDomain::drop_faults(kiommu_u32 count) {
+  const AtomicScope scope;
+  kiommu_core_faults_drop(faults_, count);
+}
+
+std::vector<kiommu_fault> DmaDomain::read_faults(kiommu_u32 max) {
+  std::vector<kiommu_fault> records = peek_faults(max);
+  drop_faults(static_cast<kiommu_u32>(records.size()));
+  return records;
 }
 
 void DmaDomain::destroy() {
   if (domain_ == nullptr) return;
   call(Locks::kExclusive, true, [&] { kiommu_core_destroy(domain_); });
   domain_ = nullptr;
+  destroy_faults();
   if (PinTable* pins = pins_.exchange(nullptr)) pins->after_call();
   for (std::size_t i = 0; i < iommus.size(); ++i) {
     if (!iommus[i].blocks().empty()) violation("a host table is not empty");

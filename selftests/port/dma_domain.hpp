@@ -11,6 +11,7 @@
 
 #include "../../kvm-iommu/include/core.h"
 #include "caller.hpp"
+#include "fault_reader.hpp"
 #include "host_iommus.hpp"
 #include "pin_table.hpp"
 
@@ -60,12 +61,25 @@ class DmaDomain {
   int set_caps();
   int set_caps(const kiommu_window& aperture,
                std::vector<kiommu_window> reserved);
+  // Its faults. Any thread reports them; one at a time reads.
+  int open_faults();
+  void close_faults() { kiommu_core_faults_close(faults_); }
+  bool report(const kiommu_fault& fault);
+  bool report_dma(const kiommu_fault& fault);
+  bool faults_readable();
+  std::vector<kiommu_fault> peek_faults(kiommu_u32 max);
+  void drop_faults(kiommu_u32 count);
+  // Takes up to `max` out.
+  std::vector<kiommu_fault> read_faults(kiommu_u32 max);
+  // How often the reader was told of a new record.
+  std::uint64_t reader_woken() const { return reader_.woken; }
   // Destroys the domain now, and checks that nothing is left in its hosts.
   void destroy();
 
  private:
   template <class Function>
   auto call(Locks locks, bool never_allocates, Function function) const;
+  void destroy_faults();
   int set_caps_locked();
   void before_call() const;
   void after_call() const;
@@ -74,6 +88,8 @@ class DmaDomain {
   Ledger& ledger_;
   DomainOptions options_;
   mutable CallerLock lock_;
+  kiommu_fault_reader reader_;
+  kiommu_faults* faults_ = nullptr;
   kiommu_domain* domain_ = nullptr;
   // What it is started with. Written with D; nullptr if it is not.
   std::atomic<PinTable*> pins_{nullptr};

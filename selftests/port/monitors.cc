@@ -60,6 +60,7 @@ void kiommu_port_monitor_destroy(kiommu_monitor* monitor) {
 
 void kiommu_port_lock(kiommu_monitor* monitor) {
   if (held != nullptr) violation("a monitor is locked while one is held");
+  kiommu::port::may_sleep("a monitor is locked");
   ++monitor->users;
   monitor->mutex.lock();
   monitor->owner = std::this_thread::get_id();

@@ -78,6 +78,18 @@ mutants() {
 10-blocks-not-locked core/domain.cc s/if \(want\.contains\(reach\)\) break;/break;/
 10-pin-of-the-loser-kept core/pin_user.cc s/    \} else \{\n      kiommu_port_unpin\(pins_\.mem\(\), pfns_\[i\], 1, 0\);\n    \}/    }/
 10-pins-of-the-loser-kept core/pin_user.cc s/    for \(unsigned i = 0; i < n; \+\+i\) \{\n      kiommu_port_unpin\(pins_\.mem\(\), pfns_\[i\], 1, 0\);\n    \}\n    if \(!node\)/    if (!node)/
+11-fault-reader-not-woken core/faults.cc s/if \(is_new\) kiommu_port_faults_ready\(reader_\);/(void)is_new;/
+11-fault-repeats-not-counted core/faults.cc s/    if \(alike\(queued, fault\)\) \{/    if (alike(queued, fault) \&\& false) {/
+11-fault-pages-not-compared core/faults.cc s/\(\(a\.iova \^ b\.iova\) & kPageMask\) == 0 && //
+11-fault-counted-while-read core/faults.cc s/i > peeked_; --i/i > 0; --i/
+11-fault-overwrites-oldest core/faults.cc s/    \+\+lost_;\n    return false;/    ++lost_; first_ = (first_ + 1) % kRecords; --count_;/
+11-fault-loss-told-twice core/faults.cc s/  lost_ -= lost_told_;\n//
+11-fault-loss-forgotten core/faults.cc s/  if \(count == 0\) return;\n//
+11-fault-reader-takes-all core/faults.cc s/  if \(max > kRecords \/ 2\) max = kRecords \/ 2;\n//
+11-fault-second-reader core/faults.cc s/    if \(ring_ == nullptr\) \{/    if (true) {/
+11-fault-of-no-anchor core/domain.cc s/  if \(stage1\) anchor = \{/  anchor = {/
+11-fault-window-ignored core/faults.cc s/inside \? Status::kNotMapped : Status::kOutOfRange/inside || true ? Status::kNotMapped : Status::kOutOfRange/
+11-fault-wakes-locked core/faults.cc s/    is_new = is_open && enter\(fault\);\n  \}/    is_new = is_open \&\& enter(fault); if (is_new) kiommu_port_faults_ready(reader_);\n  }/g
 f-arm-access-flag ../arch/arm64/lpae_format.hpp s/if \(\(entry & kAccessed\) == 0\)/if (false)/
 f-arm-privileged-page ../arch/arm64/lpae_format.hpp s/\(entry & kUnprivileged\) == 0 \? kNoRights/false ? kNoRights/
 f-arm-privileged-table ../arch/arm64/lpae_format.hpp s/\(entry & kPrivilegedBelow\) != 0 \? kNoRights/false ? kNoRights/

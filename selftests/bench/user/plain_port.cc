@@ -46,6 +46,10 @@ void kiommu_port_wake(kiommu_monitor* monitor) {
   monitor->changed.notify_all();
 }
 
+void kiommu_port_faults_lock(kiommu_fault_reader*) {}
+void kiommu_port_faults_unlock(kiommu_fault_reader*) {}
+void kiommu_port_faults_ready(kiommu_fault_reader*) {}
+
 int kiommu_port_find_slot(kiommu_mem* mem, kiommu_u64 gfn, kiommu_slot* slot) {
   // The slot of the tables lies below that of the data.
   for (const kiommu_slot& one : {mem->tables, mem->data}) {

@@ -54,7 +54,9 @@ class World {
                IOAT_RW);
     }
 
-    check(kiommu_core_create(nullptr, std::uint64_t{1} << 30, &domain_) == 0,
+    check(kiommu_core_faults_create(nullptr, &faults_) == 0, "faults");
+    check(kiommu_core_create(nullptr, faults_, std::uint64_t{1} << 30,
+                             &domain_) == 0,
           "create");
     kiommu_host_caps caps{};
     caps.aperture = {0, ~std::uint64_t{0}};
@@ -72,6 +74,7 @@ class World {
   World& operator=(const World&) = delete;
   ~World() {
     kiommu_core_destroy(domain_);
+    kiommu_core_faults_destroy(faults_);
     kiommu_core_pins_destroy(pins_);
     std::free(area_.mem);
   }
@@ -96,6 +99,7 @@ class World {
   ioat tables_{};
   kiommu_mem mem_{};
   kiommu_pins* pins_ = nullptr;
+  kiommu_faults* faults_ = nullptr;
   kiommu_domain* domain_ = nullptr;
 };
 

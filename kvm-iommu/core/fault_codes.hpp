@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a fault record says of a Status: the reason, the same for all formats,
+// and the code that the guest's architecture has for it, from the tables in
+// arch/.
+#pragma once
+
+#include "../../arch/s390/zpci_events.hpp"
+#include "../../arch/s390/zpci_format.hpp"
+#include "../../arch/x86/vtd_faults.hpp"
+#include "../../arch/x86/vtd_ss_format.hpp"
+#include "faults.hpp"
+
+namespace kiommu {
+
+constexpr FaultReason fault_reason(Status status) {
+  if (is_guest_mistake(status)) return FaultReason::kEntry;
+  switch (status) {
+    case Status::kNoMemory:
+    case Status::kShadowLimit:
+    case Status::kMemlock:
+    case Status::kBudget:
+    case Status::kInterrupted:
+      return FaultReason::kResources;
+    case Status::kHost:
+      return FaultReason::kHost;
+    case Status::kMisaligned:
+    case Status::kOverflow:
+    case Status::kOutOfRange:
+      return FaultReason::kRange;
+    default:
+      return FaultReason::kState;
+  }
+}
+
+// `access`: what a device tried, or nothing if it is no access that failed.
+// 0: the architecture has no code for it, or the format is not tied to one.
+constexpr uint32_t fault_code(uint32_t format, Status status, Rights access) {
+  switch (format) {
+    case ZpciFormat::kId:
+      return zpci_event_code(status, access);
+    case VtdSsFormat::kId:
+      return vtd_fault_reason(status, access);
+    default:
+      return 0;
+  }
+}
+
+}  // namespace kiommu

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The file that the faults of a container are read from, see faults.h.
+ *
+ * It refers to the container, not the other way round: a container whose file
+ * is open can be released by VFIO, which ends what comes, not what is queued.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/uaccess.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+
+/* Records that are copied at a time: they are on the stack. */
+#define RECORDS_AT_ONCE 8
+
+/* The core's records are user space's as they are. */
+#define SAME(_core, _user)						\
+	static_assert(offsetof(struct kiommu_fault, _core) ==		\
+		      offsetof(struct kvm_iommu_fault, _user) &&	\
+		      sizeof_field(struct kiommu_fault, _core) ==	\
+		      sizeof_field(struct kvm_iommu_fault, _user))
+SAME(sequence, sequence);
+SAME(iova, iova);
+SAME(gpa, gpa);
+SAME(count, count);
+SAME(lost, lost);
+SAME(reason, reason);
+SAME(flags, flags);
+SAME(code, code);
+SAME(status, status);
+SAME(format, format);
+SAME(access, access);
+SAME(level, level);
+SAME(device, device);
+SAME(reserved, __reserved);
+static_assert(sizeof(struct kiommu_fault) == sizeof(struct kvm_iommu_fault));
+
+void kiommu_port_faults_lock(struct kiommu_fault_reader *reader)
+	__acquires(&reader->lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&reader->lock, flags);
+	reader->flags = flags;
+}
+
+void kiommu_port_faults_unlock(struct kiommu_fault_reader *reader)
+	__releases(&reader->lock)
+{
+	spin_unlock_irqrestore(&reader->lock, reader->flags);
+}
+
+void kiommu_port_faults_ready(struct kiommu_fault_reader *reader)
+{
+	wake_up_poll(&reader->queue, EPOLLIN | EPOLLRDNORM);
+}
+
+void kiommu_fault_reader_init(struct kiommu_fault_reader *reader)
+{
+	spin_lock_init(&reader->lock);
+	init_waitqueue_head(&reader->queue);
+	mutex_init(&reader->reading);
+}
+
+void kiommu_fault_reader_hang_up(struct kiommu_fault_reader *reader)
+{
+	/* After all that was queued: see is_gone(). */
+	smp_store_release(&reader->gone, true);
+	wake_up_poll(&reader->queue, EPOLLHUP);
+}
+
+static bool is_gone(struct kiommu_fault_reader *reader)
+{
+	/* What was queued before is seen by who looks for it afterwards. */
+	return smp_load_acquire(&reader->gone);
+}
+
+/* Return: records read; 0 there are none; -EFAULT; -ERESTARTSYS. */
+static ssize_t read_records(struct kiommu_container *container,
+			    struct kvm_iommu_fault __user *to, ssize_t max)
+{
+	struct kiommu_fault records[RECORDS_AT_ONCE];
+	ssize_t done = 0;
+
+	if (mutex_lock_interruptible(&container->fault_reader.reading))
+		return -ERESTARTSYS;
+	while (done < max) {
+		u32 count;
+
+		count = kiommu_core_faults_peek(container->faults, records,
+						min_t(u32, max - done,
+						      RECORDS_AT_ONCE));
+		if (!count)
+			break;
+		if (copy_to_user(to + done, records, count * sizeof(*to))) {
+			kiommu_core_faults_drop(container->faults, 0);
+			done = done ?: -EFAULT;
+			break;
+		}
+		kiommu_core_faults_drop(container->faults, count);
+		done += count;
+	}
+	mutex_unlock(&container->fault_reader.reading);
+	return done;
+}
+
+static ssize_t fault_read(struct file *file, char __user *to, size_t size,
+			  loff_t *pos)
+{
+	struct kiommu_container *container = file->private_data;
+	struct kiommu_fault_reader *reader = &container->fault_reader;
+	/* No more than are queued: those that come meanwhile are for later. */
+	size_t max = min_t(size_t, size / sizeof(struct kvm_iommu_fault),
+			   KVM_IOMMU_FAULT_RECORDS);
+
+	if (!max)
+		return -EINVAL;
+	for (;;) {
+		const bool gone = is_gone(reader);
+		ssize_t ret;
+
+		ret = read_records(container, (void __user *)to, max);
+		if (ret)
+			return ret < 0 ? ret :
+			       ret * sizeof(struct kvm_iommu_fault);
+		if (gone)
+			return 0;
+		if (file->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		ret = wait_event_interruptible(reader->queue,
+					       kiommu_core_faults_readable(container->faults) ||
+					       is_gone(reader));
+		if (ret)
+			return ret;
+	}
+}
+
+static __poll_t fault_poll(struct file *file, poll_table *wait)
+{
+	struct kiommu_container *container = file->private_data;
+	__poll_t events = 0;
+
+	poll_wait(file, &container->fault_reader.queue, wait);
+	if (is_gone(&container->fault_reader))
+		events |= EPOLLHUP;
+	if (kiommu_core_faults_readable(container->faults))
+		events |= EPOLLIN | EPOLLRDNORM;
+	return events;
+}
+
+static int fault_release(struct inode *inode, struct file *file)
+{
+	struct kiommu_container *container = file->private_data;
+
+	kiommu_core_faults_close(container->faults);
+	kiommu_container_put(container);
+	return 0;
+}
+
+static const struct file_operations fault_fops = {
+	.owner = THIS_MODULE,
+	.read = fault_read,
+	.poll = fault_poll,
+	.release = fault_release,
+};
+
+int kiommu_fault_fd(struct kiommu_container *container, u32 flags)
+{
+	int file_flags = O_RDONLY | O_CLOEXEC;
+	int ret;
+
+	if (flags & KVM_IOMMU_FAULT_FD_NONBLOCK)
+		file_flags |= O_NONBLOCK;
+	ret = kiommu_core_faults_open(container->faults);
+	if (ret)
+		return ret;
+	/* The file's; the caller has one of its own. */
+	refcount_inc(&container->refs);
+	ret = anon_inode_getfd("[kvm-iommu-faults]", &fault_fops, container,
+			       file_flags);
+	if (ret < 0) {
+		kiommu_core_faults_close(container->faults);
+		kiommu_container_put(container);
+	}
+	return ret;
+}
