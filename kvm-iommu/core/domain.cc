@@ -4,6 +4,7 @@
 #include "domain.hpp"
 
 #include "anchor.hpp"
+#include "drop_stale.hpp"
 #include "format_list.hpp"
 #include "refresh.hpp"
 
@@ -41,6 +42,20 @@ Result<void> walk_tables(const Stage1& stage1, Stage2& stage2,
       stage1.anchor.format, [&]<TableFormat F>() -> Result<void> {
         return Walker<F, Sink>(stage2, scratch, sink).walk(stage1.root, range);
       });
+}
+
+// Whether the call could go on if something was unmapped.
+constexpr bool may_find_room(Status status) {
+  return status == Status::kNoMemory || status == Status::kShadowLimit ||
+         status == Status::kMemlock;
+}
+
+// Tells what a pass did, which begins anew for the next one.
+void add_counts(Request& request, kiommu_refresh_result* result) {
+  result->mapped += request.mapped;
+  result->unmapped += request.unmapped;
+  request.mapped = request.unmapped = 0;
+  request.refused.reset();
 }
 
 }  // namespace
@@ -148,7 +163,28 @@ Result<void> Domain::register_ioat(const kiommu_anchor& anchor) {
   auto stage1 = check_anchor(anchor, stage2);
   if (!stage1) return fail(stage1.error());
   set_stage1(*stage1);
+  ++anchor_number_;
+  anchor_users_ = 1;
   return {};
+}
+
+Result<uint64_t> Domain::join_ioat(const kiommu_anchor& anchor) {
+  if (!stage1_) {
+    KIOMMU_TRY(register_ioat(anchor));
+    return anchor_number_;
+  }
+  Stage2 stage2(pins_->mem(), pins_->regions());
+  auto stage1 = check_anchor(anchor, stage2);
+  if (!stage1) return fail(stage1.error());
+  if (!stage1_->same_as(*stage1)) return fail(Status::kAnchorBusy);
+  ++anchor_users_;
+  return anchor_number_;
+}
+
+Result<void> Domain::leave_ioat(uint64_t ticket) {
+  if (joined(ticket) == nullptr) return fail(Status::kNoAnchor);
+  if (--anchor_users_ > 0) return {};
+  return unregister_ioat();
 }
 
 Result<void> Domain::unregister_ioat() {
@@ -171,30 +207,98 @@ Result<IovaRange> Domain::checked_range(uint64_t iova, uint64_t length) const {
     return fail(Status::kMisaligned);
   }
   if (range.last < range.first) return fail(Status::kOverflow);
+  KIOMMU_TRY(check_range(range));
+  return range;
+}
+
+Result<void> Domain::check_range(IovaRange range) const {
+  KIOMMU_TRY(require_anchor());
   if (!hosts_.aperture().contains(range) || !stage1_->window.contains(range)) {
     return fail(Status::kOutOfRange);
   }
-  return range;
+  return {};
 }
 
 Result<void> Domain::refresh(uint64_t iova, uint64_t length,
                              kiommu_refresh_result* result) {
   auto range = checked_range(iova, length);
   if (!range) return fail(range.error());
-  Session session(*this, {range->first_page(), range->last_page()});
+  return refresh(*range, result);
+}
+
+Result<void> Domain::refresh(IovaRange range, kiommu_refresh_result* result) {
+  KIOMMU_TRY(check_range(range));
+  Session session(*this, {range.first_page(), range.last_page()});
   Request& request = session.request();
-  Refresh refresh(request, shadow_, hosts_, *range);
+  auto done = bring_up(request, range, result);
+  if (done || !may_find_room(done.error()) || request.lost) return done;
+  // What the guest has given up further on may take the room. Pins that become
+  // idle are not unpinned here: those are for the caller to trim.
+  const IovaRange rest{{result->stopped_iova}, range.last};
+  const uint64_t unmapped = result->unmapped;
+  KIOMMU_TRY(drop_stale(request, rest, result));
+  if (result->unmapped == unmapped || done.error() == Status::kMemlock ||
+      request.lost) {
+    return done;
+  }
+  return bring_up(request, rest, result);
+}
+
+// One pass of a refresh.
+Result<void> Domain::bring_up(Request& request, IovaRange range,
+                              kiommu_refresh_result* result) {
+  Refresh refresh(request, shadow_, hosts_, range);
   const bool identity = stage1_->anchor.format == kIdentityFormatId;
   auto done =
-      refresh.finish(identity ? refresh.identity(*range, stage1_->anchor.offset)
+      refresh.finish(identity ? refresh.identity(range, stage1_->anchor.offset)
                               : walk_tables(*stage1_, *request.stage2,
-                                            request.scratch, refresh, *range));
+                                            request.scratch, refresh, range));
   const Iova stopped_at = refresh.stopped_at();  // may be below the range
-  result->stopped_iova = done                        ? range->last.value + 1
-                         : stopped_at < range->first ? range->first.value
-                                                     : stopped_at.value;
-  result->mapped = request.mapped;
-  result->unmapped = request.unmapped;
+  result->stopped_iova = done                       ? range.last.value + 1
+                         : stopped_at < range.first ? range.first.value
+                                                    : stopped_at.value;
+  add_counts(request, result);
+  return done;
+}
+
+Result<void> Domain::drop_stale(IovaRange range,
+                                kiommu_refresh_result* result) {
+  KIOMMU_TRY(check_range(range));
+  Session session(*this, {range.first_page(), range.last_page()});
+  result->stopped_iova = range.first.value;
+  return drop_stale(session.request(), range, result);
+}
+
+// Goes by what is mapped, a leaf at a time, not by what the tables say that
+// there should be: that can be without end.
+Result<void> Domain::drop_stale(Request& request, IovaRange range,
+                                kiommu_refresh_result* result) {
+  // Without tables nothing changes but memory slots: see memory_change.hpp.
+  if (stage1_->anchor.format == kIdentityFormatId) return {};
+  Result<void> done;
+  PageRange left{range.first_page(), range.last_page()};
+  while (const auto leaf = shadow_.next_leaf(left)) {
+    IovaRange part = IovaRange::of_pages(leaf->first, leaf->last);
+    for (;;) {
+      DropStale sink(request, shadow_);
+      done =
+          walk_tables(*stage1_, *request.stage2, request.scratch, sink, part);
+      const auto bad_last = sink.bad_last();
+      if (done || !bad_last) break;
+      done = {};
+      if (*bad_last >= part.last) break;
+      part.first = bad_last->plus(1);
+    }
+    if (!done || leaf->last == left.last) break;
+    left.first = leaf->last + 1;
+  }
+  (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
+  add_counts(request, result);
+  if (request.lost &&
+      Iova::of_page(*request.lost).value < result->stopped_iova) {
+    const Iova lost = Iova::of_page(*request.lost);
+    result->stopped_iova = lost < range.first ? range.first.value : lost.value;
+  }
   return done;
 }
 

@@ -25,6 +25,13 @@ struct Stage1 {
   kiommu_anchor anchor{};
   Root root;         // not for the identity format
   IovaRange window;  // that the guest may use
+
+  bool same_as(const Stage1& other) const {
+    return anchor.format == other.anchor.format &&
+           anchor.levels == other.anchor.levels &&
+           anchor.iota == other.anchor.iota &&
+           anchor.offset == other.anchor.offset && window == other.window;
+  }
 };
 
 // What the guest's tables say of one IOVA.
@@ -62,11 +69,21 @@ class Domain {
   Result<void> stop();
   Result<void> register_ioat(const kiommu_anchor& anchor);
   Result<void> unregister_ioat();
+  // The same for several that share an anchor, because their devices share the
+  // domain: who joins brings the one that is set, or the first one, and gets a
+  // ticket; the anchor goes with who leaves last. The errors are those of
+  // register_ioat(), or kNoAnchor: the anchor of this ticket is gone.
+  Result<uint64_t> join_ioat(const kiommu_anchor& anchor);
+  Result<void> leave_ioat(uint64_t ticket);
 
-  // Shared. The result's stopped_iova, mapped and unmapped are set unless the
-  // error says that nothing has changed.
+  // Shared. The result's stopped_iova is set, and what was mapped and unmapped
+  // is added to it, unless the error says that nothing has changed.
   Result<void> refresh(uint64_t iova, uint64_t length,
                        kiommu_refresh_result* result);
+  Result<void> refresh(IovaRange range, kiommu_refresh_result* result);
+  // Unmaps what is not, or no longer, as the guest's tables say; maps nothing.
+  // Bad entries are passed by. The work is bounded by what is mapped.
+  Result<void> drop_stale(IovaRange range, kiommu_refresh_result* result);
   // *unmapped is set, also with kNoMemory.
   Result<void> unmap(uint64_t iova, uint64_t length, uint64_t* unmapped);
   Result<void> unmap_all(uint64_t* unmapped);
@@ -77,6 +94,14 @@ class Domain {
   // The errors of a refused call.
   Result<void> check_iova(Iova iova) const;
   void get_info(kiommu_core_info* info) const;
+  // Of the hosts.
+  IovaRange aperture() const { return hosts_.aperture(); }
+  // The anchor of a ticket; nullptr if it is gone.
+  const Stage1* joined(uint64_t ticket) const {
+    return stage1_ && ticket == anchor_number_ ? &*stage1_ : nullptr;
+  }
+  // Pages that stay pinned, of the guest; 0 without one.
+  uint64_t idle_pages() const { return pins_ != nullptr ? pins_->idle() : 0; }
 
   // With the pin table locked, for memory_change.cc: unmaps the pages for
   // which wants(request, page, entry) says so, and flushes.
@@ -102,6 +127,11 @@ class Domain {
   Result<void> require_anchor() const;
   // [iova, iova + length), checked against aperture and window.
   Result<IovaRange> checked_range(uint64_t iova, uint64_t length) const;
+  Result<void> check_range(IovaRange range) const;
+  Result<void> bring_up(Request& request, IovaRange range,
+                        kiommu_refresh_result* result);
+  Result<void> drop_stale(Request& request, IovaRange range,
+                          kiommu_refresh_result* result);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped);
   void clear();
   void set_stage1(const std::optional<Stage1>& stage1);
@@ -114,6 +144,8 @@ class Domain {
   RequestPool requests_;
   Pins* pins_ = nullptr;          // set: at least started
   std::optional<Stage1> stage1_;  // set: anchored
+  uint64_t anchor_number_ = 0;    // of the anchor that was set last
+  uint64_t anchor_users_ = 0;     // who registered it, and who joined
 };
 
 }  // namespace kiommu

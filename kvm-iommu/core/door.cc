@@ -2,17 +2,14 @@
 //
 // The door of core.h: from C to the domain and back. The one place where a
 // Status becomes an errno or a status code of the user-space interface.
-#include "../include/core.h"
+#include "door.hpp"
 
 #include <new>
 
 #include "domain.hpp"
+#include "door.hpp"
 #include "faults.hpp"
 #include "memory_change.hpp"
-
-struct kiommu_domain {
-  kiommu::Domain domain;
-};
 
 struct kiommu_faults {
   kiommu::FaultQueue queue;
@@ -30,6 +27,8 @@ using kiommu::DomainParts;
 using kiommu::Pins;
 using kiommu::Result;
 using kiommu::Status;
+using kiommu::status_code;
+using kiommu::to_errno;
 
 static_assert(sizeof(kiommu_domain) <= KIOMMU_NODE_BYTES);
 static_assert(sizeof(kiommu_pins) <= KIOMMU_NODE_BYTES);
@@ -49,11 +48,13 @@ enum Errno : int {
   kEnospc = 28,
   kEdom = 33,
   kErange = 34,
+  kEproto = 71,
   kEoverflow = 75,
   kEprototype = 91,
   kEprotonosupport = 93,
   kEopnotsupp = 95,
   kEaddrnotavail = 99,
+  kEshutdown = 108,
   kEremoteio = 121,
   kEdquot = 122,
 };
@@ -127,12 +128,12 @@ constexpr Code code_of(Status status) {
       return {kEinval, 0};
     case Status::kReaderBusy:
       return {kEbusy, 0};
+    case Status::kSequence:
+      return {kEproto, 0};
+    case Status::kDisabled:
+      return {kEshutdown, 0};
   }
   return {kEinval, 0};
-}
-
-int to_errno(const Result<void>& result) {
-  return result ? 0 : -code_of(result.error()).error;
 }
 
 void free_parts(const DomainParts& parts) {
@@ -145,6 +146,12 @@ void free_parts(const DomainParts& parts) {
 }
 
 }  // namespace
+
+int kiommu::to_errno(const Result<void>& result) {
+  return result ? 0 : -code_of(result.error()).error;
+}
+
+kiommu_u32 kiommu::status_code(Status status) { return code_of(status).status; }
 
 int kiommu_core_faults_create(kiommu_fault_reader* reader,
                               kiommu_faults** faults) {
@@ -307,7 +314,7 @@ int kiommu_core_refresh(kiommu_domain* domain, kiommu_u64 iova,
                         kiommu_u64 length, kiommu_refresh_result* result) {
   *result = {};
   auto done = domain->domain.refresh(iova, length, result);
-  if (!done) result->status = code_of(done.error()).status;
+  if (!done) result->status = status_code(done.error());
   return to_errno(done);
 }
 

@@ -54,6 +54,10 @@ class Shadow {
   // block that is split: without memory for that the error is kNoMemory,
   // and that rest is unmapped, too (request.lost).
   Result<void> unmap(Request& request, PageRange within);
+  // The same for those of `n` pages, within one leaf, that are mapped otherwise
+  // than page words say.
+  Result<void> unmap_different(Request& request, uint64_t page,
+                               const kiommu_u64* want, unsigned n);
   // Removes the pages for which wants(page, entry) says so.
   template <class Wants>
   void unmap_where(Request& request, Wants wants);
@@ -67,6 +71,8 @@ class Shadow {
   bool anything_mapped(PageRange range) const {
     return next_run(range).has_value();
   }
+  // Of the first leaf or run that has any of the pages, those that it has.
+  std::optional<PageRange> next_leaf(PageRange within) const;
   // What a device can do at this page.
   Rights rights_at(uint64_t page) const;
   // Maps everything but device memory in one more host.

@@ -43,6 +43,8 @@ enum class Status : std::uint8_t {
   kUnusedField,
   kConflict,
   kReaderBusy,
+  kSequence,
+  kDisabled,
 };
 
 // Whether the guest's tables, or what they name, are at fault.

@@ -52,6 +52,7 @@ struct IovaRange {
   Iova first;
   Iova last;
 
+  friend constexpr bool operator==(IovaRange, IovaRange) = default;
   constexpr bool contains(IovaRange other) const {
     return first <= other.first && other.last <= last;
   }

@@ -114,6 +114,39 @@ Result<void> Shadow::unmap(Request& request, PageRange within) {
   return result;
 }
 
+Result<void> Shadow::unmap_different(Request& request, uint64_t page,
+                                     const kiommu_u64* want, unsigned n) {
+  Result<void> result;
+  unsigned first = 0;
+  while (first < n) {
+    const Radix::Leaf leaf = find(request, page);
+    if (!leaf) break;
+    const auto differs = [&](unsigned i) {
+      const uint64_t have =
+          leaf.is_run() ? leaf.run() + ((page + i - leaf.base) << kPageShift)
+                        : leaf.at(page + i);
+      return have != 0 && ((have ^ want[i]) & ShadowEntry::kSame) != 0;
+    };
+    while (first < n && !differs(first)) ++first;
+    if (first == n) break;
+    unsigned end = first + 1;
+    while (end < n && differs(end)) ++end;
+    // The leaf can become another one by this.
+    auto gone = unmap(request, {page + first, page + end - 1});
+    if (!gone) result = gone;
+    first = end;
+  }
+  return result;
+}
+
+std::optional<PageRange> Shadow::next_leaf(PageRange within) const {
+  const Radix::Leaf leaf = tree_.next(within.first, within.last);
+  if (!leaf) return std::nullopt;
+  return PageRange{
+      leaf.base > within.first ? leaf.base : within.first,
+      leaf.last_key() < within.last ? leaf.last_key() : within.last};
+}
+
 Result<void> Shadow::drop(Request& request, Run run) {
   if (!run.mmio) return drop_memory(request, run);
   kiommu_port_mmio_unmap(request.host.port(), request.stage2->mem(),

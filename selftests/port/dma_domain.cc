@@ -174,6 +174,21 @@ int DmaDomain::translate(std::uint64_t iova, kiommu_translation* result) {
               [&] { return kiommu_core_translate(domain_, iova, result); });
 }
 
+int DmaDomain::shared(const std::function<int(kiommu_domain*)>& function) {
+  before_call();
+  const int error =
+      call(Locks::kShared, false, [&] { return function(domain_); });
+  after_call();
+  return error;
+}
+
+int DmaDomain::exclusive(const std::function<int(kiommu_domain*)>& function,
+                         bool never_allocates) {
+  before_call();
+  return call(Locks::kExclusive, never_allocates,
+              [&] { return function(domain_); });
+}
+
 int DmaDomain::replay(std::uint32_t host) {
   return call(Locks::kExclusive, false,
               [&] { return kiommu_core_replay(domain_, host); });

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "../../kvm-iommu/include/core.h"
@@ -57,6 +58,10 @@ class DmaDomain {
   int add_host(HostKind kind);
   int drop_host();
   kiommu_core_info info() const;
+  // Calls of the doors of arch/.
+  int shared(const std::function<int(kiommu_domain*)>& function);
+  int exclusive(const std::function<int(kiommu_domain*)>& function,
+                bool never_allocates = false);
   // Tells the domain of the hosts as they are now.
   int set_caps();
   int set_caps(const kiommu_window& aperture,

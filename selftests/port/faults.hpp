@@ -11,16 +11,20 @@ namespace kiommu::port {
 
 class Fault {
  public:
-  // Fires once, at the n-th occasion from now on, 1 is the next.
-  void arm(std::uint64_t nth) { left_ = nth, always_ = false; }
+  // Fires at the n-th occasion from now on, 1 is the next, and at those after
+  // it: `times` in all.
+  void arm(std::uint64_t nth, std::uint64_t times = 1) {
+    left_ = nth, more_ = times - 1, always_ = false;
+  }
   // Fires at each occasion.
   void arm_always() { always_ = true; }
-  void disarm() { left_ = 0, always_ = false; }
+  void disarm() { left_ = more_ = 0, always_ = false; }
 
   // Counts an occasion; whether to fail now.
   bool fires() {
     ++occasions_;
     const bool now = always_ || (left_ > 0 && --left_ == 0);
+    if (now && more_ > 0) --more_, left_ = 1;
     fired_ += now;
     return now;
   }
@@ -30,6 +34,7 @@ class Fault {
 
  private:
   std::uint64_t left_ = 0;
+  std::uint64_t more_ = 0;
   bool always_ = false;
   std::uint64_t occasions_ = 0;
   std::uint64_t fired_ = 0;

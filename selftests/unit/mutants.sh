@@ -101,6 +101,55 @@ f-riscv-napot ../arch/riscv/sv_format.hpp s/      shift = kNapotShift;\n//
 f-riscv-superpage ../arch/riscv/sv_format.hpp s/if \(\(address & \(\(uint64_t\{1\} << shift\) - 1\)\) != 0\)/if (false)/
 f-amd-size-too-small ../arch/x86/amd_v1_format.hpp s/shift > own && //
 f-amd-size-too-large ../arch/x86/amd_v1_format.hpp s/ && shift < own \+ 9//
+11-no-room-made core/domain.cc s/if \(done \|\| !may_find_room/if (true || done || !may_find_room/
+11-stale-not-dropped-on-refusal ../arch/s390/rpcit.cc s/    \(void\)domain\.drop_stale\(rest, &result\);\n//
+11-wanted-dropped-too core/unmap.cc s/return have != 0 && \(\(have \^ want\[i\]\) & ShadowEntry::kSame\) != 0;/return have != 0;/
+11-rights-not-compared core/unmap.cc s/\(\(have \^ want\[i\]\) & ShadowEntry::kSame\) != 0/((have ^ want[i]) \& PageWord::kAddressMask) != 0/
+11-stale-large-pages-kept core/drop_stale.hpp s/return pages\(leaf\.iova, words, n\);/return {};/
+11-stale-absent-kept core/drop_stale.hpp s/(Result<void> absent\(IovaRange range\) \{\n)/$1    return {};\n/
+11-room-ends-at-bad-entries core/domain.cc s/      if \(\*bad_last >= part\.last\) break;/      return done;/
+11-room-in-one-leaf core/domain.cc s/if \(!done \|\| leaf->last == left\.last\) break;/break;/
+11-lost-in-silence core/domain.cc s/ \|\|\n      request\.lost\) \{\n    return done;/) {\n    return done;/
+11-counted-twice core/domain.cc s/  request\.mapped = request\.unmapped = 0;\n//
+12-problem-state-ignored ../arch/s390/rpcit.cc s/if \(rpcit_\.problem_state != 0 \|\| /if (/
+12-odd-pair-ignored ../arch/s390/rpcit.cc s/ \|\| rpcit_\.r2 % 2 != 0//
+12-shm-ignored ../arch/s390/rpcit.cc s/\(rpcit_\.fh & kShm\) != 0/false/
+12-not-enabled-ignored ../arch/s390/rpcit.cc s/\(rpcit_\.fh & kEnabled\) == 0/false/
+12-old-handle-works ../arch/s390/rpcit.cc s/rpcit_\.fh != function\.fh \|\| //
+12-disabled-works ../arch/s390/rpcit.cc s/ \|\| state == KIOMMU_ZPCI_DISABLED//
+12-error-works ../arch/s390/rpcit.cc s/if \(state == KIOMMU_ZPCI_ERROR\)/if (false)/
+12-zero-length-is-all ../arch/s390/rpcit.cc s/  if \(rpcit_\.gprs\[2\] == 0\) return done\(kOk\);\n//
+12-wrap-accepted ../arch/s390/rpcit.cc s/  if \(last < first\) return std::nullopt;\n//
+12-outside-is-nothing ../arch/s390/rpcit.cc s/if \(!range\) return refuse\([^;]*;/if (!range) return done(kOk);/
+12-last-page-left-out ../arch/s390/rpcit.cc s/first\.plus\(rpcit_\.gprs\[2\] - 1\)/first.plus((rpcit_.gprs[2] - 1) \& kPageMask)/
+12-always-from-the-start ../arch/s390/rpcit.cc s/  if \(rest\.first\.value < rpcit_\.next\) rest\.first = \{rpcit_\.next\};\n//
+12-never-busy ../arch/s390/rpcit.cc s/    if \(rpcit_\.changed > kBusyPages\) return done\(kBusy\);\n//
+12-always-busy ../arch/s390/rpcit.cc s/if \(rpcit_\.changed > kBusyPages\)/if (true)/
+12-idle-pins-kept ../arch/s390/rpcit.cc s/if \(trimming_helps\(why\) && /if (false \&\& trimming_helps(why) \&\& /
+12-room-without-end ../arch/s390/rpcit.cc s/rpcit_\.made_room == 0 &&\n *//
+12-host-is-the-guests-fault ../arch/s390/rpcit.cc s/    case Status::kUnbacked:\n//
+12-status-clobbers-r1 ../arch/s390/rpcit.cc s/\(rpcit_\.gprs\[0\] & ~\(uint64_t\{0xff\} << kShift\)\)/(rpcit_.gprs[0] \& ~uint64_t{0xffffffff})/
+12-event-told-twice ../arch/s390/rpcit.cc s/if \(!zpci_enter_error\(function\)\) return done\(Code::kRecover\);/zpci_enter_error(function);/
+12-no-error-state ../arch/s390/zpci_function.cc s/&state, KIOMMU_ZPCI_ERROR,/&state, state,/
+12-range-error-told-elsewhere ../arch/s390/rpcit.cc s/  result\.stopped_iova = range\.first\.value;\n//
+13-registers-when-disabled ../arch/s390/zpci_function.cc s/    return fail\(Status::kDisabled\);\n//
+13-registers-twice ../arch/s390/zpci_function.cc s/    return fail\(Status::kSequence\);\n  \}\n  const IovaRange/  }\n  const IovaRange/
+13-sdma-ignored ../arch/s390/zpci_function.cc s/space\.first\.value < function\.sdma \|\|/false ||/
+13-host-aperture-ignored ../arch/s390/zpci_function.cc s/ \|\|\n *!domain\.aperture\(\)\.contains\(space\)//
+13-pal-not-clipped ../arch/s390/zpci_function.cc s/if \(space\.last\.value > root->reach_last\)/if (false)/
+13-pba-not-rounded ../arch/s390/zpci_function.hpp s/Iova\{ioat\.pba\}\.page\(\)/Iova{ioat.pba}/
+13-pal-not-rounded ../arch/s390/zpci_function.hpp s/ioat\.pal \| ~kPageMask/ioat.pal/
+13-direct-without-offset ../arch/s390/zpci_function.cc s/    anchor\.offset = function\.sdma;\n//
+13-bad-entry-fails-registration ../arch/s390/zpci_function.cc s/return is_bad_entry && has_tables\(function\.ioat\) \? Result<void>\{\} : done;/return done;/
+13-direct-error-ignored ../arch/s390/zpci_function.cc s/is_bad_entry && has_tables\(function\.ioat\)/is_bad_entry/
+13-disabled-keeps-tables ../arch/s390/zpci_function.cc s/  if \(state == KIOMMU_ZPCI_DISABLED\) \(void\)zpci_dereg_ioat\(function, domain\);\n//
+13-blocked-from-anywhere ../arch/s390/zpci_function.cc s/return from == KIOMMU_ZPCI_ERROR;/return true;/
+13-unknown-state ../arch/s390/zpci_function.cc s/  if \(state > KIOMMU_ZPCI_ERROR\) return fail\(Status::kConflict\);\n//
+13-joins-another-anchor core/domain.cc s/  if \(!stage1_->same_as\(\*stage1\)\) return fail\(Status::kAnchorBusy\);\n//
+13-window-not-compared core/domain.hpp s/ &&\s*window == other\.window//
+13-anchor-goes-with-the-first core/domain.cc s/  if \(--anchor_users_ > 0\) return \{\};\n//
+13-anchor-outlives-the-last core/domain.cc s/  \+\+anchor_users_;/  anchor_users_ += 2;/
+13-ticket-outlives-its-anchor core/domain.cc s/  \+\+anchor_number_;/  anchor_number_ = 1;/
 END
 }
 

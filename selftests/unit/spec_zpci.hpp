@@ -17,8 +17,7 @@ struct Spec<ZpciFormat> {
   static constexpr u64 kFarGpa = 0x000f'fff0'0000'0000;
 
   static constexpr unsigned shift(unsigned level) {
-    constexpr unsigned shifts[] = {12, 20, 31, 42, 53};
-    return shifts[level];
+    return level == 0 ? 12 : 20 + 11 * (level - 1);
   }
   static constexpr unsigned entries(unsigned level) {
     return level == 0 ? 256 : 2048;

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What the doors share, this one and those of arch/.
+#pragma once
+
+#include "../include/core.h"
+#include "domain.hpp"
+
+struct kiommu_domain {
+  kiommu::Domain domain;
+};
+
+namespace kiommu {
+
+// 0 or a negative Linux errno value.
+int to_errno(const Result<void>& result);
+// enum kvm_iommu_status; 0 if it is none of them.
+kiommu_u32 status_code(Status status);
+
+}  // namespace kiommu

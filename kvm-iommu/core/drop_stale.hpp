@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A sink of the walker that makes room: what is mapped and differs from what
+// the guest's tables say is unmapped, nothing is mapped. It goes over a part
+// of one leaf of the shadow.
+#pragma once
+
+#include "shadow.hpp"
+#include "walker.hpp"
+
+namespace kiommu {
+
+class DropStale {
+ public:
+  DropStale(Request& request, Shadow& shadow)
+      : request_(request), shadow_(shadow) {}
+
+  // The walker's sink. What is lost when a block is split is in request.lost.
+  Result<void> absent(IovaRange range) {
+    (void)shadow_.unmap(request_, {range.first_page(), range.last_page()});
+    return {};
+  }
+  Result<void> pages(Iova at, const kiommu_u64* words, unsigned n) {
+    (void)shadow_.unmap_different(request_, at.page_number(), words, n);
+    return {};
+  }
+  Result<void> leaf(const Leaf& leaf) {
+    const uint64_t last = (leaf.pages - 1) << kPageShift;
+    if (!PageWord::fits(leaf.gpa.plus(last))) {
+      return absent({leaf.iova, leaf.iova.plus(last + kPageBytes - 1)});
+    }
+    kiommu_u64* words = request_.memory.run_words;
+    const auto n = static_cast<unsigned>(leaf.pages);
+    for (unsigned i = 0; i < n; ++i) {
+      words[i] =
+          PageWord::of(leaf.gpa.plus(uint64_t{i} << kPageShift), leaf.rights);
+    }
+    return pages(leaf.iova, words, n);
+  }
+  Result<void> bad(IovaRange range, Status why) {
+    bad_last_ = range.last;
+    (void)absent(range);
+    return fail(why);
+  }
+  Result<void> stopped(Iova, Status why) { return fail(why); }
+
+  // Set if the walk ended with bad entries: up to here it is done.
+  std::optional<Iova> bad_last() const { return bad_last_; }
+
+ private:
+  Request& request_;
+  Shadow& shadow_;
+  std::optional<Iova> bad_last_;
+};
+
+static_assert(WalkSink<DropStale>);
+
+}  // namespace kiommu
