@@ -157,6 +157,21 @@ static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 	return 0;
 }
 
+/*
+ * Whether devices of the group would see what is in the tables of a host that
+ * they join. Not if a hypervisor below us shadows the tables for each device, as
+ * on s390 (RPCIT): it is told of what is mapped while they are attached, and of
+ * nothing else.
+ */
+static bool can_share(struct kiommu_domain *domain,
+		      const struct kiommu_group *group)
+{
+	struct kiommu_core_info info;
+
+	kiommu_core_get_info(domain, &info);
+	return !info.mapped_pages || !kiommu_group_shadowed(group);
+}
+
 /* A host that serves other groups and this one, too. */
 static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
 				      struct kiommu_group *group)
@@ -207,7 +222,7 @@ static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 {
 	int ret;
 
-	if (!own_domain)
+	if (!own_domain && can_share(domain, group))
 		group->host = share_host(hosts, group);
 	if (!group->host)
 		group->host = kiommu_host_create(hosts, group, msi_base);

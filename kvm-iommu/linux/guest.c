@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guests, see guest.h: found by their KVM, made, settled, freed.
+ * Guests, see guest.h: found by their key, made, settled, freed. And those who
+ * provide their memory, see memory_provider.h.
  *
- * guests_lock protects the list and serialises making guests, so that a KVM
- * has one. It is taken outside of all other locks here; memory reclaim only
- * tries it. A guest that is being freed has left the list: its KVM may get a
- * new one meanwhile.
- *
- * Symbols of kvm.ko are looked up when a KVM registers, as VFIO itself does:
- * this module loads without kvm.ko.
+ * guests_lock protects both lists and serialises making guests, so that a key
+ * has one. It is taken outside of all other locks here, and inside of those that
+ * are held across changes of slots (kvm->slots_lock); memory reclaim only tries
+ * it. A guest that is being freed has left the list: its key may get a new one
+ * meanwhile.
  */
 #include <linux/file.h>
-#include <linux/kvm_host.h>
 #include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
@@ -26,6 +24,7 @@ MODULE_PARM_DESC(idle_pins_mb,
 
 static DEFINE_MUTEX(guests_lock);
 static LIST_HEAD(guests);
+static LIST_HEAD(providers);
 static struct workqueue_struct *kiommu_wq;
 
 bool kiommu_guest_due(struct kiommu_mem *guest)
@@ -70,36 +69,49 @@ void kiommu_guest_kick(struct kiommu_mem *guest)
 	queue_work(kiommu_wq, &guest->work);
 }
 
-static int get_kvm(struct kiommu_mem *guest, struct kvm *kvm)
+/*
+ * Asks a provider for the memory that @key names. Return: 0; -ENOENT it is none
+ * of its; -ENODEV it is going away; -ENOMEM.
+ */
+static int get_memory(struct kiommu_mem *guest,
+		      const struct kiommu_memory_provider *provider,
+		      const void *key)
 {
-	bool (*get)(struct kvm *kvm);
+	struct kiommu_memory *memory;
 
-	guest->put_kvm = symbol_get(kvm_put_kvm);
-	if (!guest->put_kvm)
-		return -ENODEV;
-	get = symbol_get(kvm_get_kvm_safe);
-	if (!get)
-		goto err_symbol;
-	if (!get(kvm)) {
-		symbol_put(kvm_get_kvm_safe);
-		goto err_symbol;
+	/* Not while its exit waits for guests_lock: nothing is its then. */
+	if (!try_module_get(provider->owner))
+		return -ENOENT;
+	memory = provider->get(key);
+	if (IS_ERR_OR_NULL(memory)) {
+		module_put(provider->owner);
+		return memory ? PTR_ERR(memory) : -ENOENT;
 	}
-	symbol_put(kvm_get_kvm_safe);
-	guest->kvm = kvm;
-	guest->mm = kvm->mm;
-	mmgrab(guest->mm);
+	guest->provider = provider;
+	guest->memory = memory;
+	guest->mm = memory->mm;
 	return 0;
-
-err_symbol:
-	symbol_put(kvm_put_kvm);
-	return -ENODEV;
 }
 
-static void put_kvm(struct kiommu_mem *guest)
+static void put_memory(struct kiommu_mem *guest)
 {
-	guest->put_kvm(guest->kvm);
-	symbol_put(kvm_put_kvm);
-	mmdrop(guest->mm);
+	struct module *owner = guest->provider->owner;
+
+	guest->provider->put(guest->memory);
+	module_put(owner);
+}
+
+static int find_memory(struct kiommu_mem *guest, const void *key)
+{
+	const struct kiommu_memory_provider *provider;
+	int ret = -ENOENT;
+
+	list_for_each_entry(provider, &providers, list) {
+		ret = get_memory(guest, provider, key);
+		if (ret != -ENOENT)
+			break;
+	}
+	return ret;
 }
 
 struct kiommu_register {
@@ -134,7 +146,7 @@ static int register_notifier(struct kiommu_mem *guest)
 	return reg.ret;
 }
 
-static struct kiommu_mem *create_guest(struct kvm *kvm)
+static struct kiommu_mem *create_guest(const void *key)
 {
 	u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
 	struct kiommu_mem *guest;
@@ -149,13 +161,13 @@ static struct kiommu_mem *create_guest(struct kvm *kvm)
 	kiommu_mmio_init(&guest->mmio);
 	kiommu_notifier_init(&guest->notifier);
 
-	ret = get_kvm(guest, kvm);
+	ret = find_memory(guest, key);
 	if (ret)
 		goto err_free;
 	ret = kiommu_core_pins_create(guest, limit << (20 - PAGE_SHIFT),
 				      &guest->pins);
 	if (ret)
-		goto err_kvm;
+		goto err_memory;
 	ret = register_notifier(guest);
 	if (ret)
 		goto err_pins;
@@ -163,56 +175,115 @@ static struct kiommu_mem *create_guest(struct kvm *kvm)
 
 err_pins:
 	kiommu_core_pins_destroy(guest->pins);
-err_kvm:
+err_memory:
 	/* The caller has a reference: this one is not the last. */
-	put_kvm(guest);
+	put_memory(guest);
 err_free:
 	kfree(guest);
 	return ERR_PTR(ret);
 }
 
-struct kiommu_mem *kiommu_guest_get(struct kvm *kvm)
+/* The guest with this key, referenced, or NULL. Context: guests_lock is held. */
+static struct kiommu_mem *find_guest(const void *key)
+{
+	struct kiommu_mem *guest;
+
+	list_for_each_entry(guest, &guests, list) {
+		if (guest->memory->key == key) {
+			refcount_inc(&guest->refs);
+			return guest;
+		}
+	}
+	return NULL;
+}
+
+static struct kiommu_mem *find_or_create_guest(const void *key)
+{
+	struct kiommu_mem *guest = find_guest(key);
+
+	if (!guest) {
+		guest = create_guest(key);
+		if (IS_ERR(guest))
+			return guest;
+		list_add(&guest->list, &guests);
+	}
+	kiommu_slots_listen(guest);
+	return guest;
+}
+
+struct kiommu_mem *kiommu_guest_get(const void *key)
 {
 	struct kiommu_mem *guest;
 
 	mutex_lock(&guests_lock);
-	list_for_each_entry(guest, &guests, list) {
-		if (guest->kvm == kvm) {
-			refcount_inc(&guest->refs);
-			goto found;
-		}
-	}
-	guest = create_guest(kvm);
-	if (IS_ERR(guest))
-		goto out;
-	list_add(&guest->list, &guests);
-found:
-	kiommu_slots_register(guest);
-out:
+	guest = find_or_create_guest(key);
 	mutex_unlock(&guests_lock);
 	return guest;
 }
 
+/* The key of the guest whose file it is, or NULL. */
+static const void *key_of_file(struct file *file)
+{
+	const struct kiommu_memory_provider *provider;
+	const void *key = NULL;
+
+	list_for_each_entry(provider, &providers, list) {
+		key = provider->key_of_file(file);
+		if (key)
+			break;
+	}
+	return key;
+}
+
 struct kiommu_mem *kiommu_guest_get_fd(int fd)
 {
-	bool (*is_kvm)(struct file *file);
 	struct kiommu_mem *guest = ERR_PTR(-EBADFD);
 	struct file *file;
+	const void *key;
 
 	file = fget(fd);
 	if (!file)
 		return ERR_PTR(-EBADF);
-
-	is_kvm = symbol_get(file_is_kvm);
-	if (is_kvm) {
-		/* The file holds a reference to its KVM. */
-		if (is_kvm(file))
-			guest = kiommu_guest_get(file->private_data);
-		symbol_put(file_is_kvm);
-	}
+	mutex_lock(&guests_lock);
+	/* The file holds what the key names. */
+	key = key_of_file(file);
+	if (key)
+		guest = find_or_create_guest(key);
+	mutex_unlock(&guests_lock);
 	fput(file);
 	return guest;
 }
+
+void kiommu_guest_slots_changed(const void *key)
+{
+	struct kiommu_mem *guest;
+
+	mutex_lock(&guests_lock);
+	guest = find_guest(key);
+	mutex_unlock(&guests_lock);
+	if (!guest)
+		return;
+	kiommu_slots_deleted(guest);
+	/* If it is the last one: what the key names is held by the caller. */
+	kiommu_guest_put(guest);
+}
+EXPORT_SYMBOL_NS_GPL(kiommu_guest_slots_changed, KVM_IOMMU);
+
+void kiommu_memory_register(struct kiommu_memory_provider *provider)
+{
+	mutex_lock(&guests_lock);
+	list_add(&provider->list, &providers);
+	mutex_unlock(&guests_lock);
+}
+EXPORT_SYMBOL_NS_GPL(kiommu_memory_register, KVM_IOMMU);
+
+void kiommu_memory_unregister(struct kiommu_memory_provider *provider)
+{
+	mutex_lock(&guests_lock);
+	list_del(&provider->list);
+	mutex_unlock(&guests_lock);
+}
+EXPORT_SYMBOL_NS_GPL(kiommu_memory_unregister, KVM_IOMMU);
 
 /*
  * Who calls back goes first, then the work that callbacks queue, then what
@@ -225,11 +296,11 @@ void kiommu_guest_put(struct kiommu_mem *guest)
 	list_del(&guest->list);
 	mutex_unlock(&guests_lock);
 
-	kiommu_slots_unregister(guest);
+	kiommu_slots_ignore(guest);
 	kiommu_notifier_unregister(guest);
 	cancel_work_sync(&guest->work);
 	kiommu_core_pins_destroy(guest->pins);
-	put_kvm(guest);
+	put_memory(guest);
 	kfree(guest);
 }
 
@@ -272,7 +343,10 @@ int kiommu_guests_init(void)
 {
 	kiommu_wq = alloc_workqueue("kvm_iommu", WQ_UNBOUND | WQ_MEM_RECLAIM,
 				    0);
-	return kiommu_wq ? 0 : -ENOMEM;
+	if (!kiommu_wq)
+		return -ENOMEM;
+	kiommu_memory_register(&kiommu_kvm_memory);
+	return 0;
 }
 
 void kiommu_guests_exit(void)

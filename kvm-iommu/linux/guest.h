@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The memory of a registered KVM: what the core knows as struct kiommu_mem,
- * one for all containers that registered the KVM.
+ * A registered guest, KVM's or another provider's: what the core knows as struct
+ * kiommu_mem, one for all containers that registered the guest.
  */
 #ifndef KIOMMU_GUEST_H
 #define KIOMMU_GUEST_H
@@ -13,20 +13,19 @@
 #include <linux/workqueue.h>
 
 #include "core.h"
+#include "memory_provider.h"
 #include "mmio.h"
 #include "notifier.h"
 #include "slots.h"
-
-struct kvm;
 
 /**
  * struct kiommu_mem - see above
  * @refs: one for each container that is started with it, one for each call
  *	that looked it up.
  * @list: in the list of all guests.
- * @kvm: referenced.
- * @mm: the process whose memory is the guest's, referenced (mmgrab).
- * @put_kvm: kvm_put_kvm(); kvm.ko is held while it is kept.
+ * @provider: whose memory it is; its module is referenced.
+ * @memory: got from it.
+ * @mm: the process whose memory is the guest's; that of @memory.
  * @lock: P of core.h: of the pin table, and of what hangs below it. Order: see
  *	lock.h.
  * @pins: the core's.
@@ -36,14 +35,14 @@ struct kvm;
  * @work: settles what is due when no call comes to do it.
  * @shrink: idle pages that memory pressure asked back.
  *
- * @kvm, @mm, @put_kvm, @pins do not change while it exists.
+ * @provider, @memory, @mm, @pins do not change while it exists.
  */
 struct kiommu_mem {
 	refcount_t refs;
 	struct list_head list;
-	struct kvm *kvm;
+	const struct kiommu_memory_provider *provider;
+	struct kiommu_memory *memory;
 	struct mm_struct *mm;
-	void (*put_kvm)(struct kvm *kvm);
 	struct rw_semaphore lock; /* of the pin table */
 	struct kiommu_pins *pins;
 	struct kiommu_slots slots;
@@ -54,19 +53,22 @@ struct kiommu_mem {
 };
 
 /**
- * kiommu_guest_get() - the guest of a KVM
- * @kvm: a KVM that cannot go away during the call.
+ * kiommu_guest_get() - the guest that a key names
+ * @key: a struct kvm, or another provider's; what it names cannot go away
+ *	during the call.
  *
+ * A guest that is known is found by the key alone. If there is none, modules
+ * that registered as providers are asked first; what they do not know is a KVM.
  * Context: may sleep; no lock of lock.h is held. Return: referenced; -ENOMEM;
  * -ENODEV if kvm.ko is not there or the KVM or its process is going away.
  */
-struct kiommu_mem *kiommu_guest_get(struct kvm *kvm);
+struct kiommu_mem *kiommu_guest_get(const void *key);
 
 /**
- * kiommu_guest_get_fd() - the guest of a KVM's file descriptor
+ * kiommu_guest_get_fd() - the guest of a file descriptor: KVM's, or a provider's
  *
- * Context: as kiommu_guest_get(). Return: referenced, or -EBADF; -EBADFD if it
- * is no KVM's file descriptor; or what kiommu_guest_get() returns.
+ * Context: as kiommu_guest_get(). Return: referenced, or -EBADF; -EBADFD if no
+ * provider knows the file; or what kiommu_guest_get() returns.
  */
 struct kiommu_mem *kiommu_guest_get_fd(int fd);
 
@@ -104,12 +106,15 @@ void kiommu_guest_kick(struct kiommu_mem *guest);
 unsigned long kiommu_guests_idle(void);
 unsigned long kiommu_guests_shrink(unsigned long pages);
 
-/* The work queue of all guests. Return: 0, -ENOMEM. */
+/* The work queue of all guests, and KVM as a provider. Return: 0, -ENOMEM. */
 int kiommu_guests_init(void);
 void kiommu_guests_exit(void);
 
 /* shrinker.c. Return: 0, -ENOMEM. */
 int kiommu_shrinker_init(void);
 void kiommu_shrinker_exit(void);
+
+/* kvm_memory.c: the one provider that need not register. */
+extern struct kiommu_memory_provider kiommu_kvm_memory;
 
 #endif /* KIOMMU_GUEST_H */

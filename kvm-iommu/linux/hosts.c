@@ -35,19 +35,54 @@ bool kiommu_hosts_coherent(const struct kiommu_hosts *hosts)
 }
 
 /*
+ * Finds IOVAs that the group's devices can use: two pages that no power of two
+ * aligns. Return: 0, or -ENOSPC if there are none.
+ */
+static int find_room(const struct kiommu_host *host,
+		     const struct kiommu_group *group, u64 *iova)
+{
+	const struct iommu_domain_geometry *geometry = &host->domain->geometry;
+	const u64 size = 2 * PAGE_SIZE;
+	u64 from = geometry->aperture_start;
+	unsigned int i = 0;
+
+	while (i < group->reserved_count) {
+		const struct kiommu_window *window = &group->reserved[i++];
+		u64 at = ALIGN(from, SZ_8K) + PAGE_SIZE;
+
+		if (at > window->last || at + size - 1 < window->first)
+			continue;
+		/* Behind it; what was looked at may now be in the way. */
+		from = window->last + 1;
+		i = 0;
+		if (!from)
+			return -ENOSPC;
+	}
+	*iova = ALIGN(from, SZ_8K) + PAGE_SIZE;
+	if (*iova < from || *iova + size - 1 < *iova ||
+	    *iova + size - 1 > geometry->aperture_end)
+		return -ENOSPC;
+	return 0;
+}
+
+/*
  * Finds out how far down the driver takes a map call apart: some unmap any of
  * their table's pages, some only what one call mapped. Maps two zeroed pages
  * at an IOVA that no power of two aligns, so that no driver makes one page of
- * them, and unmaps the first.
+ * them, and unmaps the first. The IOVA is one that may be mapped: on s390 the
+ * device tells, and a map elsewhere would leave the function in error.
  */
-static int probe_split(struct kiommu_host *host)
+static int probe_split(struct kiommu_host *host,
+		       const struct kiommu_group *group)
 {
 	struct iommu_domain *domain = host->domain;
-	unsigned long iova = ALIGN(domain->geometry.aperture_start, SZ_8K) +
-			     PAGE_SIZE;
 	struct page *pages;
+	u64 iova;
 	int ret;
 
+	ret = find_room(host, group, &iova);
+	if (ret)
+		return ret;
 	pages = alloc_pages(GFP_KERNEL | __GFP_ZERO, 1);
 	if (!pages)
 		return -ENOMEM;
@@ -72,10 +107,21 @@ static int first_device(struct device *dev, void *data)
 	return 1;
 }
 
-static int host_attach(struct kiommu_host *host, struct iommu_group *group,
-		       phys_addr_t msi_base)
+static int is_shadowed(struct device *dev, void *data)
+{
+	return dev->iommu->shadow_on_flush;
+}
+
+bool kiommu_group_shadowed(const struct kiommu_group *group)
+{
+	return iommu_group_for_each_dev(group->group, NULL, is_shadowed);
+}
+
+static int host_attach(struct kiommu_host *host,
+		       const struct kiommu_group *member, phys_addr_t msi_base)
 {
 	const struct iommu_domain_ops *ops = host->domain->ops;
+	struct iommu_group *group = member->group;
 	int ret;
 
 	ret = iommu_attach_group(host->domain, group);
@@ -86,6 +132,7 @@ static int host_attach(struct kiommu_host *host, struct iommu_group *group,
 	ret = -EINVAL;
 	if (!(host->domain->pgsize_bitmap & SZ_4K))
 		goto err_detach;
+	host->shadowed = kiommu_group_shadowed(member);
 	if (ops->enforce_cache_coherency)
 		host->coherent = ops->enforce_cache_coherency(host->domain);
 	if (msi_base) {
@@ -93,7 +140,7 @@ static int host_attach(struct kiommu_host *host, struct iommu_group *group,
 		if (ret && ret != -ENODEV)
 			goto err_detach;
 	}
-	ret = probe_split(host);
+	ret = probe_split(host, member);
 	if (ret)
 		goto err_detach;
 	return 0;
@@ -126,7 +173,7 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 		goto err_free;
 	}
 	kiommu_dma_faults_watch(host->domain, hosts->container);
-	ret = host_attach(host, group->group, msi_base);
+	ret = host_attach(host, group, msi_base);
 	if (ret)
 		goto err_domain;
 	return host;
@@ -144,6 +191,16 @@ void kiommu_host_destroy(struct kiommu_host *host)
 	kfree(host);
 }
 
+/* Whether a flush of both would be one of much that lies between. */
+static bool is_far(const struct iommu_iotlb_gather *gather, u64 iova, u64 bytes)
+{
+	const u64 near = SZ_16M;
+
+	return (iova > gather->end && iova - gather->end > near) ||
+	       (iova + bytes < gather->start &&
+		gather->start - iova - bytes > near);
+}
+
 void kiommu_host_unmap(const struct kiommu_host *host, u64 iova, u64 bytes,
 		       struct iommu_iotlb_gather *gather)
 {
@@ -151,8 +208,11 @@ void kiommu_host_unmap(const struct kiommu_host *host, u64 iova, u64 bytes,
 
 	/*
 	 * Drivers flush when a range does not go on where the last one ended.
-	 * One flush of all that lies between costs less than one at each gap.
+	 * One flush of all that lies between costs less than one at each gap;
+	 * unless somebody looks at all that lies between, page by page.
 	 */
+	if (gather->end && host->shadowed && is_far(gather, iova, bytes))
+		iommu_iotlb_sync(host->domain, gather);
 	if (gather->end)
 		iommu_iotlb_gather_add_range(gather, iova, bytes);
 	while (done < bytes) {

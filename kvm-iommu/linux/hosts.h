@@ -23,12 +23,14 @@
  * struct kiommu_host - one domain of a host IOMMU
  * @domain: the kernel's paging domain.
  * @coherent: the IOMMU blocks no-snoop transactions.
+ * @shadowed: a hypervisor below us shadows the tables, and walks what is flushed.
  * @split: see enum kiommu_host_split.
  * @groups: groups attached; the host goes with the last one.
  */
 struct kiommu_host {
 	struct iommu_domain *domain;
 	bool coherent;
+	bool shadowed;
 	enum kiommu_host_split split;
 	unsigned int groups;
 };
@@ -80,12 +82,19 @@ void kiommu_hosts_init(struct kiommu_hosts *hosts);
  *
  * Its tables are empty, so that the group's devices can reach nothing. The
  * host has not joined @hosts yet.
- * Context: may sleep. Return: the host, or -ENOSPC, -ENOMEM, -EINVAL (pages of
- * the IOMMU larger than 4 KiB), or what the IOMMU driver returned.
+ * Context: may sleep. Return: the host, or -ENOSPC (as many as there can be, or
+ * devices that have no IOVA), -ENOMEM, -EINVAL (pages of the IOMMU larger than
+ * 4 KiB), or what the IOMMU driver returned.
  */
 struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
 				       phys_addr_t msi_base);
+
+/*
+ * Whether a hypervisor below us shadows the tables that the group's devices use,
+ * and learns of changes by flushes alone.
+ */
+bool kiommu_group_shadowed(const struct kiommu_group *group);
 
 /* Frees a host that has no group and has left; its mappings go with it. */
 void kiommu_host_destroy(struct kiommu_host *host);
@@ -114,7 +123,8 @@ struct kiommu_mmio;
  * kiommu_group_attach() - let the devices of a group use the domain
  * @mmio: device memory of the registered guest, or NULL.
  * @unsafe_interrupts: accept groups whose MSIs are not isolated.
- * @own_domain: never share a host with another group.
+ * @own_domain: never share a host with another group. Some groups do not share
+ *	one that maps something already, either.
  *
  * What is mapped is mapped for the group as well before this returns: a host
  * that other groups use is complete already. A new one takes its group before

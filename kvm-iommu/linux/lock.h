@@ -5,6 +5,7 @@
  *
  * Order, outermost first; what is on one line is never held together:
  *	VFIO: group_lock of the container | lock of the device set
+ *	list of guests, without what is below | inside of kvm->slots_lock
  *	D, kiommu_container.lock
  *	P, kiommu_mem.lock | below kvm->slots_lock, without D
  *	monitors of the core | kvm->srcu (read)

@@ -4,8 +4,9 @@
  *
  * Callbacks run below mmap_lock, locks of reverse maps and, in reclaim, any
  * lock whose holder allocates. So they take no lock of lock.h, under which
- * memory is pinned and allocated. They may take kvm->srcu for reading, as KVM's
- * own do, kiommu_mmio.lock, and locks of the IOMMU drivers.
+ * memory is pinned and allocated. They may look slots up (hold_hva(): for KVM
+ * under kvm->srcu, as its own callbacks do), and take kiommu_mmio.lock and locks
+ * of the IOMMU drivers.
  *
  * Ordinary memory is pinned. Whatever happens to the process's page tables, a
  * pinned page stays allocated, so nobody else can get it while a device

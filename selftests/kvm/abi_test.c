@@ -15,7 +15,7 @@
 
 #include "kiommu_util.h"
 
-#define IOVA 0x100000ull
+#define IOVA (KIOMMU_IOVA_BASE + 0x100000ull)
 #define RW (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
 #define OP(_name, _struct, ...) {					\
@@ -148,7 +148,7 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_STOP, LARGER(stop)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_START,
-				  LARGER(start, .kvm_fd = self->k.vm.vm->fd)));
+				  LARGER(start, .kvm_fd = self->k.vm.fd)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_REGISTER_IOAT, LARGER(anchor)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_REFRESH,
 				  LARGER(refresh, .iova = KIOMMU_AREA_GPA,

@@ -18,9 +18,12 @@
  * Beside the area: two pages that are not enough for a zPCI table, a slot that
  * is read-only, and one whose neighbour is a hole.
  */
-#define SHORT_GPA (KIOMMU_FREE_GPA)
+#define SHORT_GPA KIOMMU_FREE_GPA
 #define ROM_GPA (KIOMMU_FREE_GPA + KIOMMU_2M)
 #define HOLE_GPA (KIOMMU_FREE_GPA + 2 * KIOMMU_2M)
+
+/* IOVA of what tests map. */
+#define WINDOW (KIOMMU_IOVA_BASE + 0x100000ull)
 
 FIXTURE(anchor) {
 	struct kiommu k;
@@ -29,15 +32,13 @@ FIXTURE(anchor) {
 
 FIXTURE_SETUP(anchor)
 {
-	struct kvm_vm *vm;
+	struct kiommu_vm *vm = &self->k.vm;
 
 	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
 	self->fd = self->k.vfio.fd;
-	vm = self->k.vm.vm;
-	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, SHORT_GPA,
-				    KIOMMU_FREE_SLOT, 2, 0);
-	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, ROM_GPA,
-				    KIOMMU_FREE_SLOT + 1, 16, KVM_MEM_READONLY);
+	kiommu_vm_add_memory(vm, KIOMMU_FREE_SLOT, SHORT_GPA, 2, 0);
+	kiommu_vm_add_memory(vm, KIOMMU_FREE_SLOT + 1, ROM_GPA, 16,
+			     KVM_MEM_READONLY);
 	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
 }
 
@@ -185,26 +186,26 @@ TEST_F_TIMEOUT(anchor, calls_outside_the_window, 120)
 {
 	struct ioat *t = ioat_new(self->k.vm.area, ZPCI, 3);
 	struct kvm_iommu_register_ioat anchor = ioat_anchor(t);
-	const uint64_t page = KIOMMU_PAGE;
+	const uint64_t page = KIOMMU_PAGE, first = WINDOW, end = WINDOW + 2 * page;
 	struct kvm_iommu_translate answer;
 	uint64_t size = page;
 	int fd = self->fd;
 
-	ioat_map_pages(t, 0xff000, KIOMMU_AREA_GPA, 4, IOAT_RW);
-	anchor.first = 0x100000;
-	anchor.last = 0x101fff;
+	ioat_map_pages(t, first - page, KIOMMU_AREA_GPA, 4, IOAT_RW);
+	anchor.first = first;
+	anchor.last = end - 1;
 	ASSERT_EQ(0, kiommu_register(fd, &anchor));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0xff000, page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0xff000, 2 * page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0x101000, 2 * page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, 0x102000, page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_translate(fd, 0xfffff, &answer));
-	EXPECT_EQ(-ERANGE, kiommu_translate(fd, 0x102000, &answer));
-	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, 0xff000, &size, 0));
-	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, 0x102000, &size, 0));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, first - page, page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, first - page, 2 * page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, end - page, 2 * page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, end, page, NULL));
+	EXPECT_EQ(-ERANGE, kiommu_translate(fd, first - 1, &answer));
+	EXPECT_EQ(-ERANGE, kiommu_translate(fd, end, &answer));
+	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, first - page, &size, 0));
+	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, end, &size, 0));
 	EXPECT_EQ(0, kiommu_mapped_pages(fd));
-	EXPECT_EQ(0, kiommu_refresh(fd, 0x100000, 2 * page, NULL));
-	EXPECT_EQ(0, kiommu_translate(fd, 0x101fff, &answer));
+	EXPECT_EQ(0, kiommu_refresh(fd, first, 2 * page, NULL));
+	EXPECT_EQ(0, kiommu_translate(fd, end - 1, &answer));
 	EXPECT_EQ(KVM_IOMMU_STATUS_OK, answer.status);
 	EXPECT_EQ(2, kiommu_mapped_pages(fd));
 }
@@ -240,11 +241,11 @@ TEST_F_TIMEOUT(anchor, protected_iota, 120)
 	struct kvm_iommu_register_ioat anchor = ioat_anchor(t);
 	struct kvm_iommu_translate answer;
 
-	ioat_map(t, 0x1000, KIOMMU_AREA_GPA, 0, IOAT_RW);
+	ioat_map(t, WINDOW, KIOMMU_AREA_GPA, 0, IOAT_RW);
 	anchor.iota |= ZPCI_PROTECT;
 	ASSERT_EQ(0, kiommu_register(self->fd, &anchor));
-	ASSERT_EQ(0, kiommu_refresh(self->fd, 0x1000, KIOMMU_PAGE, NULL));
-	ASSERT_EQ(0, kiommu_translate(self->fd, 0x1000, &answer));
+	ASSERT_EQ(0, kiommu_refresh(self->fd, WINDOW, KIOMMU_PAGE, NULL));
+	ASSERT_EQ(0, kiommu_translate(self->fd, WINDOW, &answer));
 	EXPECT_EQ(KVM_IOMMU_READ, answer.rights);
 	EXPECT_EQ(KVM_IOMMU_READ, answer.shadow_rights);
 }
@@ -266,7 +267,7 @@ TEST_F_TIMEOUT(anchor, again_and_again_at_new_places, 120)
 		uint32_t format = i % 2 ? ZPCI : VTD;
 		struct ioat *t = ioat_new(area, format, 3 + i % 3);
 		struct kvm_iommu_register_ioat bad = ioat_anchor(t);
-		uint64_t iova = (uint64_t)(i + 1) << 26;
+		uint64_t iova = KIOMMU_IOVA_BASE + ((uint64_t)(i + 1) << 26);
 
 		bad.iota = ioat_iota(t) - t->root + HOLE_GPA;
 		ASSERT_EQ(-EADDRNOTAVAIL, kiommu_register(fd, &bad));

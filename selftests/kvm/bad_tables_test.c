@@ -43,20 +43,18 @@ FIXTURE_VARIANT_ADD(bad_tables, vtd) { .format = VTD, .levels = 4 };
 
 FIXTURE_SETUP(bad_tables)
 {
+	struct kiommu_vm *vm = &self->k.vm;
 	struct kiommu_area *area;
-	struct kvm_vm *vm;
 	void *blank;
 
 	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
 	area = self->k.vm.area;
-	vm = self->k.vm.vm;
 	self->fd = self->k.vfio.fd;
-	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, ROM_GPA,
-				    KIOMMU_FREE_SLOT, 16, KVM_MEM_READONLY);
+	kiommu_vm_add_memory(vm, KIOMMU_FREE_SLOT, ROM_GPA, 16, KVM_MEM_READONLY);
 	blank = mmap(NULL, KIOMMU_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, blank);
-	vm_set_user_memory_region(vm, KIOMMU_FREE_SLOT + 1, 0, BLANK_GPA,
-				  KIOMMU_2M, blank);
+	ASSERT_EQ(0, kiommu_vm_set_slot(vm, KIOMMU_FREE_SLOT + 1, 0, BLANK_GPA,
+					KIOMMU_2M, blank));
 	self->gpa = kiommu_gpa(area, kiommu_alloc(area, 4 * PAGE, PAGE));
 	self->t = ioat_new(area, variant->format, variant->levels);
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
@@ -235,6 +233,8 @@ TEST_F_TIMEOUT(bad_tables, pointer_into_unbacked_slot, 120)
 
 TEST_F_TIMEOUT(bad_tables, pointer_into_mmio, 120)
 {
+	if (kiommu_host_lacks(KIOMMU_BARS))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_BARS));
 	for (uint32_t level = 1; level <= 2; level++)
 		EXPECT_BAD(level, ioat_table_value(self->t, level, KIOMMU_BAR_GPA(0)),
 			   MMIO);
@@ -309,19 +309,18 @@ TEST_F_TIMEOUT(bad_tables, self_pointing_tables, 120)
 TEST_F_TIMEOUT(bad_tables, root_without_slot, 120)
 {
 	struct kvm_iommu_register_ioat anchor = ioat_anchor(self->t);
-	struct kvm_vm *vm = self->k.vm.vm;
+	struct kiommu_vm *vm = &self->k.vm;
 	struct kvm_iommu_translate a;
 	struct kvm_iommu_refresh r;
+	void *mem;
 
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
-	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, HOLE_GPA,
-				    KIOMMU_FREE_SLOT + 2, 16, 0);
-	memcpy(addr_gpa2hva(vm, HOLE_GPA), kiommu_ptr(self->k.vm.area, self->t->root),
-	       16384);
+	mem = kiommu_vm_add_memory(vm, KIOMMU_FREE_SLOT + 2, HOLE_GPA, 16, 0);
+	memcpy(mem, kiommu_ptr(self->k.vm.area, self->t->root), 16384);
 	anchor.iota += HOLE_GPA - self->t->root;
 	ASSERT_EQ(0, kiommu_register(self->fd, &anchor));
 	EXPECT_EQ(0, kiommu_refresh(self->fd, BASE, PAGE, NULL));
-	vm_mem_region_delete(vm, KIOMMU_FREE_SLOT + 2);
+	kiommu_vm_del_memory(vm, KIOMMU_FREE_SLOT + 2, mem, 16);
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, BASE, 2 * PAGE, &r));
 	EXPECT_EQ(KVM_IOMMU_STATUS_NO_SLOT, r.status);
 	EXPECT_EQ(BASE, r.stopped_iova);

@@ -13,7 +13,7 @@
 #define ZPCI KVM_IOMMU_FORMAT_ZPCI
 #define VTD KVM_IOMMU_FORMAT_VTD_SS
 #define PAGE KIOMMU_PAGE
-#define IOVA 0x123400000ull /* above 4G */
+#define IOVA (KIOMMU_IOVA_BASE + 0x123400000ull) /* above 4G */
 #define BYTES 192ull
 #define BUFFER_PAGES 1024ull
 
@@ -53,8 +53,10 @@ FIXTURE_TEARDOWN(dma)
 }
 
 #define GUEST(...) kiommu_guest_call(&self->k.vm, __VA_ARGS__)
-#define LOAD(_iova) GUEST(edu_load, self->k.bar[0], _iova, 0, BYTES)
-#define STORE(_iova) GUEST(edu_store, self->k.bar[0], _iova, 0, BYTES)
+#define LOAD(_iova) GUEST(kiommu_dma_load, self->k.dma[0], _iova, 0, BYTES)
+#define STORE(_iova) GUEST(kiommu_dma_store, self->k.dma[0], _iova, 0, BYTES)
+#define COPY(_to, _from) \
+	GUEST(kiommu_dma_copy, self->k.dma[0], _to, _from, BYTES)
 #define REFRESH(_iova, _pages) \
 	kiommu_refresh(self->fd, _iova, (_pages) * PAGE, NULL)
 
@@ -76,13 +78,12 @@ TEST_F_TIMEOUT(dma, scattered_and_contiguous_pages, 120)
 	ASSERT_EQ(0, REFRESH(IOVA, 64));
 	/* Each scattered page goes to one of those in a row. */
 	for (uint64_t i = 0; i < ARRAY_SIZE(at); i++) {
-		ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], IOVA + (17 + i) * PAGE,
-				   IOVA + i * PAGE, BYTES));
+		ASSERT_EQ(0, COPY(IOVA + (17 + i) * PAGE, IOVA + i * PAGE));
 		EXPECT_TRUE(HOLDS(101 + i, 10 + i));
 	}
 	/* A transfer over the end of a page, into one that is elsewhere. */
-	ASSERT_EQ(0, GUEST(edu_load, self->k.bar[0], IOVA + PAGE - 100, 0, BYTES));
-	ASSERT_EQ(0, GUEST(edu_store, self->k.bar[0], IOVA + 16 * PAGE, 0, BYTES));
+	ASSERT_EQ(0, LOAD(IOVA + PAGE - 100));
+	ASSERT_EQ(0, STORE(IOVA + 16 * PAGE));
 	kiommu_fill(self->mem, PAGE, 10);
 	EXPECT_EQ(0, memcmp(self->mem + PAGE - 100, self->mem + 100 * PAGE, 100));
 	EXPECT_EQ(0, memcmp(self->mem + 3 * PAGE, self->mem + 100 * PAGE + 100,
@@ -190,23 +191,20 @@ TEST_F_TIMEOUT(dma, large_frame_taken_apart, 120)
 	base += 8 * span;
 	GUEST(kiommu_fill, self->mem, span, 1);
 	/* All of it works as one. */
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], base + span - PAGE, base, BYTES));
+	ASSERT_EQ(0, COPY(base + span - PAGE, base));
 	EXPECT_TRUE(HOLDS(pages - 1, 1));
 	/* One page of it goes; what is around stays usable. */
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, base + 7 * PAGE, &size, 0));
 	EXPECT_EQ(PAGE, size);
 	EXPECT_BLOCKED(base + 7 * PAGE, 7);
 	kiommu_fill(self->mem + 6 * PAGE, PAGE, 3);
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], base + 8 * PAGE, base + 6 * PAGE,
-			   BYTES));
+	ASSERT_EQ(0, COPY(base + 8 * PAGE, base + 6 * PAGE));
 	EXPECT_TRUE(HOLDS(8, 3));
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], base + span - PAGE,
-			   base + 6 * PAGE, BYTES));
+	ASSERT_EQ(0, COPY(base + span - PAGE, base + 6 * PAGE));
 	EXPECT_TRUE(HOLDS(pages - 1, 3));
 	/* And comes back. */
 	ASSERT_EQ(0, REFRESH(base, pages));
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], base + 7 * PAGE,
-			   base + 6 * PAGE, BYTES));
+	ASSERT_EQ(0, COPY(base + 7 * PAGE, base + 6 * PAGE));
 	EXPECT_TRUE(HOLDS(7, 3));
 	/* The guest replaces the frame by a table that has a half of it. */
 	GUEST(ioat_unmap, self->t, base, 1);
@@ -239,12 +237,11 @@ TEST_F_TIMEOUT(dma, run_taken_apart, 120)
 	EXPECT_BLOCKED(at + 10 * PAGE, 13);
 	EXPECT_EQ(9 + 1, kiommu_mapped_pages(self->fd)); /* and the witness */
 	kiommu_fill(self->mem + 3 * PAGE, PAGE, 5);
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], at + 6 * PAGE, at, BYTES));
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], at + 9 * PAGE, at + 6 * PAGE,
-			   BYTES));
+	ASSERT_EQ(0, COPY(at + 6 * PAGE, at));
+	ASSERT_EQ(0, COPY(at + 9 * PAGE, at + 6 * PAGE));
 	EXPECT_TRUE(HOLDS(12, 5));
 	ASSERT_EQ(0, REFRESH(at, 11));
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], at + 2 * PAGE, at, BYTES));
+	ASSERT_EQ(0, COPY(at + 2 * PAGE, at));
 	EXPECT_TRUE(HOLDS(5, 5));
 }
 
@@ -258,7 +255,7 @@ TEST_F_TIMEOUT(dma, identity, 120)
 	ASSERT_EQ(0, kiommu_register_identity(self->fd, offset));
 	GUEST(kiommu_fill, self->mem, PAGE, 1);
 	ASSERT_EQ(0, REFRESH(iova, BUFFER_PAGES));
-	ASSERT_EQ(0, GUEST(edu_copy, self->k.bar[0], iova + 1000 * PAGE, iova, BYTES));
+	ASSERT_EQ(0, COPY(iova + 1000 * PAGE, iova));
 	EXPECT_TRUE(HOLDS(1000, 1));
 }
 
@@ -280,7 +277,7 @@ TEST_F_TIMEOUT(dma, nothing_after_the_anchor, 120)
 	ASSERT_EQ(0, kiommu_stop(self->fd));
 	ASSERT_EQ(0, STORE(IOVA + PAGE));
 	EXPECT_TRUE(HOLDS(1, 2));
-	ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.vm->fd));
+	ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.fd));
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 	ASSERT_EQ(0, REFRESH(IOVA, 2));
 	ASSERT_EQ(0, LOAD(IOVA));

@@ -14,7 +14,7 @@
 #include "kiommu_util.h"
 
 #define PAGE KIOMMU_PAGE
-#define IOVA 0x40000000ull
+#define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 1024ull
 #define BYTES 128ull
 
@@ -56,30 +56,11 @@ FIXTURE_TEARDOWN(groups)
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 }
 
-static void open_device(struct kiommu *k, unsigned int i)
-{
-	struct kiommu_device *dev = &k->vfio.dev[i];
-	int ret = kiommu_device_open(dev);
-
-	TEST_ASSERT(!ret, "%s: open: %d", dev->bdf, ret);
-	kiommu_device_enable(dev, 1);
-	kiommu_device_map(dev);
-	kiommu_vm_add_bar(&k->vm, i, dev);
-	k->bar[i] = dev->bar;
-}
-
-static void close_device(struct kiommu *k, unsigned int i)
-{
-	kiommu_vm_del_bar(&k->vm, i, &k->vfio.dev[i]);
-	k->bar[i] = NULL;
-	kiommu_device_close(&k->vfio.dev[i]);
-}
-
 /* The device copies page @from of the buffer to page @to, by their IOVAs. */
 static int copy(FIXTURE_DATA(groups) *self, unsigned int dev, uint64_t to,
 		uint64_t from)
 {
-	return kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[dev],
+	return kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[dev],
 				 IOVA + to * PAGE, IOVA + from * PAGE, BYTES);
 }
 
@@ -133,7 +114,7 @@ TEST_F_TIMEOUT(groups, group_joins_while_mapped, 120)
 	struct kiommu_container *c = &self->k.vfio;
 	uint64_t size = PAGE;
 
-	close_device(&self->k, 1);
+	kiommu_close_device(&self->k, 1);
 	ASSERT_EQ(0, kiommu_group_detach(&c->dev[1]));
 	ioat_map(self->t, IOVA, self->gpa, 1, IOAT_RW);
 	ioat_map_pages(self->t, IOVA + KIOMMU_2M, self->gpa + KIOMMU_2M, 16,
@@ -148,7 +129,7 @@ TEST_F_TIMEOUT(groups, group_joins_while_mapped, 120)
 	/* 2M of contiguous memory are pinned as a whole. */
 	EXPECT_LE(527, kiommu_pinned_pages(self->fd));
 	EXPECT_GE(528, kiommu_pinned_pages(self->fd));
-	open_device(&self->k, 1);
+	kiommu_open_device(&self->k, 1);
 	for (unsigned int i = 0; i < 2; i++) {
 		EXPECT_REACHES(i, 4, 60 + i);
 		EXPECT_REACHES(i, 511, 62 + i);
@@ -174,13 +155,13 @@ TEST_F_TIMEOUT(groups, first_group_leaves, 120)
 	ioat_map(self->t, IOVA, self->gpa, 1, IOAT_RW);
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
 	EXPECT_EQ(-EBUSY, kiommu_group_detach(&c->dev[0]));
-	close_device(&self->k, 0);
+	kiommu_close_device(&self->k, 0);
 	ASSERT_EQ(0, kiommu_group_detach(&c->dev[0]));
 	EXPECT_EQ(512, kiommu_mapped_pages(self->fd));
 	EXPECT_REACHES(1, 10, 70);
 	ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[0]));
 	EXPECT_EQ(-EINVAL, kiommu_group_attach(c, &c->dev[0]));
-	open_device(&self->k, 0);
+	kiommu_open_device(&self->k, 0);
 	EXPECT_REACHES(0, 11, 71);
 	EXPECT_REACHES(1, 12, 72);
 }
@@ -195,7 +176,7 @@ TEST_F_TIMEOUT(groups, all_groups_leave, 120)
 	for (int round = 0; round < 3; round++) {
 		ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
 		for (unsigned int i = 0; i < c->count; i++) {
-			close_device(&self->k, i);
+			kiommu_close_device(&self->k, i);
 			ASSERT_EQ(0, kiommu_group_detach(&c->dev[i]));
 		}
 		EXPECT_EQ(-EINVAL, kiommu_get_info(self->fd, &info));
@@ -205,7 +186,7 @@ TEST_F_TIMEOUT(groups, all_groups_leave, 120)
 			ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[i]));
 		ASSERT_EQ(0, kiommu_set_iommu(self->fd, VFIO_KVM_IOMMU));
 		for (unsigned int i = 0; i < c->count; i++)
-			open_device(&self->k, i);
+			kiommu_open_device(&self->k, i);
 		/* KVM still holds the groups, and registers with the device. */
 		EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
 		ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
@@ -248,6 +229,26 @@ static void expect_reserved(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 }
 
+/* Of a window that begins at 0: the guest maps a page on each side of its end. */
+static void expect_reserved_below(struct __test_metadata *_metadata,
+				  FIXTURE_DATA(groups) *self, uint64_t end)
+{
+	struct kvm_iommu_refresh r;
+
+	TH_LOG("below %llx", (unsigned long long)end);
+	ioat_map_pages(self->t, end - PAGE, self->gpa, 2, IOAT_RW);
+	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, end - PAGE, 2 * PAGE, &r));
+	EXPECT_EQ(KVM_IOMMU_STATUS_RESERVED_IOVA, r.status);
+	EXPECT_EQ(end - PAGE, r.stopped_iova);
+	EXPECT_EQ(0, r.mapped);
+	EXPECT_EQ(0, kiommu_refresh(self->fd, end, PAGE, &r));
+	EXPECT_EQ(1, r.mapped);
+	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, end - PAGE));
+	ioat_unmap_pages(self->t, end - PAGE, 2);
+	EXPECT_EQ(0, kiommu_refresh(self->fd, end - PAGE, 2 * PAGE, &r));
+	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
+}
+
 TEST_F_TIMEOUT(groups, reserved_windows_are_never_mapped, 120)
 {
 	unsigned long long first, last;
@@ -262,14 +263,17 @@ TEST_F_TIMEOUT(groups, reserved_windows_are_never_mapped, 120)
 	file = fopen(path, "r");
 	ASSERT_NE(NULL, file);
 	while (fscanf(file, "%llx %llx %31s", &first, &last, type) == 3) {
-		if (!strcmp(type, "direct-relaxable") || !first ||
+		if (!strcmp(type, "direct-relaxable") ||
 		    last >= info.aperture_last || last >= 1ull << 39)
 			continue;
-		expect_reserved(_metadata, self, first, last);
+		if (first)
+			expect_reserved(_metadata, self, first, last);
+		else
+			expect_reserved_below(_metadata, self, last + 1);
 		windows++;
 	}
 	fclose(file);
-	/* Interrupts at least. */
+	/* Interrupts at least, or what lies below a zPCI function's IOVAs. */
 	EXPECT_LE(1, windows);
 }
 

@@ -56,7 +56,7 @@ static void set_up(struct kiommu *k, enum setup how)
 		kiommu_add_groups(k);
 	kiommu_open_devices(k);
 	if (how != BY_FILE_ADD)
-		ret = kiommu_start(k->vfio.fd, k->vm.vm->fd);
+		ret = kiommu_start(k->vfio.fd, k->vm.fd);
 	TEST_ASSERT(!ret, "START: %d", ret);
 	ret = kiommu_register_identity(k->vfio.fd, 0);
 	TEST_ASSERT(!ret, "REGISTER_IOAT: %d", ret);
@@ -93,8 +93,9 @@ static void fresh_life(struct kiommu *k, long arg)
 	TEST_ASSERT(!kiommu_refresh(k->vfio.fd, kiommu_gpa(k->vm.area, page),
 				    KIOMMU_PAGE, NULL), "REFRESH");
 	kiommu_fill(page, 128, 7);
-	TEST_ASSERT(!edu_copy(k->bar[0], kiommu_gpa(k->vm.area, page) + 1024,
-			      kiommu_gpa(k->vm.area, page), 128), "DMA");
+	TEST_ASSERT(!kiommu_dma_copy(k->dma[0],
+				     kiommu_gpa(k->vm.area, page) + 1024,
+				     kiommu_gpa(k->vm.area, page), 128), "DMA");
 	TEST_ASSERT(kiommu_count_equal(page + 1024, 128, 7) == 128,
 		    "the device does not reach its memory");
 	kiommu_teardown(k);

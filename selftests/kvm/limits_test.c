@@ -22,7 +22,7 @@
 #include "kiommu_util.h"
 
 #define PAGE KIOMMU_PAGE
-#define IOVA 0x10000000ull
+#define IOVA (KIOMMU_IOVA_BASE + 0x10000000ull)
 /* A page in each: every one takes a node of the shadow of its own. */
 #define STRIDE KIOMMU_2M
 #define SCATTERED 400ull
@@ -160,7 +160,7 @@ TEST_F_TIMEOUT(limits, memlock, 120)
 {
 	const uint64_t allowed = 21;
 	struct kvm_iommu_refresh r;
-	uint64_t iova = 0x1000, size;
+	uint64_t iova = KIOMMU_IOVA_BASE + 0x1000, size;
 
 	ioat_map_pages(self->t, iova, self->gpa, 64, IOAT_RW);
 	/* The same page again costs nothing. */

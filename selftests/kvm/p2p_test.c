@@ -16,8 +16,8 @@
 #include "kiommu_util.h"
 
 #define PAGE KIOMMU_PAGE
-#define MEM 0x1000000ull /* IOVA of self->mem */
-#define P2P 0x2000000ull /* IOVA of device 0's BAR */
+#define MEM (KIOMMU_IOVA_BASE + 0x1000000ull) /* IOVA of self->mem */
+#define P2P (KIOMMU_IOVA_BASE + 0x2000000ull) /* IOVA of device 0's BAR */
 #define EDU_ID 0x00
 #define EDU_LIVE 0x04
 
@@ -39,6 +39,8 @@ FIXTURE_VARIANT_ADD(p2p, own_domains) { .own_domains = true };
 
 FIXTURE_SETUP(p2p)
 {
+	if (kiommu_host_lacks(KIOMMU_BARS))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_BARS));
 	if (kiommu_device_count() < 2)
 		SKIP(return, "one device has no other to reach");
 	kiommu_set_param("domain_per_group", variant->own_domains ? "1" : "0");
@@ -80,9 +82,9 @@ static void store(struct __test_metadata *_metadata, FIXTURE_DATA(p2p) *self,
 {
 	self->value++;
 	memcpy(self->mem, &self->value, sizeof(self->value));
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_load, self->k.bar[i],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_load, self->k.dma[i],
 				       MEM, 0, 4));
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_store, self->k.bar[i],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_store, self->k.dma[i],
 				       P2P + EDU_LIVE, 0, 4));
 }
 
@@ -112,9 +114,9 @@ TEST_F_TIMEOUT(p2p, device_reaches_device, 120)
 	EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(self->fd, P2P + (pages - 1) * PAGE));
 	EXPECT_REACHES(1);
 	/* And reads from it. */
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_load, self->k.bar[1],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_load, self->k.dma[1],
 				       P2P + EDU_ID, 0, 4));
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_store, self->k.bar[1],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_store, self->k.dma[1],
 				       MEM, 0, 4));
 	memcpy(&id, self->mem, sizeof(id));
 	EXPECT_EQ(read_target(self, EDU_ID), id);
@@ -216,16 +218,10 @@ TEST_F_TIMEOUT(p2p, device_closed, 120)
 {
 	ASSERT_EQ(0, map_target(self));
 	EXPECT_REACHES(1);
-	kiommu_vm_del_bar(&self->k.vm, 0, self->target);
-	kiommu_device_close(self->target);
-	ASSERT_EQ(0, kiommu_device_open(self->target));
-	kiommu_device_enable(self->target, 1);
-	kiommu_device_map(self->target);
+	kiommu_close_device(&self->k, 0);
+	kiommu_open_device(&self->k, 0);
 	EXPECT_BLOCKED(1);
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
-	/* A slot again, for the teardown to remove. */
-	kiommu_vm_add_bar(&self->k.vm, 0, self->target);
-	self->k.bar[0] = self->target->bar;
 	ASSERT_EQ(0, map_target(self));
 	EXPECT_REACHES(1);
 }
@@ -236,15 +232,15 @@ TEST_F_TIMEOUT(p2p, slot_deleted, 120)
 
 	ASSERT_EQ(0, map_target(self));
 	EXPECT_REACHES(1);
-	vm_set_user_memory_region(self->k.vm.vm, KIOMMU_BAR_SLOT(0), 0,
-				  KIOMMU_BAR_GPA(0), 0, NULL);
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, KIOMMU_BAR_SLOT(0), 0,
+					KIOMMU_BAR_GPA(0), 0, NULL));
 	EXPECT_BLOCKED(1);
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, P2P, PAGE, &r));
 	EXPECT_EQ(KVM_IOMMU_STATUS_NO_SLOT, r.status);
-	vm_set_user_memory_region(self->k.vm.vm, KIOMMU_BAR_SLOT(0), 0,
-				  KIOMMU_BAR_GPA(0), self->target->bar_size,
-				  self->target->bar);
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, KIOMMU_BAR_SLOT(0), 0,
+					KIOMMU_BAR_GPA(0), self->target->bar_size,
+					self->target->bar));
 	ASSERT_EQ(0, map_target(self));
 	EXPECT_REACHES(1);
 }
@@ -257,8 +253,7 @@ TEST_F_TIMEOUT(p2p, group_joins, 120)
 	if (self->k.vfio.count < 3)
 		SKIP(return, "there is no third device");
 	dev = &self->k.vfio.dev[2];
-	kiommu_vm_del_bar(&self->k.vm, 2, dev);
-	kiommu_device_close(dev);
+	kiommu_close_device(&self->k, 2);
 	ASSERT_EQ(0, kiommu_kvm_del_group(self->k.kvm_vfio, dev));
 	ASSERT_EQ(0, kiommu_group_detach(dev));
 	ASSERT_EQ(0, map_target(self));
@@ -266,11 +261,7 @@ TEST_F_TIMEOUT(p2p, group_joins, 120)
 	ASSERT_EQ(0, kiommu_group_attach(&self->k.vfio, dev));
 	kiommu_set_param("domain_per_group", "0");
 	ASSERT_EQ(0, kiommu_kvm_add_group(self->k.kvm_vfio, dev));
-	ASSERT_EQ(0, kiommu_device_open(dev));
-	kiommu_device_enable(dev, 1);
-	kiommu_device_map(dev);
-	kiommu_vm_add_bar(&self->k.vm, 2, dev);
-	self->k.bar[2] = dev->bar;
+	kiommu_open_device(&self->k, 2);
 	EXPECT_REACHES(1);
 	EXPECT_REACHES(2);
 	kiommu_device_enable(self->target, 0);

@@ -23,8 +23,8 @@
 #define PAGE KIOMMU_PAGE
 #define GPA KIOMMU_FREE_GPA
 #define SLOT KIOMMU_FREE_SLOT
-#define IOVA 0x10000000ull
-#define BUFFER 0x8000000ull /* IOVA of self->buffer */
+#define IOVA (KIOMMU_IOVA_BASE + 0x10000000ull)
+#define BUFFER (KIOMMU_IOVA_BASE + 0x8000000ull) /* IOVA of self->buffer */
 #define PAGES 64ull
 #define SIZE (PAGES * PAGE)
 #define BYTES 64ull
@@ -50,8 +50,7 @@ FIXTURE_SETUP(pins)
 	self->mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, (void *)self->mem);
-	ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT, 0, GPA, SIZE,
-						 self->mem));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, SIZE, self->mem));
 	ioat_map_pages(self->t, IOVA, GPA, PAGES, IOAT_RW);
 }
 
@@ -92,7 +91,7 @@ static void store(struct __test_metadata *_metadata, FIXTURE_DATA(pins) *self,
 		 IOAT_RW);
 	ASSERT_EQ(0, kiommu_refresh(self->fd, BUFFER, PAGE, NULL));
 	kiommu_fill(self->buffer, BYTES, seed);
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[0],
 				       IOVA + page * PAGE, BUFFER, BYTES));
 }
 
@@ -176,7 +175,7 @@ TEST_F_TIMEOUT(pins, idle_limit_of_the_module, 120)
 
 	ASSERT_EQ(0, kiommu_stop(self->fd));
 	kiommu_set_param("idle_pins_mb", "1");
-	ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.vm->fd));
+	ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.fd));
 	kiommu_set_param("idle_pins_mb", "0");
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
 	EXPECT_EQ(256, info.idle_limit);
@@ -210,8 +209,7 @@ TEST_F_TIMEOUT(pins, idle_slot_deleted, 120)
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, PAGES));
 	ASSERT_EQ(0, map_all(self));
 	ASSERT_EQ(0, unmap(self, 0, PAGES));
-	ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT, 0, GPA, 0,
-						 NULL));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, 0, NULL));
 	EXPECT_EQ(self->pins, kiommu_pins());
 	EXPECT_PINNED(0, 0);
 }
@@ -301,12 +299,10 @@ TEST_F_TIMEOUT(pins, unpinned_while_mapped, 120)
 TEST_F_TIMEOUT(pins, pinned_slot_goes, 120)
 {
 	ASSERT_EQ(0, kiommu_pin_memory(self->fd, GPA, SIZE));
-	ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT, 0, GPA, 0,
-						 NULL));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, 0, NULL));
 	EXPECT_PINNED(0, 0);
 	/* One in its place is another one. */
-	ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT, 0, GPA, SIZE,
-						 self->mem));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, SIZE, self->mem));
 	EXPECT_PINNED(0, 0);
 }
 
@@ -356,8 +352,8 @@ TEST_F_TIMEOUT(pins, memory_that_cannot_be_pinned, 120)
 	char *other = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT + 1, 0,
-						 GPA + SIZE, SIZE, other));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT + 1, 0, GPA + SIZE, SIZE,
+					other));
 	ASSERT_EQ(0, munmap(other + SIZE - PAGE, PAGE));
 	EXPECT_EQ(-EIO, kiommu_pin_memory(self->fd, GPA, 2 * SIZE));
 	EXPECT_PINNED(0, 0);
@@ -418,16 +414,11 @@ static int second_container(struct __test_metadata *_metadata,
 		.fd = open_path_or_exit("/dev/vfio/vfio", O_RDWR),
 	};
 
-	kiommu_vm_del_bar(&self->k.vm, 1, dev);
-	kiommu_device_close(dev);
+	kiommu_close_device(&self->k, 1);
 	ASSERT_EQ(0, kiommu_group_detach(dev));
 	ASSERT_EQ(0, kiommu_group_attach(&other, dev));
 	ASSERT_EQ(0, kiommu_set_iommu(other.fd, VFIO_KVM_IOMMU));
-	ASSERT_EQ(0, kiommu_device_open(dev));
-	kiommu_device_enable(dev, 1);
-	kiommu_device_map(dev);
-	kiommu_vm_add_bar(&self->k.vm, 1, dev);
-	self->k.bar[1] = dev->bar;
+	kiommu_open_device(&self->k, 1);
 	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(other.fd));
 	return other.fd;
 }
@@ -454,7 +445,7 @@ TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 	EXPECT_EQ(PAGES, kiommu_mapped_pages(other));
 	EXPECT_PINNED(PAGES, 0);
 	kiommu_fill(self->mem, BYTES, 5);
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[1],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[1],
 				       IOVA + PAGE, IOVA, BYTES));
 	EXPECT_TRUE(HOLDS(1, 5));
 	/* The limit is that of the KVM. */
@@ -470,8 +461,7 @@ TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 	ASSERT_EQ(0, kiommu_register_tables(other, self->t));
 	ASSERT_EQ(0, map_all(self));
 	ASSERT_EQ(0, kiommu_refresh(other, IOVA, SIZE, NULL));
-	ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT, 0, GPA, 0,
-						 NULL));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, 0, NULL));
 	EXPECT_EQ(self->pins, kiommu_pins());
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(0, kiommu_mapped_pages(other));

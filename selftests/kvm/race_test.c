@@ -23,7 +23,7 @@
 #include "kiommu_util.h"
 
 #define PAGE KIOMMU_PAGE
-#define IOVA 0x40000000ull
+#define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 1024ull
 #define MEM_PAGES 128ull /* of PAGES, those of memory that changes */
 #define SECONDS 2
@@ -77,7 +77,7 @@ FIXTURE_SETUP(race)
 	kiommu_setup(&r->k, VFIO_KVM_IOMMU);
 	area = r->k.vm.area;
 	r->fd = r->k.vfio.fd;
-	r->vm = r->k.vm.vm->fd;
+	r->vm = r->k.vm.fd;
 	r->gpa = kiommu_gpa(area, kiommu_alloc(area, PAGES * PAGE, 2 * KIOMMU_2M));
 	r->t = ioat_new(area, variant->format, 3);
 	ioat_map_pages(r->t, IOVA, r->gpa, PAGES, IOAT_RW);
@@ -321,9 +321,7 @@ TEST_F_TIMEOUT(race, groups_join, 120)
 	if (c->count < 2)
 		SKIP(return, "needs two devices");
 	kiommu_set_param("domain_per_group", "1");
-	kiommu_vm_del_bar(&r->k.vm, 1, &c->dev[1]);
-	r->k.bar[1] = NULL;
-	kiommu_device_close(&c->dev[1]);
+	kiommu_close_device(&r->k, 1);
 	add_worker(r, do_refresh);
 	add_worker(r, do_unmap);
 	add_worker(r, do_translate);
@@ -406,7 +404,7 @@ TEST_F_TIMEOUT(race, tables_rewritten, 120)
 TEST_F_TIMEOUT(race, slots_change, 120)
 {
 	struct race *r = &self->race;
-	struct kvm_vm *vm = r->k.vm.vm;
+	struct kiommu_vm *vm = &r->k.vm;
 	double end = now() + SECONDS;
 	unsigned int rounds = 0;
 	char *mem[2];
@@ -424,12 +422,12 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 		uint64_t size = rounds % 2 ? KIOMMU_2M : KIOMMU_2M / 2;
 		uint32_t flags = rounds % 3 ? 0 : KVM_MEM_READONLY;
 
-		ASSERT_EQ(0, __vm_set_user_memory_region(vm, KIOMMU_FREE_SLOT, flags,
-							 KIOMMU_FREE_GPA, size,
-							 mem[rounds % 2]));
+		ASSERT_EQ(0, kiommu_vm_set_slot(vm, KIOMMU_FREE_SLOT, flags,
+						KIOMMU_FREE_GPA, size,
+						mem[rounds % 2]));
 		usleep(1000);
-		ASSERT_EQ(0, __vm_set_user_memory_region(vm, KIOMMU_FREE_SLOT, 0,
-							 KIOMMU_FREE_GPA, 0, NULL));
+		ASSERT_EQ(0, kiommu_vm_set_slot(vm, KIOMMU_FREE_SLOT, 0,
+						KIOMMU_FREE_GPA, 0, NULL));
 		/* What is behind the other slot goes, too. */
 		ASSERT_EQ(0, madvise(mem[rounds % 2], KIOMMU_2M, MADV_DONTNEED));
 	}
@@ -466,10 +464,8 @@ static int do_discard(struct race *r, uint64_t random)
 
 static int set_mem(struct race *r, uint64_t size)
 {
-	int ret = __vm_set_user_memory_region(r->k.vm.vm, KIOMMU_FREE_SLOT, 0,
-					      KIOMMU_FREE_GPA, size, r->mem);
-
-	return ret ? -errno : 0;
+	return kiommu_vm_set_slot(&r->k.vm, KIOMMU_FREE_SLOT, 0, KIOMMU_FREE_GPA,
+				  size, r->mem);
 }
 
 /* The slot goes and comes; KVM's own errors are of no concern. */
@@ -506,7 +502,7 @@ static int do_enable(struct race *r, uint64_t random)
 TEST_F_TIMEOUT(race, memory_changes, 120)
 {
 	struct race *r = &self->race;
-	struct kiommu_device *dev = &r->k.vfio.dev[r->k.vfio.count - 1];
+	void *dma = r->k.dma[r->k.vfio.count - 1];
 	char *buffer = kiommu_alloc_page(r->k.vm.area);
 
 	r->mem = mmap(NULL, MEM_PAGES * PAGE, PROT_READ | PROT_WRITE,
@@ -514,7 +510,9 @@ TEST_F_TIMEOUT(race, memory_changes, 120)
 	ASSERT_NE(MAP_FAILED, (void *)r->mem);
 	ASSERT_EQ(0, set_mem(r, MEM_PAGES * PAGE));
 	ioat_map_pages(r->t, IOVA + 100 * PAGE, KIOMMU_FREE_GPA, MEM_PAGES, IOAT_RW);
-	ioat_map_pages(r->t, IOVA + 600 * PAGE, KIOMMU_BAR_GPA(0), 64, IOAT_RW);
+	if (kiommu_host_has(KIOMMU_BARS))
+		ioat_map_pages(r->t, IOVA + 600 * PAGE, KIOMMU_BAR_GPA(0), 64,
+			       IOAT_RW);
 	add_worker(r, do_refresh);
 	add_worker(r, do_refresh);
 	add_worker(r, do_unmap);
@@ -539,7 +537,8 @@ TEST_F_TIMEOUT(race, memory_changes, 120)
 	EXPECT_EQ(PAGES, kiommu_mapped_pages(r->fd));
 	for (uint64_t page = 0; page < MEM_PAGES; page += 31) {
 		kiommu_fill(buffer, 64, page);
-		ASSERT_EQ(0, edu_copy(dev->bar, IOVA + (100 + page) * PAGE, IOVA, 64));
+		ASSERT_EQ(0, kiommu_dma_copy(dma, IOVA + (100 + page) * PAGE, IOVA,
+					     64));
 		EXPECT_EQ(64, kiommu_count_equal(r->mem + page * PAGE, 64, page));
 	}
 }

@@ -15,7 +15,7 @@
 #define VTD KVM_IOMMU_FORMAT_VTD_SS
 #define READ KVM_IOMMU_READ
 #define PAGE KIOMMU_PAGE
-#define IOVA 0x40000000ull
+#define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define BUFFER_PAGES 2048ull
 
 FIXTURE(refresh) {
@@ -206,6 +206,10 @@ TEST_F_TIMEOUT(refresh, each_number_of_levels, 120)
 		uint64_t top = last + 1 - PAGE;
 
 		TH_LOG("%u levels", levels);
+		if (reach <= IOVA) {
+			TH_LOG("the host maps nothing that these tables reach");
+			continue;
+		}
 		ASSERT_EQ(0, kiommu_unregister(self->fd));
 		ASSERT_EQ(0, kiommu_register_tables(self->fd, t));
 		ioat_map(t, IOVA, self->gpa, 0, IOAT_RW);

@@ -20,8 +20,8 @@
 #define PAGE KIOMMU_PAGE
 #define GPA KIOMMU_FREE_GPA
 #define SLOT KIOMMU_FREE_SLOT
-#define IOVA 0x10000000ull
-#define BUFFER 0x8000000ull /* IOVA of self->buffer */
+#define IOVA (KIOMMU_IOVA_BASE + 0x10000000ull)
+#define BUFFER (KIOMMU_IOVA_BASE + 0x8000000ull) /* IOVA of self->buffer */
 #define SIZE (64 * PAGE)
 #define PAGES (SIZE / PAGE)
 #define BYTES 64ull
@@ -41,8 +41,7 @@ FIXTURE(slots) {
 static int set_slot(FIXTURE_DATA(slots) *self, uint32_t flags, uint64_t size,
 		    void *mem)
 {
-	return __vm_set_user_memory_region(self->k.vm.vm, SLOT, flags, GPA, size,
-					   mem);
+	return kiommu_vm_set_slot(&self->k.vm, SLOT, flags, GPA, size, mem);
 }
 
 FIXTURE_SETUP(slots)
@@ -90,7 +89,7 @@ static void store(struct __test_metadata *_metadata, FIXTURE_DATA(slots) *self,
 		  uint64_t page, uint64_t seed)
 {
 	kiommu_fill(self->buffer, BYTES, seed);
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[0],
 				       IOVA + page * PAGE, BUFFER, BYTES));
 }
 
@@ -169,12 +168,35 @@ TEST_F_TIMEOUT(slots, becomes_read_only, 120)
 /* Not while a KVM is registered; and nothing has changed then. */
 TEST_F_TIMEOUT(slots, cannot_be_moved, 120)
 {
-	ASSERT_NE(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT, 0,
-						 GPA + SIZE, SIZE, self->mem));
-	EXPECT_EQ(EINVAL, errno);
+	if (kiommu_host_has(KIOMMU_MOVING_SLOTS))
+		SKIP(return, "slots can be moved");
+	ASSERT_EQ(-EINVAL, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA + SIZE,
+					      SIZE, self->mem));
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, SIZE, NULL));
 	EXPECT_REACHES(1, 5);
 	EXPECT_KEPT();
+}
+
+/* Where it was, nothing is left of it, at once; where it is now, it is new. */
+TEST_F_TIMEOUT(slots, moved, 120)
+{
+	struct kvm_iommu_refresh r;
+
+	if (kiommu_host_lacks(KIOMMU_MOVING_SLOTS))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_MOVING_SLOTS));
+	EXPECT_REACHES(3, 5);
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA + SIZE, SIZE,
+					self->mem));
+	EXPECT_EQ(self->pins, kiommu_pins());
+	store(_metadata, self, 3, 6);
+	EXPECT_TRUE(HOLDS(self->mem + 3 * PAGE, 5));
+	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
+	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, IOVA, SIZE, &r));
+	EXPECT_EQ(KVM_IOMMU_STATUS_NO_SLOT, r.status);
+	ioat_map_pages(self->t, IOVA, GPA + SIZE, PAGES, IOAT_RW);
+	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, SIZE, &r));
+	EXPECT_EQ(PAGES, r.mapped);
+	EXPECT_REACHES(3, 6);
 }
 
 /* Dirty logging on and off: the same slot. */
@@ -194,12 +216,11 @@ TEST_F_TIMEOUT(slots, neighbours_come_and_go, 120)
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	for (int i = 0; i < 20; i++) {
-		ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT + 1,
-							 0, GPA + SIZE, SIZE,
-							 other));
+		ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT + 1, 0,
+						GPA + SIZE, SIZE, other));
 		EXPECT_KEPT();
-		ASSERT_EQ(0, __vm_set_user_memory_region(self->k.vm.vm, SLOT + 1,
-							 0, GPA + SIZE, 0, NULL));
+		ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT + 1, 0,
+						GPA + SIZE, 0, NULL));
 		EXPECT_KEPT();
 	}
 	EXPECT_REACHES(2, 5);
@@ -264,11 +285,12 @@ TEST_F_TIMEOUT(slots, file_truncated, 120)
 
 TEST_F_TIMEOUT(slots, memory_moved, 120)
 {
+	void *place = mmap(NULL, 4 * PAGE, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	void *moved = mremap(self->mem + 40 * PAGE, 4 * PAGE, 4 * PAGE,
-			     MREMAP_MAYMOVE | MREMAP_FIXED,
-			     self->mem + 2 * SIZE);
+			     MREMAP_MAYMOVE | MREMAP_FIXED, place);
 
-	ASSERT_NE(MAP_FAILED, moved);
+	ASSERT_EQ(place, moved);
 	EXPECT_LOST(40, 4);
 	munmap(moved, 4 * PAGE);
 }

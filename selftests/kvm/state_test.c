@@ -32,7 +32,7 @@ FIXTURE_SETUP(state)
 {
 	kiommu_attach(&self->k, VFIO_KVM_IOMMU);
 	self->fd = self->k.vfio.fd;
-	self->vm = self->k.vm.vm->fd;
+	self->vm = self->k.vm.fd;
 	kiommu_open_devices(&self->k);
 	ASSERT_EQ(CREATED, kiommu_get_state(self->fd));
 }
@@ -135,14 +135,14 @@ TEST_F_TIMEOUT(state, kvm_leaves_and_returns, 120)
 TEST_F_TIMEOUT(state, start_refuses_what_is_no_kvm, 120)
 {
 	int zero = open_path_or_exit("/dev/zero", O_RDWR);
-	int kvm = open_path_or_exit("/dev/kvm", O_RDWR);
 	int fd = self->fd;
+	int others[4];
 
 	EXPECT_EQ(-EBADF, kiommu_start(fd, -1));
 	EXPECT_EQ(-EBADF, kiommu_start(fd, 1 << 20));
 	EXPECT_EQ(-EBADFD, kiommu_start(fd, zero));
-	EXPECT_EQ(-EBADFD, kiommu_start(fd, kvm));
-	EXPECT_EQ(-EBADFD, kiommu_start(fd, self->k.vm.vcpu->fd));
+	for (unsigned int i = kiommu_vm_other_files(&self->k.vm, others, 4); i--;)
+		EXPECT_EQ(-EBADFD, kiommu_start(fd, others[i]));
 	EXPECT_EQ(-EBADFD, kiommu_start(fd, fd));
 	EXPECT_EQ(CREATED, kiommu_get_state(fd));
 	/* The same while a KVM is registered: it stays. */
@@ -151,7 +151,6 @@ TEST_F_TIMEOUT(state, start_refuses_what_is_no_kvm, 120)
 	EXPECT_EQ(-EBADFD, kiommu_start(fd, zero));
 	EXPECT_EQ(STARTED, kiommu_get_state(fd));
 	close(zero);
-	close(kvm);
 }
 
 TEST_F_TIMEOUT(state, start_needs_an_open_device, 120)
@@ -165,24 +164,25 @@ TEST_F_TIMEOUT(state, start_needs_an_open_device, 120)
 
 TEST_F_TIMEOUT(state, another_kvm_is_refused, 120)
 {
-	struct kvm_vm *other = vm_create_barebones();
+	struct kiommu_vm other;
 	int fd = self->fd;
 
+	kiommu_vm_create_bare(&other);
 	ASSERT_EQ(0, kiommu_start(fd, self->vm));
 	ASSERT_EQ(0, kiommu_register_identity(fd, 0));
 	ASSERT_EQ(0, kiommu_refresh(fd, GPA, KIOMMU_PAGE, NULL));
-	EXPECT_EQ(-EBUSY, kiommu_start(fd, other->fd));
+	EXPECT_EQ(-EBUSY, kiommu_start(fd, other.fd));
 	EXPECT_EQ(ANCHORED, kiommu_get_state(fd));
 	EXPECT_EQ(1, kiommu_mapped_pages(fd));
 	/* It may come once the first one has left. */
 	ASSERT_EQ(0, kiommu_stop(fd));
-	EXPECT_EQ(0, kiommu_start(fd, other->fd));
+	EXPECT_EQ(0, kiommu_start(fd, other.fd));
 	EXPECT_EQ(-EBUSY, kiommu_start(fd, self->vm));
 	/* Memory of the first KVM is none of the second's. */
 	ASSERT_EQ(0, kiommu_register_identity(fd, 0));
 	ASSERT_EQ(0, kiommu_refresh(fd, GPA, KIOMMU_PAGE, NULL));
 	EXPECT_EQ(0, kiommu_mapped_pages(fd));
-	kvm_vm_free(other);
+	kiommu_vm_free(&other);
 }
 
 /* Runs in a child that holds the same files: @started: a KVM is registered. */
@@ -262,6 +262,8 @@ TEST_F_TIMEOUT(state, another_process_may_unmap, 120)
 /* KVM_DEV_VFIO_FILE_ADD, then the device is opened: no call of ours. */
 TEST_F_TIMEOUT(state, kvm_registers_with_the_device, 120)
 {
+	if (kiommu_host_lacks(KIOMMU_KVM))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_KVM));
 	kiommu_close_devices(&self->k);
 	kiommu_add_groups(&self->k);
 	EXPECT_EQ(CREATED, kiommu_get_state(self->fd));
@@ -310,16 +312,19 @@ TEST_F_TIMEOUT(state, last_close_undoes_all, 120)
 TEST_F_TIMEOUT(state, devices_of_two_kvms, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
-	struct kvm_vm *other;
 	struct kvm_iommu_info info;
+	struct kiommu_vm other;
 	int kvm_vfio;
+
+	if (kiommu_host_lacks(KIOMMU_KVM))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_KVM));
 
 	if (c->count < 2)
 		SKIP(return, "needs two devices");
 	kiommu_close_devices(&self->k);
-	other = vm_create_barebones();
-	kvm_vfio = kvm_create_device(other, KVM_DEV_TYPE_VFIO);
-	self->k.kvm_vfio = kvm_create_device(self->k.vm.vm, KVM_DEV_TYPE_VFIO);
+	kiommu_vm_create_bare(&other);
+	kvm_vfio = kiommu_vm_open_vfio(&other);
+	self->k.kvm_vfio = kiommu_vm_open_vfio(&self->k.vm);
 	ASSERT_EQ(0, kiommu_kvm_add_group(self->k.kvm_vfio, &c->dev[0]));
 	ASSERT_EQ(0, kiommu_kvm_add_group(kvm_vfio, &c->dev[1]));
 
@@ -332,7 +337,7 @@ TEST_F_TIMEOUT(state, devices_of_two_kvms, 120)
 	EXPECT_EQ(STARTED, info.state);
 	EXPECT_EQ(KVM_IOMMU_INFO_KVM_CONFLICT,
 		  info.flags & KVM_IOMMU_INFO_KVM_CONFLICT);
-	EXPECT_EQ(-EBUSY, kiommu_start(self->fd, other->fd));
+	EXPECT_EQ(-EBUSY, kiommu_start(self->fd, other.fd));
 	EXPECT_EQ(0, kiommu_start(self->fd, self->vm));
 
 	kiommu_device_close(&c->dev[0]);
@@ -344,11 +349,11 @@ TEST_F_TIMEOUT(state, devices_of_two_kvms, 120)
 	ASSERT_EQ(0, kiommu_device_open(&c->dev[1]));
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
 	EXPECT_EQ(0, info.flags & KVM_IOMMU_INFO_KVM_CONFLICT);
-	EXPECT_EQ(0, kiommu_start(self->fd, other->fd));
+	EXPECT_EQ(0, kiommu_start(self->fd, other.fd));
 	EXPECT_EQ(-EBUSY, kiommu_start(self->fd, self->vm));
 	kiommu_device_close(&c->dev[1]);
 	close(kvm_vfio);
-	kvm_vm_free(other);
+	kiommu_vm_free(&other);
 }
 
 TEST_HARNESS_MAIN

@@ -14,8 +14,8 @@
 
 #include "kiommu_util.h"
 
-#define IOVA_FROM 0x100000ull
-#define IOVA_TO 0x123456000ull /* above 4G */
+#define IOVA_FROM (KIOMMU_IOVA_BASE + 0x100000ull)
+#define IOVA_TO (KIOMMU_IOVA_BASE + 0x123456000ull) /* above 4G */
 #define SIZE 4096ull
 #define RIGHTS (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
@@ -40,8 +40,8 @@ FIXTURE_TEARDOWN(type1)
 
 TEST_F_TIMEOUT(type1, guest_reaches_device, 120)
 {
-	ASSERT_TRUE(edu_present(self->k.bar[0]));
-	ASSERT_TRUE(kiommu_guest_call(&self->k.vm, edu_present, self->k.bar[0]));
+	ASSERT_TRUE(kiommu_dma_present(self->k.dma[0]));
+	ASSERT_TRUE(kiommu_guest_call(&self->k.vm, kiommu_dma_present, self->k.dma[0]));
 }
 
 TEST_F_TIMEOUT(type1, device_copies_guest_memory, 120)
@@ -51,7 +51,7 @@ TEST_F_TIMEOUT(type1, device_copies_guest_memory, 120)
 	ASSERT_EQ(0, kiommu_map_dma(fd, self->from, IOVA_FROM, SIZE, RIGHTS));
 	ASSERT_EQ(0, kiommu_map_dma(fd, self->to, IOVA_TO, SIZE, RIGHTS));
 	EXPECT_EQ(self->k.locked_vm + 2 * SIZE, kiommu_locked_vm());
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[0],
 				       IOVA_TO, IOVA_FROM, SIZE));
 	EXPECT_EQ(SIZE, kiommu_count_equal(self->to, SIZE, 1));
 	EXPECT_EQ(SIZE, kiommu_guest_call(&self->k.vm, kiommu_count_equal,
@@ -68,7 +68,7 @@ TEST_F_TIMEOUT(type1, unmapped_iova_is_blocked, 120)
 	ASSERT_EQ(0, kiommu_unmap_dma(fd, IOVA_TO, &size, 0));
 	ASSERT_EQ(SIZE, size);
 	kiommu_fill(self->to, SIZE, 2);
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[0],
 				       IOVA_TO, IOVA_FROM, SIZE));
 	EXPECT_EQ(SIZE, kiommu_count_equal(self->to, SIZE, 2));
 	size = SIZE;
@@ -81,7 +81,7 @@ TEST_F_TIMEOUT(type1, reopened_device_works, 120)
 {
 	kiommu_close_devices(&self->k);
 	kiommu_open_devices(&self->k);
-	EXPECT_TRUE(kiommu_guest_call(&self->k.vm, edu_present, self->k.bar[0]));
+	EXPECT_TRUE(kiommu_guest_call(&self->k.vm, kiommu_dma_present, self->k.dma[0]));
 }
 
 /*
@@ -100,19 +100,14 @@ TEST_F_TIMEOUT(type1, both_types_at_once, 120)
 	if (c->count < 2 || access("/sys/module/kvm_iommu", F_OK))
 		SKIP(return, "needs two devices and kvm_iommu.ko");
 	ours.fd = open_path_or_exit("/dev/vfio/vfio", O_RDWR);
-	kiommu_vm_del_bar(&self->k.vm, 1, dev);
-	kiommu_device_close(dev);
+	kiommu_close_device(&self->k, 1);
 	ASSERT_EQ(0, kiommu_group_detach(dev));
 	ASSERT_EQ(0, kiommu_group_attach(&ours, dev));
 	ASSERT_EQ(0, kiommu_set_iommu(ours.fd, VFIO_KVM_IOMMU));
 	EXPECT_EQ(0, kiommu_check_extension(ours.fd, VFIO_TYPE1v2_IOMMU));
 	EXPECT_EQ(1, kiommu_check_extension(c->fd, VFIO_TYPE1v2_IOMMU));
 	EXPECT_EQ(0, kiommu_check_extension(c->fd, VFIO_KVM_IOMMU));
-	ASSERT_EQ(0, kiommu_device_open(dev));
-	kiommu_device_enable(dev, 1);
-	kiommu_device_map(dev);
-	kiommu_vm_add_bar(&self->k.vm, 1, dev);
-	self->k.bar[1] = dev->bar;
+	kiommu_open_device(&self->k, 1);
 	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(ours.fd));
 
 	page = kiommu_alloc(area, 2 * SIZE, SIZE);
@@ -127,9 +122,9 @@ TEST_F_TIMEOUT(type1, both_types_at_once, 120)
 	ASSERT_EQ(0, kiommu_map_dma(c->fd, self->to, IOVA_TO, SIZE, RIGHTS));
 	EXPECT_EQ(self->k.locked_vm + 4 * SIZE, kiommu_locked_vm());
 
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[0],
 				       IOVA_TO, IOVA_FROM, SIZE));
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[1],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[1],
 				       IOVA_TO, IOVA_FROM, SIZE));
 	EXPECT_EQ(SIZE, kiommu_count_equal(self->to, SIZE, 1));
 	EXPECT_EQ(SIZE, kiommu_count_equal(page + SIZE, SIZE, 3));
@@ -138,7 +133,7 @@ TEST_F_TIMEOUT(type1, both_types_at_once, 120)
 	ASSERT_EQ(0, kiommu_unregister(ours.fd));
 	EXPECT_EQ(self->k.locked_vm + 2 * SIZE, kiommu_locked_vm());
 	kiommu_fill(self->to, SIZE, 4);
-	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, edu_copy, self->k.bar[0],
+	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[0],
 				       IOVA_TO, IOVA_FROM, SIZE));
 	EXPECT_EQ(SIZE, kiommu_count_equal(self->to, SIZE, 1));
 	close(ours.fd);

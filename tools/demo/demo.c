@@ -99,7 +99,7 @@ static void register_kvm(struct kiommu *k)
 		      refresh(k));
 	report_number("guest code finds the edu device behind its BAR",
 		      "load by guest code", 1,
-		      kiommu_guest_call(&k->vm, edu_present, k->bar[0]));
+		      kiommu_guest_call(&k->vm, kiommu_dma_present, k->dma[0]));
 }
 
 static void stop_and_close(struct kiommu *k)

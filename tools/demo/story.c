@@ -84,7 +84,8 @@ static uint64_t count_scattered(const struct pages *p, const char *flat)
 
 static int device_copy(struct kiommu *k, uint64_t to, uint64_t from, uint64_t size)
 {
-	return kiommu_guest_call(&k->vm, edu_copy, k->bar[0], to, from, size);
+	return kiommu_guest_call(&k->vm, kiommu_dma_copy, k->dma[0], to, from,
+				 size);
 }
 
 static void refresh(struct kiommu *k, const struct pages *p, const char *step,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A KVM guest with one vCPU that calls functions of the test program.
+ * A guest that calls functions of the test program, and its memory slots.
  *
- * Test and guest share one image (the selftest library loads the program into
- * the guest), the area of guest memory, and the BARs that are added; each has
- * the same virtual address on both sides. So a guest's part is an ordinary
- * function with pointer arguments:
+ * On x86 it is a KVM with one vCPU. Test and guest share one image (the selftest
+ * library loads the program into the guest), the area of guest memory, and the
+ * BARs that are added; each has the same virtual address on both sides. On s390x
+ * its memory is that of kiommu_memory.ko, and the test itself plays the guest,
+ * at the same addresses. So a guest's part is an ordinary function with pointer
+ * arguments:
  *
  *	static uint64_t sum(const uint64_t *p, uint64_t count) { ... }
  *	uint64_t s = kiommu_guest_call(&vm, sum, p, 4);
@@ -19,16 +21,24 @@
 #include "kvm_util.h"
 
 #include "area.h"
+#include "host.h"
 #include "vfio.h"
 
-/* Guest physical addresses and slots. Slot 0 and GPA 0 are the library's. */
-#define KIOMMU_AREA_GPA 0x40000000ull
+/*
+ * Guest physical addresses and slots. Slot 0 and GPA 0 are the library's. All
+ * can be IOVAs, too: of a guest without tables.
+ */
+#define KIOMMU_AREA_GPA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define KIOMMU_AREA_SLOT 1
-#define KIOMMU_BAR_GPA(i) (0x80000000ull + (i) * 0x1000000ull)
+#define KIOMMU_BAR_GPA(i) (KIOMMU_IOVA_BASE + 0x80000000ull + (i) * 0x1000000ull)
 #define KIOMMU_BAR_SLOT(i) (2 + (i))
 /* Free for tests. */
-#define KIOMMU_FREE_GPA 0xc0000000ull
+#define KIOMMU_FREE_GPA (KIOMMU_IOVA_BASE + 0xc0000000ull)
 #define KIOMMU_FREE_SLOT 16
+/* What devices need for themselves, see dma.h. */
+#define KIOMMU_DMA_GPA(i) (KIOMMU_IOVA_BASE + 0x700000000ull + (i) * 0x10000ull)
+#define KIOMMU_DMA_IOVA(i) KIOMMU_DMA_GPA(i)
+#define KIOMMU_DMA_SLOT(i) (64 + (i))
 
 #define KIOMMU_AREA_SIZE (64ull << 20)
 #define KIOMMU_CALL_ARGS 6
@@ -36,23 +46,60 @@
 struct kiommu_call;
 
 struct kiommu_vm {
+	int fd;			/* for KVM_IOMMU_START; -1 if it was freed */
+	struct kiommu_area *area;
+	/* Of a KVM. */
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
-	struct kiommu_area *area;
 	struct kiommu_call *call;
 };
 
 /*
- * @size: bytes of the area, a multiple of 2M. @backing: VM_MEM_SRC_ANONYMOUS,
- * VM_MEM_SRC_ANONYMOUS_THP (2M pages where the host has them),
- * VM_MEM_SRC_SHMEM, ...
+ * @size: bytes of the area, a multiple of 2M. @backing: VM_MEM_SRC_ANONYMOUS, or
+ * VM_MEM_SRC_ANONYMOUS_THP (huge pages where the host has them).
  */
 void kiommu_vm_create(struct kiommu_vm *vm, uint64_t size,
 		      enum vm_mem_backing_src_type backing);
+/* A guest without an area, which calls nothing. */
+void kiommu_vm_create_bare(struct kiommu_vm *vm);
 /* Once more is harmless. */
 void kiommu_vm_free(struct kiommu_vm *vm);
 
-/* The device's BAR 0, mapped in this process, in slot KIOMMU_BAR_SLOT(@i). */
+/*
+ * Files that belong to guests, and are none that KVM_IOMMU_START takes: up to
+ * @most file descriptors. Returns how many.
+ */
+unsigned int kiommu_vm_other_files(struct kiommu_vm *vm, int *fds,
+				   unsigned int most);
+
+/*
+ * KVM_SET_USER_MEMORY_REGION, or what is in its place: @size 0 deletes the slot.
+ * @flags: KVM_MEM_READONLY, KVM_MEM_LOG_DIRTY_PAGES. Returns 0 or -errno.
+ */
+int kiommu_vm_set_slot(struct kiommu_vm *vm, uint32_t slot, uint32_t flags,
+		       uint64_t gpa, uint64_t size, void *mem);
+
+/* A slot of new anonymous memory, which is returned; and away with both. */
+void *kiommu_vm_add_memory(struct kiommu_vm *vm, uint32_t slot, uint64_t gpa,
+			   uint64_t pages, uint32_t flags);
+void kiommu_vm_del_memory(struct kiommu_vm *vm, uint32_t slot, void *mem,
+			  uint64_t pages);
+
+/*
+ * Who tells VFIO that the guest owns groups (kiommu_kvm_add_group): KVM's device
+ * of type VFIO. Returns a file descriptor, which keeps the guest.
+ *
+ * Where the guest is no KVM, the library does in its place what KVM and VFIO
+ * would: it starts the container with the guest when a device is opened.
+ */
+int kiommu_vm_open_vfio(struct kiommu_vm *vm);
+int kiommu_kvm_add_group(int kvm_vfio, struct kiommu_device *dev);
+int kiommu_kvm_del_group(int kvm_vfio, struct kiommu_device *dev);
+
+/*
+ * The device's BAR 0, mapped in this process, in slot KIOMMU_BAR_SLOT(@i).
+ * Nothing happens where BARs cannot be mapped.
+ */
 void kiommu_vm_add_bar(struct kiommu_vm *vm, unsigned int i,
 		       const struct kiommu_device *dev);
 void kiommu_vm_del_bar(struct kiommu_vm *vm, unsigned int i,

@@ -8,6 +8,7 @@
 
 #include "test_util.h"
 
+#include "dma.h"
 #include "ioctls.h"
 
 int kiommu_ioctl(int fd, unsigned long request, void *arg)
@@ -56,8 +57,11 @@ int kiommu_register(int fd, const struct kvm_iommu_register_ioat *anchor)
 int kiommu_register_tables(int fd, const struct ioat *t)
 {
 	struct kvm_iommu_register_ioat anchor = ioat_anchor(t);
+	int ret = kiommu_register(fd, &anchor);
 
-	return kiommu_register(fd, &anchor);
+	if (!ret)
+		kiommu_dma_anchor(fd, t, 0);
+	return ret;
 }
 
 int kiommu_register_identity(int fd, uint64_t offset)
@@ -67,8 +71,11 @@ int kiommu_register_identity(int fd, uint64_t offset)
 		.format = KVM_IOMMU_FORMAT_IDENTITY,
 		.offset = offset,
 	};
+	int ret = kiommu_register(fd, &anchor);
 
-	return kiommu_register(fd, &anchor);
+	if (!ret)
+		kiommu_dma_anchor(fd, NULL, offset);
+	return ret;
 }
 
 int kiommu_unregister(int fd)

@@ -20,6 +20,7 @@ void kiommu_attach(struct kiommu *k, unsigned long type)
 	int ret;
 
 	memset(k, 0, sizeof(*k));
+	k->vm.fd = -1;
 	k->kvm_vfio = -1;
 	k->locked_vm = kiommu_locked_vm();
 	kiommu_container_open(c);
@@ -40,7 +41,7 @@ void kiommu_attach(struct kiommu *k, unsigned long type)
 
 void kiommu_add_groups(struct kiommu *k)
 {
-	k->kvm_vfio = kvm_create_device(k->vm.vm, KVM_DEV_TYPE_VFIO);
+	k->kvm_vfio = kiommu_vm_open_vfio(&k->vm);
 	for (unsigned int i = 0; i < k->vfio.count; i++) {
 		int ret;
 
@@ -51,28 +52,39 @@ void kiommu_add_groups(struct kiommu *k)
 	}
 }
 
+void kiommu_open_device(struct kiommu *k, unsigned int i)
+{
+	struct kiommu_device *dev = &k->vfio.dev[i];
+	int ret = kiommu_device_open(dev);
+
+	TEST_ASSERT(!ret, "%s: open: %d", dev->bdf, ret);
+	kiommu_device_enable(dev, 1);
+	kiommu_device_map(dev);
+	kiommu_vm_add_bar(&k->vm, i, dev);
+	k->bar[i] = dev->bar;
+	k->dma[i] = kiommu_dma_open(dev, &k->vm, i);
+}
+
+void kiommu_close_device(struct kiommu *k, unsigned int i)
+{
+	kiommu_dma_close(k->dma[i]);
+	k->dma[i] = NULL;
+	if (k->vm.fd >= 0 && k->bar[i])
+		kiommu_vm_del_bar(&k->vm, i, &k->vfio.dev[i]);
+	k->bar[i] = NULL;
+	kiommu_device_close(&k->vfio.dev[i]);
+}
+
 void kiommu_open_devices(struct kiommu *k)
 {
-	for (unsigned int i = 0; i < k->vfio.count; i++) {
-		struct kiommu_device *dev = &k->vfio.dev[i];
-		int ret = kiommu_device_open(dev);
-
-		TEST_ASSERT(!ret, "%s: open: %d", dev->bdf, ret);
-		kiommu_device_enable(dev, 1);
-		kiommu_device_map(dev);
-		kiommu_vm_add_bar(&k->vm, i, dev);
-		k->bar[i] = dev->bar;
-	}
+	for (unsigned int i = 0; i < k->vfio.count; i++)
+		kiommu_open_device(k, i);
 }
 
 void kiommu_close_devices(struct kiommu *k)
 {
-	for (unsigned int i = 0; i < k->vfio.count; i++) {
-		if (k->vm.vm && k->bar[i])
-			kiommu_vm_del_bar(&k->vm, i, &k->vfio.dev[i]);
-		k->bar[i] = NULL;
-		kiommu_device_close(&k->vfio.dev[i]);
-	}
+	for (unsigned int i = 0; i < k->vfio.count; i++)
+		kiommu_close_device(k, i);
 }
 
 void kiommu_setup(struct kiommu *k, unsigned long type)

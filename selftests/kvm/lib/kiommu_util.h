@@ -4,14 +4,17 @@
  *
  *   area.h      memory of the guest, patterns
  *   tables.h    I/O translation tables, written by guest or test
- *   edu.h       DMA by a device, driven by guest or test
+ *   dma.h       DMA by a device, driven by guest or test
+ *   host.h      what machines can do, where they differ
  *   ioctls.h    the ioctls of the container; locked_vm
  *   observe.h   pins of the machine, counters and parameters of the module
  *   vfio.h      container, groups, devices, step by step
- *   guest_vm.h  a KVM guest that calls functions
+ *   guest_vm.h  a guest that calls functions, its memory slots
  *   kiommu_util.h  all of it set up at once
  *
  * A test:
+ *
+ *	#define IOVA (KIOMMU_IOVA_BASE + 0x100000)
  *
  *	FIXTURE(refresh) { struct kiommu k; };
  *	FIXTURE_SETUP(refresh) { kiommu_setup(&self->k, VFIO_KVM_IOMMU); }
@@ -24,12 +27,12 @@
  *		struct ioat *t = ioat_new(k->vm.area, KVM_IOMMU_FORMAT_ZPCI, 3);
  *
  *		ASSERT_EQ(0, kiommu_register_tables(k->vfio.fd, t));
- *		kiommu_guest_call(&k->vm, ioat_map, t, 0x100000,
+ *		kiommu_guest_call(&k->vm, ioat_map, t, IOVA,
  *				  kiommu_gpa(k->vm.area, page), 0, IOAT_RW);
- *		ASSERT_EQ(0, kiommu_refresh(k->vfio.fd, 0x100000, 4096, NULL));
+ *		ASSERT_EQ(0, kiommu_refresh(k->vfio.fd, IOVA, 4096, NULL));
  *		kiommu_fill(page, 4096, 1);
- *		ASSERT_EQ(0, kiommu_guest_call(&k->vm, edu_load, k->bar[0],
- *					       0x100000, 0, 4096));
+ *		ASSERT_EQ(0, kiommu_guest_call(&k->vm, kiommu_dma_load,
+ *					       k->dma[0], IOVA, 0, 2048));
  *	}
  *
  *	TEST_HARNESS_MAIN
@@ -38,8 +41,9 @@
 #define KIOMMU_SELFTEST_UTIL_H
 
 #include "area.h"
-#include "edu.h"
+#include "dma.h"
 #include "guest_vm.h"
+#include "host.h"
 #include "ioctls.h"
 #include "observe.h"
 #include "tables.h"
@@ -49,7 +53,8 @@ struct kiommu {
 	struct kiommu_container vfio;
 	struct kiommu_vm vm;
 	int kvm_vfio;		/* KVM device of type VFIO, or -1 */
-	void *bar[KIOMMU_MAX_DEVICES];	/* for test and guest */
+	void *bar[KIOMMU_MAX_DEVICES];	/* for test and guest; or NULL */
+	void *dma[KIOMMU_MAX_DEVICES];	/* see dma.h; NULL: not open */
 	uint64_t locked_vm;	/* when set-up began, bytes */
 };
 
@@ -65,6 +70,9 @@ void kiommu_add_groups(struct kiommu *k);
 void kiommu_open_devices(struct kiommu *k);
 /* Takes the BARs out of the guest, closes the devices: the KVM leaves. */
 void kiommu_close_devices(struct kiommu *k);
+/* The same with one of them. */
+void kiommu_open_device(struct kiommu *k, unsigned int i);
+void kiommu_close_device(struct kiommu *k, unsigned int i);
 
 /* All steps: with VFIO_KVM_IOMMU the domain is in state started. */
 void kiommu_setup(struct kiommu *k, unsigned long type);

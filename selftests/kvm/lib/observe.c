@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Counters and parameters of kernel and module, see observe.h. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 
 #include "test_util.h"
 
+#include "dma.h"
 #include "ioctls.h"
 #include "observe.h"
 
@@ -52,7 +54,7 @@ uint64_t kiommu_pins_made(void)
 	unsigned long long acquired = 0, released = 0;
 
 	count_pins(&acquired, &released);
-	return acquired;
+	return acquired - kiommu_dma_pins_made();
 }
 
 /* -1: it is not loaded. */
@@ -71,14 +73,32 @@ static long refs_of(const char *module)
 	return refs;
 }
 
+/* Modules that are built on kvm_iommu.ko count as users of it. */
+static long holders_of(const char *module)
+{
+	char path[128];
+	long count = 0;
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/holders", module);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		count += entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
 long kiommu_module_refs(void)
 {
-	return refs_of("kvm_iommu");
+	return refs_of("kvm_iommu") - holders_of("kvm_iommu");
 }
 
 long kiommu_kvm_refs(void)
 {
-	return refs_of("kvm") + refs_of("kvm_amd") + refs_of("kvm_intel");
+	return refs_of("kvm") + refs_of("kvm_amd") + refs_of("kvm_intel") +
+	       refs_of("kiommu_memory");
 }
 
 void kiommu_set_param(const char *name, const char *value)

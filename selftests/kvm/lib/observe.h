@@ -14,15 +14,21 @@
  * /proc/vmstat), so a leak shows after its process is gone, too.
  */
 uint64_t kiommu_pins(void);
-/* Pins that were made since the machine was started. */
+/*
+ * Pins that were made since the machine was started, without those that the
+ * library needed for DMA.
+ */
 uint64_t kiommu_pins_made(void);
 
-/* References to kvm_iommu.ko: one for each container of its type. */
+/*
+ * References to kvm_iommu.ko: one for each container of its type. Modules that
+ * use it are not counted.
+ */
 long kiommu_module_refs(void);
 
 /*
- * References to KVM's modules: by virtual machines and their files, and by
- * whoever keeps a symbol of theirs.
+ * References to the modules whose guests are used, KVM's or kiommu_memory.ko: by
+ * guests and their files, and by whoever keeps a symbol of theirs.
  */
 long kiommu_kvm_refs(void);
 

@@ -3,6 +3,7 @@
  * Builder of I/O translation tables over a description of the format; runs in
  * the test and in the guest, so it calls nothing of libc.
  */
+#include <endian.h>
 #include <stddef.h>
 
 #include "tables.h"
@@ -29,12 +30,12 @@ uint64_t ioat_read(const struct ioat *t, const uint64_t *entry)
 {
 	uint64_t raw = __atomic_load_n(entry, __ATOMIC_RELAXED);
 
-	return t->format->big_endian ? __builtin_bswap64(raw) : raw;
+	return t->format->big_endian ? be64toh(raw) : le64toh(raw);
 }
 
 void ioat_write(struct ioat *t, uint64_t *entry, uint64_t value)
 {
-	uint64_t raw = t->format->big_endian ? __builtin_bswap64(value) : value;
+	uint64_t raw = t->format->big_endian ? htobe64(value) : htole64(value);
 
 	__atomic_store_n(entry, raw, __ATOMIC_RELEASE);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* VFIO set-up and teardown, step by step. */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "kvm_util.h"
 
+#include "host.h"
 #include "ioctls.h"
 #include "vfio.h"
 
@@ -61,6 +63,8 @@ void kiommu_container_open(struct kiommu_container *c)
 		c->dev[i].group_id = group_of(c->dev[i].bdf);
 		c->dev[i].group = -1;
 		c->dev[i].fd = -1;
+		c->dev[i].container = -1;
+		c->dev[i].guest = -1;
 	}
 	c->fd = open_path_or_exit("/dev/vfio/vfio", O_RDWR);
 	TEST_ASSERT(ioctl(c->fd, VFIO_GET_API_VERSION) == VFIO_API_VERSION,
@@ -98,7 +102,11 @@ int kiommu_group_open(struct kiommu_container *c, struct kiommu_device *dev)
 
 int kiommu_group_attach(struct kiommu_container *c, struct kiommu_device *dev)
 {
-	return kiommu_ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &c->fd);
+	int ret = kiommu_ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &c->fd);
+
+	if (!ret)
+		dev->container = c->fd;
+	return ret;
 }
 
 int kiommu_group_detach(struct kiommu_device *dev)
@@ -123,24 +131,6 @@ int kiommu_set_iommu(int fd, unsigned long type)
 	return kiommu_ioctl(fd, VFIO_SET_IOMMU, (void *)type);
 }
 
-static int kvm_vfio_file(int kvm_vfio, int group, uint64_t attr)
-{
-	int ret = __kvm_device_attr_set(kvm_vfio, KVM_DEV_VFIO_FILE, attr,
-					&group);
-
-	return ret ? -errno : 0;
-}
-
-int kiommu_kvm_add_group(int kvm_vfio, const struct kiommu_device *dev)
-{
-	return kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_ADD);
-}
-
-int kiommu_kvm_del_group(int kvm_vfio, const struct kiommu_device *dev)
-{
-	return kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_DEL);
-}
-
 int kiommu_device_open(struct kiommu_device *dev)
 {
 	int ret = kiommu_ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
@@ -148,7 +138,7 @@ int kiommu_device_open(struct kiommu_device *dev)
 	if (ret < 0)
 		return ret;
 	dev->fd = ret;
-	return 0;
+	return kiommu_device_opened(dev);
 }
 
 void kiommu_device_close(struct kiommu_device *dev)
@@ -179,16 +169,19 @@ void kiommu_device_enable(struct kiommu_device *dev, int on)
 
 	TEST_ASSERT(pread(dev->fd, &command, sizeof(command), at) == sizeof(command),
 		    "%s: cannot read the PCI command register", dev->bdf);
-	command = on ? command | bits : command & ~bits;
+	command = on ? command | htole16(bits) : command & ~htole16(bits);
 	TEST_ASSERT(pwrite(dev->fd, &command, sizeof(command), at) == sizeof(command),
 		    "%s: cannot write the PCI command register", dev->bdf);
 }
 
 void kiommu_device_map(struct kiommu_device *dev)
 {
-	struct vfio_region_info info = region_of(dev, VFIO_PCI_BAR0_REGION_INDEX);
+	struct vfio_region_info info;
 	void *bar;
 
+	if (!kiommu_host_has(KIOMMU_BARS))
+		return;
+	info = region_of(dev, VFIO_PCI_BAR0_REGION_INDEX);
 	TEST_ASSERT(info.flags & VFIO_REGION_INFO_FLAG_MMAP,
 		    "%s: BAR 0 cannot be mapped", dev->bdf);
 	bar = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd,

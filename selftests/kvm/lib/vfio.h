@@ -26,6 +26,8 @@ struct kiommu_device {
 	int group_id;
 	int group;		/* fd of /dev/vfio/<group_id>, or -1 */
 	int fd;			/* fd of the device, or -1 */
+	int container;		/* fd of the one that the group was put in last */
+	int guest;		/* fd of the guest that owns the group, if no KVM */
 	void *bar;		/* BAR 0, or NULL */
 	uint64_t bar_size;	/* bytes */
 };
@@ -52,16 +54,14 @@ void kiommu_group_close(struct kiommu_device *dev);
 int kiommu_check_extension(int fd, unsigned long type);
 int kiommu_set_iommu(int fd, unsigned long type);
 
-/* On the KVM device of kvm_create_device(vm, KVM_DEV_TYPE_VFIO). */
-int kiommu_kvm_add_group(int kvm_vfio, const struct kiommu_device *dev);
-int kiommu_kvm_del_group(int kvm_vfio, const struct kiommu_device *dev);
-
 int kiommu_device_open(struct kiommu_device *dev);
+/* guest_vm.c: what happens in that call where KVM registers by itself. */
+int kiommu_device_opened(struct kiommu_device *dev);
 /* Unmaps BAR 0 too. Take it out of the guest first: kiommu_vm_del_bar(). */
 void kiommu_device_close(struct kiommu_device *dev);
 /* Memory space and bus master on (or off) in the PCI command register. */
 void kiommu_device_enable(struct kiommu_device *dev, int on);
-/* Maps BAR 0 into this process. */
+/* Maps BAR 0 into this process, where BARs can be mapped. */
 void kiommu_device_map(struct kiommu_device *dev);
 
 #endif

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A KVM guest that calls functions of the test program. */
+/* A KVM guest that calls functions of the test program, see guest_vm.h. */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "kvm_util.h"
@@ -67,8 +69,16 @@ void kiommu_vm_create(struct kiommu_vm *vm, uint64_t size,
 
 	vm->vm = __vm_create_with_one_vcpu(&vm->vcpu, mapped / KIOMMU_PAGE,
 					   guest_main);
+	vm->fd = vm->vm->fd;
 	create_area(vm, size, backing);
 	vcpu_args_set(vm->vcpu, 1, (uint64_t)vm->call);
+}
+
+void kiommu_vm_create_bare(struct kiommu_vm *vm)
+{
+	memset(vm, 0, sizeof(*vm));
+	vm->vm = vm_create_barebones();
+	vm->fd = vm->vm->fd;
 }
 
 void kiommu_vm_free(struct kiommu_vm *vm)
@@ -76,6 +86,73 @@ void kiommu_vm_free(struct kiommu_vm *vm)
 	if (vm->vm)
 		kvm_vm_free(vm->vm);
 	memset(vm, 0, sizeof(*vm));
+	vm->fd = -1;
+}
+
+unsigned int kiommu_vm_other_files(struct kiommu_vm *vm, int *fds,
+				   unsigned int most)
+{
+	const int files[] = { open_kvm_dev_path_or_exit(), vm->vcpu->fd };
+	unsigned int count = 0;
+
+	for (; count < most && count < ARRAY_SIZE(files); count++)
+		fds[count] = files[count];
+	return count;
+}
+
+int kiommu_vm_set_slot(struct kiommu_vm *vm, uint32_t slot, uint32_t flags,
+		       uint64_t gpa, uint64_t size, void *mem)
+{
+	int ret = __vm_set_user_memory_region(vm->vm, slot, flags, gpa, size,
+					      mem);
+
+	return ret ? -errno : 0;
+}
+
+void *kiommu_vm_add_memory(struct kiommu_vm *vm, uint32_t slot, uint64_t gpa,
+			   uint64_t pages, uint32_t flags)
+{
+	vm_userspace_mem_region_add(vm->vm, VM_MEM_SRC_ANONYMOUS, gpa, slot,
+				    pages, flags);
+	return addr_gpa2hva(vm->vm, gpa);
+}
+
+void kiommu_vm_del_memory(struct kiommu_vm *vm, uint32_t slot, void *mem,
+			  uint64_t pages)
+{
+	(void)mem;
+	(void)pages;
+	vm_mem_region_delete(vm->vm, slot);
+}
+
+int kiommu_vm_open_vfio(struct kiommu_vm *vm)
+{
+	return kvm_create_device(vm->vm, KVM_DEV_TYPE_VFIO);
+}
+
+static int kvm_vfio_file(int kvm_vfio, int group, uint64_t attr)
+{
+	int ret = __kvm_device_attr_set(kvm_vfio, KVM_DEV_VFIO_FILE, attr,
+					&group);
+
+	return ret ? -errno : 0;
+}
+
+int kiommu_kvm_add_group(int kvm_vfio, struct kiommu_device *dev)
+{
+	return kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_ADD);
+}
+
+int kiommu_kvm_del_group(int kvm_vfio, struct kiommu_device *dev)
+{
+	return kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_DEL);
+}
+
+/* KVM has registered, if it was told of the group. */
+int kiommu_device_opened(struct kiommu_device *dev)
+{
+	(void)dev;
+	return 0;
 }
 
 void kiommu_vm_add_bar(struct kiommu_vm *vm, unsigned int i,

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM as the provider of a guest's memory, see memory_provider.h.
+ *
+ * Symbols of kvm.ko are looked up when a KVM registers, as VFIO itself does:
+ * this module loads without kvm.ko. Memory slots are read under kvm->srcu by
+ * the inline functions of kvm_host.h, which need no symbol.
+ *
+ * KVM's page tracker calls track_deleted() from within
+ * KVM_SET_USER_MEMORY_REGION, under kvm->slots_lock, when the slot cannot be
+ * found any more: see slots.c. It must not be unregistered under the guest's
+ * lock, for that waits for track_deleted() to return. Kernels without the
+ * tracker, and processes that may not register one, are served by the
+ * generation.
+ */
+#include <linux/interval_tree.h>
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "guest.h"
+
+/**
+ * struct kvm_memory - a KVM that is registered
+ * @memory: its key is @kvm.
+ * @kvm: referenced.
+ * @put_kvm: kvm_put_kvm(); kvm.ko is held while it is kept.
+ * @guest: whose it is, while @tracker is registered.
+ * @tracker: told by KVM when a slot is deleted.
+ * @untrack: kvm_page_track_unregister_notifier() while @tracker is registered:
+ *	kvm.ko is held by it. Protected by the lock of the guest list.
+ */
+struct kvm_memory {
+	struct kiommu_memory memory;
+	struct kvm *kvm;
+	void (*put_kvm)(struct kvm *kvm);
+#ifdef CONFIG_KVM_EXTERNAL_WRITE_TRACKING
+	struct kiommu_mem *guest;
+	struct kvm_page_track_notifier_node tracker;
+	void (*untrack)(struct kvm *kvm,
+			struct kvm_page_track_notifier_node *tracker);
+#endif
+};
+
+static struct kvm_memory *to_kvm_memory(struct kiommu_memory *memory)
+{
+	return container_of(memory, struct kvm_memory, memory);
+}
+
+static const void *key_of_file(struct file *file)
+{
+	bool (*is_kvm)(struct file *file);
+	const void *key = NULL;
+
+	is_kvm = symbol_get(file_is_kvm);
+	if (!is_kvm)
+		return NULL;
+	if (is_kvm(file))
+		key = file->private_data;
+	symbol_put(file_is_kvm);
+	return key;
+}
+
+static int get_kvm(struct kvm_memory *memory, struct kvm *kvm)
+{
+	bool (*get)(struct kvm *kvm);
+
+	memory->put_kvm = symbol_get(kvm_put_kvm);
+	if (!memory->put_kvm)
+		return -ENODEV;
+	get = symbol_get(kvm_get_kvm_safe);
+	if (!get)
+		goto err_symbol;
+	if (!get(kvm)) {
+		symbol_put(kvm_get_kvm_safe);
+		goto err_symbol;
+	}
+	symbol_put(kvm_get_kvm_safe);
+	memory->kvm = kvm;
+	return 0;
+
+err_symbol:
+	symbol_put(kvm_put_kvm);
+	return -ENODEV;
+}
+
+/* The last provider that is asked: what none of the others knows is a KVM. */
+static struct kiommu_memory *get_memory(const void *key)
+{
+	struct kvm_memory *memory;
+	int ret;
+
+	memory = kzalloc(sizeof(*memory), GFP_KERNEL_ACCOUNT);
+	if (!memory)
+		return ERR_PTR(-ENOMEM);
+	ret = get_kvm(memory, (struct kvm *)key);
+	if (ret) {
+		kfree(memory);
+		return ERR_PTR(ret);
+	}
+	memory->memory.key = key;
+	memory->memory.mm = memory->kvm->mm;
+	mmgrab(memory->memory.mm);
+	return &memory->memory;
+}
+
+static void put_memory(struct kiommu_memory *base)
+{
+	struct kvm_memory *memory = to_kvm_memory(base);
+	struct mm_struct *mm = base->mm;
+
+	memory->put_kvm(memory->kvm);
+	symbol_put(kvm_put_kvm);
+	mmdrop(mm);
+	kfree(memory);
+}
+
+/*
+ * Slots of address space 0: what devices see. Slots that KVM made for itself
+ * are not the guest's memory.
+ */
+static int find_slot(struct kiommu_memory *memory, u64 gfn,
+		     struct kiommu_slot *slot)
+{
+	struct kvm *kvm = to_kvm_memory(memory)->kvm;
+	struct kvm_memslot_iter iter;
+	int ret = -ENOENT;
+	int idx;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	kvm_for_each_memslot_in_gfn_range(&iter, kvm_memslots(kvm), gfn,
+					  ~0ULL) {
+		const struct kvm_memory_slot *found = iter.slot;
+
+		if (!kvm_is_visible_memslot(iter.slot))
+			continue;
+		slot->first_gfn = found->base_gfn;
+		slot->pages = found->npages;
+		slot->hva = found->userspace_addr;
+		slot->flags = 0;
+		if (found->flags & KVM_MEM_READONLY)
+			slot->flags |= KIOMMU_SLOT_READ_ONLY;
+		if (kvm_slot_can_be_private(found))
+			slot->flags |= KIOMMU_SLOT_PRIVATE;
+		ret = 0;
+		break;
+	}
+	srcu_read_unlock(&kvm->srcu, idx);
+	return ret;
+}
+
+static bool hold_hva(struct kiommu_memory *memory, unsigned long first,
+		     unsigned long last)
+{
+	struct kvm *kvm = to_kvm_memory(memory)->kvm;
+	bool found;
+	int idx;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	found = interval_tree_iter_first(&kvm_memslots(kvm)->hva_tree, first,
+					 last);
+	srcu_read_unlock(&kvm->srcu, idx);
+	return found;
+}
+
+/*
+ * The arrays of slots are part of struct kvm; the generation changes last when
+ * one is made valid.
+ */
+static u64 generation(struct kiommu_memory *memory)
+{
+	struct kvm *kvm = to_kvm_memory(memory)->kvm;
+	struct kvm_memslots *slots =
+		rcu_dereference_check(kvm->memslots[0], true);
+
+	/* Slots are looked up after it; they were made valid before. */
+	return smp_load_acquire(&slots->generation);
+}
+
+#ifdef CONFIG_KVM_EXTERNAL_WRITE_TRACKING
+
+static void track_deleted(gfn_t gfn, unsigned long pages,
+			  struct kvm_page_track_notifier_node *node)
+{
+	kiommu_slots_deleted(container_of(node, struct kvm_memory,
+					  tracker)->guest);
+}
+
+/* KVM allows it to the process alone that made the VM. */
+static void listen(struct kiommu_memory *base, struct kiommu_mem *guest)
+{
+	struct kvm_memory *memory = to_kvm_memory(base);
+	int (*track)(struct kvm *kvm,
+		     struct kvm_page_track_notifier_node *tracker);
+	int idx, ret;
+
+	if (memory->untrack || current->mm != base->mm)
+		return;
+	track = symbol_get(kvm_page_track_register_notifier);
+	if (!track)
+		return;
+	memory->untrack = symbol_get(kvm_page_track_unregister_notifier);
+	/* No guest page is tracked: no callback for writes. */
+	memory->tracker.track_remove_region = track_deleted;
+	memory->guest = guest;
+	if (!memory->untrack)
+		goto out;
+	/* It looks at all slots, under slots_arch_lock alone. */
+	idx = srcu_read_lock(&memory->kvm->srcu);
+	ret = track(memory->kvm, &memory->tracker);
+	srcu_read_unlock(&memory->kvm->srcu, idx);
+	if (ret) {
+		symbol_put(kvm_page_track_unregister_notifier);
+		memory->untrack = NULL;
+	}
+out:
+	symbol_put(kvm_page_track_register_notifier);
+}
+
+static void ignore(struct kiommu_memory *base)
+{
+	struct kvm_memory *memory = to_kvm_memory(base);
+
+	if (!memory->untrack)
+		return;
+	memory->untrack(memory->kvm, &memory->tracker);
+	symbol_put(kvm_page_track_unregister_notifier);
+}
+
+#endif
+
+struct kiommu_memory_provider kiommu_kvm_memory = {
+	.key_of_file = key_of_file,
+	.get = get_memory,
+	.put = put_memory,
+	.find_slot = find_slot,
+	.hold_hva = hold_hva,
+	.generation = generation,
+#ifdef CONFIG_KVM_EXTERNAL_WRITE_TRACKING
+	.listen = listen,
+	.ignore = ignore,
+#endif
+};

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the machine and its guests can do, where machines differ. A test that
+ * makes no sense without asks, and is skipped with the reason:
+ *
+ *	if (kiommu_host_lacks(KIOMMU_BARS))
+ *		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_BARS));
+ */
+#ifndef KIOMMU_SELFTEST_HOST_H
+#define KIOMMU_SELFTEST_HOST_H
+
+#include <stdbool.h>
+
+/* KIOMMU_IOVA_BASE: IOVAs from here on can be mapped on the host. */
+#include "arch.h"
+
+enum kiommu_property {
+	/*
+	 * The guest is a KVM: it knows the groups of its devices, registers with
+	 * the first one that is opened, and has vCPUs.
+	 */
+	KIOMMU_KVM,
+	/* BARs can be mapped: as memory slots, and for other devices' DMA. */
+	KIOMMU_BARS,
+	/* A slot of a registered guest can be moved. */
+	KIOMMU_MOVING_SLOTS,
+};
+
+/* NULL if it has the property, else why not. */
+const char *kiommu_host_lacks(enum kiommu_property property);
+
+static inline bool kiommu_host_has(enum kiommu_property property)
+{
+	return !kiommu_host_lacks(property);
+}
+
+#endif

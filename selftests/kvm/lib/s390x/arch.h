@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where things are on s390x. A zPCI function says from which IOVA on its DMA is
+ * translated: 4G on QEMU. What lies below is reserved.
+ */
+#ifndef KIOMMU_SELFTEST_ARCH_H
+#define KIOMMU_SELFTEST_ARCH_H
+
+#define KIOMMU_IOVA_BASE 0x100000000ull
+
+#endif
