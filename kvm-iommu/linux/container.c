@@ -81,6 +81,37 @@ struct kiommu_container *kiommu_container_get(void *iommu_data)
 	return container;
 }
 
+static bool has_group(struct kiommu_container *container,
+		      const struct iommu_group *group)
+{
+	bool found;
+
+	down_read(&container->lock);
+	found = kiommu_hosts_have_group(&container->hosts, group);
+	up_read(&container->lock);
+	return found;
+}
+
+struct kiommu_container *
+kiommu_container_get_group(const struct iommu_group *group)
+{
+	struct kiommu_container *container;
+	unsigned long id;
+
+	rcu_read_lock();
+	xa_for_each(&containers, id, container) {
+		if (!refcount_inc_not_zero(&container->refs))
+			continue;
+		rcu_read_unlock();
+		if (has_group(container, group))
+			return container;
+		kiommu_container_put(container);
+		rcu_read_lock();
+	}
+	rcu_read_unlock();
+	return NULL;
+}
+
 void kiommu_container_put(struct kiommu_container *container)
 {
 	if (!refcount_dec_and_test(&container->refs))

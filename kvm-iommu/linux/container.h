@@ -66,6 +66,13 @@ struct kiommu_container *kiommu_container_get(void *iommu_data);
 /* Context of both: any but non-maskable interrupts. */
 void kiommu_container_put(struct kiommu_container *container);
 
+/*
+ * The container that a group is in, referenced, or NULL. It stays there while
+ * one of its devices is open. Context: may sleep; no lock of lock.h is held.
+ */
+struct kiommu_container *
+kiommu_container_get_group(const struct iommu_group *group);
+
 /**
  * kiommu_container_open_device() - a device is opened
  * @kvm: what KVM_DEV_VFIO_FILE_ADD said, or NULL; valid during the call.

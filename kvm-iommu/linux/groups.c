@@ -10,8 +10,8 @@
 #include "hosts.h"
 #include "mmio.h"
 
-static struct kiommu_group *find_group(struct kiommu_hosts *hosts,
-				       struct iommu_group *iommu_group)
+static struct kiommu_group *find_group(const struct kiommu_hosts *hosts,
+				       const struct iommu_group *iommu_group)
 {
 	struct kiommu_group *group;
 
@@ -19,6 +19,12 @@ static struct kiommu_group *find_group(struct kiommu_hosts *hosts,
 		if (group->group == iommu_group)
 			return group;
 	return NULL;
+}
+
+bool kiommu_hosts_have_group(const struct kiommu_hosts *hosts,
+			     const struct iommu_group *group)
+{
+	return find_group(hosts, group);
 }
 
 /*

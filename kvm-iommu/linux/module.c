@@ -7,6 +7,7 @@
 #include "faults.h"
 #include "guest.h"
 #include "vfio_driver.h"
+#include "zpci_hook.h"
 
 static int __init kiommu_init(void)
 {
@@ -18,11 +19,17 @@ static int __init kiommu_init(void)
 	ret = kiommu_shrinker_init();
 	if (ret)
 		goto err_guests;
-	ret = kiommu_vfio_register();
+	ret = kiommu_zpci_hook_init();
 	if (ret)
 		goto err_shrinker;
+	/* Last: containers can be opened from here on. */
+	ret = kiommu_vfio_register();
+	if (ret)
+		goto err_hook;
 	return 0;
 
+err_hook:
+	kiommu_zpci_hook_exit();
 err_shrinker:
 	kiommu_shrinker_exit();
 err_guests:
@@ -34,6 +41,7 @@ module_init(kiommu_init);
 static void __exit kiommu_exit(void)
 {
 	kiommu_vfio_unregister();
+	kiommu_zpci_hook_exit();
 	kiommu_shrinker_exit();
 	kiommu_guests_exit();
 	kiommu_dma_faults_exit();

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What KVM does for a guest's zPCI functions, by kiommu_memory.ko: operations of
+ * the VMM (KVM_S390_ZPCI_OP), and RPCITs of the guest with prepared registers.
+ *
+ * @vm: the file of the guest's memory, in the place of the KVM's. What returns int
+ * returns 0 or -errno.
+ */
+#ifndef KIOMMU_SELFTEST_ZPCI_HOOK_H
+#define KIOMMU_SELFTEST_ZPCI_HOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tables.h"
+#include "vfio.h"
+#include "memory/kiommu_hook.h"
+
+enum zpci_state {
+	ZPCI_DISABLED,
+	ZPCI_ENABLED,
+	ZPCI_BLOCKED,
+	ZPCI_ERROR,
+};
+
+/* Bits of a function handle. */
+#define ZPCI_FH_ENABLED 0x80000000u
+#define ZPCI_FH_SHM 0x00ff0000u
+
+/* The kernel has no hook: then tests are skipped, with this reason. */
+bool zpci_lacks_hook(int vm, const struct kiommu_device *dev);
+#define NO_HOOK "the kernel has no asm/zpci_iommu.h"
+
+int zpci_start(int vm, const struct kiommu_device *dev);
+int zpci_stop(int vm, const struct kiommu_device *dev);
+int zpci_reg_ioat(int vm, const struct kiommu_device *dev, uint64_t iota,
+		  uint64_t pba, uint64_t pal);
+int zpci_dereg_ioat(int vm, const struct kiommu_device *dev);
+int zpci_set_state(int vm, const struct kiommu_device *dev, uint32_t state);
+
+/* @op: handle and IOVAs of the function; may be NULL. */
+int zpci_query(int vm, const struct kiommu_device *dev, struct kiommu_hook_op *op);
+/* The handle of the function. */
+uint32_t zpci_handle(int vm, const struct kiommu_device *dev);
+/* It is disabled and enabled. */
+int zpci_reset(int vm, const struct kiommu_device *dev);
+/* Another handle, see kiommu_hook.h. */
+int zpci_set_handle(int vm, const struct kiommu_device *dev, uint32_t fh);
+
+/*
+ * The answer to an RPCIT: condition code and status, a program interruption, or
+ * -EOPNOTSUPP: left to user space.
+ */
+#define ZPCI_CC(_cc, _status) ((_cc) << 8 | (_status))
+#define ZPCI_DONE ZPCI_CC(0, 0)
+#define ZPCI_IN_ERROR ZPCI_CC(1, 8)	/* and an event */
+#define ZPCI_NO_ROOM ZPCI_CC(1, 16)
+#define ZPCI_RECOVER ZPCI_CC(1, 40)
+#define ZPCI_BUSY ZPCI_CC(2, 0)
+#define ZPCI_NO_HANDLE ZPCI_CC(3, 0)
+#define ZPCI_PROGRAM(_code) (0x10000 | (_code))
+
+/* Registers as given. Asserts that nothing but the status changes in r1. */
+int zpci_rpcit_registers(int vm, int problem_state, unsigned int r2,
+			 uint64_t gr1, uint64_t gr2, uint64_t gr3);
+/* A well-formed one; repeated while it is answered with CC 2, as guests do. */
+int zpci_rpcit(int vm, uint32_t fh, uint64_t iova, uint64_t length);
+
+#endif
