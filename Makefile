@@ -11,7 +11,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
-HOSTS := intel-iommu intel-iommu-cm amd-iommu virtio-iommu
+# Host IOMMUs. zpci comes first: its kernel takes longest to build.
+x86-hosts := intel-iommu intel-iommu-cm amd-iommu virtio-iommu
+s390x-hosts := zpci
+HOSTS := $(s390x-hosts) $(x86-hosts)
 # What vm-test runs, where: words of HOSTS, patterns.
 HOST ?= $(HOSTS)
 TEST ?= *_test
@@ -28,7 +31,7 @@ build/setup.env: FORCE
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' \
+		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@printf '\n%s\n' 'HOST is of $(HOSTS) (default: all)'
 
@@ -46,10 +49,10 @@ demo: module demo-program ## the life of a domain in a VM: prints a table, leave
 
 .PHONY: test
 test: ## all tests: of the core in user space, of the module in VMs on each host IOMMU
-	@$(call run-suites,unit-gcc unit-clang unit-s390x $(HOSTS))
+	@$(call run-suites,$(s390x-hosts) image unit-gcc unit-clang unit-s390x $(x86-hosts))
 
 .PHONY: check
-check: module ## format, style, spelling, sparse, symbols, headers, scripts
+check: module s390x-module ## format, style, spelling, sparse, symbols, headers, scripts
 	@selftests/check/check
 
 ##@ Figures
@@ -67,7 +70,7 @@ plot: build/setup.env ## docs/bench.svg and docs/bench-table.md, from build/benc
 .PHONY: setup
 setup: build/setup.env ## install and download what is needed (the other targets imply it)
 
-# The module is built from a copy: Kbuild leaves its files beside the sources.
+# Modules are built from a copy: Kbuild leaves its files beside the sources.
 module_dir := build/module
 .PHONY: module
 module: build/setup.env ## build kvm_iommu.ko against stock kernel headers
@@ -75,16 +78,24 @@ module: build/setup.env ## build kvm_iommu.ko against stock kernel headers
 	@mkdir -p $(module_dir)
 	@selftests/check/build-module $(KERNEL_HEADERS) $(module_dir) $(JOBS)
 
-# A module that the tests load: reports faults as a host IOMMU's driver does.
-# $(1): where it is built, $(2): the kernel's headers.
-build-inject = mkdir -p $(1); \
-	rsync -rlp --checksum selftests/inject/ $(1)/; \
-	env -u MAKEFLAGS -u MFLAGS make -C $(2) M=$(CURDIR)/$(1) modules \
-		>$(1)/build.log 2>&1 || { cat $(1)/build.log; exit 1; }
-
+# A module that tests load: it reports faults as a host IOMMU's driver does.
+inject := selftests/inject
 .PHONY: inject-module
-inject-module: build/setup.env
-	@$(call build-inject,build/inject,$(KERNEL_HEADERS))
+inject-module: module
+	@selftests/check/build-module --part $(inject) $(KERNEL_HEADERS) \
+		$(module_dir) $(JOBS)
+
+# The kernel of the s390x machine, and what is built for it.
+s390x := build/s390x
+s390x-flags := ARCH=s390 CROSS_COMPILE=s390x-linux-gnu-
+.PHONY: s390x-kernel
+s390x-kernel: build/setup.env ## build the kernel of the s390x machine (6 minutes, once)
+	@tools/setup/build-kernel s390x $(s390x)/kernel $(JOBS)
+
+.PHONY: s390x-module
+s390x-module: s390x-kernel ## build kvm_iommu.ko for it
+	@echo "building the module for s390x"
+	@$(call build-for,$(s390x)/kernel,$(s390x)/module,$(s390x-flags))
 
 .PHONY: unit
 unit: ## unit tests of the core in user space: gcc, clang 14, big-endian (s390x)
@@ -151,53 +162,94 @@ suite-asan suite-tsan suite-ubsan: suite-%: build/setup.env
 	@selftests/check/unit build/$* $* $(JOBS) \
 		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitizer)
 
-vm-tests = $(patsubst selftests/kvm/%.c,build/kvm/bin/%, \
-	$(wildcard $(TEST:%=selftests/kvm/%.c)))
-.PHONY: $(HOSTS:%=suite-%)
-$(HOSTS:%=suite-%): suite-%: module inject-module kvm-programs
-	@mkdir -p build/results
-	@rm -rf build/vm/$*; status=0; \
-	selftests/vm/run --host $* --file build/inject/kiommu_inject.ko \
-		$(vm-tests) || status=1; \
-	cp build/vm/$*/results.tsv build/results/$*.tsv; exit $$status
+# build-for KERNEL DIR [VARIABLE=VALUE...]: the module for a kernel of our own.
+# Kbuild sees that a file is newer, not that it is another kernel's.
+build-for = kernel=$$(readlink -f $(1)); \
+	[ "$$(cat $(2)/kernel 2>/dev/null)" = "$$kernel" ] || rm -rf $(2); \
+	mkdir -p $(2); echo "$$kernel" >$(2)/kernel; \
+	selftests/check/build-module "$$kernel/headers" $(2) $(JOBS) $(3)
+
+# What of TEST is for a machine: all that is not another one's (tests.mk).
+include selftests/kvm/tests.mk
+wanted := $(notdir $(basename $(wildcard $(TEST:%=selftests/kvm/%.c))))
+x86-programs := $(addprefix build/kvm/bin/,$(filter-out $(tests-s390x),$(wanted)))
+s390x-programs := $(addprefix $(s390x)/programs/bin/,$(filter-out $(tests-x86),$(wanted)))
+
+# run-vm SUITE PROGRAMS OPTIONS: boots the machine, leaves the results.
+run-vm = mkdir -p build/results; rm -rf build/vm/$(1); status=0; \
+	$(if $(wanted),,echo "there is no test $(TEST)"; exit 1;) \
+	$(if $(2),,printf 'skip\t%s\t%s\t%s\n' $(1) "$(wanted)" \
+		"not for this machine" >build/results/$(1).tsv; exit 0;) \
+	selftests/vm/run --name $(1) $(3) $(2) || status=1; \
+	cp build/vm/$(1)/results.tsv build/results/$(1).tsv; exit $$status
+
+.PHONY: $(x86-hosts:%=suite-%)
+$(x86-hosts:%=suite-%): suite-%: inject-module kvm-programs
+	@$(call run-vm,$*,$(x86-programs),--host $* \
+		--file $(module_dir)/$(inject)/kiommu_inject.ko)
+
+.PHONY: $(s390x-hosts:%=suite-%)
+$(s390x-hosts:%=suite-%): suite-%: s390x-test-modules s390x-programs
+	@$(call run-vm,$*,$(s390x-programs),--host $* \
+		--test-module $(s390x)/module/selftests/memory/kiommu_memory.ko \
+		--file $(s390x)/module/$(inject)/kiommu_inject.ko)
+
+# Tables that a Linux of the s390x machine wrote.
+.PHONY: suite-image
+suite-image: s390x-kernel
+	@selftests/image/run $(s390x)/kernel build/image build/results/image.tsv
 
 debug_kernel := build/debug/kernel
-# Kbuild sees that a file is newer, not that it is another kernel's.
 debug_module := build/debug/module
 .PHONY: debug-kernel debug-module $(HOSTS:%=suite-debug-%)
 debug-kernel: build/setup.env
-	@tools/setup/debug-kernel $(debug_kernel) $(JOBS)
+	@tools/setup/build-kernel debug $(debug_kernel) $(JOBS)
 
 debug-module: debug-kernel
 	@echo "building the module for the debug kernel"
-	@kernel=$$(readlink -f $(debug_kernel)); \
-	[ "$$(cat $(debug_module)/kernel 2>/dev/null)" = "$$kernel" ] || rm -rf $(debug_module); \
-	mkdir -p $(debug_module); echo "$$kernel" >$(debug_module)/kernel; \
-	selftests/check/build-module "$$kernel/headers" $(debug_module) $(JOBS); \
-	$(call build-inject,$(debug_module)/inject,"$$kernel/headers")
+	@$(call build-for,$(debug_kernel),$(debug_module)); \
+	selftests/check/build-module --part $(inject) "$$kernel/headers" \
+		$(debug_module) $(JOBS)
 
-$(HOSTS:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
-	@mkdir -p build/results
-	@rm -rf build/vm/debug-$*; status=0; \
-	selftests/vm/run --host $* --name debug-$* --debug $(debug_kernel) \
+$(x86-hosts:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
+	@$(call run-vm,debug-$*,$(x86-programs),--host $* --debug $(debug_kernel) \
 		--module $(debug_module)/kvm-iommu/kvm_iommu.ko \
-		--file $(debug_module)/inject/kiommu_inject.ko $(vm-tests) || status=1; \
-	cp build/vm/debug-$*/results.tsv build/results/debug-$*.tsv; exit $$status
+		--file $(debug_module)/$(inject)/kiommu_inject.ko)
 
-kvm-make = mkdir -p build/kvm; \
+$(s390x-hosts:%=suite-debug-%):
+	@echo "$@: there is no debug kernel for s390x"; exit 1
+
+# kvm-make DIR GOAL [VARIABLE=VALUE...]
+kvm-make = mkdir -p $(1); \
 	env -u MAKEFLAGS -u MFLAGS make -j $(JOBS) -C selftests/kvm \
-		KSRC=$(KSRC) KHDR=$(KHDR) O=$(CURDIR)/build/kvm $(1) >build/kvm/build.log 2>&1 || \
-		{ cat build/kvm/build.log; exit 1; }
+		KSRC=$(KSRC) KHDR=$(KHDR) O=$(CURDIR)/$(1) $(3) $(2) >$(1)/build.log 2>&1 || \
+		{ cat $(1)/build.log; exit 1; }
 
 .PHONY: kvm-programs
 kvm-programs: build/setup.env
 	@echo "building the programs of the VM tests"
-	@$(call kvm-make,all)
+	@$(call kvm-make,build/kvm,all)
+
+# The headers are those of the kernel with the project's patches.
+.PHONY: s390x-programs
+s390x-programs: s390x-kernel
+	@echo "building the programs of the VM tests for s390x"
+	@$(call kvm-make,$(s390x)/programs,all,ARCH=s390x \
+		CROSS_COMPILE=s390x-linux-gnu- KHDR=$(CURDIR)/$(s390x)/kernel)
+
+# Beside the other one, the memory of a guest: KVM cannot run there.
+.PHONY: s390x-test-modules
+s390x-test-modules: s390x-module
+	@echo "building the test modules for s390x"
+	@for part in selftests/memory $(inject); do \
+		selftests/check/build-module --part $$part \
+			$(s390x)/kernel/headers $(s390x)/module $(JOBS) $(s390x-flags); \
+	done
 
 .PHONY: demo-program
 demo-program: build/setup.env
 	@echo "building the demo"
-	@$(call kvm-make,$(CURDIR)/build/kvm/bin/demo)
+	@$(call kvm-make,build/kvm,$(CURDIR)/build/kvm/bin/demo)
 
 include selftests/bench/bench.mk
 

@@ -17,7 +17,7 @@ bench-floor: build/setup.env
 .PHONY: bench-program
 bench-program: build/setup.env
 	@echo "building the benchmarks"
-	@$(call kvm-make,$(CURDIR)/build/kvm/bin/bench)
+	@$(call kvm-make,build/kvm,$(CURDIR)/build/kvm/bin/bench)
 
 .PHONY: bench-vm
 bench-vm: module bench-floor bench-program

@@ -187,6 +187,17 @@ class Machine(unittest.TestCase):
             "ODEBUG: Out of memory. ODEBUG disabled",
             "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug)",
             "kmemleak: Kernel memory leak detector disabled",
+            "Unable to handle kernel pointer dereference in virtual kernel "
+            "address space",
+            "Oops: 0004 ilc:3 [#1] SMP",
+            "specification exception: 0006 ilc:2 [#1] PREEMPT SMP",
+            "illegal operation: 0001 ilc:1 [#1] SMP",
+            "monitor event: 0040 ilc:2 [#1] PREEMPT SMP",
+            "fixpoint divide exception: 0009 ilc:2 [#2] SMP",
+            "Low-address protection: 0004 ilc:2 [#1] SMP",
+            "Krnl PSW : 0704c00180000000 000003ffe0000000 (f+0x1/0x2 [kvm_iommu])",
+            "Kernel stack overflow.",
+            "Corrupt kernel stack, can't continue.",
         ):
             with self.subTest(line):
                 log = CLEAN_LOG + f"<4>[    2.000000] {line}\n"
@@ -205,6 +216,9 @@ class Machine(unittest.TestCase):
             "PCI: Using configuration type 1 for base access",
             "kmemleak: Kernel memory leak detector initialized (mem pool: 9)",
             "ODEBUG: selftest passed",
+            "zpci: 0001:00:00.0: Event 0x4 reports an error for PCI function 0x1",
+            "User process fault: interruption code 003b ilc:3 in a_test[1000+1]",
+            "User PSW : 0705000180000000 0000000001000abc",
         ):
             with self.subTest(line):
                 log = CLEAN_LOG + f"<4>[    2.000000] {line}\n"
@@ -264,6 +278,10 @@ class Debug(unittest.TestCase):
         self.check((2, 2, 0))
         self.check((2, 1, 0), self.locks())
         self.check((2, 0, 0), debug=False)
+
+    def test_lockdep_in_any_kernel(self):
+        self.check((2, 0, 0), self.locks(), debug=False)
+        self.check((2, 1, 0), self.locks("0"), debug=False)
 
 
 class Summary(unittest.TestCase):
