@@ -162,11 +162,14 @@ suite-asan suite-tsan suite-ubsan: suite-%: build/setup.env
 	@selftests/check/unit build/$* $* $(JOBS) \
 		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitizer)
 
-# build-for KERNEL DIR [VARIABLE=VALUE...]: the module for a kernel of our own.
-# Kbuild sees that a file is newer, not that it is another kernel's.
-build-for = kernel=$$(readlink -f $(1)); \
+# for-kernel KERNEL DIR: empties DIR if what is in it is for another kernel of
+# ours; make and Kbuild see only that a file is newer.
+for-kernel = kernel=$$(readlink -f $(1)); \
 	[ "$$(cat $(2)/kernel 2>/dev/null)" = "$$kernel" ] || rm -rf $(2); \
-	mkdir -p $(2); echo "$$kernel" >$(2)/kernel; \
+	mkdir -p $(2); echo "$$kernel" >$(2)/kernel
+
+# build-for KERNEL DIR [VARIABLE=VALUE...]: the module for such a kernel.
+build-for = $(for-kernel); \
 	selftests/check/build-module "$$kernel/headers" $(2) $(JOBS) $(3)
 
 # What of TEST is for a machine: all that is not another one's (tests.mk).
@@ -234,6 +237,7 @@ kvm-programs: build/setup.env
 .PHONY: s390x-programs
 s390x-programs: s390x-kernel
 	@echo "building the programs of the VM tests for s390x"
+	@$(call for-kernel,$(s390x)/kernel,$(s390x)/programs)
 	@$(call kvm-make,$(s390x)/programs,all,ARCH=s390x \
 		CROSS_COMPILE=s390x-linux-gnu- KHDR=$(CURDIR)/$(s390x)/kernel)
 

@@ -63,12 +63,12 @@ void Rpcit::decode() {
     return;
   }
   rpcit_.fh = static_cast<uint32_t>(rpcit_.gprs[0] >> 32);
-  if ((rpcit_.fh & kShm) != 0) {
-    rpcit_.outcome = KIOMMU_RPCIT_USER_SPACE;
-  } else if ((rpcit_.fh & kEnabled) == 0) {
-    done(kInvalidHandle);
-  } else {
+  if ((rpcit_.fh & kEnabled) != 0) {
     rpcit_.outcome = KIOMMU_RPCIT_LOOK_UP;
+  } else if ((rpcit_.fh & kShm) != 0) {
+    rpcit_.outcome = KIOMMU_RPCIT_USER_SPACE;
+  } else {
+    done(kInvalidHandle);
   }
 }
 

@@ -14,8 +14,10 @@
 // In this order:
 //   problem state                  privileged-operation exception         [Q]
 //   r2 is odd                      specification exception                [Q]
-//   handle with SHM bits           user space: emulated by the VMM        [Q]
 //   handle that is not enabled     CC 3                                   [Q]
+//   the same, with SHM bits        user space: emulated by the VMM        [Q]
+//     (others with these bits are looked up as any: a host that is itself a
+//     guest has them in its functions' handles)                          [A]
 //   unknown handle                 user space: the function can be the
 //                                  VMM's, in a container of type1; who
 //                                  knows it neither answers CC 3          [O]

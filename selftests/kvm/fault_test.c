@@ -234,7 +234,7 @@ TEST_F_TIMEOUT(fault, nothing_to_read, 120)
 				   self->faults, 0));
 }
 
-#define IOVA 0x1234000ull
+#define IOVA (KIOMMU_IOVA_BASE + 0x1234000ull)
 
 TEST_F_TIMEOUT(fault, records_are_whole_and_in_order, 120)
 {
@@ -719,12 +719,13 @@ TEST_F_TIMEOUT(fault, blocked_dma_of_a_device, 120)
 
 	ASSERT_EQ(0, kiommu_register_identity(self->fd, 0));
 	for (int i = 0; i < 3; i++)
-		ASSERT_EQ(0, kiommu_guest_call(&k->vm, edu_store, k->bar[0],
-					       IOVA, 0, 64));
+		ASSERT_EQ(0, kiommu_guest_call(&k->vm, kiommu_dma_store,
+					       k->dma[0], IOVA, 0, 64));
 	if (poll(&pollfd, 1, PATIENCE_MS) != 1)
 		SKIP(return, "%s: its driver, or the emulation of it, reports no blocked access",
 		     host);
-	ASSERT_EQ(0, kiommu_guest_call(&k->vm, edu_load, k->bar[0], IOVA, 0, 64));
+	ASSERT_EQ(0, kiommu_guest_call(&k->vm, kiommu_dma_load, k->dma[0],
+				       IOVA, 0, 64));
 	ASSERT_EQ(RECORD, read_faults(self->faults, &record, RECORD));
 	EXPECT_EQ(KVM_IOMMU_FAULT_DMA, record.reason);
 	EXPECT_EQ(IOVA, record.iova & ~(PAGE - 1));

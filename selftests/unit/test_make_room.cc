@@ -297,6 +297,34 @@ TEST(RpcitRoom, OtherFunctionsOfTheGuestMayHoldIt) {
   expect_consistent(guest, {&guest, &other});
 }
 
+TEST(RpcitRoom, IsAskedForOnceAnInstruction) {
+  ZpciGuest guest(
+      {.machine = {.idle_limit = 1000}, .data_order = port::kShuffled});
+  port::DmaDomain other(guest.host, guest.pins, guest.ledger);
+  ASSERT_EQ(other.start(), 0);
+  ASSERT_EQ(other.anchor(guest.tables.anchor()), 0);
+  guest.tables.map_pages(0, guest.data(0), 101);
+  guest.guest.memlock_pages = 100;
+  // Another function of the guest leaves a pin behind, each time.
+  u64 left = 0;
+  guest.function.between_rounds = [&] {
+    guest.guest.memlock_pages = 101;
+    EXPECT_EQ(other.refresh(100 * kPage, kPage).error, 0);
+    EXPECT_EQ(other.unmap(100 * kPage, kPage), 0);
+    guest.guest.memlock_pages = 100;
+    guest.tables.map(100 * kPage, guest.data(200 + ++left));
+  };
+  guest.tables.map_pages(kGiB, guest.data(150), 1);
+  ASSERT_EQ(other.refresh(kGiB, kPage).error, 0);
+  ASSERT_EQ(other.unmap(kGiB, kPage), 0);
+  ASSERT_EQ(guest.info().idle_pages, 1u);
+  EXPECT_EQ(guest.function.rpcit(guest.pins, 0, 101 * kPage, kHandle),
+            kInsufficient);
+  EXPECT_EQ(guest.function.trims, 1u);
+  EXPECT_EQ(guest.function.rounds, 2u);
+  EXPECT_GT(guest.info().idle_pages, 0u);
+}
+
 TEST(RpcitRoom, KernelMemoryThatIsShortOnce) {
   u64 failures = 0;
   for (u64 nth = 1;; ++nth) {

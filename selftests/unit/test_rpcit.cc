@@ -30,7 +30,7 @@ TEST(RpcitOperands, ProblemStateIsAPrivilegedOperationException) {
 
 TEST(RpcitOperands, OddRegisterPairIsASpecificationException) {
   for (u32 r2 = 0; r2 < 16; ++r2) {
-    const kiommu_rpcit rpcit = decoded(0x80010000, r2);
+    const kiommu_rpcit rpcit = decoded(0x00010000, r2);
     if (r2 % 2 == 0) {
       EXPECT_EQ(rpcit.outcome, u32{KIOMMU_RPCIT_USER_SPACE}) << r2;
     } else {
@@ -40,17 +40,22 @@ TEST(RpcitOperands, OddRegisterPairIsASpecificationException) {
   }
 }
 
-TEST(RpcitOperands, HandlesWithShmBitsAreTheVmms) {
+TEST(RpcitOperands, EnabledHandlesAreLookedUp) {
+  // With SHM bits as well: a host that is a guest has them in its handles.
   for (unsigned bit = 0; bit < 32; ++bit) {
     const u64 handle = 0x80000000u | u64{1} << bit;
-    const bool shm = bit >= 16 && bit < 24;
-    EXPECT_EQ(decoded(handle).outcome,
-              u32{shm ? KIOMMU_RPCIT_USER_SPACE : KIOMMU_RPCIT_LOOK_UP})
-        << bit;
+    EXPECT_EQ(decoded(handle).outcome, u32{KIOMMU_RPCIT_LOOK_UP}) << bit;
     EXPECT_EQ(decoded(handle).fh, handle);
   }
-  // Emulated functions have handles of their own, enabled or not.
-  EXPECT_EQ(decoded(0x00010001).outcome, u32{KIOMMU_RPCIT_USER_SPACE});
+}
+
+TEST(RpcitOperands, OthersWithShmBitsAreTheVmms) {
+  for (unsigned bit = 0; bit < 31; ++bit) {
+    const bool shm = bit >= 16 && bit < 24;
+    EXPECT_EQ(decoded(u64{1} << bit).outcome,
+              u32{shm ? KIOMMU_RPCIT_USER_SPACE : KIOMMU_RPCIT_DONE})
+        << bit;
+  }
 }
 
 TEST(RpcitOperands, HandleThatIsNotEnabledIsInvalid) {
@@ -155,6 +160,14 @@ TEST(RpcitRange, OutOfTheDmaSpaceIsAnError) {
     EXPECT_EQ(guest.mapped(), 0u);
     EXPECT_EQ(guest.function.f.state, u32{KIOMMU_ZPCI_ERROR});
   }
+}
+
+TEST(RpcitRange, ThatWrapsIsOutOfADmaSpaceFromZeroToo) {
+  ZpciGuest guest;
+  guest.tables.map(0, guest.data(0));
+  EXPECT_EQ(guest.rpcit(kGiB, ~u64{0}), kInError);
+  guest.function.expect_event(2, kGiB);
+  EXPECT_EQ(guest.mapped(), 0u);
 }
 
 TEST(RpcitRange, PartsOutsideOfTheDmaSpaceAreLeftOut) {

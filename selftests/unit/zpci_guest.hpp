@@ -112,7 +112,10 @@ class Function {
            last.outcome == KIOMMU_RPCIT_AGAIN ||
            last.outcome == KIOMMU_RPCIT_MAKE_ROOM) {
       if (rounds > 0 && between_rounds) between_rounds();
-      ++rounds;
+      if (++rounds > 1000) {
+        ADD_FAILURE() << "an RPCIT without end";
+        break;
+      }
       domain_.shared([&](kiommu_domain* domain) {
         kiommu_rpcit_step(&last, &f, domain);
         return 0;
