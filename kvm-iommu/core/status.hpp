@@ -42,9 +42,9 @@ enum class Status : std::uint8_t {
   kBadTable,
   kUnusedField,
   kConflict,
-  kReaderBusy,
   kSequence,
   kDisabled,
+  kReaderBusy,
 };
 
 // Whether the guest's tables, or what they name, are at fault.

@@ -615,9 +615,11 @@ static void *keep_reading(void *arg)
 	uint64_t told = 0;
 
 	for (;;) {
+		/* What comes before the stop is there for who reads after it. */
+		bool last = IS_SET(busy->stop);
 		ssize_t got = read_faults(busy->faults, records, sizeof(records));
 
-		if (got == -EAGAIN && IS_SET(busy->stop))
+		if (got == -EAGAIN && last)
 			break;
 		if (got == -EAGAIN)
 			continue;

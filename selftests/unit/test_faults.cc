@@ -515,6 +515,8 @@ constexpr Expected kExpected[] = {
     {Status::kBadTable, kState, 0, 0, 7, 7, 7},
     {Status::kUnusedField, kState, 0, 0, 0, 0, 0},
     {Status::kConflict, kState, 0, 0, 0, 0, 0},
+    {Status::kSequence, kState, 0, 0, 0, 0, 0},
+    {Status::kDisabled, kState, 0, 0, 0, 0, 0},
 };
 
 TEST(FaultCodes, AreThoseOfEachArchitecture) {

@@ -322,8 +322,8 @@ struct kvm_iommu_unregister_ioat {
  * bad, what was mapped for its IOVAs from @stopped_iova on, within the range,
  * is gone. When resources run short, what the guest's tables no longer map is
  * unmapped in all of the range, and what took room by that is tried once more;
- * pins that are idle still count for RLIMIT_MEMLOCK. The out fields are written on success and on each failure with a
- * status other than OK.
+ * pins that are idle still count for RLIMIT_MEMLOCK. The out fields are written
+ * on success and on each failure with a status other than OK.
  *
  * One failure reaches beyond the range: with NO_MEMORY, IOVAs around it that
  * a host mapped by the same large page may have lost their mapping.
