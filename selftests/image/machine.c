@@ -26,7 +26,15 @@
 /* After the place of the report. */
 #define SCRATCH (8 << 20)
 
-/* The machine stops, and nothing on the disk says that it was well. */
+/* Not before the console, which collects what it writes, has written it. */
+static void stop(void)
+{
+	usleep(500000);
+	reboot(RB_POWER_OFF);
+	exit(1);
+}
+
+/* The machine stops, and nothing on the console says that it was well. */
 static void die(const char *format, ...)
 {
 	va_list args;
@@ -35,8 +43,7 @@ static void die(const char *format, ...)
 	vprintf(format, args);
 	va_end(args);
 	printf(": %s\n", strerror(errno));
-	reboot(RB_POWER_OFF);
-	exit(1);
+	stop();
 }
 
 static void mount_at(const char *type, const char *path)
@@ -139,6 +146,5 @@ int main(void)
 	if (fsync(disk))
 		die("fsync");
 	puts("kiommu-image: the tables stand");
-	reboot(RB_POWER_OFF);
-	return 0;
+	stop();
 }
