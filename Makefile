@@ -186,9 +186,12 @@ run-vm = mkdir -p build/results; rm -rf build/vm/$(1); status=0; \
 	selftests/vm/run --name $(1) $(3) $(2) || status=1; \
 	cp build/vm/$(1)/results.tsv build/results/$(1).tsv; exit $$status
 
+# A minute for each hostile guest, on one host.
+suite-intel-iommu: soak := --soak 60
+
 .PHONY: $(x86-hosts:%=suite-%)
 $(x86-hosts:%=suite-%): suite-%: inject-module kvm-programs
-	@$(call run-vm,$*,$(x86-programs),--host $* \
+	@$(call run-vm,$*,$(x86-programs),--host $* $(soak) \
 		--file $(module_dir)/$(inject)/kiommu_inject.ko)
 
 .PHONY: $(s390x-hosts:%=suite-%)

@@ -27,6 +27,8 @@ enum class FaultReason : uint32_t {
   kState = 4,
   kResources = 5,
   kHost = 6,
+  kRing = 7,
+  kSync = 8,
 };
 
 struct FaultFlags {

@@ -102,6 +102,9 @@ struct kiommu_core_info {
 	kiommu_u64 idle_pages; /* pinned, and mapped nowhere */
 	kiommu_u64 idle_limit;
 	kiommu_u64 pin_bytes; /* kernel memory of the table */
+	/* Of the guest's tables, pages; 0 unless they are tracked. */
+	kiommu_u64 tracked_pages;
+	kiommu_u64 unsynced_pages;
 };
 
 /**

@@ -12,6 +12,7 @@
 #include <linux/xarray.h>
 
 #include "container.h"
+#include "doorbell.h"
 #include "guest.h"
 #include "lock.h"
 
@@ -56,16 +57,16 @@ err_free:
 
 void kiommu_container_release(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_left left;
 
 	xa_erase(&containers, container->id);
 	kiommu_lock_exclusive(container);
-	guest = kiommu_container_stop(container);
+	left = kiommu_container_stop(container);
 	kiommu_core_destroy(container->domain);
 	container->domain = NULL;
 	kiommu_unlock_exclusive(container);
+	kiommu_container_leave(left);
 	kiommu_fault_reader_hang_up(&container->fault_reader);
-	kiommu_guest_put(guest);
 	kiommu_container_put(container);
 }
 
@@ -140,17 +141,24 @@ int kiommu_container_start(struct kiommu_container *container,
 	return ret;
 }
 
-struct kiommu_mem *kiommu_container_stop(struct kiommu_container *container)
+struct kiommu_left kiommu_container_stop(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest = container->guest;
+	struct kiommu_left left = { .guest = container->guest };
 
 	lockdep_assert_held_write(&container->lock);
-	if (!guest)
-		return NULL;
+	if (!left.guest)
+		return left;
+	left.doorbell = kiommu_sync_reset(container);
 	kiommu_core_stop(container->domain);
 	container->guest = NULL;
-	kiommu_unlock_guest(guest);
-	return guest;
+	kiommu_unlock_guest(left.guest);
+	return left;
+}
+
+void kiommu_container_leave(struct kiommu_left left)
+{
+	kiommu_doorbell_close(left.doorbell);
+	kiommu_guest_put(left.guest);
 }
 
 void kiommu_container_open_device(struct kiommu_container *container,
@@ -177,13 +185,13 @@ void kiommu_container_open_device(struct kiommu_container *container,
 
 void kiommu_container_close_device(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest = NULL;
+	struct kiommu_left left = {};
 
 	kiommu_lock_exclusive(container);
 	if (--container->open_devices == 0) {
-		guest = kiommu_container_stop(container);
+		left = kiommu_container_stop(container);
 		container->conflict = false;
 	}
 	kiommu_unlock_exclusive(container);
-	kiommu_guest_put(guest);
+	kiommu_container_leave(left);
 }

@@ -12,6 +12,7 @@
 
 #include "faults.h"
 #include "hosts.h"
+#include "sync.h"
 
 struct kiommu_mem;
 struct kvm;
@@ -30,6 +31,7 @@ struct kvm;
  * @guest: the KVM that is registered, or NULL.
  * @open_devices: devices of the container that are open.
  * @conflict: one of them came with another KVM.
+ * @sync: how the shadow follows the guest's tables.
  */
 struct kiommu_container {
 	refcount_t refs;
@@ -43,6 +45,7 @@ struct kiommu_container {
 	struct kiommu_mem *guest;
 	unsigned int open_devices;
 	bool conflict;
+	struct kiommu_sync sync;
 };
 
 /**
@@ -95,13 +98,22 @@ void kiommu_container_close_device(struct kiommu_container *container);
 int kiommu_container_start(struct kiommu_container *container,
 			   struct kiommu_mem *guest);
 
+/* What a KVM that left has left behind: either may be NULL. */
+struct kiommu_left {
+	struct kiommu_mem *guest;
+	struct kiommu_doorbell *doorbell;
+};
+
 /**
  * kiommu_container_stop() - the KVM leaves
  *
  * Context: kiommu_lock_exclusive(); the guest's lock is not held any more.
- * Return: what the caller must put after kiommu_unlock_exclusive(), or NULL if
- * no KVM was registered.
+ * Return: what the caller must give to kiommu_container_leave() after
+ * kiommu_unlock_exclusive(); no guest if none was registered.
  */
-struct kiommu_mem *kiommu_container_stop(struct kiommu_container *container);
+struct kiommu_left kiommu_container_stop(struct kiommu_container *container);
+
+/* Context: as kiommu_guest_put() and kiommu_doorbell_close(). */
+void kiommu_container_leave(struct kiommu_left left);
 
 #endif /* KIOMMU_CONTAINER_H */

@@ -12,6 +12,8 @@
 #include "guest.h"
 #include "ioctls.h"
 #include "lock.h"
+#include "sync.h"
+#include "tracking.h"
 
 union kiommu_ucmd {
 	struct {
@@ -29,6 +31,8 @@ union kiommu_ucmd {
 	struct kvm_iommu_unpin_memory unpin_memory;
 	struct kvm_iommu_set_idle_limit set_idle_limit;
 	struct kvm_iommu_get_fault_fd get_fault_fd;
+	struct kvm_iommu_set_sync set_sync;
+	struct kvm_iommu_untrack untrack;
 };
 
 int kiommu_check_caller(const struct kiommu_container *container)
@@ -62,6 +66,9 @@ static int get_info(struct kiommu_container *container,
 		.idle_pages = core.idle_pages,
 		.idle_limit = core.idle_limit,
 		.pin_bytes = core.pin_bytes,
+		.sync = container->sync.mode,
+		.tracked_pages = core.tracked_pages,
+		.unsynced_pages = core.unsynced_pages,
 	};
 	if (kiommu_hosts_coherent(&container->hosts))
 		info->flags |= KVM_IOMMU_INFO_CACHE_COHERENT;
@@ -83,8 +90,17 @@ static int register_ioat(struct kiommu_container *container,
 		.last = cmd->last,
 	};
 
-	return kiommu_check_caller(container) ?:
-	       kiommu_core_register_ioat(container->domain, &anchor);
+	int ret;
+
+	ret = kiommu_check_caller(container);
+	if (!ret)
+		ret = kiommu_core_register_ioat(container->domain, &anchor);
+	if (ret || container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
+		return ret;
+	ret = kiommu_tracking_fill(container);
+	if (ret)
+		kiommu_core_unregister_ioat(container->domain);
+	return ret;
 }
 
 static int unregister_ioat(struct kiommu_container *container,
@@ -170,7 +186,7 @@ static int get_fault_fd(struct kiommu_container *container,
 	return kiommu_fault_fd(container, ucmd->get_fault_fd.flags);
 }
 
-/* These two take and drop KVMs, which must not happen under a lock. */
+/* These take and drop KVMs or doorbells, which must not happen under a lock. */
 static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
 	struct kiommu_mem *guest;
@@ -197,16 +213,28 @@ out:
 
 static int stop(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_left left;
 	int ret;
 
 	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		return ret;
-	guest = kiommu_container_stop(container);
+	left = kiommu_container_stop(container);
 	kiommu_unlock_exclusive(container);
-	kiommu_guest_put(guest);
-	return guest ? 0 : -ENODEV;
+	kiommu_container_leave(left);
+	return left.guest ? 0 : -ENODEV;
+}
+
+static int set_sync(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+{
+	return kiommu_set_sync(container, &ucmd->set_sync);
+}
+
+static int untrack(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+{
+	return kiommu_check_caller(container) ?:
+	       kiommu_tracking_untrack(container, ucmd->untrack.gpa,
+				       ucmd->untrack.length);
 }
 
 /* What the caller gets back of a struct that holds answers. */
@@ -291,6 +319,10 @@ static const struct kiommu_op kiommu_ops[] = {
 	KIOMMU_OP(KVM_IOMMU_GET_FAULT_FD, kvm_iommu_get_fault_fd, flags,
 		  REPLY_NEVER, &shared, get_fault_fd,
 		  .flags = KVM_IOMMU_FAULT_FD_NONBLOCK),
+	KIOMMU_OP(KVM_IOMMU_SET_SYNC, kvm_iommu_set_sync, __reserved,
+		  REPLY_NEVER, NULL, set_sync, .flags = KVM_IOMMU_SYNC_THREAD),
+	KIOMMU_OP(KVM_IOMMU_UNTRACK, kvm_iommu_untrack, length, REPLY_NEVER,
+		  &shared, untrack),
 };
 
 static int execute(struct kiommu_container *container,

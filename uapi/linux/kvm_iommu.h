@@ -158,6 +158,10 @@ enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_INTERRUPTED = 20, /* [EINTR] a fatal signal */
 	/* The host. */
 	KVM_IOMMU_STATUS_HOST = 24, /* [EREMOTEIO] host IOMMU refused a map */
+	/* Of an entry of a ring, which has no errno: nothing has changed. */
+	KVM_IOMMU_STATUS_STATE = 32, /* ENODEV, ENXIO: no KVM, no anchor */
+	KVM_IOMMU_STATUS_RANGE = 33, /* EDOM, EOVERFLOW, ERANGE */
+	KVM_IOMMU_STATUS_FLAGS = 34, /* EOPNOTSUPP: unknown flags */
 };
 
 /**
@@ -183,6 +187,11 @@ enum kvm_iommu_status {
  *	may be unpinned at any time.
  * @idle_limit: out: limit of @idle_pages.
  * @pin_bytes: out: kernel memory that keeps track of @pinned_pages.
+ * @sync: out: enum kvm_iommu_sync_mode.
+ * @__reserved: out: 0.
+ * @tracked_pages: out: pages of the guest's tables whose stores are seen.
+ * @unsynced_pages: out: pages of tables that are out of sync, see
+ *	KVM_IOMMU_SET_SYNC.
  *
  * Legal in each state. Errors: EINVAL, EFAULT.
  */
@@ -206,6 +215,10 @@ struct kvm_iommu_info {
 	__aligned_u64 idle_pages;
 	__aligned_u64 idle_limit;
 	__aligned_u64 pin_bytes;
+	__u32 sync;
+	__u32 __reserved;
+	__aligned_u64 tracked_pages;
+	__aligned_u64 unsynced_pages;
 };
 #define KVM_IOMMU_GET_INFO _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 0)
 
@@ -493,6 +506,13 @@ enum kvm_iommu_fault_reason {
 	KVM_IOMMU_FAULT_RESOURCES = 5,
 	/* The host's IOMMU refused a map. */
 	KVM_IOMMU_FAULT_HOST = 6,
+	/* A ring is broken: @gpa is where it is. */
+	KVM_IOMMU_FAULT_RING = 7,
+	/*
+	 * A page of tables, @gpa, is out of sync: what its entries map, from
+	 * @iova on, follows it no longer, until a refresh.
+	 */
+	KVM_IOMMU_FAULT_SYNC = 8,
 };
 
 /**
@@ -543,6 +563,97 @@ struct kvm_iommu_fault {
 	__u32 device;
 	__aligned_u64 __reserved[3];
 };
+
+/* How the shadow follows the guest's tables, for kvm_iommu_set_sync.mode. */
+enum kvm_iommu_sync_mode {
+	/* KVM_IOMMU_REFRESH (and, on s390, RPCIT) alone. As it begins. */
+	KVM_IOMMU_SYNC_EXPLICIT = 0,
+	/* Beside that, ranges that the guest puts into a ring. */
+	KVM_IOMMU_SYNC_RING = 1,
+	/* Beside that, the guest's stores to its tables. */
+	KVM_IOMMU_SYNC_TRACKED = 2,
+};
+
+/**
+ * struct kvm_iommu_set_sync - KVM_IOMMU_SET_SYNC: how the shadow follows
+ * @size: sizeof(struct kvm_iommu_set_sync).
+ * @flags: KVM_IOMMU_SYNC_*.
+ * @mode: enum kvm_iommu_sync_mode.
+ * @entries: RING: how many, a power of two from KVM_IOMMU_RING_MIN_ENTRIES to
+ *	KVM_IOMMU_RING_MAX_ENTRIES (linux/kvm_iommu_ring.h); else 0.
+ * @ring: RING: GPA of struct kvm_iommu_ring, a multiple of
+ *	KVM_IOMMU_RING_ALIGN; else 0. Its memory is looked at when it is used.
+ *	@done, @kick and @flags in it are set to 0.
+ * @kick_fd: RING: eventfd, the doorbell (KVM_IOEVENTFD without DATAMATCH); else
+ *	0.
+ * @notify_fd: RING: eventfd to notify the guest by (KVM_IRQFD), or -1; else 0.
+ * @burst: TRACKED: stores to one page of tables, without a refresh between,
+ *	after which it goes out of sync; 0: never. Else 0.
+ * @__reserved: must be 0.
+ *
+ * A mode lasts until the next KVM_IOMMU_SET_SYNC or until the KVM leaves; it
+ * outlives anchors. Changing it loses nothing: what the guest has put into a
+ * ring before is done before the call returns, and TRACKED begins with all that
+ * the tables say. KVM_IOMMU_REFRESH works in each mode.
+ *
+ * RING: entries that arrived together are one refresh and one flush. They are
+ * looked at by the vCPU that rings the doorbell, before its next instruction,
+ * where the kernel allows that; else, or with KVM_IOMMU_SYNC_THREAD, by a thread
+ * of the process, to which its CPU time is charged.
+ *
+ * TRACKED: each page of tables is write-protected; the shadow, and the hosts'
+ * IOTLBs, are brought up to date within a store to it, before the vCPU's next
+ * instruction. What KVM does not see is not followed: stores by the process
+ * itself and by devices, and memory slots that are added. A page of tables that
+ * is out of sync is followed no longer, until a refresh of IOVAs that it maps:
+ * the guest must invalidate after each change, maps included, if @burst is set.
+ *
+ * Bad entries, and what else would be told to the caller of
+ * KVM_IOMMU_REFRESH, are told by KVM_IOMMU_GET_FAULT_FD in both modes.
+ *
+ * Errors (nothing changed): ENODEV no KVM; EPERM; EBADF, EBADFD @kick_fd or
+ * @notify_fd is no eventfd; EDOM @ring misaligned; EOVERFLOW its end is above
+ * 2^64; ERANGE @entries; EPROTOTYPE unknown mode; EOPNOTSUPP unknown flags, a
+ * field is set that is not the mode's, or a mode that this kernel or this KVM
+ * does not have; ENOMEM; EINTR.
+ */
+struct kvm_iommu_set_sync {
+	__u32 size;
+	__u32 flags;
+#define KVM_IOMMU_SYNC_THREAD (1u << 0) /* RING: never by the vCPU */
+	__u32 mode;
+	__u32 entries;
+	__aligned_u64 ring;
+	__s32 kick_fd;
+	__s32 notify_fd;
+	__u32 burst;
+	__u32 __reserved;
+};
+#define KVM_IOMMU_SET_SYNC _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 11)
+
+/**
+ * struct kvm_iommu_untrack - KVM_IOMMU_UNTRACK: give pages of tables free
+ * @size: sizeof(struct kvm_iommu_untrack).
+ * @flags: must be 0.
+ * @gpa: first byte, a multiple of 4096.
+ * @length: bytes, a multiple of 4096, not 0.
+ *
+ * TRACKED: pages of tables in the range go out of sync, with a fault record
+ * each. For what KVM cannot emulate on a page that is write-protected (AVX
+ * stores, cmpxchg16b): on KVM_EXIT_INTERNAL_ERROR a VMM that knows the GPA
+ * calls this and runs the vCPU again.
+ *
+ * Returns how many pages that were (0: it was something else). Errors (nothing
+ * changed): ENODEV no KVM; EPERM; EDOM; EOVERFLOW; EPROTOTYPE the mode is not
+ * TRACKED.
+ */
+struct kvm_iommu_untrack {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpa;
+	__aligned_u64 length;
+};
+#define KVM_IOMMU_UNTRACK _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 12)
 
 /*
  * Ioctls of type1 that work on the same container

@@ -194,48 +194,49 @@ int kiommu_function_start(const void *key, struct zpci_dev *zdev)
 
 /*
  * The function leaves its container, whose lock is held, as is functions_lock.
- * Return: what is to be put then, or NULL.
+ * Return: what is for kiommu_container_leave() then.
  */
-static struct kiommu_mem *leave_container(struct kiommu_function *function)
+static struct kiommu_left leave_container(struct kiommu_function *function)
 {
 	struct kiommu_container *container = function->container;
+	struct kiommu_left nothing = {};
 	struct kiommu_function *other;
 
 	if (!container->domain)
-		return NULL;
+		return nothing;
 	kiommu_zpci_reset(&function->zpci, container->domain);
 	if (!function->registered)
-		return NULL;
+		return nothing;
 	hash_for_each_possible(functions, other, node,
 			       (unsigned long)function->key) {
 		if (other->container == container) {
 			other->registered = true;
-			return NULL;
+			return nothing;
 		}
 	}
 	/* User space may have exchanged it meanwhile. */
 	if (!container->guest || container->guest->memory->key != function->key)
-		return NULL;
+		return nothing;
 	return kiommu_container_stop(container);
 }
 
 /* Context: functions_lock is held; the caller gets the table's reference. */
-static struct kiommu_mem *stop_locked(struct kiommu_function *function)
+static struct kiommu_left stop_locked(struct kiommu_function *function)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_left left;
 
 	hash_del_rcu(&function->node);
 	kiommu_lock_exclusive(function->container);
-	guest = leave_container(function);
+	left = leave_container(function);
 	kiommu_unlock_exclusive(function->container);
-	return guest;
+	return left;
 }
 
 /* The last reference but for calls under way, which end soon: it is stopped. */
 static void wait_and_free(struct kiommu_function *function,
-			  struct kiommu_mem *guest)
+			  struct kiommu_left left)
 {
-	kiommu_guest_put(guest);
+	kiommu_container_leave(left);
 	kiommu_function_put(function);
 	wait_for_completion(&function->unused);
 	free_function(function);
@@ -244,17 +245,17 @@ static void wait_and_free(struct kiommu_function *function,
 int kiommu_function_stop(const void *key, struct zpci_dev *zdev)
 {
 	struct kiommu_function *function;
-	struct kiommu_mem *guest = NULL;
+	struct kiommu_left left = {};
 
 	mutex_lock(&functions_lock);
 	function = kiommu_function_get(key, zdev);
 	if (function)
-		guest = stop_locked(function);
+		left = stop_locked(function);
 	mutex_unlock(&functions_lock);
 	if (!function)
 		return -ENOENT;
 	kiommu_function_put(function);
-	wait_and_free(function, guest);
+	wait_and_free(function, left);
 	return 0;
 }
 
@@ -262,14 +263,14 @@ void kiommu_functions_exit(void)
 {
 	struct kiommu_function *function;
 	struct hlist_node *next;
-	struct kiommu_mem *guest;
+	struct kiommu_left left;
 	int bucket;
 
 	hash_for_each_safe(functions, bucket, next, function, node) {
 		mutex_lock(&functions_lock);
-		guest = stop_locked(function);
+		left = stop_locked(function);
 		mutex_unlock(&functions_lock);
-		wait_and_free(function, guest);
+		wait_and_free(function, left);
 	}
 }
 

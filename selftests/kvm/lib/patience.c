@@ -14,3 +14,10 @@ unsigned int __wrap_alarm(unsigned int seconds)
 
 	return __real_alarm(patience ? seconds * atoi(patience) : seconds);
 }
+
+unsigned int kiommu_soak_seconds(void)
+{
+	const char *soak = getenv("KIOMMU_SOAK");
+
+	return soak ? atoi(soak) : 5;
+}

@@ -9,4 +9,7 @@
 unsigned int __wrap_alarm(unsigned int seconds);
 unsigned int __real_alarm(unsigned int seconds);
 
+/* How long a test of a hostile guest is to go on (selftests/vm/run --soak). */
+unsigned int kiommu_soak_seconds(void);
+
 #endif /* KIOMMU_PATIENCE_H */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The doorbell of a ring (linux/kvm_iommu_ring.h): who rings it, and who then
+ * looks at the ring, which is the core's.
+ */
+#ifndef KIOMMU_DOORBELL_H
+#define KIOMMU_DOORBELL_H
+
+struct kiommu_container;
+struct kiommu_doorbell;
+struct kvm_iommu_set_sync;
+
+/**
+ * kiommu_doorbell_create() - a doorbell that nobody listens to yet
+ * @container: that the ring is to be of.
+ * @cmd: mode RING.
+ *
+ * Context: may sleep; no lock of lock.h; in a thread of the guest's process.
+ * Return: the doorbell, or an ERR_PTR() of the errors that KVM_IOMMU_SET_SYNC
+ * has for a ring.
+ */
+struct kiommu_doorbell *
+kiommu_doorbell_create(struct kiommu_container *container,
+		       const struct kvm_iommu_set_sync *cmd);
+
+/**
+ * kiommu_doorbell_open() - listen
+ *
+ * What the guest has put into the ring before is looked at, too.
+ * Context: may sleep; no lock of lock.h; @bell is the container's since, or was.
+ */
+void kiommu_doorbell_open(struct kiommu_doorbell *bell);
+
+/**
+ * kiommu_doorbell_drain() - do all that is in the ring
+ *
+ * Context: kiommu_lock_exclusive(); in a thread of the guest's process.
+ */
+void kiommu_doorbell_drain(struct kiommu_doorbell *bell);
+
+/**
+ * kiommu_doorbell_close() - stop to listen, free it
+ * @bell: no container's any more; may be NULL.
+ *
+ * Nobody looks at the ring any more on return.
+ * Context: may sleep; no lock of lock.h.
+ */
+void kiommu_doorbell_close(struct kiommu_doorbell *bell);
+
+#endif /* KIOMMU_DOORBELL_H */

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Modes of a container, see sync.h: what the change from one to another takes.
+ *
+ * A doorbell is made before any lock is taken, and freed after: who looks at its
+ * ring takes the container's lock, and looks whether the ring is still the
+ * container's.
+ */
+#include <linux/err.h>
+#include <linux/sched.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+#include "doorbell.h"
+#include "guest.h"
+#include "ioctls.h"
+#include "lock.h"
+#include "tracking.h"
+
+static int check_fields(const struct kvm_iommu_set_sync *cmd)
+{
+	bool ring = cmd->entries || cmd->ring || cmd->kick_fd || cmd->notify_fd;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	switch (cmd->mode) {
+	case KVM_IOMMU_SYNC_EXPLICIT:
+		return ring || cmd->burst || cmd->flags ? -EOPNOTSUPP : 0;
+	case KVM_IOMMU_SYNC_RING:
+		return cmd->burst ? -EOPNOTSUPP : 0;
+	case KVM_IOMMU_SYNC_TRACKED:
+		return ring || cmd->flags ? -EOPNOTSUPP : 0;
+	default:
+		return -EPROTOTYPE;
+	}
+}
+
+static int check_state(struct kiommu_container *container)
+{
+	if (!container->guest)
+		return -ENODEV;
+	return kiommu_check_caller(container);
+}
+
+/*
+ * Ends the mode that is set. What is in its ring is done: who changes the mode
+ * is of the guest's process.
+ */
+static struct kiommu_doorbell *end_mode(struct kiommu_container *container)
+{
+	struct kiommu_doorbell *bell = container->sync.doorbell;
+
+	if (bell)
+		kiommu_doorbell_drain(bell);
+	return kiommu_sync_reset(container);
+}
+
+struct kiommu_doorbell *kiommu_sync_reset(struct kiommu_container *container)
+{
+	struct kiommu_doorbell *bell = container->sync.doorbell;
+
+	lockdep_assert_held_write(&container->lock);
+	if (container->sync.mode == KVM_IOMMU_SYNC_TRACKED)
+		kiommu_tracking_stop(container);
+	container->sync.doorbell = NULL;
+	container->sync.mode = KVM_IOMMU_SYNC_EXPLICIT;
+	return bell;
+}
+
+static int set_explicit(struct kiommu_container *container)
+{
+	struct kiommu_doorbell *old = NULL;
+	int ret;
+
+	ret = kiommu_lock_exclusive_killable(container);
+	if (ret)
+		return ret;
+	ret = check_state(container);
+	if (!ret)
+		old = end_mode(container);
+	kiommu_unlock_exclusive(container);
+	kiommu_doorbell_close(old);
+	return ret;
+}
+
+static int set_ring(struct kiommu_container *container,
+		    const struct kvm_iommu_set_sync *cmd)
+{
+	struct kiommu_doorbell *bell, *old = NULL;
+	int ret;
+
+	bell = kiommu_doorbell_create(container, cmd);
+	if (IS_ERR(bell))
+		return PTR_ERR(bell);
+	ret = kiommu_lock_exclusive_killable(container);
+	if (ret)
+		goto err_bell;
+	ret = check_state(container);
+	if (!ret) {
+		old = end_mode(container);
+		container->sync.doorbell = bell;
+		container->sync.mode = KVM_IOMMU_SYNC_RING;
+	}
+	kiommu_unlock_exclusive(container);
+	if (ret)
+		goto err_bell;
+	kiommu_doorbell_close(old);
+	kiommu_doorbell_open(bell);
+	return 0;
+
+err_bell:
+	kiommu_doorbell_close(bell);
+	return ret;
+}
+
+/* The old mode ends no sooner than it is known that the new one works. */
+static int set_tracked(struct kiommu_container *container,
+		       const struct kvm_iommu_set_sync *cmd)
+{
+	struct kiommu_doorbell *old = NULL;
+	int ret;
+
+	ret = kiommu_lock_exclusive_killable(container);
+	if (ret)
+		return ret;
+	ret = check_state(container);
+	if (ret)
+		goto out;
+	if (container->sync.mode == KVM_IOMMU_SYNC_TRACKED)
+		kiommu_tracking_stop(container);
+	ret = kiommu_tracking_start(container, cmd->burst);
+	if (ret)
+		goto out;
+	if (container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
+		old = end_mode(container);
+	container->sync.mode = KVM_IOMMU_SYNC_TRACKED;
+	ret = kiommu_tracking_fill(container);
+	if (ret)
+		kiommu_sync_reset(container);
+out:
+	kiommu_unlock_exclusive(container);
+	kiommu_doorbell_close(old);
+	return ret;
+}
+
+int kiommu_set_sync(struct kiommu_container *container,
+		    const struct kvm_iommu_set_sync *cmd)
+{
+	int ret;
+
+	ret = check_fields(cmd);
+	if (ret)
+		return ret;
+	switch (cmd->mode) {
+	case KVM_IOMMU_SYNC_RING:
+		return set_ring(container, cmd);
+	case KVM_IOMMU_SYNC_TRACKED:
+		return set_tracked(container, cmd);
+	default:
+		return set_explicit(container);
+	}
+}
