@@ -10,9 +10,7 @@
  * The kernel's log is looked at by selftests/vm/run.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sys/mman.h>
@@ -20,6 +18,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
+#include "crowd.h"
 #include "kiommu_util.h"
 
 #define PAGE KIOMMU_PAGE
@@ -28,17 +27,6 @@
 #define MEM_PAGES 128ull /* of PAGES, those of memory that changes */
 #define SECONDS 2
 #define MIN_ROUNDS 2 /* however slow the machine is */
-#define MAX_THREADS 8
-
-struct race;
-
-struct worker {
-	pthread_t thread;
-	struct race *race;
-	int (*step)(struct race *r, uint64_t random);
-	uint64_t calls;
-	int undocumented; /* the first such -errno */
-};
 
 struct race {
 	struct kiommu k;
@@ -52,9 +40,7 @@ struct race {
 	unsigned int uppers;
 	uint64_t *upper[8];
 	uint64_t sound[8];
-	bool stop;
-	unsigned int count;
-	struct worker worker[MAX_THREADS];
+	struct kiommu_crowd crowd;
 };
 
 FIXTURE(race) {
@@ -103,78 +89,10 @@ static void remember_upper(struct race *r, uint64_t iova, uint32_t level)
 	r->sound[r->uppers++] = ioat_read(r->t, entry);
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
-
-static void *work(void *arg)
-{
-	struct worker *w = arg;
-	uint64_t random = 0x9e3779b97f4a7c15ull * (w - w->race->worker + 1);
-
-	while (!__atomic_load_n(&w->race->stop, __ATOMIC_RELAXED)) {
-		int ret = w->step(w->race, next_random(&random));
-
-		if (ret && !w->undocumented)
-			w->undocumented = ret;
-		w->calls++;
-	}
-	return NULL;
-}
-
-static void add_worker(struct race *r,
-		       int (*step)(struct race *r, uint64_t random))
-{
-	struct worker *w = &r->worker[r->count++];
-
-	TEST_ASSERT(r->count <= MAX_THREADS, "too many threads");
-	*w = (struct worker){ .race = r, .step = step };
-	TEST_ASSERT(!pthread_create(&w->thread, NULL, work, w), "no thread");
-}
-
-static void join_workers(struct __test_metadata *_metadata,
-			 struct race *r)
-{
-	__atomic_store_n(&r->stop, true, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < r->count; i++) {
-		struct worker *w = &r->worker[i];
-
-		pthread_join(w->thread, NULL);
-		EXPECT_LT(0, w->calls);
-		EXPECT_EQ(0, w->undocumented) {
-			TH_LOG("by thread %u", i);
-		}
-	}
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1000000000.0;
-}
-
-/* 0 if @ret is 0 or in the list, which 0 ends. */
-static int only(int ret, const int *documented)
-{
-	if (!ret)
-		return 0;
-	for (; *documented; documented++)
-		if (ret == -*documented)
-			return 0;
-	return ret;
-}
-
-#define ONLY(_ret, ...) only(_ret, (const int[]){ __VA_ARGS__, 0 })
-
 /* EINVAL: the container has no type at the moment. */
-static int do_refresh(struct race *r, uint64_t random)
+static int do_refresh(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	uint64_t first = random % PAGES, count = (random >> 32) % (PAGES - first) + 1;
 	struct kvm_iommu_refresh result;
 	int ret = kiommu_refresh(r->fd, IOVA + first * PAGE, count * PAGE, &result);
@@ -184,29 +102,33 @@ static int do_refresh(struct race *r, uint64_t random)
 	if (ret == -EIO && !(result.status >= KVM_IOMMU_STATUS_ENTRY_TYPE &&
 			     result.status <= KVM_IOMMU_STATUS_RESERVED_IOVA))
 		return -EPROTO;
-	return ONLY(ret, EINVAL, ENODEV, ENXIO, EIO);
+	return KIOMMU_ONLY(ret, -EINVAL, -ENODEV, -ENXIO, -EIO);
 }
 
-static int do_translate(struct race *r, uint64_t random)
+static int do_translate(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	struct kvm_iommu_translate answer;
 
-	return ONLY(kiommu_translate(r->fd, IOVA + random % (PAGES * PAGE), &answer),
-		    EINVAL, ENODEV, ENXIO);
+	return KIOMMU_ONLY(kiommu_translate(r->fd, IOVA + random % (PAGES * PAGE),
+					    &answer),
+			   -EINVAL, -ENODEV, -ENXIO);
 }
 
-static int do_unmap(struct race *r, uint64_t random)
+static int do_unmap(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	uint64_t size = random % 4 ? (random % 64 + 1) * PAGE : 0;
 	uint32_t flags = size ? 0 : VFIO_DMA_UNMAP_FLAG_ALL;
 	uint64_t iova = size ? IOVA + (random >> 32) % PAGES * PAGE : 0;
 
-	return ONLY(kiommu_unmap_dma(r->fd, iova, &size, flags),
-		    EINVAL, ENODEV, ENXIO);
+	return KIOMMU_ONLY(kiommu_unmap_dma(r->fd, iova, &size, flags),
+			   -EINVAL, -ENODEV, -ENXIO);
 }
 
-static int do_info(struct race *r, uint64_t random)
+static int do_info(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	struct kvm_iommu_info info;
 	int ret = kiommu_get_info(r->fd, &info);
 
@@ -214,37 +136,39 @@ static int do_info(struct race *r, uint64_t random)
 	if (!ret && info.state != KVM_IOMMU_STATE_ANCHORED &&
 	    (info.mapped_pages || info.pinned_pages || info.shadow_bytes))
 		return -EPROTO;
-	return ONLY(ret, EINVAL);
+	return KIOMMU_ONLY(ret, -EINVAL);
 }
 
-static int do_anchor(struct race *r, uint64_t random)
+static int do_anchor(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	if (random % 2)
-		return ONLY(kiommu_unregister(r->fd), EINVAL, ENODEV, ENXIO);
-	return ONLY(kiommu_register_tables(r->fd, r->t),
-		    EINVAL, ENODEV, EEXIST);
+		return KIOMMU_ONLY(kiommu_unregister(r->fd), -EINVAL, -ENODEV, -ENXIO);
+	return KIOMMU_ONLY(kiommu_register_tables(r->fd, r->t),
+			   -EINVAL, -ENODEV, -EEXIST);
 }
 
-static int do_start(struct race *r, uint64_t random)
+static int do_start(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	if (random % 4 == 0)
-		return ONLY(kiommu_stop(r->fd), EINVAL, ENODEV);
-	return ONLY(kiommu_start(r->fd, r->vm), EINVAL, ENOTCONN);
+		return KIOMMU_ONLY(kiommu_stop(r->fd), -EINVAL, -ENODEV);
+	return KIOMMU_ONLY(kiommu_start(r->fd, r->vm), -EINVAL, -ENOTCONN);
 }
 
 TEST_F_TIMEOUT(race, states, 120)
 {
 	struct race *r = &self->race;
 
-	add_worker(r, do_refresh);
-	add_worker(r, do_refresh);
-	add_worker(r, do_translate);
-	add_worker(r, do_unmap);
-	add_worker(r, do_info);
-	add_worker(r, do_anchor);
-	add_worker(r, do_start);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_translate, r);
+	kiommu_crowd_add(&r->crowd, do_unmap, r);
+	kiommu_crowd_add(&r->crowd, do_info, r);
+	kiommu_crowd_add(&r->crowd, do_anchor, r);
+	kiommu_crowd_add(&r->crowd, do_start, r);
 	sleep(SECONDS);
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 }
 
 static void open_all(struct kiommu_container *c)
@@ -262,20 +186,20 @@ static void close_all(struct kiommu_container *c)
 TEST_F_TIMEOUT(race, devices_close, 120)
 {
 	struct race *r = &self->race;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 	unsigned int rounds = 0;
 
-	add_worker(r, do_refresh);
-	add_worker(r, do_translate);
-	add_worker(r, do_anchor);
-	add_worker(r, do_start);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_translate, r);
+	kiommu_crowd_add(&r->crowd, do_anchor, r);
+	kiommu_crowd_add(&r->crowd, do_start, r);
 	kiommu_close_devices(&r->k);
-	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
+	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		open_all(&r->k.vfio);
 		usleep(1000);
 		close_all(&r->k.vfio);
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(r->fd));
 	EXPECT_EQ(r->pins, kiommu_pins());
 }
@@ -288,16 +212,16 @@ TEST_F_TIMEOUT(race, groups_leave, 120)
 {
 	struct race *r = &self->race;
 	struct kiommu_container *c = &r->k.vfio;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 	unsigned int rounds = 0;
 
-	add_worker(r, do_refresh);
-	add_worker(r, do_unmap);
-	add_worker(r, do_info);
-	add_worker(r, do_anchor);
-	add_worker(r, do_start);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_unmap, r);
+	kiommu_crowd_add(&r->crowd, do_info, r);
+	kiommu_crowd_add(&r->crowd, do_anchor, r);
+	kiommu_crowd_add(&r->crowd, do_start, r);
 	kiommu_close_devices(&r->k);
-	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
+	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		for (unsigned int i = 0; i < c->count; i++)
 			ASSERT_EQ(0, kiommu_group_detach(&c->dev[i]));
 		for (unsigned int i = 0; i < c->count; i++)
@@ -307,7 +231,7 @@ TEST_F_TIMEOUT(race, groups_leave, 120)
 		usleep(1000);
 		close_all(c);
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 }
 
 /* A group joins and leaves what is being refreshed. */
@@ -315,24 +239,24 @@ TEST_F_TIMEOUT(race, groups_join, 120)
 {
 	struct race *r = &self->race;
 	struct kiommu_container *c = &r->k.vfio;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 	unsigned int rounds = 0;
 
 	if (c->count < 2)
 		SKIP(return, "needs two devices");
 	kiommu_set_param("domain_per_group", "1");
 	kiommu_close_device(&r->k, 1);
-	add_worker(r, do_refresh);
-	add_worker(r, do_unmap);
-	add_worker(r, do_translate);
-	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_unmap, r);
+	kiommu_crowd_add(&r->crowd, do_translate, r);
+	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		ASSERT_EQ(0, kiommu_group_detach(&c->dev[1]));
 		usleep(1000);
 		ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[1]));
 		usleep(1000);
 	}
 	kiommu_set_param("domain_per_group", "0");
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, kiommu_get_state(r->fd));
 }
 
@@ -340,8 +264,9 @@ TEST_F_TIMEOUT(race, groups_join, 120)
  * Entries of all kinds, to all places, at all levels: what is meant to be
  * sound, what is nearly so, and what is not.
  */
-static int do_rewrite(struct race *r, uint64_t random)
+static int do_rewrite(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	const uint64_t places[] = {
 		r->gpa, r->t->root, KIOMMU_BAR_GPA(0), KIOMMU_FREE_GPA,
 		r->gpa + random % PAGES * PAGE, random & ~0xfffull, 0,
@@ -384,12 +309,12 @@ TEST_F_TIMEOUT(race, tables_rewritten, 120)
 	for (uint64_t at = 0; at < PAGES * PAGE; at += ioat_span(r->t, 1))
 		remember_upper(r, IOVA + at, 1);
 	remember_upper(r, IOVA, 2);
-	add_worker(r, do_refresh);
-	add_worker(r, do_refresh);
-	add_worker(r, do_translate);
-	add_worker(r, do_rewrite);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_translate, r);
+	kiommu_crowd_add(&r->crowd, do_rewrite, r);
 	sleep(SECONDS);
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 	/* The guest sees reason: everything is as its tables say. */
 	ASSERT_EQ(0, kiommu_unregister(r->fd));
 	EXPECT_EQ(r->pins, kiommu_pins());
@@ -405,7 +330,7 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 {
 	struct race *r = &self->race;
 	struct kiommu_vm *vm = &r->k.vm;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 	unsigned int rounds = 0;
 	char *mem[2];
 
@@ -415,10 +340,10 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 		ASSERT_NE(MAP_FAILED, (void *)mem[i]);
 	}
 	ioat_map_pages(r->t, IOVA + 100 * PAGE, KIOMMU_FREE_GPA, 512, IOAT_RW);
-	add_worker(r, do_refresh);
-	add_worker(r, do_refresh);
-	add_worker(r, do_translate);
-	for (; rounds < MIN_ROUNDS || now() < end; rounds++) {
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_translate, r);
+	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		uint64_t size = rounds % 2 ? KIOMMU_2M : KIOMMU_2M / 2;
 		uint32_t flags = rounds % 3 ? 0 : KVM_MEM_READONLY;
 
@@ -431,14 +356,15 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 		/* What is behind the other slot goes, too. */
 		ASSERT_EQ(0, madvise(mem[rounds % 2], KIOMMU_2M, MADV_DONTNEED));
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 	EXPECT_EQ(-EIO, kiommu_refresh(r->fd, IOVA, PAGES * PAGE, NULL));
 	EXPECT_EQ(0, kiommu_shadow_rights(r->fd, IOVA + 100 * PAGE));
 }
 
 /* The process gives memory up, in each way. */
-static int do_discard(struct race *r, uint64_t random)
+static int do_discard(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	uint64_t first = random % MEM_PAGES;
 	uint64_t size = (random >> 16) % (MEM_PAGES - first) * PAGE + PAGE;
 	char *at = r->mem + first * PAGE;
@@ -469,31 +395,34 @@ static int set_mem(struct race *r, uint64_t size)
 }
 
 /* The slot goes and comes; KVM's own errors are of no concern. */
-static int do_slot(struct race *r, uint64_t random)
+static int do_slot(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	set_mem(r, random % 2 ? MEM_PAGES * PAGE : 0);
 	return 0;
 }
 
-static int do_pins(struct race *r, uint64_t random)
+static int do_pins(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	const uint64_t size = MEM_PAGES * PAGE;
 
 	switch (random % 4) {
 	case 0:
-		return ONLY(kiommu_pin_memory(r->fd, KIOMMU_FREE_GPA, size),
-			    ERANGE, EIO);
+		return KIOMMU_ONLY(kiommu_pin_memory(r->fd, KIOMMU_FREE_GPA, size),
+				   -ERANGE, -EIO);
 	case 1:
-		return ONLY(kiommu_unpin_memory(r->fd, KIOMMU_FREE_GPA, size),
-			    ERANGE);
+		return KIOMMU_ONLY(kiommu_unpin_memory(r->fd, KIOMMU_FREE_GPA, size),
+				   -ERANGE);
 	default:
 		return kiommu_set_idle_limit(r->fd, (random >> 8) % 2048);
 	}
 }
 
 /* The device whose BAR others reach answers and does not. */
-static int do_enable(struct race *r, uint64_t random)
+static int do_enable(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	kiommu_device_enable(&r->k.vfio.dev[0], random % 2);
 	return 0;
 }
@@ -513,16 +442,16 @@ TEST_F_TIMEOUT(race, memory_changes, 120)
 	if (kiommu_host_has(KIOMMU_BARS))
 		ioat_map_pages(r->t, IOVA + 600 * PAGE, KIOMMU_BAR_GPA(0), 64,
 			       IOAT_RW);
-	add_worker(r, do_refresh);
-	add_worker(r, do_refresh);
-	add_worker(r, do_unmap);
-	add_worker(r, do_discard);
-	add_worker(r, do_slot);
-	add_worker(r, do_pins);
-	add_worker(r, do_enable);
-	add_worker(r, do_info);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_refresh, r);
+	kiommu_crowd_add(&r->crowd, do_unmap, r);
+	kiommu_crowd_add(&r->crowd, do_discard, r);
+	kiommu_crowd_add(&r->crowd, do_slot, r);
+	kiommu_crowd_add(&r->crowd, do_pins, r);
+	kiommu_crowd_add(&r->crowd, do_enable, r);
+	kiommu_crowd_add(&r->crowd, do_info, r);
 	sleep(SECONDS);
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 
 	/* Peace: what devices reach is what the process has. */
 	kiommu_device_enable(&r->k.vfio.dev[0], 1);

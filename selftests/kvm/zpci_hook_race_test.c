@@ -10,9 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sys/mman.h>
@@ -22,6 +20,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
+#include "crowd.h"
 #include "kiommu_util.h"
 #include "zpci_hook.h"
 
@@ -32,17 +31,6 @@
 #define PAGES 1024ull
 #define SECONDS 2
 #define MIN_ROUNDS 2 /* however slow the machine is */
-#define MAX_THREADS 8
-
-struct race;
-
-struct worker {
-	pthread_t thread;
-	struct race *race;
-	int (*step)(struct race *r, uint64_t random);
-	uint64_t calls;
-	int undocumented; /* the first such answer */
-};
 
 struct race {
 	struct kiommu k;
@@ -52,9 +40,7 @@ struct race {
 	struct ioat *t;
 	uint64_t gpa;
 	uint64_t done; /* RPCITs that were, to the end */
-	bool stop;
-	unsigned int count;
-	struct worker worker[MAX_THREADS];
+	struct kiommu_crowd crowd;
 };
 
 FIXTURE(hook_race) {
@@ -101,111 +87,46 @@ static int register_function(struct race *r)
 	return zpci_reg_ioat(r->vm, r->dev, ioat_iota(r->t), PBA, PAL);
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
-
-static void *work(void *arg)
-{
-	struct worker *w = arg;
-	uint64_t random = 0x9e3779b97f4a7c15ull * (w - w->race->worker + 1);
-
-	while (!__atomic_load_n(&w->race->stop, __ATOMIC_RELAXED)) {
-		int ret = w->step(w->race, next_random(&random));
-
-		if (ret && !w->undocumented)
-			w->undocumented = ret;
-		w->calls++;
-	}
-	return NULL;
-}
-
-static void add_worker(struct race *r,
-		       int (*step)(struct race *r, uint64_t random))
-{
-	struct worker *w = &r->worker[r->count++];
-
-	TEST_ASSERT(r->count <= MAX_THREADS, "too many threads");
-	*w = (struct worker){ .race = r, .step = step };
-	TEST_ASSERT(!pthread_create(&w->thread, NULL, work, w), "no thread");
-}
-
-static void join_workers(struct __test_metadata *_metadata, struct race *r)
-{
-	__atomic_store_n(&r->stop, true, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < r->count; i++) {
-		struct worker *w = &r->worker[i];
-
-		pthread_join(w->thread, NULL);
-		EXPECT_LT(0, w->calls);
-		EXPECT_EQ(0, w->undocumented) {
-			TH_LOG("by thread %u", i);
-		}
-	}
-	r->count = 0;
-	r->stop = false;
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1000000000.0;
-}
-
-/* 0 if @ret is 0 or in the list, which 0 ends. */
-static int only(int ret, const int *documented)
-{
-	if (!ret)
-		return 0;
-	for (; *documented; documented++)
-		if (ret == *documented)
-			return 0;
-	return ret;
-}
-
-#define ONLY(_ret, ...) only(_ret, (const int[]){ __VA_ARGS__, 0 })
-
 /* Any part; whatever is the matter with the function, the VMM may know it. */
-static int do_rpcit(struct race *r, uint64_t random)
+static int do_rpcit(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	uint64_t first = random % PAGES, count = (random >> 32) % (PAGES - first) + 1;
 	int ret = zpci_rpcit(r->vm, r->fh, IOVA + first * PAGE, count * PAGE);
 
 	if (!ret)
 		__atomic_add_fetch(&r->done, 1, __ATOMIC_RELAXED);
-	return ONLY(ret, -EOPNOTSUPP, ZPCI_IN_ERROR, ZPCI_RECOVER, ZPCI_NO_HANDLE);
+	return KIOMMU_ONLY(ret, -EOPNOTSUPP, ZPCI_IN_ERROR, ZPCI_RECOVER, ZPCI_NO_HANDLE);
 }
 
-static int do_state(struct race *r, uint64_t random)
+static int do_state(void *arg, uint64_t random)
 {
-	return ONLY(zpci_set_state(r->vm, r->dev, random % 4 ? ZPCI_ENABLED :
+	struct race *r = arg;
+	return KIOMMU_ONLY(zpci_set_state(r->vm, r->dev, random % 4 ? ZPCI_ENABLED :
 				   ZPCI_DISABLED), -ENOENT, -EPROTO);
 }
 
-static int do_tables(struct race *r, uint64_t random)
+static int do_tables(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	if (random % 4 == 0)
-		return ONLY(zpci_dereg_ioat(r->vm, r->dev), -ENOENT, -EPROTO);
-	return ONLY(register_function(r), -ENOENT, -EPROTO, -ESHUTDOWN, -ENODEV,
-		    -ENXIO, -EEXIST);
+		return KIOMMU_ONLY(zpci_dereg_ioat(r->vm, r->dev), -ENOENT, -EPROTO);
+	return KIOMMU_ONLY(register_function(r), -ENOENT, -EPROTO, -ESHUTDOWN, -ENODEV,
+			   -ENXIO, -EEXIST);
 }
 
-static int do_start(struct race *r, uint64_t random)
+static int do_start(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	if (random % 4 == 0)
-		return ONLY(zpci_stop(r->vm, r->dev), -ENOENT);
-	return ONLY(zpci_start(r->vm, r->dev), -EEXIST, -ENOTCONN, -ENXIO);
+		return KIOMMU_ONLY(zpci_stop(r->vm, r->dev), -ENOENT);
+	return KIOMMU_ONLY(zpci_start(r->vm, r->dev), -EEXIST, -ENOTCONN, -ENXIO);
 }
 
 /* Tables are rewritten meanwhile. */
-static int do_map(struct race *r, uint64_t random)
+static int do_map(void *arg, uint64_t random)
 {
+	struct race *r = arg;
 	uint64_t page = random % PAGES;
 
 	if (random >> 63)
@@ -224,14 +145,14 @@ TEST_F_TIMEOUT(hook_race, operations, 120)
 		SKIP(return, NO_HOOK);
 	ASSERT_EQ(0, start_function(r));
 	ASSERT_EQ(0, register_function(r));
-	add_worker(r, do_rpcit);
-	add_worker(r, do_rpcit);
-	add_worker(r, do_state);
-	add_worker(r, do_tables);
-	add_worker(r, do_start);
-	add_worker(r, do_map);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_state, r);
+	kiommu_crowd_add(&r->crowd, do_tables, r);
+	kiommu_crowd_add(&r->crowd, do_start, r);
+	kiommu_crowd_add(&r->crowd, do_map, r);
 	sleep(SECONDS);
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 	zpci_stop(r->vm, r->dev);
 	EXPECT_LT(0, r->done);
 	EXPECT_EQ(-ENOENT, zpci_stop(r->vm, r->dev));
@@ -242,21 +163,21 @@ TEST_F_TIMEOUT(hook_race, operations, 120)
 TEST_F_TIMEOUT(hook_race, devices_close, 120)
 {
 	struct race *r = &self->race;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 
 	if (zpci_lacks_hook(r->vm, r->dev))
 		SKIP(return, NO_HOOK);
 	r->fh = zpci_handle(r->vm, r->dev);
-	add_worker(r, do_rpcit);
-	add_worker(r, do_rpcit);
-	add_worker(r, do_map);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_map, r);
 	kiommu_close_devices(&r->k);
-	for (unsigned int round = 0; round < MIN_ROUNDS || now() < end; round++) {
+	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		for (unsigned int i = 0; i < r->k.vfio.count; i++)
 			ASSERT_EQ(0, kiommu_device_open(&r->k.vfio.dev[i]));
-		ASSERT_EQ(0, ONLY(zpci_start(r->vm, r->dev), -EEXIST));
-		ASSERT_EQ(0, ONLY(zpci_set_state(r->vm, r->dev, ZPCI_ENABLED),
-				  -EPROTO));
+		ASSERT_EQ(0, KIOMMU_ONLY(zpci_start(r->vm, r->dev), -EEXIST));
+		ASSERT_EQ(0, KIOMMU_ONLY(zpci_set_state(r->vm, r->dev, ZPCI_ENABLED),
+					 -EPROTO));
 		ASSERT_EQ(0, register_function(r));
 		usleep(2000);
 		if (round % 2)
@@ -264,7 +185,7 @@ TEST_F_TIMEOUT(hook_race, devices_close, 120)
 		for (unsigned int i = 0; i < r->k.vfio.count; i++)
 			kiommu_device_close(&r->k.vfio.dev[i]);
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 	EXPECT_LT(0, r->done);
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(r->k.vfio.fd));
 	EXPECT_EQ(self->pins, kiommu_pins());
@@ -275,17 +196,17 @@ TEST_F_TIMEOUT(hook_race, containers_close, 120)
 {
 	struct race *r = &self->race;
 	struct kiommu_container *c = &r->k.vfio;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 
 	if (zpci_lacks_hook(r->vm, r->dev))
 		SKIP(return, NO_HOOK);
 	r->fh = zpci_handle(r->vm, r->dev);
-	add_worker(r, do_rpcit);
-	add_worker(r, do_rpcit);
-	add_worker(r, do_state);
-	add_worker(r, do_tables);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_state, r);
+	kiommu_crowd_add(&r->crowd, do_tables, r);
 	kiommu_close_devices(&r->k);
-	for (unsigned int round = 0; round < MIN_ROUNDS || now() < end; round++) {
+	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		for (unsigned int i = 0; i < c->count; i++)
 			ASSERT_EQ(0, kiommu_group_detach(&c->dev[i]));
 		for (unsigned int i = 0; i < c->count; i++)
@@ -296,11 +217,11 @@ TEST_F_TIMEOUT(hook_race, containers_close, 120)
 			ASSERT_EQ(0, zpci_stop(r->vm, r->dev));
 		ASSERT_EQ(0, kiommu_device_open(r->dev));
 		if (round % 2 == 0)
-			ASSERT_EQ(0, ONLY(zpci_start(r->vm, r->dev), -EEXIST));
+			ASSERT_EQ(0, KIOMMU_ONLY(zpci_start(r->vm, r->dev), -EEXIST));
 		usleep(2000);
 		kiommu_device_close(r->dev);
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 	zpci_stop(r->vm, r->dev);
 }
 
@@ -308,7 +229,7 @@ TEST_F_TIMEOUT(hook_race, containers_close, 120)
 TEST_F_TIMEOUT(hook_race, handles, 120)
 {
 	struct race *r = &self->race;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 	uint32_t fh;
 
 	if (zpci_lacks_hook(r->vm, r->dev))
@@ -317,22 +238,22 @@ TEST_F_TIMEOUT(hook_race, handles, 120)
 	ASSERT_EQ(0, register_function(r));
 	fh = r->fh;
 	/* Nothing changes, for the host must not use that handle. */
-	add_worker(r, do_rpcit);
-	add_worker(r, do_rpcit);
-	for (unsigned int round = 0; round < MIN_ROUNDS || now() < end; round++) {
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		ASSERT_EQ(0, zpci_set_handle(r->vm, r->dev, fh ^ 0x100));
 		EXPECT_EQ(0, zpci_rpcit(r->vm, fh ^ 0x100, IOVA, PAGE));
 		ASSERT_EQ(0, zpci_set_handle(r->vm, r->dev, fh));
 		EXPECT_EQ(0, zpci_rpcit(r->vm, fh, IOVA, PAGE));
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 }
 
 /* Slots under slots_lock, as KVM_SET_USER_MEMORY_REGION. */
 TEST_F_TIMEOUT(hook_race, slots_go, 120)
 {
 	struct race *r = &self->race;
-	double end = now() + SECONDS;
+	double end = kiommu_now() + SECONDS;
 	struct kvm_iommu_translate answer;
 	void *mem;
 	int ret;
@@ -342,20 +263,20 @@ TEST_F_TIMEOUT(hook_race, slots_go, 120)
 	ioat_map_pages(r->t, IOVA, KIOMMU_FREE_GPA, 64, IOAT_RW);
 	ASSERT_EQ(0, start_function(r));
 	ASSERT_EQ(0, register_function(r));
-	add_worker(r, do_rpcit);
-	add_worker(r, do_rpcit);
-	add_worker(r, do_state);
-	add_worker(r, do_tables);
-	for (unsigned int round = 0; round < MIN_ROUNDS || now() < end; round++) {
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_crowd_add(&r->crowd, do_state, r);
+	kiommu_crowd_add(&r->crowd, do_tables, r);
+	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		mem = kiommu_vm_add_memory(&r->k.vm, KIOMMU_FREE_SLOT,
 					   KIOMMU_FREE_GPA, 64, 0);
 		usleep(1000);
 		kiommu_vm_del_memory(&r->k.vm, KIOMMU_FREE_SLOT, mem, 64);
 		ret = kiommu_translate(r->k.vfio.fd, IOVA, &answer);
-		EXPECT_EQ(0, ONLY(ret, -ENXIO));
+		EXPECT_EQ(0, KIOMMU_ONLY(ret, -ENXIO));
 		EXPECT_TRUE(ret || !answer.shadow_rights);
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 }
 
 /* While functions are started the module stays. */
@@ -367,13 +288,13 @@ TEST_F_TIMEOUT(hook_race, module_stays, 60)
 		SKIP(return, NO_HOOK);
 	ASSERT_EQ(0, start_function(r));
 	ASSERT_EQ(0, register_function(r));
-	add_worker(r, do_rpcit);
+	kiommu_crowd_add(&r->crowd, do_rpcit, r);
 	for (unsigned int i = 0; i < 20; i++) {
 		EXPECT_EQ(-1, syscall(SYS_delete_module, "kvm_iommu", O_NONBLOCK));
 		EXPECT_EQ(EWOULDBLOCK, errno);
 		usleep(1000);
 	}
-	join_workers(_metadata, r);
+	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
 }
 
 /* A guest is killed in an RPCIT that would take long. */

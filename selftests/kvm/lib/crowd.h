@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Threads that do steps again and again, each in its own random order, until
+ * they are told to stop: calls that meet.
+ */
+#ifndef KIOMMU_SELFTEST_CROWD_H
+#define KIOMMU_SELFTEST_CROWD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KIOMMU_CROWD_THREADS 8
+
+struct kiommu_crowd;
+
+/* @random: another number for each call. Returns 0, or what is not expected. */
+typedef int (*kiommu_step)(void *what, uint64_t random);
+
+struct kiommu_worker {
+	pthread_t thread;
+	struct kiommu_crowd *crowd;
+	kiommu_step step;
+	void *what;
+	uint64_t calls;
+	int unexpected; /* the first such answer */
+};
+
+/* All 0: nobody. */
+struct kiommu_crowd {
+	bool stop;
+	unsigned int count;
+	struct kiommu_worker worker[KIOMMU_CROWD_THREADS];
+};
+
+/* One more thread, for step(@what, random). */
+void kiommu_crowd_add(struct kiommu_crowd *crowd, kiommu_step step, void *what);
+
+/*
+ * Has all stop, and forgets them. Returns 0 if each did steps, and nothing
+ * unexpected; else says what, and returns how many did not.
+ */
+unsigned int kiommu_crowd_join(struct kiommu_crowd *crowd);
+
+/* Seconds since some moment. */
+double kiommu_now(void);
+
+/*
+ * KIOMMU_ONLY(answer, expected, ...): 0 if @answer is 0 or one of the others,
+ * which are not 0; else @answer.
+ */
+int kiommu_only(int answer, const int *expected);
+#define KIOMMU_ONLY(_answer, ...)					\
+	kiommu_only(_answer, (const int[]){ __VA_ARGS__, 0 })
+
+#endif
