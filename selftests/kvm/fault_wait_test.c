@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who waits for the faults of a domain: threads that read or poll, what wakes
+ * them, and what the file outlives. kiommu_inject.ko reports the faults.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+
+#include "faults.h"
+#include "kiommu_util.h"
+
+#define PAGE KIOMMU_PAGE
+#define RECORDS KVM_IOMMU_FAULT_RECORDS
+#define RECORD sizeof(struct kvm_iommu_fault)
+#define IOVA (KIOMMU_IOVA_BASE + 0x1234000ull)
+
+FIXTURE(fault_wait) {
+	struct kiommu k;
+	int fd; /* the container's */
+	int faults; /* the file; without O_NONBLOCK */
+	bool inject;
+};
+
+FIXTURE_SETUP(fault_wait)
+{
+	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+	self->fd = self->k.vfio.fd;
+	self->faults = kiommu_open_faults(self->fd, 0);
+	ASSERT_LE(0, self->faults);
+	self->inject = kiommu_load_inject(&self->k.vfio.dev[0]);
+}
+
+FIXTURE_TEARDOWN(fault_wait)
+{
+	if (self->inject)
+		kiommu_unload_inject();
+	if (self->faults >= 0)
+		close(self->faults);
+	kiommu_teardown(&self->k);
+	EXPECT_EQ(0, kiommu_module_refs());
+}
+#define SET(_flag) __atomic_store_n(&(_flag), true, __ATOMIC_RELEASE)
+#define IS_SET(_flag) __atomic_load_n(&(_flag), __ATOMIC_ACQUIRE)
+
+struct reader {
+	pthread_t thread;
+	int faults;
+	pid_t tid;
+	ssize_t got;
+	struct kvm_iommu_fault record;
+	bool ready; /* atomic */
+};
+
+static void *read_one(void *arg)
+{
+	struct reader *r = arg;
+
+	r->tid = syscall(SYS_gettid);
+	SET(r->ready);
+	r->got = kiommu_read_faults(r->faults, &r->record, RECORD);
+	return NULL;
+}
+
+/* Whether a thread of this process sleeps, so that a signal will wake it. */
+static bool sleeps(pid_t tid)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state == 'S';
+}
+
+static void start_reader(struct reader *r, int faults)
+{
+	memset(r, 0, sizeof(*r));
+	r->faults = faults;
+	TEST_ASSERT(!pthread_create(&r->thread, NULL, read_one, r), "thread");
+	while (!IS_SET(r->ready) || !sleeps(r->tid))
+		usleep(1000);
+}
+
+TEST_F_TIMEOUT(fault_wait, readers_wait, 120)
+{
+	struct reader readers[2];
+	struct kvm_iommu_fault record;
+	uint64_t seen = 0;
+
+	if (!self->inject)
+		SKIP(return, KIOMMU_NO_INJECT);
+	start_reader(&readers[0], self->faults);
+	start_reader(&readers[1], self->faults);
+	/* One who may not wait does not, though others do. */
+	ASSERT_EQ(0, fcntl(self->faults, F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(0, fcntl(self->faults, F_SETFL, 0));
+	EXPECT_EQ(0, kiommu_poll_now(self->faults));
+	kiommu_inject(IOVA, 'w', 1, 0, "irq");
+	kiommu_inject(IOVA + PAGE, 'w', 1, 0, "thread");
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_join(readers[i].thread, NULL));
+		EXPECT_EQ(RECORD, readers[i].got);
+		EXPECT_EQ(1, readers[i].record.count);
+		seen |= 1u << readers[i].record.sequence;
+	}
+	/* Each told to one of them. */
+	EXPECT_EQ(3, seen);
+	EXPECT_EQ(0, kiommu_poll_now(self->faults));
+}
+
+static void on_signal(int signal)
+{
+	(void)signal;
+}
+
+TEST_F_TIMEOUT(fault_wait, a_signal_interrupts, 120)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	struct reader reader;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	start_reader(&reader, self->faults);
+	ASSERT_EQ(0, pthread_kill(reader.thread, SIGUSR1));
+	ASSERT_EQ(0, pthread_join(reader.thread, NULL));
+	EXPECT_EQ(-EINTR, reader.got);
+}
+
+TEST_F_TIMEOUT(fault_wait, poll_and_epoll_wake, 120)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int epoll = epoll_create1(0);
+	struct kvm_iommu_fault record;
+	int status = -1;
+	pid_t child;
+
+	if (!self->inject)
+		SKIP(return, KIOMMU_NO_INJECT);
+	ASSERT_LE(0, epoll);
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->faults, &event));
+	ASSERT_EQ(0, epoll_wait(epoll, &event, 1, 0));
+	child = fork();
+	if (!child) {
+		kiommu_inject(IOVA, 'w', 1, 0, "irq");
+		_exit(0);
+	}
+	ASSERT_EQ(1, epoll_wait(epoll, &event, 1, -1));
+	EXPECT_EQ(EPOLLIN, event.events);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_EQ(0, status);
+	/* Edges: each new record is one, a repeat is none. */
+	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
+	kiommu_inject(IOVA, 'w', 1, 0, "irq");
+	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
+	kiommu_inject(IOVA + PAGE, 'w', 1, 0, "irq");
+	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, 0));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	EXPECT_EQ(2, record.count);
+	close(epoll);
+}
+
+/*
+ * The file is the last to be closed: it holds the module, what is queued can
+ * be read, and then its end is told.
+ */
+TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int epoll = epoll_create1(0);
+	struct kvm_iommu_fault records[4];
+
+	ASSERT_EQ(2, kiommu_module_refs());
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->faults, &event));
+	if (self->inject)
+		kiommu_inject(IOVA, 'w', 2, PAGE, "thread");
+	kiommu_teardown(&self->k);
+	EXPECT_EQ(1, kiommu_module_refs());
+	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, -1));
+	EXPECT_TRUE(event.events & EPOLLHUP);
+	if (self->inject) {
+		/* The driver was on its way. */
+		kiommu_inject(IOVA, 'w', 9, PAGE, "late");
+		EXPECT_EQ(9, kiommu_inject_unhandled());
+		EXPECT_EQ(POLLIN | POLLHUP, kiommu_poll_now(self->faults));
+		ASSERT_EQ(2 * RECORD, kiommu_read_faults(self->faults, records,
+						  sizeof(records)));
+		EXPECT_EQ(IOVA + PAGE, records[1].iova);
+	}
+	EXPECT_EQ(POLLHUP, kiommu_poll_now(self->faults));
+	EXPECT_EQ(0, kiommu_read_faults(self->faults, records, sizeof(records)));
+	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->faults, records, 1));
+	close(self->faults);
+	self->faults = -1;
+	EXPECT_EQ(0, kiommu_module_refs());
+	/* All that it held is free for another one. */
+	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+	self->faults = kiommu_open_faults(self->k.vfio.fd, 0);
+	ASSERT_LE(0, self->faults);
+	close(epoll);
+}
+
+TEST_F_TIMEOUT(fault_wait, the_end_wakes_who_waits, 120)
+{
+	struct reader readers[2];
+
+	start_reader(&readers[0], self->faults);
+	start_reader(&readers[1], self->faults);
+	kiommu_teardown(&self->k);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_join(readers[i].thread, NULL));
+		EXPECT_EQ(0, readers[i].got);
+	}
+	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+}
+
+/* Killed with the file open, in read() and without. */
+TEST_F_TIMEOUT(fault_wait, killed, 120)
+{
+	close(self->faults);
+	self->faults = -1;
+	kiommu_teardown(&self->k);
+	for (int waits = 0; waits < 2; waits++) {
+		int status = -1, ready[2];
+		pid_t child;
+		char byte;
+
+		ASSERT_EQ(0, pipe(ready));
+		child = fork();
+		if (!child) {
+			struct reader reader;
+			struct kiommu k;
+			int faults;
+
+			kiommu_setup(&k, VFIO_KVM_IOMMU);
+			faults = kiommu_open_faults(k.vfio.fd, 0);
+			TEST_ASSERT(faults >= 0, "GET_FAULT_FD: %d", faults);
+			if (waits)
+				start_reader(&reader, faults);
+			if (write(ready[1], "", 1) != 1)
+				_exit(1);
+			for (;;)
+				pause();
+		}
+		close(ready[1]);
+		ASSERT_EQ(1, read(ready[0], &byte, 1));
+		close(ready[0]);
+		ASSERT_EQ(0, kill(child, SIGKILL));
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status));
+		EXPECT_EQ(0, kiommu_module_refs());
+	}
+	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+}
+
+struct busy {
+	int faults;
+	bool stop; /* atomic */
+	uint64_t told;
+	uint64_t reported;
+};
+
+static void *keep_reading(void *arg)
+{
+	struct busy *busy = arg;
+	struct kvm_iommu_fault records[16];
+	uint64_t told = 0;
+
+	for (;;) {
+		/* What comes before the stop is there for who reads after it. */
+		bool last = IS_SET(busy->stop);
+		ssize_t got = kiommu_read_faults(busy->faults, records, sizeof(records));
+
+		if (got == -EAGAIN && last)
+			break;
+		if (got == -EAGAIN)
+			continue;
+		TEST_ASSERT(got > 0 && got % RECORD == 0, "read: %zd", got);
+		for (ssize_t i = 0; i < got / (ssize_t)RECORD; i++)
+			told += records[i].count + records[i].lost;
+	}
+	__sync_fetch_and_add(&busy->told, told);
+	return NULL;
+}
+
+static void *keep_polling(void *arg)
+{
+	struct busy *busy = arg;
+
+	while (!IS_SET(busy->stop))
+		kiommu_poll_now(busy->faults);
+	return NULL;
+}
+
+/* Readers, a poller, and faults in interrupts: each is told once. */
+TEST_F_TIMEOUT(fault_wait, busy_readers_miss_nothing, 120)
+{
+	struct busy busy = {};
+	pthread_t threads[3];
+	struct kvm_iommu_fault record;
+
+	if (!self->inject)
+		SKIP(return, KIOMMU_NO_INJECT);
+	ASSERT_EQ(0, fcntl(self->faults, F_SETFL, O_NONBLOCK));
+	busy.faults = self->faults;
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, keep_reading, &busy));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, keep_reading, &busy));
+	ASSERT_EQ(0, pthread_create(&threads[2], NULL, keep_polling, &busy));
+	for (unsigned int i = 0; i < 400; i++) {
+		uint64_t count = 1 + i % 7 * 50;
+
+		kiommu_inject(i * PAGE, i % 2 ? 'r' : 'w', count, i % 3 ? PAGE : 0,
+		       i % 2 ? "irq" : "thread");
+		busy.reported += count;
+	}
+	SET(busy.stop);
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(0, pthread_join(threads[i], NULL));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->faults, &record, RECORD));
+	EXPECT_EQ(busy.reported, busy.told);
+}
+
+static void *keep_reporting(void *arg)
+{
+	struct busy *busy = arg;
+
+	while (!IS_SET(busy->stop))
+		kiommu_inject(IOVA, 'w', 64, PAGE, "late");
+	return NULL;
+}
+
+/* A driver that reports while the file and its container come and go. */
+TEST_F_TIMEOUT(fault_wait, late_reports, 120)
+{
+	struct busy busy = {};
+	pthread_t thread;
+
+	if (!self->inject)
+		SKIP(return, KIOMMU_NO_INJECT);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_reporting, &busy));
+	for (int i = 0; i < 300; i++) {
+		close(self->faults);
+		self->faults = kiommu_open_faults(self->fd, 0);
+		ASSERT_LE(0, self->faults);
+	}
+	for (int i = 0; i < 5; i++) {
+		/* Which of the two is last? */
+		if (i % 2)
+			close(self->faults);
+		kiommu_teardown(&self->k);
+		if (!(i % 2))
+			close(self->faults);
+		kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+		self->fd = self->k.vfio.fd;
+		self->faults = kiommu_open_faults(self->fd, 0);
+		ASSERT_LE(0, self->faults);
+		ASSERT_TRUE(kiommu_load_inject(&self->k.vfio.dev[0]));
+	}
+	SET(busy.stop);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The file of faults, and kiommu_inject.ko, see faults.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/syscall.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "kvm_util.h"
+
+#include "faults.h"
+#include "ioctls.h"
+
+#define INJECT "kiommu_inject"
+#define PARAMETERS "/sys/module/" INJECT "/parameters/"
+
+int kiommu_open_faults(int fd, uint32_t flags)
+{
+	struct kvm_iommu_get_fault_fd arg = {
+		.size = sizeof(arg),
+		.flags = flags,
+	};
+
+	return kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, &arg);
+}
+
+ssize_t kiommu_read_faults(int faults, void *to, size_t size)
+{
+	ssize_t ret = read(faults, to, size);
+
+	return ret < 0 ? -errno : ret;
+}
+
+short kiommu_poll_now(int faults)
+{
+	struct pollfd pollfd = { .fd = faults, .events = POLLIN | POLLOUT };
+	int ret = poll(&pollfd, 1, 0);
+
+	TEST_ASSERT(ret >= 0, "poll: %d", errno);
+	return ret ? pollfd.revents : 0;
+}
+
+/* 0 or -errno. */
+static int write_parameter(const char *name, const char *value)
+{
+	char path[128];
+	int fd, ret = 0;
+
+	snprintf(path, sizeof(path), PARAMETERS "%s", name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+bool kiommu_load_inject(const struct kiommu_device *dev)
+{
+	int fd = open("/files/" INJECT ".ko", O_RDONLY);
+	int ret;
+
+	if (fd < 0)
+		return false;
+	ret = syscall(SYS_finit_module, fd, "", 0);
+	TEST_ASSERT(!ret || errno == EEXIST, INJECT ".ko: %d", errno);
+	close(fd);
+	TEST_ASSERT(!write_parameter("device", dev->bdf), "%s", dev->bdf);
+	return true;
+}
+
+void kiommu_unload_inject(void)
+{
+	TEST_ASSERT(!syscall(SYS_delete_module, INJECT, O_NONBLOCK),
+		    INJECT ".ko stays: %d", errno);
+}
+
+void kiommu_inject(uint64_t iova, char access, uint64_t count, uint64_t stride,
+		   const char *context)
+{
+	char text[128];
+	int ret;
+
+	snprintf(text, sizeof(text), "%#llx %c %llu %#llx %s",
+		 (unsigned long long)iova, access, (unsigned long long)count,
+		 (unsigned long long)stride, context);
+	ret = write_parameter("report", text);
+	TEST_ASSERT(!ret, "%s: %d", text, ret);
+}
+
+long kiommu_inject_unhandled(void)
+{
+	FILE *file = fopen(PARAMETERS "unhandled", "r");
+	long count = -1;
+
+	TEST_ASSERT(file && fscanf(file, "%ld", &count) == 1, "unhandled");
+	fclose(file);
+	return count;
+}
+
+uint32_t kiommu_fault_device(const struct kiommu_device *dev)
+{
+	unsigned int segment, bus, slot, function;
+
+	TEST_ASSERT(sscanf(dev->bdf, "%x:%x:%x.%x", &segment, &bus, &slot,
+			   &function) == 4, "%s", dev->bdf);
+	return segment << 16 | bus << 8 | slot << 3 | function;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The file of a domain's faults (KVM_IOMMU_GET_FAULT_FD), and kiommu_inject.ko
+ * (selftests/inject), which reports blocked accesses as the driver of a host's
+ * IOMMU would.
+ */
+#ifndef KIOMMU_SELFTEST_FAULTS_H
+#define KIOMMU_SELFTEST_FAULTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <sys/types.h>
+
+#include "vfio.h"
+
+#define KIOMMU_NO_INJECT "there is no /files/kiommu_inject.ko"
+
+/* @fd: the container's. @flags: KVM_IOMMU_FAULT_FD_*. The file, or -errno. */
+int kiommu_open_faults(int fd, uint32_t flags);
+
+/* What read() returned, or -errno. */
+ssize_t kiommu_read_faults(int faults, void *to, size_t size);
+
+/* The events that poll() tells now, of those and of what it always tells. */
+short kiommu_poll_now(int faults);
+
+/* How a device is named in a record. */
+uint32_t kiommu_fault_device(const struct kiommu_device *dev);
+
+/* Loads kiommu_inject.ko, for this device; false if there is none. */
+bool kiommu_load_inject(const struct kiommu_device *dev);
+void kiommu_unload_inject(void);
+
+/*
+ * @count blocked accesses, from @iova on, @stride bytes apart. @access: 'r', 'w'.
+ * @context: "thread", "irq", "late".
+ */
+void kiommu_inject(uint64_t iova, char access, uint64_t count, uint64_t stride,
+		   const char *context);
+
+/* Of the last reports, those that nobody wanted. */
+long kiommu_inject_unhandled(void);
+
+#endif
