@@ -57,14 +57,15 @@ check: module s390x-module ## format, style, spelling, sparse, symbols, headers,
 
 ##@ Figures
 .PHONY: bench
-bench: bench-vm bench-user ## what maps and refreshes cost, against rivals: a table, build/bench.json (10 minutes)
+bench: bench-vm bench-user bench-sync-vm ## what maps and refreshes cost, against rivals: a table, build/bench.json (10 minutes)
 	@selftests/report/bench.py build/bench.json
 
 .PHONY: plot
-plot: build/setup.env ## docs/bench.svg and docs/bench-table.md, from build/bench.json
+plot: build/setup.env ## docs/bench.svg, docs/bench-table.md, docs/sync.svg, docs/sync-table.md, from build/bench.json
 	@[ -e build/bench.json ] || { echo "plot: run make bench first"; exit 1; }
 	@tools/setup/setup --extra python3-matplotlib
 	@selftests/report/bench_plot.py build/bench.json docs
+	@selftests/report/sync_plot.py build/bench.json docs
 
 ##@ Parts
 .PHONY: setup

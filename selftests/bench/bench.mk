@@ -5,6 +5,9 @@
 # With a case's first words, that alone: make bench-vm BENCH_CASE="1 GiB"
 BENCH_CASE ?=
 BENCH_HOSTS := intel-iommu intel-iommu-cm amd-iommu
+# With the first letters of a way, that alone: make bench-sync SYNC_WAY=ring
+SYNC_WAY ?=
+SYNC_HOSTS := intel-iommu amd-iommu
 
 .PHONY: bench-floor
 bench-floor: build/setup.env
@@ -17,7 +20,7 @@ bench-floor: build/setup.env
 .PHONY: bench-program
 bench-program: build/setup.env
 	@echo "building the benchmarks"
-	@$(call kvm-make,build/kvm,$(CURDIR)/build/kvm/bin/bench)
+	@$(call kvm-make,build/kvm,$(addprefix $(CURDIR)/build/kvm/bin/,bench bench-sync))
 
 .PHONY: bench-vm
 bench-vm: module bench-floor bench-program
@@ -29,6 +32,22 @@ $(BENCH_HOSTS:%=bench-on-%): bench-on-%:
 	@selftests/vm/run --plain --icount --host $* --name bench-$* --mem 3G \
 		--program-timeout 2000 --file build/floor/kiommu_floor.ko \
 		"build/kvm/bin/bench /tmp/out/bench.tsv $(BENCH_CASE)"
+
+# How the host follows the guest: a program of its own.
+.PHONY: bench-sync-vm
+bench-sync-vm: module bench-program
+	@echo "counting what following a guest costs, in virtual machines"
+	@$(MAKE) -j $(JOBS) --output-sync=target $(SYNC_HOSTS:%=bench-sync-on-%)
+
+.PHONY: $(SYNC_HOSTS:%=bench-sync-on-%)
+$(SYNC_HOSTS:%=bench-sync-on-%): bench-sync-on-%:
+	@selftests/vm/run --plain --icount --host $* --name bench-sync-$* \
+		--program-timeout 2000 \
+		"build/kvm/bin/bench-sync /tmp/out/sync.tsv $(SYNC_WAY)"
+
+.PHONY: bench-sync
+bench-sync: bench-sync-vm
+	@selftests/report/sync.py build/bench.json
 
 .PHONY: bench-user
 bench-user: build/setup.env

@@ -5,8 +5,8 @@
     bench.py OUT.json
 
 Reads what the benchmarks left in build/ (vm/bench-HOST/files/bench.tsv,
-bench-user/walk.json), writes OUT.json, a list of rows, and prints them. A row
-has `ours`, the `floor` and a `rival` in the same unit (null where there is
+bench-user/walk.json, and what sync.py reads), writes OUT.json and prints it:
+under "cases" a list of rows, under "sync" what sync.py tells. A row has `ours`, the `floor` and a `rival` in the same unit (null where there is
 none), and what is wanted of their ratios. docs/benchmarks.md tells what all
 that means. A goal that is missed is told, it is no failure.
 """
@@ -16,6 +16,8 @@ import json
 import pathlib
 import sys
 from typing import NamedTuple
+
+import sync
 
 HOSTS = ("intel-iommu", "intel-iommu-cm", "amd-iommu")
 LEAF, BEST = "type1, a call for each leaf", "type1, at its best"
@@ -248,10 +250,12 @@ def main():
         rows += vm_rows(host, cases)
         rows += memory_rows(host, memory)
     rows += user_rows(build / "bench-user/walk.json")
+    everything = {"cases": rows, "sync": sync.section(build)}
     with open(sys.argv[1], "w", encoding="utf-8") as file:
-        json.dump(rows, file, indent=1)
+        json.dump(everything, file, indent=1)
         file.write("\n")
     show(rows)
+    sync.show(everything["sync"])
 
 
 if __name__ == "__main__":

@@ -90,7 +90,11 @@ def write_picture(rows, path):
 
 
 def main():
-    rows = json.loads(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
+    path = pathlib.Path(sys.argv[1])
+    rows = json.loads(path.read_text(encoding="utf-8")).get("cases")
+    if not rows:
+        print("plot: no figures of make bench, those of make bench-sync alone")
+        return
     out = pathlib.Path(sys.argv[2])
     write_table(rows, out / "bench-table.md")
     write_picture(rows, out / "bench.svg")

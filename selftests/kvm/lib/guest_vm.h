@@ -2,7 +2,7 @@
 /*
  * A guest that calls functions of the test program, and its memory slots.
  *
- * On x86 it is a KVM with one vCPU. Test and guest share one image (the selftest
+ * On x86 it is a KVM with one vCPU, or more of them. Test and guest share one image (the selftest
  * library loads the program into the guest), the area of guest memory, and the
  * BARs that are added; each has the same virtual address on both sides. On s390x
  * its memory is that of kiommu_memory.ko, and the test itself plays the guest,
@@ -14,6 +14,13 @@
  *
  * Guest functions call nothing of libc, may use GUEST_ASSERT(), and return
  * uint64_t or int64_t. Globals are the guest's own copy.
+ *
+ * Further vCPUs run functions at the same time, each in a thread of the test:
+ *
+ *	struct kiommu_vcpu other;
+ *
+ *	kiommu_vm_add_vcpu(&vm, &other);
+ *	... in a thread: kiommu_vcpu_call(&other, sum, p, 4);
  */
 #ifndef KIOMMU_SELFTEST_GUEST_VM_H
 #define KIOMMU_SELFTEST_GUEST_VM_H
@@ -118,5 +125,22 @@ void kiommu_vm_del_bar(struct kiommu_vm *vm, unsigned int i,
 
 /* @call: the function and KIOMMU_CALL_ARGS arguments. */
 uint64_t kiommu_guest_run(struct kiommu_vm *vm, const uint64_t *call);
+
+/*
+ * A vCPU beside the first one. It goes with the guest, and is used by one thread
+ * at a time. Where the guest is no KVM, it is that thread.
+ */
+struct kiommu_vcpu {
+	struct kvm_vcpu *vcpu;
+	struct kiommu_call *call;
+};
+
+void kiommu_vm_add_vcpu(struct kiommu_vm *vm, struct kiommu_vcpu *vcpu);
+
+/* As kiommu_guest_call() and kiommu_guest_run(). */
+#define kiommu_vcpu_call(vcpu, args...)					\
+	kiommu_vcpu_run(vcpu, (const uint64_t[])			\
+			KIOMMU_CALL(args, 0, 0, 0, 0, 0, 0))
+uint64_t kiommu_vcpu_run(struct kiommu_vcpu *vcpu, const uint64_t *call);
 
 #endif

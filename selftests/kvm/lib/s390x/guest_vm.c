@@ -182,3 +182,15 @@ uint64_t kiommu_guest_run(struct kiommu_vm *vm, const uint64_t *call)
 	return ((guest_fn)call[0])(call[1], call[2], call[3], call[4], call[5],
 				   call[6]);
 }
+
+void kiommu_vm_add_vcpu(struct kiommu_vm *vm, struct kiommu_vcpu *vcpu)
+{
+	(void)vm;
+	memset(vcpu, 0, sizeof(*vcpu));
+}
+
+uint64_t kiommu_vcpu_run(struct kiommu_vcpu *vcpu, const uint64_t *call)
+{
+	(void)vcpu;
+	return kiommu_guest_run(NULL, call);
+}

@@ -181,15 +181,34 @@ void kiommu_vm_del_bar(struct kiommu_vm *vm, unsigned int i,
 
 uint64_t kiommu_guest_run(struct kiommu_vm *vm, const uint64_t *call)
 {
+	struct kiommu_vcpu first = { .vcpu = vm->vcpu, .call = vm->call };
+
+	return kiommu_vcpu_run(&first, call);
+}
+
+void kiommu_vm_add_vcpu(struct kiommu_vm *vm, struct kiommu_vcpu *vcpu)
+{
+	uint32_t id = 0;
+	struct kvm_vcpu *other;
+
+	list_for_each_entry(other, &vm->vm->vcpus, list)
+		id = max(id, other->id + 1);
+	vcpu->vcpu = vm_vcpu_add(vm->vm, id, guest_main);
+	vcpu->call = kiommu_alloc(vm->area, sizeof(*vcpu->call), 64);
+	vcpu_args_set(vcpu->vcpu, 1, (uint64_t)vcpu->call);
+}
+
+uint64_t kiommu_vcpu_run(struct kiommu_vcpu *vcpu, const uint64_t *call)
+{
 	struct ucall uc;
 
-	vm->call->fn = (guest_fn)call[0];
-	memcpy(vm->call->args, &call[1], sizeof(vm->call->args));
+	vcpu->call->fn = (guest_fn)call[0];
+	memcpy(vcpu->call->args, &call[1], sizeof(vcpu->call->args));
 	for (;;) {
-		vcpu_run(vm->vcpu);
-		switch (get_ucall(vm->vcpu, &uc)) {
+		vcpu_run(vcpu->vcpu);
+		switch (get_ucall(vcpu->vcpu, &uc)) {
 		case UCALL_SYNC:
-			return vm->call->ret;
+			return vcpu->call->ret;
 		case UCALL_PRINTF:
 			REPORT_GUEST_PRINTF(uc);
 			break;
@@ -198,7 +217,7 @@ uint64_t kiommu_guest_run(struct kiommu_vm *vm, const uint64_t *call)
 			break;
 		default:
 			TEST_FAIL("the guest stopped: exit %s",
-				  exit_reason_str(vm->vcpu->run->exit_reason));
+				  exit_reason_str(vcpu->vcpu->run->exit_reason));
 		}
 	}
 }

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The doorbell of a ring, and its notification: KVM_IOEVENTFD and KVM_IRQFD of a
+ * test guest.
+ */
+#ifndef KIOMMU_SELFTEST_BELL_H
+#define KIOMMU_SELFTEST_BELL_H
+
+#include <stdint.h>
+
+#include "guest_vm.h"
+#include "ring.h"
+
+enum kiommu_bell_kind {
+	KIOMMU_BELL_PIO,	/* a port */
+	KIOMMU_BELL_MMIO,	/* an address without memory */
+};
+
+struct kiommu_bell {
+	struct kvm_vm *vm;
+	int kick_fd;
+	int notify_fd;		/* or -1 */
+	struct kvm_ioeventfd io;
+};
+
+/*
+ * A doorbell for @ring. Call it before the guest runs for the first time, if it is
+ * MMIO: the guest's page tables get an entry. One of each kind in a guest.
+ */
+void kiommu_bell_open(struct kiommu_bell *bell, struct kiommu_vm *vm,
+		      struct kiommu_ring *ring, enum kiommu_bell_kind kind);
+void kiommu_bell_close(struct kiommu_bell *bell);
+
+/*
+ * notify_fd, and an interrupt of the guest by it: @handler runs in the guest. Call
+ * it before the guest runs for the first time.
+ */
+void kiommu_bell_open_notify(struct kiommu_bell *bell, struct kiommu_vm *vm,
+			     void (*handler)(struct ex_regs *regs));
+/* Guest: interrupts can come from here on; the end of one of them. */
+void kiommu_bell_accept_interrupts(void);
+void kiommu_bell_end_of_interrupt(void);
+
+#endif /* KIOMMU_SELFTEST_BELL_H */
