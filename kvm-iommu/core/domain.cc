@@ -244,15 +244,39 @@ Result<void> Domain::refresh(IovaRange range, kiommu_refresh_result* result) {
   return bring_up(request, rest, result);
 }
 
+Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range) {
+  if (stage1_->anchor.format == kIdentityFormatId) {
+    return refresh.identity(range, stage1_->anchor.offset);
+  }
+  return walk_tables(*stage1_, *request.stage2, request.scratch, refresh,
+                     range);
+}
+
+Result<void> Domain::refresh_all(const Change* changes, unsigned n,
+                                 bool* lost) {
+  Session session(
+      *this, {changes[0].range.first_page(), changes[n - 1].range.last_page()});
+  Request& request = session.request();
+  Result<void> done;
+  for (unsigned i = 0; i < n && done; ++i) {
+    const IovaRange range = changes[i].range;
+    if (changes[i].drop) {
+      done = shadow_.unmap(request, {range.first_page(), range.last_page()});
+    } else {
+      Refresh refresh(request, shadow_, hosts_, range);
+      done = refresh.settle(walk(request, refresh, range));
+    }
+  }
+  const auto finished = shadow_.finish(request);
+  *lost = request.lost.has_value();
+  return done ? finished : done;
+}
+
 // One pass of a refresh.
 Result<void> Domain::bring_up(Request& request, IovaRange range,
                               kiommu_refresh_result* result) {
   Refresh refresh(request, shadow_, hosts_, range);
-  const bool identity = stage1_->anchor.format == kIdentityFormatId;
-  auto done =
-      refresh.finish(identity ? refresh.identity(range, stage1_->anchor.offset)
-                              : walk_tables(*stage1_, *request.stage2,
-                                            request.scratch, refresh, range));
+  auto done = refresh.finish(walk(request, refresh, range));
   const Iova stopped_at = refresh.stopped_at();  // may be below the range
   result->stopped_iova = done                       ? range.last.value + 1
                          : stopped_at < range.first ? range.first.value

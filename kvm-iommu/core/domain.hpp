@@ -20,6 +20,8 @@
 
 namespace kiommu {
 
+class Refresh;
+
 // Stage 1: what an anchor says, checked.
 struct Stage1 {
   kiommu_anchor anchor{};
@@ -81,6 +83,14 @@ class Domain {
   Result<void> refresh(uint64_t iova, uint64_t length,
                        kiommu_refresh_result* result);
   Result<void> refresh(IovaRange range, kiommu_refresh_result* result);
+  // Several ranges, which are sorted and do not overlap, with one flush.
+  struct Change {
+    IovaRange range;
+    bool drop;  // unmap all of it; the tables are not looked at
+  };
+  // On failure some of it is done: refresh and unmap them one by one. *lost:
+  // not even that helps, for pages around the ranges were lost, too.
+  Result<void> refresh_all(const Change* changes, unsigned n, bool* lost);
   // Unmaps what is not, or no longer, as the guest's tables say; maps nothing.
   // Bad entries are passed by. The work is bounded by what is mapped.
   Result<void> drop_stale(IovaRange range, kiommu_refresh_result* result);
@@ -93,6 +103,8 @@ class Domain {
   Result<Translation> translate(Iova iova, Rights* rights);
   // The errors of a refused call.
   Result<void> check_iova(Iova iova) const;
+  // [iova, iova + length), checked against aperture and window.
+  Result<IovaRange> checked_range(uint64_t iova, uint64_t length) const;
   void get_info(kiommu_core_info* info) const;
   // Of the hosts.
   IovaRange aperture() const { return hosts_.aperture(); }
@@ -100,6 +112,10 @@ class Domain {
   const Stage1* joined(uint64_t ticket) const {
     return stage1_ && ticket == anchor_number_ ? &*stage1_ : nullptr;
   }
+  // The anchor that is set, whoever did; nullptr if none is.
+  const Stage1* anchored() const { return stage1_ ? &*stage1_ : nullptr; }
+  // Of the guest; nullptr without one.
+  Pins* pins() const { return pins_; }
   // Pages that stay pinned, of the guest; 0 without one.
   uint64_t idle_pages() const { return pins_ != nullptr ? pins_->idle() : 0; }
 
@@ -125,11 +141,10 @@ class Domain {
   class Session;
 
   Result<void> require_anchor() const;
-  // [iova, iova + length), checked against aperture and window.
-  Result<IovaRange> checked_range(uint64_t iova, uint64_t length) const;
   Result<void> check_range(IovaRange range) const;
   Result<void> bring_up(Request& request, IovaRange range,
                         kiommu_refresh_result* result);
+  Result<void> walk(Request& request, Refresh& refresh, IovaRange range);
   Result<void> drop_stale(Request& request, IovaRange range,
                           kiommu_refresh_result* result);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped);

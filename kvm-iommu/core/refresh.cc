@@ -172,9 +172,14 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
   return {};
 }
 
-Result<void> Refresh::finish(Result<void> walked) {
+Result<void> Refresh::settle(Result<void> walked) {
   if (walked) walked = map_gathered();
   if (walked) walked = unmap_absent();
+  return walked;
+}
+
+Result<void> Refresh::finish(Result<void> walked) {
+  walked = settle(walked);
   auto finished = shadow_.finish(request_);
   if (const auto& refused = request_.refused) {
     stopped_at_ = Iova::of_page(refused->first);

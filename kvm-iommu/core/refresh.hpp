@@ -29,7 +29,10 @@ class Refresh {
   // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
   Result<void> identity(IovaRange range, uint64_t offset);
 
-  // Ends the refresh, which came out as `walked`.
+  // All that a walk told, which came out as `walked`, is done, but for what a
+  // request does when it ends.
+  Result<void> settle(Result<void> walked);
+  // Ends the refresh and the request: settles, flushes.
   Result<void> finish(Result<void> walked);
   // After a failure: all below is done, the page here and above is not.
   Iova stopped_at() const { return stopped_at_; }

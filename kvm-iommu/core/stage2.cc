@@ -4,14 +4,6 @@
 #include "stage2.hpp"
 
 namespace kiommu {
-namespace {
-
-// What kiommu_port_read_entries() returns, besides a lack of memory.
-constexpr int kForeignErrno = 1;  // EPERM, all architectures
-constexpr int kMmioErrno = 6;     // ENXIO
-
-}  // namespace
-
 Result<Region*> Stage2::find(uint64_t gfn) {
   unsigned i = 1;
   while (i < kRecent && (recent_[i] == nullptr || !recent_[i]->holds(gfn))) ++i;
@@ -35,29 +27,9 @@ Result<Region*> Stage2::find(uint64_t gfn) {
 
 Result<void> Stage2::read_entries(Gpa gpa, kiommu_u64* entries,
                                   unsigned count) {
-  while (count > 0) {
-    auto found = region(gpa.page_number());
-    if (!found) return fail(found.error());
-    if ((*found)->read_only) return fail(Status::kReadOnly);
-    // Up to the end of the slot: its memory is contiguous for the reader.
-    const uint64_t offset = gpa.value & ~kPageMask;
-    const uint64_t room =
-        ((*found)->pages_from(gpa.page_number()) << kPageShift) - offset;
-    unsigned n = count;
-    if (room / sizeof(*entries) < n) {
-      n = static_cast<unsigned>(room / sizeof(*entries));
-    }
-    const Hva hva = (*found)->hva_of(gpa.page_number()).plus(offset);
-    if (int error = kiommu_port_read_entries(mem_, hva.value, entries, n)) {
-      return fail(error == -kForeignErrno ? Status::kForeignProcess
-                  : error == -kMmioErrno  ? Status::kMmio
-                                          : Status::kUnbacked);
-    }
-    gpa = gpa.plus(n * sizeof(*entries));
-    entries += n;
-    count -= n;
-  }
-  return {};
+  return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
+    return kiommu_port_read_entries(mem_, hva, entries + first, n);
+  });
 }
 
 Result<void> Stage2::check_table(Gpa gpa, uint64_t bytes) {

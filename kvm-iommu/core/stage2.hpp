@@ -41,11 +41,19 @@ class Stage2 {
   // errors are those of region(), kReadOnly, kUnbacked, kMmio,
   // kForeignProcess.
   Result<void> read_entries(Gpa gpa, kiommu_u64* entries, unsigned count);
+  // Calls transfer(hva, first, n), which returns what
+  // kiommu_port_read_entries() does, for each part of `count` words at `gpa`
+  // that lies in one slot. Errors: as above.
+  template <class Transfer>
+  Result<void> for_parts(Gpa gpa, unsigned count, Transfer transfer);
   // Whether all of [gpa, gpa + bytes) could be read as tables.
   Result<void> check_table(Gpa gpa, uint64_t bytes);
 
  private:
   static constexpr unsigned kRecent = 4;
+  // What kiommu_port_read_entries() returns, besides a lack of memory.
+  static constexpr int kForeignErrno = 1;  // EPERM, all architectures
+  static constexpr int kMmioErrno = 6;     // ENXIO
 
   Result<Region*> find(uint64_t gfn);
 
@@ -54,5 +62,31 @@ class Stage2 {
   // Regions that can be mapped, the last one first.
   Region* recent_[kRecent] = {};
 };
+
+template <class Transfer>
+Result<void> Stage2::for_parts(Gpa gpa, unsigned count, Transfer transfer) {
+  unsigned done = 0;
+  while (done < count) {
+    auto found = region(gpa.page_number());
+    if (!found) return fail(found.error());
+    if ((*found)->read_only) return fail(Status::kReadOnly);
+    // Up to the end of the slot: its memory is contiguous for the process.
+    const uint64_t offset = gpa.value & ~kPageMask;
+    const uint64_t room =
+        ((*found)->pages_from(gpa.page_number()) << kPageShift) - offset;
+    unsigned n = count - done;
+    if (room / sizeof(kiommu_u64) < n)
+      n = static_cast<unsigned>(room / sizeof(kiommu_u64));
+    const Hva hva = (*found)->hva_of(gpa.page_number()).plus(offset);
+    if (int error = transfer(hva.value, done, n)) {
+      return fail(error == -kForeignErrno ? Status::kForeignProcess
+                  : error == -kMmioErrno  ? Status::kMmio
+                                          : Status::kUnbacked);
+    }
+    gpa = gpa.plus(n * sizeof(kiommu_u64));
+    done += n;
+  }
+  return {};
+}
 
 }  // namespace kiommu

@@ -79,15 +79,17 @@ PageRange Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
 PageRange Shadow::reach(PageRange range) const {
   PageRange reach{range.first & ~uint64_t{kLeafPages - 1},
                   range.last | (kLeafPages - 1)};
+  Radix::Leaf leaf = tree_.find(reach.first);
   const auto include = [&](uint64_t page) {
-    const Radix::Leaf leaf = tree_.find(page);
     if (!leaf || (!leaf.is_run() && leaf.at(page) == 0)) return;
     const PageRange block = block_of(leaf, page);
     if (block.first < reach.first) reach.first = block.first;
     if (block.last > reach.last) reach.last = block.last;
   };
+  const uint64_t last = reach.last;
   include(reach.first);
-  include(reach.last);
+  if (last / kLeafPages != range.first / kLeafPages) leaf = tree_.find(last);
+  include(last);
   return reach;
 }
 

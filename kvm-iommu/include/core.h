@@ -350,6 +350,63 @@ int kiommu_core_unmap_all(struct kiommu_domain *domain, kiommu_u64 *unmapped);
 int kiommu_core_translate(struct kiommu_domain *domain, kiommu_u64 iova,
 			  struct kiommu_translation *result);
 
+/*
+ * The ring of a guest (linux/kvm_iommu_ring.h): an object of the core. Those of
+ * its calls that name a domain come one at a time for each ring.
+ */
+struct kiommu_ring;
+
+/**
+ * kiommu_core_ring_create() - a ring at @gpa; its memory is not looked at
+ * @entries: how many it has.
+ *
+ * Lock: none. Return: 0; -EDOM @gpa is misaligned; -EOVERFLOW it ends above
+ * 2^64; -ERANGE @entries; -ENOMEM.
+ */
+int kiommu_core_ring_create(kiommu_u64 gpa, kiommu_u32 entries,
+			    struct kiommu_ring **ring);
+void kiommu_core_ring_destroy(struct kiommu_ring *ring);
+
+/**
+ * kiommu_core_ring_begin() - the host's fields of the ring are 0 from here on
+ *
+ * The domain is started. Lock: exclusive.
+ */
+void kiommu_core_ring_begin(struct kiommu_domain *domain,
+			    struct kiommu_ring *ring);
+
+/* What is done with an entry of many pages, which takes long. */
+enum kiommu_ring_large {
+	KIOMMU_RING_LARGE_LATER, /* it, and those after it, are left alone */
+	KIOMMU_RING_LARGE_NOW, /* a part of it is done */
+	KIOMMU_RING_LARGE_NEVER, /* its status is KVM_IOMMU_STATUS_BUDGET */
+};
+
+/* What kiommu_core_ring_consume() and kiommu_core_ring_drain() answer. */
+#define KIOMMU_RING_MORE 1u /* there are entries that are not done */
+#define KIOMMU_RING_NOTIFY 2u /* the guest wants to be notified */
+
+/**
+ * kiommu_core_ring_consume() - do what is in the ring, up to a bound
+ *
+ * A batch of entries becomes one refresh with one flush; the guest is told of
+ * each by its status, and the reader of faults of those that failed.
+ * The domain is started. Lock: shared. Return:
+ * KIOMMU_RING_*; without MORE the guest rings the doorbell for what comes.
+ */
+kiommu_u32 kiommu_core_ring_consume(struct kiommu_domain *domain,
+				    struct kiommu_ring *ring,
+				    enum kiommu_ring_large large);
+
+/**
+ * kiommu_core_ring_drain() - do all that is in the ring by now
+ *
+ * Entries for which the time does not suffice get KVM_IOMMU_STATUS_BUDGET.
+ * The domain is started. Lock: exclusive. Return: KIOMMU_RING_NOTIFY or 0.
+ */
+kiommu_u32 kiommu_core_ring_drain(struct kiommu_domain *domain,
+				  struct kiommu_ring *ring);
+
 /* What KVM_IOMMU_GET_INFO tells of the core. Lock: shared. */
 void kiommu_core_get_info(const struct kiommu_domain *domain,
 			  struct kiommu_core_info *info);

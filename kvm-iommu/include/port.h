@@ -211,6 +211,18 @@ void kiommu_port_host_unmap(struct kiommu_batch *batch, kiommu_u64 iova,
  */
 void kiommu_port_host_flush(struct kiommu_batch *batch);
 
+/**
+ * kiommu_port_write_entries() - write words to guest memory, for a ring
+ * @hva: multiple of 8, obtained from a slot that can be written; may have lost
+ *	its memory since.
+ * @count: words of 8 bytes; each is written whole, in the order of @entries.
+ *
+ * KVM's dirty log does not see it. Return: as kiommu_port_read_entries(); after
+ * -EFAULT some words may be written.
+ */
+int kiommu_port_write_entries(struct kiommu_mem *mem, kiommu_u64 hva,
+			      const kiommu_u64 *entries, kiommu_u32 count);
+
 /*
  * Device memory (MMIO) of other devices, for peer-to-peer DMA. It is not
  * pinned: the adapter takes it out of the hosts by itself before it goes away

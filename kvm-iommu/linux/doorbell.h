@@ -11,7 +11,7 @@ struct kiommu_doorbell;
 struct kvm_iommu_set_sync;
 
 /**
- * kiommu_doorbell_create() - a doorbell that nobody listens to yet
+ * kiommu_doorbell_create() - a doorbell, whose ring nobody looks at yet
  * @container: that the ring is to be of.
  * @cmd: mode RING.
  *
@@ -24,10 +24,11 @@ kiommu_doorbell_create(struct kiommu_container *container,
 		       const struct kvm_iommu_set_sync *cmd);
 
 /**
- * kiommu_doorbell_open() - listen
+ * kiommu_doorbell_open() - begin with the ring
  *
  * What the guest has put into the ring before is looked at, too.
- * Context: may sleep; no lock of lock.h; @bell is the container's since, or was.
+ * Context: kiommu_lock_exclusive(); @bell has just become the container's; in a
+ * thread of the guest's process.
  */
 void kiommu_doorbell_open(struct kiommu_doorbell *bell);
 
@@ -46,5 +47,8 @@ void kiommu_doorbell_drain(struct kiommu_doorbell *bell);
  * Context: may sleep; no lock of lock.h.
  */
 void kiommu_doorbell_close(struct kiommu_doorbell *bell);
+
+/* The module goes, and nobody has a doorbell. Context: may sleep. */
+void kiommu_doorbells_exit(void);
 
 #endif /* KIOMMU_DOORBELL_H */

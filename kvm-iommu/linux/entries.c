@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reads of the guest's tables: by the process whose memory they are, from
- * ordinary memory only.
+ * Reads of the guest's tables, reads and writes of its ring: by the process whose
+ * memory they are, of ordinary memory only.
  *
- * Locks: mmap_lock for reading, let go before the copy.
+ * Locks: mmap_lock for reading, and within it that of the notifier; both are let
+ * go before the copy.
  */
 #include <linux/mm.h>
 #include <linux/uaccess.h>
@@ -13,27 +14,36 @@
 
 /*
  * A guest can point to the BAR of its device: reading registers may change
- * the device.
+ * the device. A mapping that was looked at is remembered for as long as nothing
+ * happens to the process's memory.
  */
-static int check_no_mmio(struct mm_struct *mm, unsigned long hva,
+static int check_no_mmio(struct kiommu_mem *mem, unsigned long hva,
 			 unsigned long bytes)
 {
+	struct kiommu_notifier *notifier = &mem->notifier;
 	const unsigned long mmio = VM_IO | VM_PFNMAP;
 	struct vm_area_struct *vma;
+	unsigned long sequence;
 	int ret = 0;
 
-	if (mmap_read_lock_killable(mm))
+	if (likely(kiommu_notifier_is_plain(notifier, hva, hva + bytes - 1)))
+		return 0;
+	sequence = kiommu_notifier_sequence(notifier);
+	if (mmap_read_lock_killable(mem->mm))
 		return -EFAULT;
-	vma = vma_lookup(mm, hva);
+	vma = vma_lookup(mem->mm, hva);
 	if (vma && vma->vm_flags & mmio)
 		ret = -ENXIO;
+	else if (vma)
+		kiommu_notifier_set_plain(notifier, sequence, vma->vm_start,
+					  vma->vm_end - 1);
 	/* A table can reach over a page, and so into the next mapping. */
 	if (vma && vma->vm_end - hva < bytes) {
-		vma = vma_lookup(mm, vma->vm_end);
+		vma = vma_lookup(mem->mm, vma->vm_end);
 		if (vma && vma->vm_flags & mmio)
 			ret = -ENXIO;
 	}
-	mmap_read_unlock(mm);
+	mmap_read_unlock(mem->mm);
 	return ret;
 }
 
@@ -50,7 +60,7 @@ int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 
 	if (current->mm != mem->mm)
 		return -EPERM;
-	ret = check_no_mmio(mem->mm, hva, count * sizeof(*from));
+	ret = check_no_mmio(mem, hva, count * sizeof(*from));
 	if (ret)
 		return ret;
 	if (!user_read_access_begin(from, count * sizeof(*from)))
@@ -63,5 +73,30 @@ int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 
 fault:
 	user_read_access_end();
+	return -EFAULT;
+}
+
+/* What the guest reads or writes meanwhile is one of the stores, whole. */
+int kiommu_port_write_entries(struct kiommu_mem *mem, kiommu_u64 hva,
+			      const kiommu_u64 *entries, kiommu_u32 count)
+{
+	u64 __user *to = u64_to_user_ptr(hva);
+	kiommu_u32 i;
+	int ret;
+
+	if (current->mm != mem->mm)
+		return -EPERM;
+	ret = check_no_mmio(mem, hva, count * sizeof(*to));
+	if (ret)
+		return ret;
+	if (!user_write_access_begin(to, count * sizeof(*to)))
+		return -EFAULT;
+	for (i = 0; i < count; i++)
+		unsafe_put_user(entries[i], to + i, fault);
+	user_write_access_end();
+	return 0;
+
+fault:
+	user_write_access_end();
 	return -EFAULT;
 }

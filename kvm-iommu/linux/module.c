@@ -4,6 +4,7 @@
  */
 #include <linux/module.h>
 
+#include "doorbell.h"
 #include "faults.h"
 #include "guest.h"
 #include "vfio_driver.h"
@@ -45,6 +46,7 @@ static void __exit kiommu_exit(void)
 	kiommu_shrinker_exit();
 	kiommu_guests_exit();
 	kiommu_dma_faults_exit();
+	kiommu_doorbells_exit();
 }
 module_exit(kiommu_exit);
 

@@ -59,5 +59,7 @@ void kiommu_port_wait(struct kiommu_monitor *monitor)
 
 void kiommu_port_wake(struct kiommu_monitor *monitor)
 {
-	wake_up_all(&monitor->queue);
+	/* Who waits got into the queue with the mutex held, as it is here. */
+	if (waitqueue_active(&monitor->queue))
+		wake_up_all(&monitor->queue);
 }

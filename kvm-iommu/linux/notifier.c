@@ -151,6 +151,8 @@ void kiommu_notifier_init(struct kiommu_notifier *notifier)
 	spin_lock_init(&notifier->lock);
 	init_waitqueue_head(&notifier->quiet);
 	notifier->mn.ops = &kiommu_mn_ops;
+	/* No address is known. */
+	notifier->plain.first = ULONG_MAX;
 }
 
 int kiommu_notifier_register(struct kiommu_mem *guest)
@@ -217,6 +219,32 @@ bool kiommu_notifier_unchanged(struct kiommu_notifier *notifier,
 		    notifier->sequence == sequence;
 	spin_unlock(&notifier->lock);
 	return unchanged;
+}
+
+bool kiommu_notifier_is_plain(struct kiommu_notifier *notifier,
+			      unsigned long first, unsigned long last)
+{
+	bool plain;
+
+	spin_lock(&notifier->lock);
+	plain = notifier->plain.first <= first && last <= notifier->plain.last &&
+		notifier->plain_sequence == notifier->sequence;
+	spin_unlock(&notifier->lock);
+	return plain;
+}
+
+void kiommu_notifier_set_plain(struct kiommu_notifier *notifier,
+			       unsigned long sequence, unsigned long first,
+			       unsigned long last)
+{
+	spin_lock(&notifier->lock);
+	if (!notifier->active && !notifier->dead &&
+	    notifier->sequence == sequence) {
+		notifier->plain.first = first;
+		notifier->plain.last = last;
+		notifier->plain_sequence = sequence;
+	}
+	spin_unlock(&notifier->lock);
 }
 
 void kiommu_notifier_wait(struct kiommu_notifier *notifier)

@@ -31,6 +31,8 @@ struct kiommu_range {
  * @sequence: counts how often one has begun or ended.
  * @dead: the process is gone; nobody will tell anything any more.
  * @quiet: waited on for @active to be 0.
+ * @plain: addresses of ordinary memory, in one mapping, as it was at
+ *	@plain_sequence.
  */
 struct kiommu_notifier {
 	struct mmu_notifier mn;
@@ -42,6 +44,8 @@ struct kiommu_notifier {
 	unsigned long sequence;
 	bool dead;
 	wait_queue_head_t quiet;
+	struct kiommu_range plain;
+	unsigned long plain_sequence;
 };
 
 void kiommu_notifier_init(struct kiommu_notifier *notifier);
@@ -75,6 +79,20 @@ unsigned long kiommu_notifier_sequence(struct kiommu_notifier *notifier);
  */
 bool kiommu_notifier_unchanged(struct kiommu_notifier *notifier,
 			       unsigned long sequence);
+
+/**
+ * kiommu_notifier_is_plain() - whether addresses are known for ordinary memory
+ *
+ * They were when kiommu_notifier_set_plain() said so, and nothing has begun to
+ * change since: a mapping does not change to one of a device without that. It
+ * may from now on, as it may after a look at the mappings.
+ */
+bool kiommu_notifier_is_plain(struct kiommu_notifier *notifier,
+			      unsigned long first, unsigned long last);
+/* They are; it was looked at after kiommu_notifier_sequence() said @sequence. */
+void kiommu_notifier_set_plain(struct kiommu_notifier *notifier,
+			       unsigned long sequence, unsigned long first,
+			       unsigned long last);
 
 /* Waits for invalidations to end, for a while. Context: no mmap_lock. */
 void kiommu_notifier_wait(struct kiommu_notifier *notifier);

@@ -101,12 +101,12 @@ static int set_ring(struct kiommu_container *container,
 		old = end_mode(container);
 		container->sync.doorbell = bell;
 		container->sync.mode = KVM_IOMMU_SYNC_RING;
+		kiommu_doorbell_open(bell);
 	}
 	kiommu_unlock_exclusive(container);
 	if (ret)
 		goto err_bell;
 	kiommu_doorbell_close(old);
-	kiommu_doorbell_open(bell);
 	return 0;
 
 err_bell:

@@ -52,6 +52,9 @@ static const struct op {
 	OP(SET_IDLE_LIMIT, kvm_iommu_set_idle_limit),
 	OP(GET_FAULT_FD, kvm_iommu_get_fault_fd,
 	   .flags = KVM_IOMMU_FAULT_FD_NONBLOCK),
+	OP(SET_SYNC, kvm_iommu_set_sync, .flags = KVM_IOMMU_SYNC_THREAD,
+	   .reserved = offsetof(struct kvm_iommu_set_sync, __reserved)),
+	OP(UNTRACK, kvm_iommu_untrack),
 };
 
 FIXTURE(abi) {
@@ -135,6 +138,8 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 			struct kvm_iommu_unpin_memory unpin;
 			struct kvm_iommu_set_idle_limit limit;
 			struct kvm_iommu_get_fault_fd fault_fd;
+			struct kvm_iommu_set_sync sync;
+			struct kvm_iommu_untrack untrack;
 		};
 		uint64_t later[4];
 	} arg;
@@ -178,6 +183,10 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 	fault_fd = kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, LARGER(fault_fd));
 	ASSERT_LE(0, fault_fd);
 	close(fault_fd);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_SET_SYNC,
+				  LARGER(sync, .mode = KVM_IOMMU_SYNC_EXPLICIT)));
+	ASSERT_EQ(-EPROTOTYPE, kiommu_ioctl(fd, KVM_IOMMU_UNTRACK,
+					    LARGER(untrack, .length = KIOMMU_PAGE)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_UNREGISTER_IOAT,
 				  LARGER(unregister)));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(fd));

@@ -106,12 +106,15 @@ class GuestMemory {
   std::uint32_t pin_batch = 512;
   // Called before entries at this GPA are read: the guest on another CPU.
   std::function<void(std::uint64_t gpa)> before_read;
+  // Called before words at this GPA are written, in the same way.
+  std::function<void(std::uint64_t gpa)> before_write;
   // Called before pages are pinned: another request on another CPU.
   std::function<void()> before_pin;
 
   // --- what a test counts ---
   std::uint64_t read_calls = 0;
   std::uint64_t entries_read = 0;
+  std::uint64_t write_calls = 0;
   std::uint64_t pin_calls = 0;
   std::uint64_t unpin_calls = 0;
   std::uint64_t account_calls = 0;
@@ -120,6 +123,8 @@ class GuestMemory {
   // --- the port, see port.h ---
   int find_slot(std::uint64_t gfn, kiommu_slot* slot);
   int read_entries(std::uint64_t hva, kiommu_u64* entries, std::uint32_t count);
+  int write_entries(std::uint64_t hva, const kiommu_u64* entries,
+                    std::uint32_t count);
   std::uint32_t pin(std::uint64_t hva, std::uint32_t count, bool write,
                     kiommu_u64* pfns, kiommu_pin_result* result);
   void look_up(std::uint64_t hva, std::uint32_t count, kiommu_u64* pfns);

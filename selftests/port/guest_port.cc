@@ -85,6 +85,27 @@ int GuestMemory::read_entries(std::uint64_t hva, kiommu_u64* entries,
   return 0;
 }
 
+int GuestMemory::write_entries(std::uint64_t hva, const kiommu_u64* entries,
+                               std::uint32_t count) {
+  if (hva % 8 != 0 || count == 0) violation("write of entries at ", hva);
+  if (!in_one_slot(hva & ~(kPageBytes - 1), 1)) {
+    violation("write of entries at HVA ", hva, ", which is in no slot");
+  }
+  if (foreign_process) return -EPERM;
+  if (before_write) before_write(gpa_of(hva));
+  const Locked locked(mutex_);
+  ++write_calls;
+  for (std::uint32_t i = 0; i < count; ++i, hva += 8) {
+    const Backing backing = page_at(hva).backing;
+    if (is_mmio(backing)) return -ENXIO;
+    if (backing != Backing::kRam && backing != Backing::kRefused) {
+      return -EFAULT;
+    }
+    host_.write(touch(hva), hva % kPageBytes, &entries[i], 8);
+  }
+  return 0;
+}
+
 std::uint32_t GuestMemory::pin(std::uint64_t hva, std::uint32_t count,
                                bool write, kiommu_u64* pfns,
                                kiommu_pin_result* result) {
@@ -185,6 +206,12 @@ int kiommu_port_read_entries(kiommu_mem* mem, kiommu_u64 hva,
                              kiommu_u64* entries, kiommu_u32 count) {
   entered("read_entries");
   return mem->memory->read_entries(hva, entries, count);
+}
+
+int kiommu_port_write_entries(kiommu_mem* mem, kiommu_u64 hva,
+                              const kiommu_u64* entries, kiommu_u32 count) {
+  entered("write_entries");
+  return mem->memory->write_entries(hva, entries, count);
 }
 
 kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,

@@ -5,6 +5,8 @@
 
 #include <sys/eventfd.h>
 
+#include <linux/compiler.h>
+
 #include "kvm_util.h"
 #include "processor.h"
 #include "apic.h"
@@ -20,12 +22,12 @@
 
 static void ring_port(uint64_t port)
 {
-	asm volatile("outl %0, %w1" : : "a"(0), "Nd"((uint16_t)port) : "memory");
+	asm volatile("outl %0, %w1" : : "a"(0), "d"((uint16_t)port) : "memory");
 }
 
 static void ring_address(uint64_t gva)
 {
-	*(volatile uint32_t *)gva = 0;
+	WRITE_ONCE(*(uint32_t *)gva, 0);
 }
 
 void kiommu_bell_open(struct kiommu_bell *bell, struct kiommu_vm *vm,

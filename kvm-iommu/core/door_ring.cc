@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The door of core.h: rings.
+#include <new>
+
+#include "door.hpp"
+#include "ring.hpp"
+
+struct kiommu_ring {
+  kiommu::Ring ring;
+};
+
+int kiommu_core_ring_create(kiommu_u64 gpa, kiommu_u32 entries,
+                            kiommu_ring** ring) {
+  using kiommu::Gpa;
+  const auto checked = kiommu::Ring::check(Gpa{gpa}, entries);
+  if (!checked) return kiommu::to_errno(checked);
+  void* memory = kiommu_port_alloc_array(sizeof(kiommu_ring));
+  if (memory == nullptr) {
+    return kiommu::to_errno(kiommu::fail(kiommu::Status::kNoMemory));
+  }
+  *ring = new (memory) kiommu_ring{{Gpa{gpa}, entries}};
+  return 0;
+}
+
+void kiommu_core_ring_destroy(kiommu_ring* ring) {
+  ring->~kiommu_ring();
+  kiommu_port_free_array(ring);
+}
+
+void kiommu_core_ring_begin(kiommu_domain* domain, kiommu_ring* ring) {
+  ring->ring.begin(domain->domain);
+}
+
+kiommu_u32 kiommu_core_ring_consume(kiommu_domain* domain, kiommu_ring* ring,
+                                    kiommu_ring_large large) {
+  return ring->ring.consume(domain->domain, large);
+}
+
+kiommu_u32 kiommu_core_ring_drain(kiommu_domain* domain, kiommu_ring* ring) {
+  return ring->ring.drain(domain->domain);
+}

@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The ring of a guest, see ring.hpp.
+#include "ring.hpp"
+
+#include <bit>
+
+#include "door.hpp"
+#include "fault_codes.hpp"
+
+namespace kiommu {
+namespace {
+
+// Of linux/kvm_iommu_ring.h and linux/kvm_iommu.h.
+constexpr uint64_t kAlign = 64;
+constexpr uint32_t kMinEntries = 2;
+constexpr uint32_t kMaxEntries = 32768;
+constexpr uint32_t kUnmapFlag = 1 << 0;
+constexpr uint32_t kBrokenFlag = 1 << 0;
+constexpr uint32_t kStateStatus = 32;
+constexpr uint32_t kRangeStatus = 33;
+constexpr uint32_t kFlagsStatus = 34;
+
+constexpr kiommu_u64 little_endian(kiommu_u64 word) {
+  if constexpr (std::endian::native == std::endian::big) {
+    return __builtin_bswap64(word);
+  }
+  return word;
+}
+
+// Two fields of 4 bytes, as a word of memory.
+constexpr kiommu_u64 fields(uint32_t first, uint32_t second) {
+  return little_endian(first | uint64_t{second} << 32);
+}
+
+constexpr uint32_t first_field(kiommu_u64 word) {
+  return static_cast<uint32_t>(little_endian(word));
+}
+
+constexpr uint32_t second_field(kiommu_u64 word) {
+  return static_cast<uint32_t>(little_endian(word) >> 32);
+}
+
+// kvm_iommu_ring_passed().
+constexpr bool passed(uint32_t event, uint32_t now, uint32_t before) {
+  return now - event - 1 < now - before;
+}
+
+uint32_t ring_status(Status status) {
+  switch (status) {
+    case Status::kMisaligned:
+    case Status::kOverflow:
+    case Status::kOutOfRange:
+      return kRangeStatus;
+    case Status::kUnusedField:
+      return kFlagsStatus;
+    default:
+      break;
+  }
+  const uint32_t code = status_code(status);
+  return code != 0 ? code : kStateStatus;
+}
+
+}  // namespace
+
+Result<void> Ring::check(Gpa gpa, uint32_t entries) {
+  if (entries < kMinEntries || entries > kMaxEntries ||
+      (entries & (entries - 1)) != 0) {
+    return fail(Status::kOutOfRange);
+  }
+  if (!gpa.aligned(kAlign)) return fail(Status::kMisaligned);
+  const uint64_t bytes = kEntriesOffset + uint64_t{entries} * sizeof(Entry);
+  if (gpa.value + (bytes - 1) < gpa.value) return fail(Status::kOverflow);
+  return {};
+}
+
+Result<Ring::Indices> Ring::read_indices(Stage2& stage2) const {
+  kiommu_u64 word;
+  KIOMMU_TRY(stage2.read_entries(gpa_, &word, 1));
+  // What the guest wrote before it wrote avail is read after it.
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  return Indices{first_field(word), second_field(word)};
+}
+
+// The ring goes round at its end.
+template <class Transfer>
+Result<void> Ring::for_entries(unsigned n, Transfer transfer) {
+  auto* words = reinterpret_cast<kiommu_u64*>(entries_);
+  const uint32_t at = done_ & (size_ - 1);
+  const unsigned straight = n < size_ - at ? n : size_ - at;
+  const Gpa base = gpa_.plus(kEntriesOffset);
+  KIOMMU_TRY(transfer(base.plus(uint64_t{at} * sizeof(Entry)), words,
+                      straight * kEntryWords));
+  if (straight == n) return {};
+  return transfer(base, words + straight * kEntryWords,
+                  (n - straight) * kEntryWords);
+}
+
+Result<void> Ring::read_entries(Stage2& stage2, unsigned n) {
+  return for_entries(n, [&](Gpa gpa, kiommu_u64* words, unsigned count) {
+    return stage2.read_entries(gpa, words, count);
+  });
+}
+
+// As a whole: that is one call for all of them.
+Result<void> Ring::write_entries(Stage2& stage2, unsigned n) {
+  return for_entries(n, [&](Gpa gpa, const kiommu_u64* words, unsigned count) {
+    return stage2.for_parts(gpa, count,
+                            [&](uint64_t hva, unsigned first, unsigned part) {
+                              return kiommu_port_write_entries(
+                                  stage2.mem(), hva, words + first, part);
+                            });
+  });
+}
+
+Result<void> Ring::write_state(Stage2& stage2, bool and_flags) const {
+  const kiommu_u64 words[] = {fields(done_, kick_),
+                              fields(broken_ ? kBrokenFlag : 0, 0)};
+  return stage2.for_parts(gpa_.plus(kDoneOffset), and_flags ? 2 : 1,
+                          [&](uint64_t hva, unsigned first, unsigned part) {
+                            return kiommu_port_write_entries(
+                                stage2.mem(), hva, words + first, part);
+                          });
+}
+
+// Nothing of the ring is looked at any more. Its memory may be what is wrong
+// with it: that cannot be helped.
+void Ring::give_up(Domain& domain, Stage2& stage2) {
+  broken_ = true;
+  (void)write_state(stage2, true);
+  kiommu_fault fault{};
+  fault.reason = static_cast<uint32_t>(FaultReason::kRing);
+  fault.flags = FaultFlags::kHasGpa;
+  fault.gpa = gpa_.value;
+  domain.parts().faults->report(fault);
+}
+
+void Ring::begin(Domain& domain) {
+  Stage2 stage2(domain.pins()->mem(), domain.pins()->regions());
+  if (!write_state(stage2, true)) give_up(domain, stage2);
+}
+
+Result<Domain::Change> Ring::parse(const Domain& domain, const Entry& entry) {
+  const uint32_t flags = first_field(entry.flags_status);
+  if ((flags & ~kUnmapFlag) != 0) return fail(Status::kUnusedField);
+  auto range = domain.checked_range(little_endian(entry.iova),
+                                    little_endian(entry.length));
+  if (!range) return fail(range.error());
+  return Change{*range, (flags & kUnmapFlag) != 0};
+}
+
+unsigned Ring::batch_of(const Domain& domain, unsigned n) const {
+  uint64_t pages = 0;
+  unsigned i = 0;
+  for (; i < n; ++i) {
+    // One that is refused costs nothing, whatever its length.
+    const auto change = parse(domain, entries_[i]);
+    if (!change) continue;
+    pages += change->range.pages();
+    if (pages > kBatchPages) break;
+  }
+  return i;
+}
+
+// Keeps them sorted: most come so.
+void Ring::add_change(Change change) {
+  unsigned at = changes_count_++;
+  for (; at > 0 && changes_[at - 1].range.first > change.range.first; --at) {
+    changes_[at] = changes_[at - 1];
+  }
+  changes_[at] = change;
+}
+
+// Neighbours become one. Where a range to unmap overlaps one to refresh, the
+// tables say what is right.
+unsigned Ring::merge() {
+  unsigned last = 0;
+  for (unsigned i = 1; i < changes_count_; ++i) {
+    const Change& next = changes_[i];
+    Change& to = changes_[last];
+    const bool overlap = next.range.first <= to.range.last;
+    if (!overlap &&
+        (next.range.first != to.range.last.plus(1) || next.drop != to.drop)) {
+      changes_[++last] = next;
+      continue;
+    }
+    if (to.range.last < next.range.last) to.range.last = next.range.last;
+    to.drop = to.drop && next.drop;
+  }
+  return last + 1;
+}
+
+unsigned Ring::do_batch(Domain& domain, unsigned n) {
+  changes_count_ = 0;
+  for (unsigned i = 0; i < n; ++i) {
+    const auto change = parse(domain, entries_[i]);
+    if (change) add_change(*change);
+  }
+  Result<void> all;
+  bool lost = false;
+  if (changes_count_ > 0) all = domain.refresh_all(changes_, merge(), &lost);
+  if (!all && !lost) return do_one_by_one(domain, n);
+  for (unsigned i = 0; i < n; ++i) {
+    const auto change = parse(domain, entries_[i]);
+    Outcome outcome{all, little_endian(entries_[i].iova)};
+    if (!change) outcome.done = fail(change.error());
+    if (outcome.done) outcome.stopped_iova += little_endian(entries_[i].length);
+    set_outcome(domain, entries_[i], outcome);
+  }
+  return n;
+}
+
+unsigned Ring::do_one_by_one(Domain& domain, unsigned n) {
+  for (unsigned i = 0; i < n; ++i) {
+    const auto change = parse(domain, entries_[i]);
+    Outcome outcome{{}, little_endian(entries_[i].iova)};
+    if (change) {
+      outcome = do_one(domain, *change);
+    } else {
+      outcome.done = fail(change.error());
+    }
+    if (!outcome.done && outcome.done.error() == Status::kInterrupted) return i;
+    set_outcome(domain, entries_[i], outcome);
+  }
+  return n;
+}
+
+Ring::Outcome Ring::do_one(Domain& domain, const Change& change) {
+  const IovaRange range = change.range;
+  if (change.drop) {
+    uint64_t unmapped = 0;
+    const auto done =
+        domain.unmap(range.first.value, range.pages() << kPageShift, &unmapped);
+    return {done, done ? range.last.value + 1 : range.first.value};
+  }
+  kiommu_refresh_result result{};
+  result.stopped_iova = range.first.value;
+  const auto done = domain.refresh(range, &result);
+  return {done, result.stopped_iova};
+}
+
+// A slice of the entry at hand. Whether it has its status.
+bool Ring::do_large(Domain& domain, kiommu_ring_large large) {
+  Entry& entry = entries_[0];
+  auto change = parse(domain, entry);
+  if (!change) {  // the anchor is another one by now
+    set_outcome(domain, entry,
+                {fail(change.error()), little_endian(entry.iova)});
+    return true;
+  }
+  if (large_next_) change->range.first = {*large_next_};
+  const uint64_t from = change->range.first.value;
+  Outcome outcome{fail(Status::kBudget), from};
+  if (large == KIOMMU_RING_LARGE_NOW) outcome = do_one(domain, *change);
+  if (!outcome.done) {
+    const Status why = outcome.done.error();
+    if (why == Status::kInterrupted) return false;
+    if (why == Status::kBudget && outcome.stopped_iova > from) {
+      large_next_ = outcome.stopped_iova;
+      return false;
+    }
+  }
+  set_outcome(domain, entry, outcome);
+  return true;
+}
+
+void Ring::set_outcome(Domain& domain, Entry& entry, const Outcome& outcome) {
+  uint32_t status = 0;
+  if (!outcome.done) {
+    status = ring_status(outcome.done.error());
+    report(domain, outcome.done.error(), outcome.stopped_iova);
+  }
+  entry.flags_status = fields(first_field(entry.flags_status), status);
+  entry.stopped_iova = little_endian(outcome.stopped_iova);
+}
+
+void Ring::report(Domain& domain, Status why, uint64_t iova) const {
+  kiommu_fault fault{};
+  fault.reason = static_cast<uint32_t>(fault_reason(why));
+  fault.flags = FaultFlags::kHasIova;
+  fault.iova = iova;
+  fault.status = ring_status(why);
+  if (why == Status::kUnusedField) {
+    fault.reason = static_cast<uint32_t>(FaultReason::kRing);
+    fault.flags |= FaultFlags::kHasGpa;
+    fault.gpa = gpa_.value;
+  }
+  if (const Stage1* stage1 = domain.anchored()) {
+    fault.flags |= FaultFlags::kHasFormat;
+    fault.format = stage1->anchor.format;
+    fault.code = fault_code(fault.format, why, kNoRights);
+  }
+  domain.parts().faults->report(fault);
+}
+
+// Tells the guest of `n` entries, and looks what it did meanwhile: either it
+// sees done and kick, or we see avail and notify.
+kiommu_u32 Ring::publish(Domain& domain, Stage2& stage2, unsigned n,
+                         uint32_t avail) {
+  if (n > 0 && !write_entries(stage2, n)) {
+    give_up(domain, stage2);
+    return 0;
+  }
+  const uint32_t before = done_;
+  done_ += n;
+  if (done_ == avail) kick_ = done_;
+  __atomic_thread_fence(__ATOMIC_RELEASE);
+  const auto written = write_state(stage2, false);
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  const auto now = read_indices(stage2);
+  if (!written || !now) {
+    give_up(domain, stage2);
+    return 0;
+  }
+  kiommu_u32 answer = 0;
+  if (now->avail != done_) answer |= KIOMMU_RING_MORE;
+  if (passed(now->notify, done_, before)) answer |= KIOMMU_RING_NOTIFY;
+  return answer;
+}
+
+kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
+  if (broken_) return 0;
+  Stage2 stage2(domain.pins()->mem(), domain.pins()->regions());
+  const auto indices = read_indices(stage2);
+  const uint32_t waiting = indices ? indices->avail - done_ : 0;
+  if (!indices || waiting > size_) {
+    give_up(domain, stage2);
+    return 0;
+  }
+  if (!large_next_) {
+    unsigned n = waiting < kBatch ? waiting : kBatch;
+    if (n == 0 && kick_ == done_) return 0;
+    if (n > 0 && !read_entries(stage2, n)) {
+      give_up(domain, stage2);
+      return 0;
+    }
+    n = batch_of(domain, n);
+    if (n > 0 || waiting == 0) {
+      const unsigned done = do_batch(domain, n);
+      const kiommu_u32 answer = publish(domain, stage2, done, indices->avail);
+      // Interrupted: the process is killed.
+      return done < n ? answer & ~KIOMMU_RING_MORE : answer;
+    }
+  }
+  if (large == KIOMMU_RING_LARGE_LATER) return KIOMMU_RING_MORE;
+  if (!do_large(domain, large)) {
+    return kiommu_port_interrupted() != 0 ? 0 : KIOMMU_RING_MORE;
+  }
+  large_next_.reset();
+  return publish(domain, stage2, 1, indices->avail);
+}
+
+kiommu_u32 Ring::drain(Domain& domain) {
+  Stage2 stage2(domain.pins()->mem(), domain.pins()->regions());
+  const auto indices = read_indices(stage2);
+  if (broken_ || !indices) return 0;
+  kiommu_u32 answer = 0;
+  unsigned slices = 0;
+  uint32_t left = indices->avail - done_;
+  while (left > 0 && left <= size_) {
+    const kiommu_u32 more =
+        consume(domain, slices++ < kDrainSlices + size_ / kBatch
+                            ? KIOMMU_RING_LARGE_NOW
+                            : KIOMMU_RING_LARGE_NEVER);
+    answer |= more & KIOMMU_RING_NOTIFY;
+    if ((more & KIOMMU_RING_MORE) == 0) break;
+    // More than there are: of what came meanwhile, some is done, too.
+    left = indices->avail - done_;
+  }
+  return answer;
+}
+
+}  // namespace kiommu
