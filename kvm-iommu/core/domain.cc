@@ -326,20 +326,23 @@ Result<void> Domain::drop_stale(Request& request, IovaRange range,
   return done;
 }
 
-Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped) {
+Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped,
+                                 kiommu_u64* writable) {
   const PageRange pages{range.first_page(), range.last_page()};
   Session session(*this, pages);
   Request& request = session.request();
+  if (writable != nullptr) find_writable(request, pages, writable);
   auto done = shadow_.unmap(request, pages);
   (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
   *unmapped = request.unmapped;
   return done;
 }
 
-Result<void> Domain::unmap(uint64_t iova, uint64_t length, uint64_t* unmapped) {
+Result<void> Domain::unmap(uint64_t iova, uint64_t length, uint64_t* unmapped,
+                           kiommu_u64* writable) {
   auto range = checked_range(iova, length);
   if (!range) return fail(range.error());
-  return unmap_range(*range, unmapped);
+  return unmap_range(*range, unmapped, writable);
 }
 
 Result<void> Domain::unmap_all(uint64_t* unmapped) {
@@ -376,6 +379,50 @@ Result<Translation> Domain::translate(Iova iova, Rights* rights) {
   if (!found.rights.any()) return fail(Status::kReadOnly);
   found.gpa = found.gpa.plus(iova.value & ~kPageMask);
   return found;
+}
+
+Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
+                                     kiommu_range_record* records,
+                                     unsigned capacity, unsigned* count,
+                                     Iova* next) {
+  auto range = checked_range(iova, length);
+  if (!range) return fail(range.error());
+  Session session(*this, {range->first_page(), range->last_page()});
+  Request& request = session.request();
+  const bool identity = stage1_->anchor.format == kIdentityFormatId;
+  TellRange sink(request, shadow_, identity, records, capacity);
+  auto told =
+      identity
+          ? sink.leaf({.iova = range->first,
+                       .gpa = {range->first.value - stage1_->anchor.offset},
+                       .pages = range->pages(),
+                       .rights = kReadWrite,
+                       .shift = kPageShift})
+          : walk_tables(*stage1_, *request.stage2, request.scratch, sink,
+                        *range);
+  *count = sink.count();
+  *next = sink.stopped_at() ? *sink.stopped_at() : range->last.plus(1);
+  return told;
+}
+
+void Domain::writable_pages(IovaRange range, kiommu_u64* bits) {
+  if (pins_ == nullptr) return;
+  const PageRange pages{range.first_page(), range.last_page()};
+  Session session(*this, pages);
+  find_writable(session.request(), pages, bits);
+}
+
+void Domain::find_writable(Request& request, PageRange pages,
+                           kiommu_u64* bits) {
+  for (uint64_t page = pages.first; page <= pages.last;) {
+    const Shadow::Span span = shadow_.span_at(request, page, pages.last);
+    const bool writable = span.rights.write() && !span.mmio;
+    for (; page <= span.last && writable; ++page) {
+      const uint64_t bit = page - pages.first;
+      bits[bit / 64] |= kiommu_u64{1} << (bit % 64);
+    }
+    page = span.last + 1;
+  }
 }
 
 void Domain::get_info(kiommu_core_info* info) const {

@@ -17,6 +17,7 @@
 #include "range_lock.hpp"
 #include "request_pool.hpp"
 #include "shadow.hpp"
+#include "translate_range.hpp"
 
 namespace kiommu {
 
@@ -94,13 +95,24 @@ class Domain {
   // Unmaps what is not, or no longer, as the guest's tables say; maps nothing.
   // Bad entries are passed by. The work is bounded by what is mapped.
   Result<void> drop_stale(IovaRange range, kiommu_refresh_result* result);
-  // *unmapped is set, also with kNoMemory.
-  Result<void> unmap(uint64_t iova, uint64_t length, uint64_t* unmapped);
+  // *unmapped is set, also with kNoMemory. `writable`: see writable_pages(), of
+  // what is unmapped; or nullptr.
+  Result<void> unmap(uint64_t iova, uint64_t length, uint64_t* unmapped,
+                     kiommu_u64* writable = nullptr);
   Result<void> unmap_all(uint64_t* unmapped);
   // The error is kNotMapped or what is wrong with the guest's tables; `rights`
   // is what the device can do, set in both cases; kOutOfRange and the like if
   // the IOVA cannot be asked for.
   Result<Translation> translate(Iova iova, Rights* rights);
+  // What translate() tells, for many pages, and as much of it as there is room
+  // for; *next is where to go on. The error is kOutOfRange and the like, or why
+  // it stopped before *next: kBudget also if there was no more room.
+  Result<void> translate_range(uint64_t iova, uint64_t length,
+                               kiommu_range_record* records, unsigned capacity,
+                               unsigned* count, Iova* next);
+  // Sets the bits of pages that a device can write now, but for device memory:
+  // bit i % 64 of bits[i / 64] is that of page i. In each state.
+  void writable_pages(IovaRange range, kiommu_u64* bits);
   // The errors of a refused call.
   Result<void> check_iova(Iova iova) const;
   // [iova, iova + length), checked against aperture and window.
@@ -147,7 +159,9 @@ class Domain {
   Result<void> walk(Request& request, Refresh& refresh, IovaRange range);
   Result<void> drop_stale(Request& request, IovaRange range,
                           kiommu_refresh_result* result);
-  Result<void> unmap_range(IovaRange range, uint64_t* unmapped);
+  Result<void> unmap_range(IovaRange range, uint64_t* unmapped,
+                           kiommu_u64* writable = nullptr);
+  void find_writable(Request& request, PageRange pages, kiommu_u64* bits);
   void clear();
   void set_stage1(const std::optional<Stage1>& stage1);
 

@@ -15,11 +15,6 @@ struct kiommu_faults {
   kiommu::FaultQueue queue;
 };
 
-struct kiommu_pins {
-  kiommu::Pins pins;
-  kiommu_monitor* monitor;
-};
-
 namespace {
 
 using kiommu::Domain;
@@ -36,6 +31,7 @@ static_assert(sizeof(kiommu_pins) <= KIOMMU_NODE_BYTES);
 // Linux errno values that are the same on x86 and s390 (asm-generic).
 enum Errno : int {
   kEperm = 1,
+  kEnoent = 2,
   kEintr = 4,
   kEio = 5,
   kEnxio = 6,
@@ -128,6 +124,10 @@ constexpr Code code_of(Status status) {
       return {kEinval, 0};
     case Status::kReaderBusy:
       return {kEbusy, 0};
+    case Status::kNoLog:
+      return {kEnoent, 0};
+    case Status::kLogBusy:
+      return {kEexist, 0};
     case Status::kSequence:
       return {kEproto, 0};
     case Status::kDisabled:

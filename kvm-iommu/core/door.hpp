@@ -10,6 +10,11 @@ struct kiommu_domain {
   kiommu::Domain domain;
 };
 
+struct kiommu_pins {
+  kiommu::Pins pins;
+  kiommu_monitor* monitor;
+};
+
 namespace kiommu {
 
 // 0 or a negative Linux errno value.

@@ -71,6 +71,8 @@ struct Region {
   bool new_pins = false;       // being preregistered
   bool gone = false;           // the slot is not there any more
   Chunk* chunks = nullptr;     // made when first needed
+  // While the dirty log runs: a bit for each page, see dirty.hpp.
+  uint64_t* dirty = nullptr;
 
   bool holds(uint64_t gfn) const {
     return gfn - first_gfn < pages;  // wraps for a gfn below

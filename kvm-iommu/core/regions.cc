@@ -14,6 +14,11 @@ uint64_t chunks_bytes(const Region& region) {
   return region.chunk_count() * sizeof(Chunk);
 }
 
+uint64_t bitmap_bytes(const Region& region) {
+  return (region.last_gfn() / 64 - region.first_gfn / 64 + 1) *
+         sizeof(*region.dirty);
+}
+
 bool same(const Region& region, const kiommu_slot& slot) {
   return region.first_gfn == slot.first_gfn && region.pages == slot.pages &&
          region.hva.value == slot.hva &&
@@ -88,6 +93,11 @@ Result<Region*> Regions::insert(const kiommu_slot& slot) {
              .hva = {slot.hva},
              .read_only = (slot.flags & KIOMMU_SLOT_READ_ONLY) != 0,
              .may_be_private = (slot.flags & KIOMMU_SLOT_PRIVATE) != 0};
+  if (logging_ && !add_bitmap(*region)) {
+    kiommu_port_free_array(region);
+    release(sizeof(Region));
+    return fail(Status::kNoMemory);
+  }
   for (uint64_t i = count_; i > index; --i) table_[i] = table_[i - 1];
   table_[index] = region;
   ++count_;
@@ -104,6 +114,33 @@ Result<void> Regions::ensure_chunks(Region& region) {
   return {};
 }
 
+bool Regions::add_bitmap(Region& region) {
+  region.dirty = static_cast<uint64_t*>(allocate(bitmap_bytes(region)));
+  return region.dirty != nullptr;
+}
+
+void Regions::remove_bitmap(Region& region) {
+  if (region.dirty == nullptr) return;
+  kiommu_port_free_array(region.dirty);
+  release(bitmap_bytes(region));
+  region.dirty = nullptr;
+}
+
+Result<void> Regions::start_log() {
+  for (uint64_t i = 0; i < count_; ++i) {
+    if (add_bitmap(*table_[i])) continue;
+    stop_log();
+    return fail(Status::kNoMemory);
+  }
+  logging_ = true;
+  return {};
+}
+
+void Regions::stop_log() {
+  for (uint64_t i = 0; i < count_; ++i) remove_bitmap(*table_[i]);
+  logging_ = false;
+}
+
 bool Regions::is_current(const Region& region) const {
   kiommu_slot slot;
   return kiommu_port_find_slot(mem_, region.first_gfn, &slot) == 0 &&
@@ -116,6 +153,7 @@ void Regions::remove(uint64_t index) {
     kiommu_port_free_array(region->chunks);
     release(chunks_bytes(*region));
   }
+  remove_bitmap(*region);
   kiommu_port_free_array(region);
   release(sizeof(Region));
   --count_;

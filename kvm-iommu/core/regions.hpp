@@ -24,7 +24,13 @@ class Regions {
   // Makes the region's chunks. The error is kNoMemory.
   Result<void> ensure_chunks(Region& region);
 
+  // The dirty log: each region has a bitmap while it runs, those that are
+  // learnt meanwhile, too. The error of starting it is kNoMemory.
+  bool is_logging() const { return logging_; }
+
   // What follows wants the table for itself.
+  Result<void> start_log();
+  void stop_log();
   uint64_t count() const { return count_; }
   Region& at(uint64_t index) const { return *table_[index]; }
   // Whether the slot of a region is as it was.
@@ -37,6 +43,8 @@ class Regions {
  private:
   uint64_t lower_bound(uint64_t gfn) const;
   Result<Region*> insert(const kiommu_slot& slot);
+  bool add_bitmap(Region& region);
+  void remove_bitmap(Region& region);
   void* allocate(uint64_t bytes);
   void release(uint64_t bytes);
 
@@ -46,6 +54,7 @@ class Regions {
   uint64_t count_ = 0;
   uint64_t capacity_ = 0;
   uint64_t bytes_ = 0;
+  bool logging_ = false;  // changed by who has the table for itself
 };
 
 }  // namespace kiommu

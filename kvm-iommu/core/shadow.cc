@@ -385,6 +385,24 @@ void Shadow::prune(Request& request, uint64_t page) {
   tree_.prune(page);
 }
 
+Shadow::Span Shadow::span_at(Request& request, uint64_t page,
+                             uint64_t last) const {
+  if (!request.leaf.holds(page)) request.leaf = tree_.next(page, last);
+  const Radix::Leaf& leaf = request.leaf;
+  if (!leaf) return {last, kNoRights};
+  if (page < leaf.base) return {leaf.base - 1, kNoRights};
+  if (last > leaf.last_key()) last = leaf.last_key();
+  if (leaf.is_run()) return {last, ShadowEntry{leaf.run()}.rights()};
+  const ShadowEntry entry{leaf.at(page)};
+  const auto same = [&](uint64_t at) {
+    const ShadowEntry other{leaf.at(at)};
+    return other.rights() == entry.rights() &&
+           other.is_mmio() == entry.is_mmio();
+  };
+  while (page < last && same(page + 1)) ++page;
+  return {page, entry.rights(), entry.is_mmio()};
+}
+
 Rights Shadow::rights_at(uint64_t page) const {
   return entry_at(page).rights();
 }

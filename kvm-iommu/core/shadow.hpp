@@ -75,6 +75,13 @@ class Shadow {
   std::optional<PageRange> next_leaf(PageRange within) const;
   // What a device can do at this page.
   Rights rights_at(uint64_t page) const;
+  // The most pages from `page` on, up to `last`, for which the same holds.
+  struct Span {
+    uint64_t last;  // page
+    Rights rights;  // what a device can do
+    bool mmio = false;
+  };
+  Span span_at(Request& request, uint64_t page, uint64_t last) const;
   // Maps everything but device memory in one more host.
   Result<void> replay(Request& request, uint32_t host);
   // Calls visit(entry, pages) for all that is mapped.
@@ -158,6 +165,7 @@ void Shadow::for_each(Visit visit) const {
       }
     }
     page = leaf.last_key() + 1;
+    kiommu_port_yield();
   }
 }
 

@@ -45,6 +45,8 @@ enum class Status : std::uint8_t {
   kSequence,
   kDisabled,
   kReaderBusy,
+  kNoLog,
+  kLogBusy,
 };
 
 // Whether the guest's tables, or what they name, are at fault.

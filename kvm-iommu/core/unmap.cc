@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The shadow, see shadow.hpp: taking it apart, whole host blocks at a time.
+#include "dirty.hpp"
 #include "shadow.hpp"
 
 namespace kiommu {
@@ -207,7 +208,9 @@ void Shadow::forget(Request& request, Run run) {
     const Radix::Leaf leaf = find(request, page);
     if (leaf.is_run()) {
       const uint64_t gfn = ShadowEntry{leaf.run()}.gfn();
-      user.put_chunk(request.stage2->mapped_region(gfn), gfn);
+      const Region& region = request.stage2->mapped_region(gfn);
+      if (region.dirty != nullptr) note_unmapped_run(region, {leaf.run()});
+      user.put_chunk(region, gfn);
       page = leaf.last_key() + 1;
       prune(request, leaf.base);
     } else {
@@ -218,7 +221,9 @@ void Shadow::forget(Request& request, Run run) {
       for (unsigned done = 0; !run.mmio && done < count;) {
         const Region& region =
             request.stage2->mapped_region(ShadowEntry{have[done]}.gfn());
-        done += user.put(region, have + done, count - done);
+        const unsigned put = user.put(region, have + done, count - done);
+        if (region.dirty != nullptr) note_unmapped(region, have + done, put);
+        done += put;
       }
       for (unsigned i = 0; i < count; ++i) have[i] = 0;
       page = last + 1;

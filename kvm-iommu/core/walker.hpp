@@ -46,6 +46,12 @@ concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
   { sink.stopped(at, why) } -> std::same_as<Result<void>>;
 };
 
+// A sink that has the walk go on behind what is bad. What is told as bad is the
+// part of a table that cannot be read then, not all IOVAs for which the table
+// is still needed.
+template <class S>
+concept PassesBad = S::kPassesBad;
+
 // How often a walk may read entries from guest memory, and a buffer for each
 // level of the tables.
 struct WalkScratch {
@@ -85,11 +91,18 @@ class Walker {
       // good or bad by itself.
       unsigned count = WalkScratch::kWindow - index % WalkScratch::kWindow;
       if (count > last - index + 1) count = last - index + 1;
-      const IovaRange rest{
-          {base > range.first.value ? base : range.first.value}, range.last};
-      KIOMMU_TRY(
-          read(level, table.plus(uint64_t{index} * kEntryBytes), count, rest));
-      if (kSmallPages && level == 0) {
+      IovaRange rest{{base > range.first.value ? base : range.first.value},
+                     range.last};
+      if constexpr (PassesBad<Sink>) {
+        const IovaRange window{{base}, {base + (count * geometry.span() - 1)}};
+        rest = intersection(rest, window);
+      }
+      auto has_read =
+          read(level, table.plus(uint64_t{index} * kEntryBytes), count, rest);
+      if (!has_read) return fail(has_read.error());
+      if (!*has_read) {
+        // The sink knows that it is bad.
+      } else if (kSmallPages && level == 0) {
         KIOMMU_TRY(visit_pages(base, count, rights));
       } else {
         KIOMMU_TRY(visit_entries(level, base, 0, count, rights, range));
@@ -161,19 +174,21 @@ class Walker {
     return rights.any() ? PageWord::of(e.address, rights) : PageWord::kAbsent;
   }
 
-  // Fills the window of this level; `rest` is what the table is still needed
-  // for.
-  Result<void> read(unsigned level, Gpa gpa, unsigned count, IovaRange rest) {
+  // Fills the window of this level; `rest` is what it, or the table, is still
+  // needed for. False: it could not be read, and the sink wants to go on.
+  Result<bool> read(unsigned level, Gpa gpa, unsigned count, IovaRange rest) {
     if (++reads_ > WalkScratch::kBudget) {
-      return sink_.stopped(rest.first, Status::kBudget);
+      KIOMMU_TRY(sink_.stopped(rest.first, Status::kBudget));
     }
     if (kiommu_port_interrupted() != 0) {
-      return sink_.stopped(rest.first, Status::kInterrupted);
+      KIOMMU_TRY(sink_.stopped(rest.first, Status::kInterrupted));
     }
     auto done = stage2_.read_entries(gpa, scratch_.window[level], count);
+    if (done) return true;
     // The caller may not read at all: that is no mistake of the guest.
-    if (done || done.error() == Status::kForeignProcess) return done;
-    return sink_.bad(rest, done.error());
+    if (done.error() == Status::kForeignProcess) return fail(done.error());
+    KIOMMU_TRY(sink_.bad(rest, done.error()));
+    return false;
   }
 
   // One entry: `span` is all that it covers, `part` what is walked of it.

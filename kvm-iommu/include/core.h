@@ -407,6 +407,82 @@ kiommu_u32 kiommu_core_ring_consume(struct kiommu_domain *domain,
 kiommu_u32 kiommu_core_ring_drain(struct kiommu_domain *domain,
 				  struct kiommu_ring *ring);
 
+/* Mirrors struct kvm_iommu_translation, field by field. */
+struct kiommu_range_record {
+	kiommu_u64 iova;
+	kiommu_u64 gpa;
+	kiommu_u64 length;
+	kiommu_u64 page_size;
+	kiommu_u32 rights;
+	kiommu_u32 shadow_rights;
+	kiommu_u32 status;
+	kiommu_u32 reserved;
+};
+
+/**
+ * kiommu_core_translate_range() - KVM_IOMMU_TRANSLATE_RANGE, a part of it
+ * @records: room for @capacity records, at least 1.
+ * @count: how many there are; set on success.
+ * @next: where to go on, 0 behind the last IOVA; set on success.
+ * @status: why it stopped there; BUDGET also if there was no more room.
+ *
+ * Lock: shared. Return: 0; -ENODEV, -ENXIO, -EPERM, -EDOM, -EOVERFLOW, -ERANGE,
+ * or -EINTR.
+ */
+int kiommu_core_translate_range(struct kiommu_domain *domain, kiommu_u64 iova,
+				kiommu_u64 length,
+				struct kiommu_range_record *records,
+				kiommu_u32 capacity, kiommu_u32 *count,
+				kiommu_u64 *next, kiommu_u32 *status);
+
+/**
+ * kiommu_core_dirty_start() - log which pages devices may write
+ *
+ * Lock: P. Return: 0; -EEXIST it is logged already; -ENOMEM.
+ */
+int kiommu_core_dirty_start(struct kiommu_pins *pins);
+
+/* The opposite; what was logged is forgotten. Lock: P. Return: 0, -ENOENT. */
+int kiommu_core_dirty_stop(struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_dirty_mark() - note which pages devices can write now
+ *
+ * Lock: P. Never allocates. Return: 0; -EDOM @gpa or @length misaligned, or
+ * @length 0; -EOVERFLOW; -ENOENT there is no log.
+ */
+int kiommu_core_dirty_mark(struct kiommu_pins *pins, kiommu_u64 gpa,
+			   kiommu_u64 length);
+
+/**
+ * kiommu_core_dirty_take() - take what is noted out of the log
+ * @bits: of the pages of the range, which was checked: bit i % 64 of word i / 64
+ *	is that of page i. All words with one of them are written.
+ *
+ * Lock: P. Never allocates. Return: 0; -ENOENT there is no log.
+ */
+int kiommu_core_dirty_take(struct kiommu_pins *pins, kiommu_u64 gpa,
+			   kiommu_u64 length, kiommu_u64 *bits);
+
+/* Puts what was taken back. Lock: P. Never allocates. */
+void kiommu_core_dirty_put_back(struct kiommu_pins *pins, kiommu_u64 gpa,
+				kiommu_u64 length, const kiommu_u64 *bits);
+
+/**
+ * kiommu_core_writable_pages() - which IOVAs a device can write now
+ * @first: IOVA of the first page; @pages: how many, not beyond 2^64 bytes.
+ * @bits: as above, zeroed by the caller.
+ *
+ * In each state; device memory is left out. Lock: shared.
+ */
+void kiommu_core_writable_pages(struct kiommu_domain *domain, kiommu_u64 first,
+				kiommu_u64 pages, kiommu_u64 *bits);
+
+/* kiommu_core_unmap(), which tells the same of what it unmaps. */
+int kiommu_core_unmap_writable(struct kiommu_domain *domain, kiommu_u64 iova,
+			       kiommu_u64 length, kiommu_u64 *bits,
+			       kiommu_u64 *unmapped);
+
 /* What KVM_IOMMU_GET_INFO tells of the core. Lock: shared. */
 void kiommu_core_get_info(const struct kiommu_domain *domain,
 			  struct kiommu_core_info *info);

@@ -32,6 +32,7 @@ struct kvm;
  * @open_devices: devices of the container that are open.
  * @conflict: one of them came with another KVM.
  * @sync: how the shadow follows the guest's tables.
+ * @dirty_pages: VFIO_IOMMU_DIRTY_PAGES_FLAG_START was set last, not STOP.
  */
 struct kiommu_container {
 	refcount_t refs;
@@ -46,6 +47,7 @@ struct kiommu_container {
 	unsigned int open_devices;
 	bool conflict;
 	struct kiommu_sync sync;
+	bool dirty_pages;
 };
 
 /**

@@ -9,6 +9,7 @@
 #include <linux/kvm_iommu.h>
 
 #include "container.h"
+#include "dirty.h"
 #include "guest.h"
 #include "ioctls.h"
 #include "lock.h"
@@ -33,6 +34,8 @@ union kiommu_ucmd {
 	struct kvm_iommu_get_fault_fd get_fault_fd;
 	struct kvm_iommu_set_sync set_sync;
 	struct kvm_iommu_untrack untrack;
+	struct kvm_iommu_translate_range translate_range;
+	struct kvm_iommu_dirty_log dirty_log;
 };
 
 int kiommu_check_caller(const struct kiommu_container *container)
@@ -237,6 +240,18 @@ static int untrack(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 				       ucmd->untrack.length);
 }
 
+static int translate_range(struct kiommu_container *container,
+			   union kiommu_ucmd *ucmd)
+{
+	return kiommu_translate_range(container, &ucmd->translate_range);
+}
+
+static int dirty_log(struct kiommu_container *container,
+		     union kiommu_ucmd *ucmd)
+{
+	return kiommu_dirty_log(container, &ucmd->dirty_log);
+}
+
 /* What the caller gets back of a struct that holds answers. */
 enum kiommu_reply {
 	REPLY_NEVER,
@@ -323,6 +338,10 @@ static const struct kiommu_op kiommu_ops[] = {
 		  REPLY_NEVER, NULL, set_sync, .flags = KVM_IOMMU_SYNC_THREAD),
 	KIOMMU_OP(KVM_IOMMU_UNTRACK, kvm_iommu_untrack, length, REPLY_NEVER,
 		  &shared, untrack),
+	KIOMMU_OP(KVM_IOMMU_TRANSLATE_RANGE, kvm_iommu_translate_range,
+		  __reserved, REPLY_ON_SUCCESS, NULL, translate_range),
+	KIOMMU_OP(KVM_IOMMU_DIRTY_LOG, kvm_iommu_dirty_log, dirty,
+		  REPLY_ON_SUCCESS, NULL, dirty_log),
 };
 
 static int execute(struct kiommu_container *container,

@@ -2,6 +2,7 @@
 /*
  * Ioctls of type1 on a container of ours, see linux/kvm_iommu.h: a VMM that
  * knows type1 finds the page sizes and the IOVA ranges, and can map and unmap.
+ * What it can ask about dirty pages is in type1_dirty.c.
  */
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -10,6 +11,7 @@
 #include <linux/kvm_iommu.h>
 
 #include "container.h"
+#include "dirty.h"
 #include "ioctls.h"
 #include "lock.h"
 
@@ -54,6 +56,31 @@ static int add_iova_ranges(const struct kiommu_host_caps *caps,
 	return ret;
 }
 
+static int add_dma_avail(struct kiommu_container *container,
+			 struct vfio_info_cap *chain)
+{
+	struct vfio_iommu_type1_info_dma_avail cap = {
+		.header.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
+		.header.version = 1,
+	};
+	struct kiommu_core_info core;
+	u64 left = 0;
+
+	kiommu_core_get_info(container->domain, &core);
+	if (core.shadow_bytes < core.shadow_limit)
+		left = (core.shadow_limit - core.shadow_bytes) >> PAGE_SHIFT;
+	cap.avail = min_t(u64, left, U32_MAX);
+	return vfio_info_add_capability(chain, &cap.header, sizeof(cap));
+}
+
+static int add_capabilities(struct kiommu_container *container,
+			    struct vfio_info_cap *chain)
+{
+	return add_iova_ranges(&container->hosts.caps, chain) ?:
+	       kiommu_add_migration_cap(chain) ?:
+	       add_dma_avail(container, chain);
+}
+
 static long get_info(struct kiommu_container *container, void __user *argp)
 {
 	const size_t min_size =
@@ -76,7 +103,7 @@ static long get_info(struct kiommu_container *container, void __user *argp)
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
 	/* The guest's pages are mapped as they come: each size from 4K on. */
 	info.iova_pgsizes = PAGE_MASK;
-	ret = add_iova_ranges(&container->hosts.caps, &chain);
+	ret = add_capabilities(container, &chain);
 	kiommu_unlock_shared(container);
 	if (ret)
 		goto out;
@@ -132,6 +159,8 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 		return -EFAULT;
 	if (unmap.argsz < min_size)
 		return -EINVAL;
+	if (unmap.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
+		return kiommu_type1_unmap_dirty(container, argp);
 	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
 		return -EOPNOTSUPP;
 	if (unmap.flags && (unmap.iova || unmap.size))
@@ -168,6 +197,8 @@ long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 		return map_dma(container, argp);
 	case VFIO_IOMMU_UNMAP_DMA:
 		return unmap_dma(container, argp);
+	case VFIO_IOMMU_DIRTY_PAGES:
+		return kiommu_type1_dirty_pages(container, argp);
 	default:
 		return -ENOTTY;
 	}

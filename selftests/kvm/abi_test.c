@@ -55,6 +55,10 @@ static const struct op {
 	OP(SET_SYNC, kvm_iommu_set_sync, .flags = KVM_IOMMU_SYNC_THREAD,
 	   .reserved = offsetof(struct kvm_iommu_set_sync, __reserved)),
 	OP(UNTRACK, kvm_iommu_untrack),
+	OP(TRANSLATE_RANGE, kvm_iommu_translate_range,
+	   .reserved = offsetof(struct kvm_iommu_translate_range, __reserved)),
+	OP(DIRTY_LOG, kvm_iommu_dirty_log,
+	   .reserved = offsetof(struct kvm_iommu_dirty_log, __reserved)),
 };
 
 FIXTURE(abi) {
@@ -140,6 +144,8 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 			struct kvm_iommu_get_fault_fd fault_fd;
 			struct kvm_iommu_set_sync sync;
 			struct kvm_iommu_untrack untrack;
+			struct kvm_iommu_translate_range range;
+			struct kvm_iommu_dirty_log log;
 		};
 		uint64_t later[4];
 	} arg;
@@ -149,6 +155,7 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 		.size = sizeof(arg._member) + 16, ##__VA_ARGS__ };	\
 	memset((char *)&arg + arg._member.size, 0xa5, 8);		\
 	&arg; })
+	struct kvm_iommu_translation record;
 	int fd = self->fd, fault_fd;
 
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_STOP, LARGER(stop)));
@@ -170,6 +177,15 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 	EXPECT_EQ(0, arg.later[0]);
 	EXPECT_EQ(0, arg.later[1]);
 	EXPECT_EQ(0xa5a5a5a5a5a5a5a5ull, arg.later[2]);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_TRANSLATE_RANGE,
+				  LARGER(range, .iova = KIOMMU_AREA_GPA,
+					 .length = KIOMMU_PAGE, .capacity = 1,
+					 .records = (uintptr_t)&record)));
+	EXPECT_EQ(1, arg.range.count);
+	EXPECT_EQ(KIOMMU_AREA_GPA, record.gpa);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_DIRTY_LOG, LARGER(log)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_DIRTY_LOG,
+				  LARGER(log, .op = KVM_IOMMU_DIRTY_STOP)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_PIN_MEMORY,
 				  LARGER(pin, .gpa = KIOMMU_AREA_GPA,
 					 .length = KIOMMU_AREA_SIZE)));
@@ -222,6 +238,7 @@ TEST_F_TIMEOUT(abi, read_only_answers, 120)
 	};
 	const unsigned long requests[] = {
 		KVM_IOMMU_GET_INFO, KVM_IOMMU_REFRESH, KVM_IOMMU_TRANSLATE,
+		KVM_IOMMU_TRANSLATE_RANGE, KVM_IOMMU_DIRTY_LOG,
 	};
 	uint32_t size = 128;
 
@@ -266,7 +283,7 @@ TEST_F_TIMEOUT(abi, unknown_requests, 120)
 	const unsigned int type = KVM_IOMMU_TYPE, base = KVM_IOMMU_BASE;
 
 	memset(self->page, 0, KIOMMU_PAGE);
-	for (unsigned int nr = base + ARRAY_SIZE(ops); nr < base + 32; nr++)
+	for (unsigned int nr = _IOC_NR(KVM_IOMMU_DIRTY_LOG) + 1; nr < base + 32; nr++)
 		EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, nr), self->page));
 	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, base - 1), self->page));
 	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IO(type, 0), self->page));
@@ -277,7 +294,6 @@ TEST_F_TIMEOUT(abi, unknown_requests, 120)
 	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, _IOC(_IOC_NONE, type, base, 8),
 					self->page));
 	/* VFIO's, but not for this type of IOMMU. */
-	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, self->page));
 	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, VFIO_IOMMU_ENABLE, self->page));
 	EXPECT_EQ(-ENOTTY, kiommu_ioctl(self->fd, VFIO_EEH_PE_OP, self->page));
 }
@@ -405,7 +421,8 @@ TEST_F_TIMEOUT(abi, type1_map_and_unmap_refuse_bad_arguments, 120)
 	ASSERT_EQ(0, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, size, RW));
 	EXPECT_EQ(-EDOM, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA + 1, &size, 0));
 	EXPECT_EQ(-EDOM, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &zero, 0));
-	EXPECT_EQ(-EOPNOTSUPP,
+	/* Without the bitmap. */
+	EXPECT_EQ(-EINVAL,
 		  kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &size,
 				   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP));
 	EXPECT_EQ(-EOPNOTSUPP, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &size,

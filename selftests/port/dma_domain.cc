@@ -168,6 +168,53 @@ int DmaDomain::unmap_all(kiommu_u64* unmapped) {
   return error;
 }
 
+DmaDomain::RangeOutcome DmaDomain::translate_range(std::uint64_t iova,
+                                                   std::uint64_t length,
+                                                   kiommu_u32 part) {
+  RangeOutcome outcome{.next = iova};
+  const std::uint64_t end = iova + length;
+  kiommu_u32 count = part;
+  do {
+    before_call();
+    std::vector<kiommu_range_record> records(part);
+    outcome.error = call(Locks::kShared, false, [&] {
+      return kiommu_core_translate_range(
+          domain_, outcome.next, end - outcome.next, records.data(), part,
+          &count, &outcome.next, &outcome.status);
+    });
+    if (outcome.error != 0) break;
+    outcome.records.insert(outcome.records.end(), records.begin(),
+                           records.begin() + count);
+  } while (outcome.status != 0 && count == part);
+  return outcome;
+}
+
+std::vector<kiommu_u64> DmaDomain::writable_pages(std::uint64_t iova,
+                                                  std::uint64_t pages) {
+  before_call();
+  std::vector<kiommu_u64> bits((pages + 63) / 64);
+  call(Locks::kShared, false, [&] {
+    kiommu_core_writable_pages(domain_, iova, pages, bits.data());
+    return 0;
+  });
+  return bits;
+}
+
+int DmaDomain::unmap_writable(std::uint64_t iova, std::uint64_t length,
+                              std::vector<kiommu_u64>* bits,
+                              std::uint64_t* unmapped) {
+  before_call();
+  bits->assign((length / kPageBytes + 63) / 64, 0);
+  kiommu_u64 pages = 0;
+  const int error = call(Locks::kShared, false, [&] {
+    return kiommu_core_unmap_writable(domain_, iova, length, bits->data(),
+                                      &pages);
+  });
+  *unmapped = pages;
+  after_call();
+  return error;
+}
+
 int DmaDomain::translate(std::uint64_t iova, kiommu_translation* result) {
   before_call();
   return call(Locks::kShared, false,

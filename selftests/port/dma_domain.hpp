@@ -52,6 +52,20 @@ class DmaDomain {
             std::uint64_t* unmapped = nullptr);
   int unmap_all(kiommu_u64* unmapped);
   int translate(std::uint64_t iova, kiommu_translation* result);
+  // As an adapter calls it: up to `part` records at a time, until all is told
+  // or the status is another one than BUDGET for lack of room.
+  struct RangeOutcome {
+    int error = 0;
+    std::vector<kiommu_range_record> records{};
+    kiommu_u64 next = 0;
+    kiommu_u32 status = 0;
+  };
+  RangeOutcome translate_range(std::uint64_t iova, std::uint64_t length,
+                               kiommu_u32 part = 85);
+  std::vector<kiommu_u64> writable_pages(std::uint64_t iova,
+                                         std::uint64_t pages);
+  int unmap_writable(std::uint64_t iova, std::uint64_t length,
+                     std::vector<kiommu_u64>* bits, std::uint64_t* unmapped);
   int replay(std::uint32_t host);
   // A host joins, with all that is mapped, or leaves: the last that came. While
   // others work.

@@ -3,6 +3,8 @@
 // See pin_table.hpp.
 #include "pin_table.hpp"
 
+#include "violation.hpp"
+
 namespace kiommu::port {
 
 PinTable::PinTable(GuestMemory& guest, Ledger& ledger, std::uint64_t idle_limit)
@@ -65,6 +67,50 @@ int PinTable::unregister(std::uint64_t gpa, std::uint64_t length) {
   if (error == 0 && gpa == 0 && length == 0) preregistered_ = false;
   after_call();
   return error;
+}
+
+int PinTable::start_dirty() {
+  before_call();
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
+  return kiommu_core_dirty_start(pins_);
+}
+
+int PinTable::stop_dirty() {
+  before_call();
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  return kiommu_core_dirty_stop(pins_);
+}
+
+int PinTable::read_dirty(std::uint64_t gpa, std::uint64_t length,
+                         std::vector<kiommu_u64>* bits, std::uint64_t part) {
+  before_call();
+  {
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+    if (int error = kiommu_core_dirty_mark(pins_, gpa, length)) return error;
+  }
+  const std::uint64_t pages = length / kPageBytes;
+  // One more word: what lies behind must stay as it is.
+  constexpr kiommu_u64 kGuard = 0x5a5aa5a5deadbeef;
+  bits->assign((pages + 63) / 64 + 1, kGuard);
+  for (std::uint64_t done = 0; done < pages; done += part) {
+    const std::uint64_t now = pages - done < part ? pages - done : part;
+    before_call();
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+    if (int error = kiommu_core_dirty_take(pins_, gpa + done * kPageBytes,
+                                           now * kPageBytes,
+                                           bits->data() + done / 64)) {
+      return error;
+    }
+  }
+  if (bits->back() != kGuard) violation("dirty bits beyond the bitmap");
+  bits->pop_back();
+  return 0;
+}
+
+void PinTable::put_dirty_back(std::uint64_t gpa, std::uint64_t length,
+                              const std::vector<kiommu_u64>& bits) {
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  kiommu_core_dirty_put_back(pins_, gpa, length, bits.data());
 }
 
 void PinTable::slots_changed() {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "../../kvm-iommu/include/core.h"
 #include "caller.hpp"
@@ -37,6 +38,14 @@ class PinTable {
   bool preregistered() const { return preregistered_; }
   int preregister(std::uint64_t gpa = 0, std::uint64_t length = 0);
   int unregister(std::uint64_t gpa = 0, std::uint64_t length = 0);
+  // The dirty log. read_dirty() takes the lock anew for each `part` pages, as
+  // an adapter does.
+  int start_dirty();
+  int stop_dirty();
+  int read_dirty(std::uint64_t gpa, std::uint64_t length,
+                 std::vector<kiommu_u64>* bits, std::uint64_t part = 1 << 15);
+  void put_dirty_back(std::uint64_t gpa, std::uint64_t length,
+                      const std::vector<kiommu_u64>& bits);
   void slots_changed();
   void memory_changed(std::uint64_t hva, std::uint64_t pages);
   void mmio_revoked();

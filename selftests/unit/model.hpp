@@ -10,7 +10,7 @@
 
 #include <random>
 
-#include "world.hpp"
+#include "range_check.hpp"
 
 namespace kiommu::test {
 

@@ -262,6 +262,11 @@ void Model<Format>::run() {
       refresh_some();
     }
     check_translate(some_page());
+    if (one_in(8)) {
+      const Range range = some_range();
+      expect_range(world_, range.first * kPage,
+                   std::min<u64>(range.pages, 64) * kPage);
+    }
     if (one_in(25)) {
       ASSERT_EQ(world_.unanchor(), 0);
       expect_consistent(world_);

@@ -655,11 +655,151 @@ struct kvm_iommu_untrack {
 };
 #define KVM_IOMMU_UNTRACK _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 12)
 
+/**
+ * struct kvm_iommu_translation - KVM_IOMMU_TRANSLATE_RANGE: one record
+ * @iova: of its first byte.
+ * @gpa: what the guest's tables say of that.
+ * @length: bytes; the pages follow each other in IOVA and in GPA.
+ * @page_size: size of the guest's pages; the range can begin or end within one.
+ * @rights: as for KVM_IOMMU_TRANSLATE.
+ * @shadow_rights: likewise.
+ * @status: enum kvm_iommu_status of each of the pages; @gpa, @page_size and
+ *	@rights are 0 unless it is OK.
+ * @__reserved: 0.
+ */
+struct kvm_iommu_translation {
+	__aligned_u64 iova;
+	__aligned_u64 gpa;
+	__aligned_u64 length;
+	__aligned_u64 page_size;
+	__u32 rights;
+	__u32 shadow_rights;
+	__u32 status;
+	__u32 __reserved;
+};
+
+/**
+ * struct kvm_iommu_translate_range - KVM_IOMMU_TRANSLATE_RANGE: many IOVAs
+ * @size: sizeof(struct kvm_iommu_translate_range).
+ * @flags: must be 0.
+ * @iova: first byte, a multiple of 4096.
+ * @length: bytes, a multiple of 4096, not 0.
+ * @records: user pointer to an array of struct kvm_iommu_translation.
+ * @capacity: its entries, not 0.
+ * @count: out: entries that were written, from the first one on; at most
+ *	KVM_IOMMU_TRANSLATE_RECORDS a call.
+ * @next_iova: out: all IOVAs of the range below it are told; @iova + @length
+ *	(0 if that is 2^64) when it is complete.
+ * @status: out: OK when it is complete. Else ask again from @next_iova: BUDGET
+ *	no room for more records, or enough for one call; NO_MEMORY kernel memory
+ *	to look up a memory slot.
+ * @__reserved: must be 0.
+ *
+ * Tells what KVM_IOMMU_TRANSLATE tells of each page of the range, in ascending
+ * order: neighbours that go on in IOVA and in GPA and of which all else is the
+ * same are one record, if one call tells of both. There is none where neither
+ * the guest maps something (NOT_MAPPED; with IDENTITY NO_SLOT, too) nor a device
+ * can reach anything; an IOVA that the guest does not map, but a device can
+ * reach (@shadow_rights is not 0), has one: a refresh is due. Entries that are
+ * bad have one, with their status, and the walk goes on behind them.
+ *
+ * Changes nothing. The tables may change while they are read: what one record
+ * tells was true at some moment during the call. Refreshes of the range wait
+ * while up to a page of records is collected.
+ *
+ * Errors: ENODEV no KVM; ENXIO no anchor; EPERM; EDOM @iova or @length
+ * misaligned, or @length or @capacity 0; EOVERFLOW the end is above 2^64; ERANGE
+ * outside the aperture or the window of the anchor; EFAULT also for @records;
+ * EOPNOTSUPP; ENOMEM; EINTR.
+ */
+struct kvm_iommu_translate_range {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 records;
+	__u32 capacity;
+	__u32 count;
+	__aligned_u64 next_iova;
+	__u32 status;
+	__u32 __reserved;
+};
+#define KVM_IOMMU_TRANSLATE_RANGE _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 13)
+
+#define KVM_IOMMU_TRANSLATE_RECORDS 8192
+
+/* What to do, for kvm_iommu_dirty_log.op. */
+enum kvm_iommu_dirty_op {
+	/* Begin to log. */
+	KVM_IOMMU_DIRTY_START = 0,
+	/* End it: what was not read is forgotten. */
+	KVM_IOMMU_DIRTY_STOP = 1,
+	/* Take pages out of the log. */
+	KVM_IOMMU_DIRTY_READ = 2,
+};
+
+/**
+ * struct kvm_iommu_dirty_log - KVM_IOMMU_DIRTY_LOG: pages that devices wrote
+ * @size: sizeof(struct kvm_iommu_dirty_log).
+ * @flags: must be 0.
+ * @op: enum kvm_iommu_dirty_op.
+ * @__reserved: must be 0.
+ * @gpa: READ: first byte, a multiple of 4096; else 0.
+ * @length: READ: bytes, a multiple of 4096, not 0; else 0.
+ * @bitmap: READ: user pointer to a bitmap with a bit for each page of the
+ *	range, rounded up to multiples of 64 bits; else 0.
+ * @next_gpa: out: READ: where to go on; @gpa + @length (0 if that is 2^64) when
+ *	all of the range was read.
+ * @dirty: out: READ: bits that are set in what was read.
+ *
+ * The log is one of the guest's memory: of all containers of the KVM, whichever
+ * of them is asked, until STOP or until the last of them lets go of the KVM.
+ * With it, a page of 4096 bytes is dirty if a device could write it at some
+ * time since it was last read (or since START), because it was mapped for it
+ * with the right to write: pages that are mapped so now are dirty at each READ,
+ * those that were unmapped, or made read-only, since, at the next one. Whether
+ * the device did write is not known. Device memory is never dirty. What the
+ * kernel writes into the guest's memory for KVM_IOMMU_SET_SYNC, the ring, is not
+ * logged: a VMM takes the pages of the ring as dirty. What vCPUs write is KVM's
+ * to tell (KVM_GET_DIRTY_LOG).
+ *
+ * READ writes one bit for each page, bit 0 of byte 0 first, as
+ * KVM_GET_DIRTY_LOG does, on each machine; pages in no memory slot are 0. The
+ * bits that were written to @bitmap are cleared in the log, no others: where
+ * @bitmap cannot be written READ ends, with success if some of it was, and
+ * @next_gpa tells where. Its cost is that of looking at all that is mapped in
+ * all containers of the KVM, and of @length: better one READ than many.
+ *
+ * When a memory slot is deleted, its bits are gone. The log takes a bit of
+ * kernel memory for each page of the slots that devices use
+ * (kvm_iommu_info.pin_bytes); with a log, maps of a slot that is used for the
+ * first time can fail with NO_MEMORY for it.
+ *
+ * Errors (nothing changed): ENODEV no KVM; EPERM; EEXIST START: it is logged
+ * already; ENOENT STOP, READ: it is not; EDOM; EOVERFLOW the end is above 2^64;
+ * EPROTOTYPE unknown @op; EOPNOTSUPP unknown flags, or a field is set that is
+ * not the operation's; EFAULT READ also for @bitmap; ENOMEM; EINTR.
+ */
+struct kvm_iommu_dirty_log {
+	__u32 size;
+	__u32 flags;
+	__u32 op;
+	__u32 __reserved;
+	__aligned_u64 gpa;
+	__aligned_u64 length;
+	__aligned_u64 bitmap;
+	__aligned_u64 next_gpa;
+	__aligned_u64 dirty;
+};
+#define KVM_IOMMU_DIRTY_LOG _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 14)
+
 /*
  * Ioctls of type1 that work on the same container
  *
- * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges. EINVAL:
- *	argsz is too small.
+ * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges, migration
+ *	(page size and largest bitmap of VFIO_IOMMU_DIRTY_PAGES), and DMA avail:
+ *	pages of kernel memory that are left for the shadow, of which a mapping
+ *	far from all others takes one or a few. EINVAL: argsz is too small.
  * VFIO_IOMMU_MAP_DMA: refreshes [iova, iova + size); vaddr is ignored, flags
  *	must be READ | WRITE (rights come from the guest's tables). Errors as
  *	for KVM_IOMMU_REFRESH.
@@ -670,6 +810,19 @@ struct kvm_iommu_untrack {
  *	above; EOPNOTSUPP for other flags; EINVAL argsz too small; ENOMEM when a
  *	large host page had to be split and the host had no memory: the range
  *	is unmapped, and the rest of that page is too until it is refreshed.
+ *	With VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, alone: the pages that a device
+ *	could write until they were unmapped. Errors for what is wrong with the
+ *	bitmap, or if nothing was started, as in type1: EINVAL, EFAULT. After
+ *	ENOMEM, or EFAULT because the bitmap's memory went away during the call,
+ *	take all of the range (ENOMEM: and what is around it) as dirty.
+ * VFIO_IOMMU_DIRTY_PAGES: START, STOP and GET_BITMAP as in type1, with its
+ *	errors, for one container, in each state. GET_BITMAP tells the IOVAs that
+ *	a device can write now; ranges need not be those of earlier calls. What
+ *	was unmapped by VFIO_IOMMU_UNMAP_DMA is told by that call. What was
+ *	unmapped in other ways (because the guest's tables said so, in a refresh
+ *	or whatever the sync mode is; a slot or memory that went away; the anchor)
+ *	is not told by IOVA: KVM_IOMMU_DIRTY_LOG tells it by GPA. EINTR: a fatal
+ *	signal.
  */
 
 #endif /* _UAPI_LINUX_KVM_IOMMU_H */

@@ -168,6 +168,86 @@ int kiommu_unmap_dma(int fd, uint64_t iova, uint64_t *size, uint32_t flags)
 	return ret;
 }
 
+int kiommu_translate_range(int fd, struct kvm_iommu_translate_range *cmd)
+{
+	cmd->size = sizeof(*cmd);
+	return kiommu_ioctl(fd, KVM_IOMMU_TRANSLATE_RANGE, cmd);
+}
+
+int kiommu_dirty_log(int fd, uint32_t op)
+{
+	struct kvm_iommu_dirty_log arg = { .size = sizeof(arg), .op = op };
+
+	return kiommu_ioctl(fd, KVM_IOMMU_DIRTY_LOG, &arg);
+}
+
+int kiommu_dirty_read(int fd, uint64_t gpa, uint64_t length, void *bitmap,
+		      struct kvm_iommu_dirty_log *result)
+{
+	struct kvm_iommu_dirty_log arg = {
+		.size = sizeof(arg),
+		.op = KVM_IOMMU_DIRTY_READ,
+		.gpa = gpa,
+		.length = length,
+		.bitmap = (uintptr_t)bitmap,
+	};
+	int ret = kiommu_ioctl(fd, KVM_IOMMU_DIRTY_LOG, &arg);
+
+	if (result)
+		*result = arg;
+	return ret;
+}
+
+int kiommu_dirty_pages(int fd, uint32_t flags)
+{
+	struct vfio_iommu_type1_dirty_bitmap arg = {
+		.argsz = sizeof(arg),
+		.flags = flags,
+	};
+
+	return kiommu_ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, &arg);
+}
+
+int kiommu_get_dirty_pages(int fd, uint64_t iova, uint64_t size, uint64_t *bitmap,
+			   uint64_t bytes)
+{
+	struct {
+		struct vfio_iommu_type1_dirty_bitmap head;
+		struct vfio_iommu_type1_dirty_bitmap_get range;
+	} arg = {
+		.head.argsz = sizeof(arg),
+		.head.flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+		.range.iova = iova,
+		.range.size = size,
+		.range.bitmap.pgsize = KIOMMU_PAGE,
+		.range.bitmap.size = bytes,
+		.range.bitmap.data = (__u64 *)bitmap,
+	};
+
+	return kiommu_ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, &arg);
+}
+
+int kiommu_unmap_dirty(int fd, uint64_t iova, uint64_t *size, uint64_t *bitmap,
+		       uint64_t bytes)
+{
+	struct {
+		struct vfio_iommu_type1_dma_unmap head;
+		struct vfio_bitmap bitmap;
+	} arg = {
+		.head.argsz = sizeof(arg),
+		.head.flags = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+		.head.iova = iova,
+		.head.size = *size,
+		.bitmap.pgsize = KIOMMU_PAGE,
+		.bitmap.size = bytes,
+		.bitmap.data = (__u64 *)bitmap,
+	};
+	int ret = kiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &arg);
+
+	*size = arg.head.size;
+	return ret;
+}
+
 static uint64_t status_bytes(const char *format)
 {
 	FILE *file = fopen("/proc/self/status", "r");

@@ -6,6 +6,7 @@
 #ifndef KIOMMU_SELFTEST_IOCTLS_H
 #define KIOMMU_SELFTEST_IOCTLS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <linux/kvm_iommu.h>
@@ -38,11 +39,32 @@ int kiommu_pin_memory(int fd, uint64_t gpa, uint64_t length);
 int kiommu_unpin_memory(int fd, uint64_t gpa, uint64_t length);
 int kiommu_set_idle_limit(int fd, uint64_t pages);
 
+/* @cmd: in the range, the records and their number; out the answers. */
+int kiommu_translate_range(int fd, struct kvm_iommu_translate_range *cmd);
+
+/* The dirty log: KVM_IOMMU_DIRTY_START or _STOP; READ. */
+int kiommu_dirty_log(int fd, uint32_t op);
+/* @result: the struct as the kernel left it; may be NULL. */
+int kiommu_dirty_read(int fd, uint64_t gpa, uint64_t length, void *bitmap,
+		      struct kvm_iommu_dirty_log *result);
+/* A bit of its bitmap. */
+static inline bool kiommu_dirty_bit(const void *bitmap, uint64_t page)
+{
+	return ((const uint8_t *)bitmap)[page / 8] >> (page % 8) & 1;
+}
+
 /* type1's own. */
 int kiommu_map_dma(int fd, const void *vaddr, uint64_t iova, uint64_t size,
 		   uint32_t flags);
 /* @size: in the range, out the bytes that were mapped. */
 int kiommu_unmap_dma(int fd, uint64_t iova, uint64_t *size, uint32_t flags);
+/* VFIO_IOMMU_DIRTY_PAGES_FLAG_START or _STOP; GET_BITMAP. */
+int kiommu_dirty_pages(int fd, uint32_t flags);
+int kiommu_get_dirty_pages(int fd, uint64_t iova, uint64_t size, uint64_t *bitmap,
+			   uint64_t bytes);
+/* kiommu_unmap_dma() with a bitmap. */
+int kiommu_unmap_dirty(int fd, uint64_t iova, uint64_t *size, uint64_t *bitmap,
+		       uint64_t bytes);
 
 /* VmLck of this process (mm->locked_vm) and VmPin (mm->pinned_vm), bytes. */
 uint64_t kiommu_locked_vm(void);

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The door of core.h, for what tells a VMM of mappings: translations of a
+// range, and the dirty log.
+#include "dirty.hpp"
+#include "door.hpp"
+
+namespace {
+
+using kiommu::fail;
+using kiommu::Iova;
+using kiommu::IovaRange;
+using kiommu::kPageMask;
+using kiommu::kPageShift;
+using kiommu::PageRange;
+using kiommu::Result;
+using kiommu::Status;
+using kiommu::to_errno;
+using std::uint64_t;
+
+// Why a walk ended early, but with an answer.
+bool is_progress(Status why) {
+  return why == Status::kBudget || why == Status::kNoMemory;
+}
+
+PageRange gfns_of(kiommu_u64 gpa, kiommu_u64 length) {
+  return {gpa >> kPageShift, (gpa + (length - 1)) >> kPageShift};
+}
+
+Result<void> check_log(kiommu_pins* pins) {
+  if (!pins->pins.regions().is_logging()) return fail(Status::kNoLog);
+  return {};
+}
+
+Result<void> check_gpas(kiommu_pins* pins, kiommu_u64 gpa, kiommu_u64 length) {
+  if (length == 0 || ((gpa | length) & ~kPageMask) != 0) {
+    return fail(Status::kMisaligned);
+  }
+  if (gpa + (length - 1) < gpa) return fail(Status::kOverflow);
+  return check_log(pins);
+}
+
+}  // namespace
+
+int kiommu_core_translate_range(kiommu_domain* domain, kiommu_u64 iova,
+                                kiommu_u64 length, kiommu_range_record* records,
+                                kiommu_u32 capacity, kiommu_u32* count,
+                                kiommu_u64* next, kiommu_u32* status) {
+  Iova end;
+  auto told = domain->domain.translate_range(iova, length, records, capacity,
+                                             count, &end);
+  if (!told && !is_progress(told.error())) return to_errno(told);
+  *next = end.value;
+  *status = told ? 0 : kiommu::status_code(told.error());
+  return 0;
+}
+
+int kiommu_core_dirty_start(kiommu_pins* pins) {
+  kiommu::Regions& regions = pins->pins.regions();
+  return to_errno(regions.is_logging() ? fail(Status::kLogBusy)
+                                       : regions.start_log());
+}
+
+int kiommu_core_dirty_stop(kiommu_pins* pins) {
+  auto logging = check_log(pins);
+  if (logging) pins->pins.regions().stop_log();
+  return to_errno(logging);
+}
+
+int kiommu_core_dirty_mark(kiommu_pins* pins, kiommu_u64 gpa,
+                           kiommu_u64 length) {
+  auto checked = check_gpas(pins, gpa, length);
+  if (checked) kiommu::mark_writable(pins->pins, gfns_of(gpa, length));
+  return to_errno(checked);
+}
+
+int kiommu_core_dirty_take(kiommu_pins* pins, kiommu_u64 gpa, kiommu_u64 length,
+                           kiommu_u64* bits) {
+  auto logging = check_log(pins);
+  if (logging) kiommu::take_dirty(pins->pins, gfns_of(gpa, length), bits);
+  return to_errno(logging);
+}
+
+void kiommu_core_dirty_put_back(kiommu_pins* pins, kiommu_u64 gpa,
+                                kiommu_u64 length, const kiommu_u64* bits) {
+  kiommu::put_dirty_back(pins->pins, gfns_of(gpa, length), bits);
+}
+
+void kiommu_core_writable_pages(kiommu_domain* domain, kiommu_u64 first,
+                                kiommu_u64 pages, kiommu_u64* bits) {
+  const uint64_t page = first >> kPageShift;
+  domain->domain.writable_pages(IovaRange::of_pages(page, page + (pages - 1)),
+                                bits);
+}
+
+int kiommu_core_unmap_writable(kiommu_domain* domain, kiommu_u64 iova,
+                               kiommu_u64 length, kiommu_u64* bits,
+                               kiommu_u64* unmapped) {
+  uint64_t pages = 0;
+  auto done = domain->domain.unmap(iova, length, &pages, bits);
+  *unmapped = pages;
+  return to_errno(done);
+}

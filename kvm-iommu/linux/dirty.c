@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_IOMMU_DIRTY_LOG: the log of the guest's memory, read a chunk at a time,
+ * see dirty.h. The core's bitmaps are words of the machine, the caller's are
+ * little-endian.
+ */
+#include <linux/bitops.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+#include "dirty.h"
+#include "guest.h"
+#include "ioctls.h"
+#include "lock.h"
+
+/* Between two chunks the container may let go of the guest: referenced. */
+static struct kiommu_mem *get_guest(struct kiommu_container *container)
+{
+	struct kiommu_mem *guest;
+	int ret;
+
+	ret = kiommu_lock_shared(container);
+	if (ret)
+		return ERR_PTR(ret);
+	guest = container->guest;
+	ret = kiommu_check_caller(container);
+	if (!guest)
+		ret = -ENODEV;
+	if (!ret)
+		refcount_inc(&guest->refs);
+	kiommu_unlock_shared(container);
+	return ret ? ERR_PTR(ret) : guest;
+}
+
+static u64 swap_and_count(u64 *bits, u64 words)
+{
+	u64 i, dirty = 0;
+
+	for (i = 0; i < words; i++) {
+		dirty += hweight64(bits[i]);
+		bits[i] = (__force u64)cpu_to_le64(bits[i]);
+	}
+	return dirty;
+}
+
+static void put_back(struct kiommu_mem *guest, u64 gpa, u64 length, u64 *bits,
+		     u64 words)
+{
+	u64 i;
+
+	for (i = 0; i < words; i++)
+		bits[i] = le64_to_cpu((__force __le64)bits[i]);
+	/* Nothing is lost, whatever becomes of the caller. */
+	down_write(&guest->lock);
+	kiommu_guest_settle(guest);
+	kiommu_core_dirty_put_back(guest->pins, gpa, length, bits);
+	kiommu_unlock_guest(guest);
+}
+
+/* Reads up to a chunk from @cmd->next_gpa on. */
+static int read_chunk(struct kiommu_mem *guest,
+		      struct kvm_iommu_dirty_log *cmd, u64 *bits)
+{
+	const u64 gpa = cmd->next_gpa;
+	const u64 length = min(cmd->gpa + cmd->length - gpa,
+			       KIOMMU_CHUNK_PAGES << PAGE_SHIFT);
+	const u64 pages = length >> PAGE_SHIFT;
+	const u64 at = (gpa - cmd->gpa) >> PAGE_SHIFT;
+	void __user *to = u64_to_user_ptr(cmd->bitmap + at / BITS_PER_BYTE);
+	u64 dirty;
+	int ret = 0;
+
+	if (down_write_killable(&guest->lock))
+		return -EINTR;
+	kiommu_guest_settle(guest);
+	if (gpa == cmd->gpa)
+		ret = kiommu_core_dirty_mark(guest->pins, cmd->gpa,
+					     cmd->length);
+	if (!ret)
+		ret = kiommu_core_dirty_take(guest->pins, gpa, length, bits);
+	kiommu_unlock_guest(guest);
+	if (ret)
+		return ret;
+
+	dirty = swap_and_count(bits, DIV_ROUND_UP_ULL(pages, 64));
+	if (copy_to_user(to, bits, kiommu_bitmap_bytes(pages))) {
+		put_back(guest, gpa, length, bits,
+			 DIV_ROUND_UP_ULL(pages, 64));
+		return -EFAULT;
+	}
+	cmd->next_gpa += length;
+	cmd->dirty += dirty;
+	return 0;
+}
+
+static int read_log(struct kiommu_container *container,
+		    struct kvm_iommu_dirty_log *cmd)
+{
+	const u64 pages = min(cmd->length >> PAGE_SHIFT, KIOMMU_CHUNK_PAGES);
+	struct kiommu_mem *guest;
+	u64 *bits;
+	int ret;
+
+	cmd->next_gpa = cmd->gpa;
+	cmd->dirty = 0;
+	guest = get_guest(container);
+	if (IS_ERR(guest))
+		return PTR_ERR(guest);
+	/* At least a word, for what the core refuses. */
+	bits = kvmalloc(kiommu_bitmap_bytes(pages ?: 1), GFP_KERNEL_ACCOUNT);
+	ret = bits ? 0 : -ENOMEM;
+	while (!ret) {
+		ret = read_chunk(guest, cmd, bits);
+		if (cmd->next_gpa == cmd->gpa + cmd->length)
+			break;
+	}
+	/* What was read is told, as read() does. */
+	if (cmd->next_gpa != cmd->gpa)
+		ret = 0;
+	kvfree(bits);
+	kiommu_guest_put(guest);
+	return ret;
+}
+
+static int change_log(struct kiommu_container *container, bool start)
+{
+	int ret;
+
+	ret = kiommu_lock_pins(container);
+	if (ret)
+		return ret;
+	ret = kiommu_check_caller(container);
+	if (!ret)
+		ret = start ? kiommu_core_dirty_start(container->guest->pins) :
+			      kiommu_core_dirty_stop(container->guest->pins);
+	kiommu_unlock_pins(container);
+	return ret;
+}
+
+int kiommu_dirty_log(struct kiommu_container *container,
+		     struct kvm_iommu_dirty_log *cmd)
+{
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	switch (cmd->op) {
+	case KVM_IOMMU_DIRTY_START:
+	case KVM_IOMMU_DIRTY_STOP:
+		if (cmd->gpa || cmd->length || cmd->bitmap)
+			return -EOPNOTSUPP;
+		return change_log(container, cmd->op == KVM_IOMMU_DIRTY_START);
+	case KVM_IOMMU_DIRTY_READ:
+		return read_log(container, cmd);
+	default:
+		return -EPROTOTYPE;
+	}
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_IOMMU_TRANSLATE_RANGE: a page of records at a time, see dirty.h.
+ */
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+#include "dirty.h"
+#include "ioctls.h"
+#include "lock.h"
+
+#define RECORDS ((u32)(PAGE_SIZE / sizeof(struct kiommu_range_record)))
+
+/* The records go to the caller as they are. */
+#define SAME(_field) \
+	static_assert(offsetof(struct kiommu_range_record, _field) == \
+		      offsetof(struct kvm_iommu_translation, _field))
+static_assert(sizeof(struct kiommu_range_record) ==
+	      sizeof(struct kvm_iommu_translation));
+SAME(iova);
+SAME(gpa);
+SAME(length);
+SAME(page_size);
+SAME(rights);
+SAME(shadow_rights);
+SAME(status);
+
+/* Tells of the rest of the range, as much as there is @room for. */
+static int collect(struct kiommu_container *container,
+		   struct kvm_iommu_translate_range *cmd,
+		   struct kiommu_range_record *records, u32 room, u32 *count)
+{
+	kiommu_u64 next;
+	int ret;
+
+	ret = kiommu_lock_shared(container);
+	if (ret)
+		return ret;
+	ret = kiommu_check_caller(container);
+	if (!ret)
+		ret = kiommu_core_translate_range(container->domain,
+						  cmd->next_iova,
+						  cmd->iova + cmd->length -
+						  cmd->next_iova, records,
+						  room, count, &next,
+						  &cmd->status);
+	kiommu_unlock_shared(container);
+	if (!ret)
+		cmd->next_iova = next;
+	return ret;
+}
+
+int kiommu_translate_range(struct kiommu_container *container,
+			   struct kvm_iommu_translate_range *cmd)
+{
+	struct kvm_iommu_translation __user *to =
+		u64_to_user_ptr(cmd->records);
+	const u32 capacity = min(cmd->capacity, KVM_IOMMU_TRANSLATE_RECORDS);
+	struct kiommu_range_record *records;
+	u32 count;
+	int ret;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	if (!cmd->capacity)
+		return -EDOM;
+	cmd->count = 0;
+	cmd->next_iova = cmd->iova;
+	records = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!records)
+		return -ENOMEM;
+	do {
+		ret = fatal_signal_pending(current) ? -EINTR :
+		      collect(container, cmd, records,
+			      min(capacity - cmd->count, RECORDS), &count);
+		if (!ret && copy_to_user(to + cmd->count, records,
+					 count * sizeof(*records)))
+			ret = -EFAULT;
+		if (ret)
+			break;
+		cmd->count += count;
+		/* Less than a page: it stopped for another reason than room. */
+	} while (cmd->status && count == RECORDS &&
+		 cmd->count < capacity);
+	free_page((unsigned long)records);
+	return ret;
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Dirty pages by IOVA as clients of type1 know them, see linux/kvm_iommu.h.
+ * What is asked for is checked as type1 does, with the same errors; bitmaps are
+ * words of the machine, as type1's are.
+ *
+ * A page is dirty if a device can write it, or could until it was unmapped by
+ * the call that tells so. There is no state by IOVA but that somebody wants to
+ * know.
+ */
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/vfio.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+#include "dirty.h"
+#include "ioctls.h"
+#include "lock.h"
+
+/* As type1's DIRTY_BITMAP_SIZE_MAX. */
+#define BITMAP_SIZE_MAX kiommu_bitmap_bytes(INT_MAX)
+
+int kiommu_add_migration_cap(struct vfio_info_cap *chain)
+{
+	struct vfio_iommu_type1_info_cap_migration cap = {
+		.header.id = VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
+		.header.version = 1,
+		.pgsize_bitmap = PAGE_SIZE,
+		.max_dirty_bitmap_size = BITMAP_SIZE_MAX,
+	};
+
+	return vfio_info_add_capability(chain, &cap.header, sizeof(cap));
+}
+
+static int check_bitmap(const struct vfio_bitmap *bitmap, u64 size)
+{
+	const u64 pages = size >> PAGE_SHIFT;
+
+	if (bitmap->pgsize != PAGE_SIZE || !pages || !bitmap->size ||
+	    bitmap->size > BITMAP_SIZE_MAX ||
+	    bitmap->size < kiommu_bitmap_bytes(pages) ||
+	    !access_ok(bitmap->data, bitmap->size))
+		return -EINVAL;
+	return 0;
+}
+
+static int set_dirty_pages(struct kiommu_container *container, bool on)
+{
+	int ret;
+
+	ret = kiommu_lock_exclusive_killable(container);
+	if (ret)
+		return ret;
+	container->dirty_pages = on;
+	kiommu_unlock_exclusive(container);
+	return 0;
+}
+
+/*
+ * Finds what is writable in a part of a range, and unmaps it if somebody wants
+ * to know how many pages that were. Context: kiommu_lock_shared().
+ */
+static int do_part(struct kiommu_container *container, u64 iova, u64 pages,
+		   kiommu_u64 *bits, u64 *unmapped)
+{
+	kiommu_u64 count = 0;
+	int ret;
+
+	if (!container->dirty_pages)
+		return -EINVAL;
+	if (!unmapped) {
+		kiommu_core_writable_pages(container->domain, iova, pages,
+					   bits);
+		return 0;
+	}
+	ret = kiommu_core_unmap_writable(container->domain, iova,
+					 pages << PAGE_SHIFT, bits, &count);
+	*unmapped += count;
+	return ret;
+}
+
+/*
+ * A chunk at a time. -ENOMEM of a part does not end it: that one is unmapped as
+ * well.
+ */
+static int for_parts(struct kiommu_container *container, u64 iova, u64 size,
+		     const struct vfio_bitmap *bitmap, u64 *unmapped)
+{
+	const u64 pages = size >> PAGE_SHIFT;
+	void __user *to = bitmap->data;
+	u64 done, n, bytes;
+	kiommu_u64 *bits;
+	int ret = 0, ended = 0;
+
+	bytes = kiommu_bitmap_bytes(min(pages, KIOMMU_CHUNK_PAGES));
+	bits = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
+	if (!bits)
+		return -ENOMEM;
+	for (done = 0; done < pages && !ended; done += n) {
+		n = min(pages - done, KIOMMU_CHUNK_PAGES);
+		bytes = kiommu_bitmap_bytes(n);
+		memset(bits, 0, bytes);
+		ended = fatal_signal_pending(current) ? -EINTR :
+			kiommu_lock_shared(container);
+		if (ended)
+			break;
+		ended = do_part(container, iova + (done << PAGE_SHIFT), n,
+				bits, unmapped);
+		kiommu_unlock_shared(container);
+		if (ended == -ENOMEM) {
+			ret = ended;
+			ended = 0;
+		}
+		if (!ended && copy_to_user(to + done / BITS_PER_BYTE, bits,
+					   bytes))
+			ended = -EFAULT;
+	}
+	kvfree(bits);
+	return ended ?: ret;
+}
+
+static long get_bitmap(struct kiommu_container *container, void __user *argp,
+		       u32 bytes)
+{
+	struct vfio_iommu_type1_dirty_bitmap_get range;
+	int ret;
+
+	if (bytes < sizeof(range))
+		return -EINVAL;
+	if (copy_from_user(&range, argp, sizeof(range)))
+		return -EFAULT;
+	if (range.iova + range.size < range.iova ||
+	    !PAGE_ALIGNED(range.iova) || !PAGE_ALIGNED(range.size))
+		return -EINVAL;
+	ret = check_bitmap(&range.bitmap, range.size);
+	if (ret)
+		return ret;
+	return for_parts(container, range.iova, range.size, &range.bitmap,
+			 NULL);
+}
+
+long kiommu_type1_dirty_pages(struct kiommu_container *container,
+			      void __user *argp)
+{
+	const size_t min_size =
+		offsetofend(struct vfio_iommu_type1_dirty_bitmap, flags);
+	struct vfio_iommu_type1_dirty_bitmap dirty;
+
+	if (copy_from_user(&dirty, argp, min_size))
+		return -EFAULT;
+	if (dirty.argsz < min_size)
+		return -EINVAL;
+	switch (dirty.flags) {
+	case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
+		return set_dirty_pages(container, true);
+	case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
+		return set_dirty_pages(container, false);
+	case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
+		return get_bitmap(container, argp + min_size,
+				  dirty.argsz - min_size);
+	default:
+		return -EINVAL;
+	}
+}
+
+long kiommu_type1_unmap_dirty(struct kiommu_container *container,
+			      void __user *argp)
+{
+	const size_t min_size =
+		offsetofend(struct vfio_iommu_type1_dma_unmap, size);
+	struct vfio_iommu_type1_dma_unmap unmap;
+	struct vfio_bitmap bitmap;
+	u64 pages = 0;
+	int ret;
+
+	if (copy_from_user(&unmap, argp, min_size))
+		return -EFAULT;
+	if (unmap.flags != VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP ||
+	    unmap.argsz < min_size + sizeof(bitmap))
+		return -EINVAL;
+	if (copy_from_user(&bitmap, argp + min_size, sizeof(bitmap)))
+		return -EFAULT;
+	if (unmap.iova + unmap.size - 1 < unmap.iova ||
+	    !PAGE_ALIGNED(unmap.iova) || !PAGE_ALIGNED(unmap.size))
+		return -EINVAL;
+	ret = check_bitmap(&bitmap, unmap.size);
+	if (ret)
+		return ret;
+	/* A call whose answer could not be stored must change nothing. */
+	if (copy_to_user(argp, &unmap, min_size) ||
+	    clear_user(bitmap.data,
+		       kiommu_bitmap_bytes(unmap.size >> PAGE_SHIFT)))
+		return -EFAULT;
+	ret = for_parts(container, unmap.iova, unmap.size, &bitmap, &pages);
+	if (ret && ret != -ENOMEM)
+		return ret;
+	unmap.size = pages << PAGE_SHIFT;
+	if (copy_to_user(argp, &unmap, min_size))
+		return -EFAULT;
+	return ret;
+}
