@@ -11,6 +11,7 @@
 #pragma once
 
 #include "faults.hpp"
+#include "follow.hpp"
 #include "format.hpp"
 #include "hosts.hpp"
 #include "pins.hpp"
@@ -64,6 +65,9 @@ class Domain {
   Domain& operator=(const Domain&) = delete;
 
   const DomainParts& parts() const { return parts_; }
+  NodePool& pool() { return pool_; }
+  // There is a guest.
+  kiommu_mem* mem() const { return pins_->mem(); }
 
   // Exclusive.
   Result<void> set_host_caps(const kiommu_host_caps& caps);
@@ -92,6 +96,23 @@ class Domain {
   // On failure some of it is done: refresh and unmap them one by one. *lost:
   // not even that helps, for pages around the ranges were lost, too.
   Result<void> refresh_all(const Change* changes, unsigned n, bool* lost);
+  // Mode TRACKED, see tracker.hpp. start_tracking() and stop_tracking() are
+  // exclusive; the tracker belongs to the caller.
+  void start_tracking(Tracker* tracker) { tracker_ = tracker; }
+  Tracker* stop_tracking();
+  Tracker* tracker() const { return tracker_; }
+  // What a store to [gpa, gpa + bytes), or all that the tables say, has to
+  // bring up to date; bring() does a part of it: kBudget means that there is
+  // more, kInterrupted that it ends here. Nothing else fails: what cannot be
+  // is reported.
+  void find_changes(Gpa gpa, uint64_t bytes, kiommu_tracking_work* work);
+  void find_all(kiommu_tracking_work* work) const;
+  Result<void> bring(kiommu_tracking_work* work);
+  // Puts pages of tables in [first, last] out of sync: how many.
+  uint64_t untrack(uint64_t first_gfn, uint64_t last_gfn);
+  // With the pin table locked: what was in these pages is no table any more.
+  void forget_tables(uint64_t first_gfn, uint64_t last_gfn);
+
   // Unmaps what is not, or no longer, as the guest's tables say; maps nothing.
   // Bad entries are passed by. The work is bounded by what is mapped.
   Result<void> drop_stale(IovaRange range, kiommu_refresh_result* result);
@@ -154,9 +175,15 @@ class Domain {
 
   Result<void> require_anchor() const;
   Result<void> check_range(IovaRange range) const;
+  Follow follow(bool follows, bool for_refresh) const;
+  Result<void> refresh_once(IovaRange range, kiommu_refresh_result* result,
+                            Follow* follow);
   Result<void> bring_up(Request& request, IovaRange range,
-                        kiommu_refresh_result* result);
+                        kiommu_refresh_result* result, Follow* follow);
   Result<void> walk(Request& request, Refresh& refresh, IovaRange range);
+  void block(Session& session, IovaRange range);
+  void cut_lost(Session& session);
+  void cut(IovaRange range);
   Result<void> drop_stale(Request& request, IovaRange range,
                           kiommu_refresh_result* result);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped,
@@ -171,6 +198,7 @@ class Domain {
   Shadow shadow_;
   RangeLock locks_;
   RequestPool requests_;
+  Tracker* tracker_ = nullptr;    // set: mode TRACKED
   Pins* pins_ = nullptr;          // set: at least started
   std::optional<Stage1> stage1_;  // set: anchored
   uint64_t anchor_number_ = 0;    // of the anchor that was set last

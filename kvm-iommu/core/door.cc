@@ -215,6 +215,7 @@ int kiommu_core_create(kiommu_hosts* hosts, kiommu_faults* faults,
 }
 
 void kiommu_core_destroy(kiommu_domain* domain) {
+  kiommu_core_tracking_stop(domain);
   (void)domain->domain.stop();
   const DomainParts parts = domain->domain.parts();
   domain->~kiommu_domain();
@@ -298,6 +299,7 @@ int kiommu_core_start(kiommu_domain* domain, kiommu_pins* pins) {
 }
 
 int kiommu_core_stop(kiommu_domain* domain) {
+  kiommu_core_tracking_stop(domain);
   return to_errno(domain->domain.stop());
 }
 

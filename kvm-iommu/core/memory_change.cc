@@ -140,6 +140,13 @@ void slots_changed(Pins& pins) {
     any |= region.gone;
   }
   if (!any) return;
+  for (uint64_t i = 0; i < regions.count(); ++i) {
+    const Region& region = regions.at(i);
+    if (!region.gone) continue;
+    for (Domain* domain = pins.domains; domain; domain = domain->next) {
+      domain->forget_tables(region.first_gfn, region.last_gfn());
+    }
+  }
   unmap_from_all(pins, [](Request& request, uint64_t, ShadowEntry entry) {
     return request.stage2->mapped_region(entry.gfn()).gone;
   });

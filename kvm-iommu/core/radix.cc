@@ -41,27 +41,36 @@ unsigned index_at(uint64_t key, unsigned level) {
 
 }  // namespace
 
+Result<void> NodePool::reserve() {
+  uint64_t held = __atomic_load_n(&held_, __ATOMIC_RELAXED);
+  do {
+    if (limit_bytes_ - held < KIOMMU_NODE_BYTES) {
+      return fail(Status::kShadowLimit);
+    }
+  } while (!__atomic_compare_exchange_n(&held_, &held, held + KIOMMU_NODE_BYTES,
+                                        true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED));
+  return {};
+}
+
 Result<uint64_t*> NodePool::allocate() {
-  if (limit_bytes_ - bytes_ - reserved_ < KIOMMU_NODE_BYTES) {
-    return fail(Status::kShadowLimit);
-  }
-  auto* node = static_cast<uint64_t*>(kiommu_port_alloc_node());
-  if (node == nullptr) return fail(Status::kNoMemory);
-  __atomic_store_n(&bytes_, bytes_ + KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
+  KIOMMU_TRY(reserve());
+  auto node = allocate_reserved();
+  if (!node) unreserve();
   return node;
 }
 
-Result<void> NodePool::reserve() {
-  if (limit_bytes_ - bytes_ - reserved_ < KIOMMU_NODE_BYTES) {
-    return fail(Status::kShadowLimit);
-  }
-  reserved_ += KIOMMU_NODE_BYTES;
-  return {};
+Result<uint64_t*> NodePool::allocate_reserved() {
+  auto* node = static_cast<uint64_t*>(kiommu_port_alloc_node());
+  if (node == nullptr) return fail(Status::kNoMemory);
+  __atomic_fetch_add(&bytes_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
+  return node;
 }
 
 void NodePool::free(uint64_t* node) {
   kiommu_port_free_node(node);
-  __atomic_store_n(&bytes_, bytes_ - KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
+  __atomic_fetch_sub(&bytes_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
+  unreserve();
 }
 
 Radix::Leaf Radix::leaf_of(uint64_t* link, uint64_t key) const {
@@ -153,12 +162,8 @@ Result<Radix::Leaf> Radix::make_run(uint64_t key, uint64_t word) {
 
 Result<Radix::Leaf> Radix::expand(const Leaf& run) {
   const Locked locked(monitor_);
-  pool_.unreserve();
-  auto node = pool_.allocate();
-  if (!node) {
-    (void)pool_.reserve();
-    return fail(node.error());
-  }
+  auto node = pool_.allocate_reserved();
+  if (!node) return fail(node.error());
   store(run.link, link_to(*node) + kNodeWords);
   return leaf_of(run.link, run.base);
 }

@@ -37,7 +37,11 @@ Result<void> Refresh::stopped(Iova at, Status why) {
 
 Result<void> Refresh::bad(IovaRange range, Status why) {
   KIOMMU_TRY(absent(range));
-  return stopped(range.first, why);
+  if (follow_ == nullptr || !follow_->follows || !is_guest_mistake(why)) {
+    return stopped(range.first, why);
+  }
+  follow_->report(range, why);
+  return unmap_absent();
 }
 
 // Maps up to `pages` from `iova` on: as many as one slot holds and no
@@ -63,13 +67,16 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
 }
 
 // A page could not be mapped: `in_entry` is its guest page's size - 1. Of
-// what goes on to `last`, all that the same entry maps is as bad.
-Result<void> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
-                             Status why) {
+// what goes on to `last`, all that the same entry maps is as bad: how many
+// pages, if the refresh goes on.
+Result<uint64_t> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
+                                 Status why) {
   // Without resources, others keep what they have.
   if (!is_guest_mistake(why)) in_entry = kPageBytes - 1;
   const Iova end{iova.value | in_entry};
-  return bad({iova, end < last ? end : last}, why);
+  const IovaRange range{iova, end < last ? end : last};
+  KIOMMU_TRY(bad(range, why));
+  return range.pages();
 }
 
 Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
@@ -91,11 +98,19 @@ Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
   }
   KIOMMU_TRY(map_gathered());
   KIOMMU_TRY(unmap_absent());
-  const Shadow::Done done = shadow_.bring(request_, at.page_number(), words, n);
-  if (request_.refused) return fail(request_.refused->why);
-  if (done.count == n) return {};
-  const Iova iova = at.plus(done.count << kPageShift);
-  return failed(iova, kPageBytes - 1, iova.plus(kPageBytes - 1), done.why);
+  unsigned done = 0;
+  for (;;) {
+    const Shadow::Done part = shadow_.bring(request_, at.page_number() + done,
+                                            words + done, n - done);
+    if (request_.refused) return fail(request_.refused->why);
+    done += static_cast<unsigned>(part.count);
+    if (done == n) return {};
+    const Iova iova = at.plus(uint64_t{done} << kPageShift);
+    auto passed =
+        failed(iova, kPageBytes - 1, iova.plus(kPageBytes - 1), part.why);
+    if (!passed) return fail(passed.error());
+    if (++done == n) return {};
+  }
 }
 
 Result<void> Refresh::leaf(const Leaf& leaf) {
@@ -121,8 +136,11 @@ Result<void> Refresh::map_gathered() {
     if (request_.refused) return fail(request_.refused->why);
     done += part.pages;
     if (part.pages == 0) {
-      return failed(iova, (uint64_t{1} << leaf.shift) - 1,
-                    leaf.iova.plus((leaf.pages << kPageShift) - 1), part.why);
+      auto passed =
+          failed(iova, (uint64_t{1} << leaf.shift) - 1,
+                 leaf.iova.plus((leaf.pages << kPageShift) - 1), part.why);
+      if (!passed) return fail(passed.error());
+      done += *passed;
     }
     if (done < leaf.pages && kiommu_port_interrupted() != 0) {
       return stopped(leaf.iova.plus(done << kPageShift), Status::kInterrupted);
@@ -164,7 +182,9 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
       page += part.pages;
       if (part.pages > 0) continue;
       if (part.why != Status::kMmio && part.why != Status::kReservedIova) {
-        return bad(IovaRange::of_pages(page, page), part.why);
+        KIOMMU_TRY(bad(IovaRange::of_pages(page, page), part.why));
+        ++page;
+        continue;
       }
       KIOMMU_TRY(hole(part.extent));
     }

@@ -5,6 +5,7 @@
 // walks the memory slots.
 #pragma once
 
+#include "follow.hpp"
 #include "shadow.hpp"
 #include "walker.hpp"
 
@@ -12,11 +13,14 @@ namespace kiommu {
 
 class Refresh {
  public:
-  // The request has [range] to itself.
-  Refresh(Request& request, Shadow& shadow, const Hosts& hosts, IovaRange range)
+  // The request has [range] to itself. `follow`: nullptr if no tables are
+  // tracked.
+  Refresh(Request& request, Shadow& shadow, const Hosts& hosts, IovaRange range,
+          Follow* follow)
       : request_(request),
         shadow_(shadow),
         hosts_(hosts),
+        follow_(follow),
         reserved_(hosts.first_reserved(range).has_value()) {}
 
   // The walker's sink.
@@ -25,6 +29,14 @@ class Refresh {
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n);
   Result<void> bad(IovaRange range, Status why);
   Result<void> stopped(Iova at, Status why);
+  Result<TableUse*> meet(const TableWindow& window, IovaRange walked) {
+    if (follow_ == nullptr) return nullptr;
+    return follow_->meet(window, walked, *request_.stage2);
+  }
+  void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
+                  const Entry* table) {
+    follow_->meet_entry(use, slot, walked, table);
+  }
 
   // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
   Result<void> identity(IovaRange range, uint64_t offset);
@@ -46,7 +58,7 @@ class Refresh {
     uint64_t extent = 1;  // pages that fail the same way
   };
   Step step(Iova iova, Gpa gpa, uint64_t pages, Rights rights);
-  Result<void> failed(Iova iova, uint64_t in_entry, Iova last, Status why);
+  Result<uint64_t> failed(Iova iova, uint64_t in_entry, Iova last, Status why);
   Result<void> map_gathered();
   Result<void> unmap_absent();
   Result<void> unmap_now(IovaRange range);
@@ -54,6 +66,7 @@ class Refresh {
   Request& request_;
   Shadow& shadow_;
   const Hosts& hosts_;
+  Follow* follow_;
   bool reserved_;  // some of the range is
   // What the walk told and is not done yet, one of the two at most: absent
   // pages, so that neighbours are one unmap; leaves of one size that are
@@ -63,6 +76,6 @@ class Refresh {
   Iova stopped_at_;
 };
 
-static_assert(WalkSink<Refresh>);
+static_assert(WalkSink<Refresh> && FollowingSink<Refresh>);
 
 }  // namespace kiommu

@@ -30,6 +30,52 @@ struct Leaf {
   }
 };
 
+struct TableUse;
+
+// A page of a table at one place, as it is read: entries of one window.
+struct TableWindow {
+  TableUse* parent = nullptr;  // what is known of the table above, if it is
+  bool top = false;            // there is none above
+  uint16_t slot = 0;           // the entry above, within its window
+  uint16_t entries = 0;
+  uint8_t level = 0;
+  uint8_t shift = 0;  // of the span of an entry
+  Rights rights{};    // what the levels above leave
+  Gpa table{};        // the whole of it
+  Gpa gpa{};          // of the first entry
+  Iova base{};        // that this entry is for
+
+  constexpr IovaRange span() const {
+    return {base, base.plus((uint64_t{entries} << shift) - 1)};
+  }
+  constexpr bool same_table(const TableWindow& other) const {
+    return level == other.level && table == other.table && gpa == other.gpa;
+  }
+  // What the entries in [at, at + bytes) span.
+  constexpr std::optional<IovaRange> spanned(Gpa at, uint64_t bytes) const {
+    const Gpa end = gpa.plus(uint64_t{entries} * kEntryBytes);
+    if (at >= end || at.plus(bytes) <= gpa) return std::nullopt;
+    const uint64_t first = at > gpa ? at.value - gpa.value : 0;
+    const uint64_t last =
+        (at.plus(bytes) < end ? at.plus(bytes) : end).value - gpa.value - 1;
+    return IovaRange{base.plus((first / kEntryBytes) << shift),
+                     base.plus(((last / kEntryBytes + 1) << shift) - 1)};
+  }
+};
+
+// A sink that keeps what it is told can follow the tables. Then bad() may
+// return without an error: the walk goes on.
+template <class S>
+concept FollowingSink = requires(S& sink, const TableWindow& window,
+                                 IovaRange walked, TableUse* use, unsigned slot,
+                                 const Entry* table) {
+  // The page is about to be read, for the IOVAs `walked`. What is known of it
+  // comes back as the parent of those below.
+  { sink.meet(window, walked) } -> std::same_as<Result<TableUse*>>;
+  // What an entry of it says for the IOVAs `walked`: a table, or nullptr.
+  { sink.meet_entry(use, slot, walked, table) } -> std::same_as<void>;
+};
+
 // Each call returns an error to stop the walk with it.
 template <class S>
 concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
@@ -45,12 +91,6 @@ concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
   // The walk ends before `at`: kBudget or kInterrupted.
   { sink.stopped(at, why) } -> std::same_as<Result<void>>;
 };
-
-// A sink that has the walk go on behind what is bad. What is told as bad is the
-// part of a table that cannot be read then, not all IOVAs for which the table
-// is still needed.
-template <class S>
-concept PassesBad = S::kPassesBad;
 
 // How often a walk may read entries from guest memory, and a buffer for each
 // level of the tables.
@@ -72,16 +112,22 @@ class Walker {
       : stage2_(stage2), scratch_(scratch), sink_(sink) {}
 
   Result<void> walk(const Root& root, IovaRange range) {
-    return walk_table(root.level, root.table, root.rights, range);
+    return walk_table({.top = true,
+                       .level = static_cast<uint8_t>(root.level),
+                       .rights = root.rights,
+                       .table = root.table},
+                      range);
   }
 
  private:
   // Whether the lowest tables hold pages of 4 KiB.
   static constexpr bool kSmallPages = F::level(0).shift == kPageShift;
 
+  static constexpr bool kFollows = FollowingSink<Sink>;
+
   // One table; `range` lies within its reach.
-  Result<void> walk_table(unsigned level, Gpa table, Rights rights,
-                          IovaRange range) {
+  Result<void> walk_table(TableWindow window, IovaRange range) {
+    const unsigned level = window.level;
     const Level geometry = F::level(level);
     const unsigned last = geometry.index(range.last);
     unsigned index = geometry.index(range.first);
@@ -91,21 +137,28 @@ class Walker {
       // good or bad by itself.
       unsigned count = WalkScratch::kWindow - index % WalkScratch::kWindow;
       if (count > last - index + 1) count = last - index + 1;
-      IovaRange rest{{base > range.first.value ? base : range.first.value},
-                     range.last};
-      if constexpr (PassesBad<Sink>) {
-        const IovaRange window{{base}, {base + (count * geometry.span() - 1)}};
-        rest = intersection(rest, window);
+      const Gpa gpa = window.table.plus(uint64_t{index} * kEntryBytes);
+      const unsigned first = index % WalkScratch::kWindow;
+      const IovaRange part =
+          intersection({{base}, {base + (count * geometry.span() - 1)}}, range);
+      TableUse* use = nullptr;
+      if constexpr (kFollows) {
+        locate(window, geometry, gpa, first, base);
+        auto met = sink_.meet(window, part);
+        if (!met) return sink_.stopped(part.first, met.error());
+        use = *met;
       }
-      auto has_read =
-          read(level, table.plus(uint64_t{index} * kEntryBytes), count, rest);
-      if (!has_read) return fail(has_read.error());
-      if (!*has_read) {
-        // The sink knows that it is bad.
+      auto readable = read(level, gpa, count, part);
+      if (!readable) return fail(readable.error());
+      if (!*readable) {
+        for (unsigned i = 0; i < count; ++i) {
+          meet_entry(use, first + i, base + i * geometry.span(), level, range,
+                     nullptr);
+        }
       } else if (kSmallPages && level == 0) {
-        KIOMMU_TRY(visit_pages(base, count, rights));
+        KIOMMU_TRY(visit_pages(base, count, window.rights));
       } else {
-        KIOMMU_TRY(visit_entries(level, base, 0, count, rights, range));
+        KIOMMU_TRY(visit_entries(window, use, first, base, 0, count, range));
       }
       base += count * geometry.span();
       index += count;
@@ -113,15 +166,60 @@ class Walker {
     return {};
   }
 
-  // Entries [from, to) of a window whose first entry is for `base`.
-  Result<void> visit_entries(unsigned level, uint64_t base, unsigned from,
-                             unsigned to, Rights rights, IovaRange range) {
+  // What a window is that holds the entry at `gpa`, its entry `first`, for
+  // `base`.
+  static void locate(TableWindow& window, const Level& geometry, Gpa gpa,
+                     unsigned first, uint64_t base) {
+    window.shift = static_cast<uint8_t>(geometry.shift);
+    window.gpa = {gpa.value - uint64_t{first} * kEntryBytes};
+    window.base = {base - first * geometry.span()};
+    uint64_t entries = WalkScratch::kWindow;
+    if (geometry.table_bytes() / kEntryBytes < entries) {
+      entries = geometry.table_bytes() / kEntryBytes;
+    }
+    // Where the top table is shorter than its level.
+    const uint64_t room =
+        (kPageBytes - (window.gpa.value & ~kPageMask)) / kEntryBytes;
+    window.entries = static_cast<uint16_t>(room < entries ? room : entries);
+  }
+
+  // Tells what is below entry `slot`, which is for `first`.
+  void meet_entry(TableUse* use, unsigned slot, uint64_t first, unsigned level,
+                  IovaRange range, const Entry* table) {
+    if constexpr (kFollows) {
+      if (use == nullptr || level == 0) return;
+      const IovaRange span{{first}, {first + (F::level(level).span() - 1)}};
+      sink_.meet_entry(use, slot, intersection(span, range), table);
+    }
+  }
+
+  // Entries [from, to) of those read, the first of which is for `base` and
+  // entry `slot` of its window.
+  Result<void> visit_entries(const TableWindow& window, TableUse* use,
+                             unsigned slot, uint64_t base, unsigned from,
+                             unsigned to, IovaRange range) {
+    const unsigned level = window.level;
     const uint64_t bytes = F::level(level).span();
     for (unsigned i = from; i < to; ++i) {
       const uint64_t first = base + i * bytes;
       const IovaRange span{{first}, {first + (bytes - 1)}};
-      KIOMMU_TRY(visit(level, from_guest<F>(scratch_.window[level][i]), rights,
-                       span, intersection(span, range)));
+      const Entry entry =
+          F::decode(level, from_guest<F>(scratch_.window[level][i]));
+      const Rights rights = window.rights & entry.rights;
+      const bool below = entry.kind == Entry::Kind::kTable && rights.any() &&
+                         level > 0 && entry.level < level;
+      meet_entry(use, slot + i, first, level, range, below ? &entry : nullptr);
+      const IovaRange part = intersection(span, range);
+      if (below) {
+        KIOMMU_TRY(descend({.parent = use,
+                            .slot = static_cast<uint16_t>(slot + i),
+                            .level = static_cast<uint8_t>(entry.level),
+                            .rights = rights,
+                            .table = entry.address},
+                           span, part));
+      } else {
+        KIOMMU_TRY(visit(entry, rights, part));
+      }
     }
     return {};
   }
@@ -148,7 +246,7 @@ class Walker {
       if (end < count) {
         const Iova other{base + (uint64_t{end} << kPageShift)};
         KIOMMU_TRY(visit_entries(
-            0, base, end, end + 1, rights,
+            {.rights = rights}, nullptr, 0, base, end, end + 1,
             {other, {base + (uint64_t{count} << kPageShift) - 1}}));
         ++end;
       }
@@ -174,30 +272,30 @@ class Walker {
     return rights.any() ? PageWord::of(e.address, rights) : PageWord::kAbsent;
   }
 
-  // Fills the window of this level; `rest` is what it, or the table, is still
-  // needed for. False: it could not be read, and the sink wants to go on.
-  Result<bool> read(unsigned level, Gpa gpa, unsigned count, IovaRange rest) {
+  // Fills the window of this level, for `part`. Whether it could be read.
+  Result<bool> read(unsigned level, Gpa gpa, unsigned count, IovaRange part) {
     if (++reads_ > WalkScratch::kBudget) {
-      KIOMMU_TRY(sink_.stopped(rest.first, Status::kBudget));
+      return failed(sink_.stopped(part.first, Status::kBudget));
     }
     if (kiommu_port_interrupted() != 0) {
-      KIOMMU_TRY(sink_.stopped(rest.first, Status::kInterrupted));
+      return failed(sink_.stopped(part.first, Status::kInterrupted));
     }
     auto done = stage2_.read_entries(gpa, scratch_.window[level], count);
     if (done) return true;
     // The caller may not read at all: that is no mistake of the guest.
-    if (done.error() == Status::kForeignProcess) return fail(done.error());
-    KIOMMU_TRY(sink_.bad(rest, done.error()));
+    if (done.error() == Status::kForeignProcess) return failed(done);
+    return failed(sink_.bad(part, done.error()));
+  }
+
+  static Result<bool> failed(const Result<void>& told) {
+    if (!told) return fail(told.error());
     return false;
   }
 
-  // One entry: `span` is all that it covers, `part` what is walked of it.
-  Result<void> visit(unsigned level, uint64_t raw, Rights rights,
-                     IovaRange span, IovaRange part) {
-    const Entry entry = F::decode(level, raw);
+  // An entry that names no table: `part` is what is walked of it.
+  Result<void> visit(const Entry& entry, Rights rights, IovaRange part) {
     if (entry.kind == Entry::Kind::kMalformed)
       return sink_.bad(part, entry.why);
-    rights = rights & entry.rights;
     if (entry.kind == Entry::Kind::kAbsent || !rights.any()) {
       return sink_.absent(part);
     }
@@ -210,21 +308,18 @@ class Walker {
                          .rights = rights,
                          .shift = entry.shift});
     }
-    if (level == 0 || entry.level >= level) {
-      return sink_.bad(part, Status::kEntryType);
-    }
-    return descend(entry, rights, span, part);
+    return sink_.bad(part, Status::kEntryType);
   }
 
-  // A table below. Levels between are left out if it reaches less than the
-  // entry spans: the IOVAs beyond are not mapped.
-  Result<void> descend(const Entry& entry, Rights rights, IovaRange span,
+  // A table below, at `window`. Levels between are left out if it reaches less
+  // than the entry spans: the IOVAs beyond are not mapped.
+  Result<void> descend(const TableWindow& window, IovaRange span,
                        IovaRange part) {
     const Iova reach_last{span.first.value |
-                          F::level(entry.level).reach_last()};
+                          F::level(window.level).reach_last()};
     if (part.first <= reach_last) {
-      KIOMMU_TRY(walk_table(entry.level, entry.address, rights,
-                            intersection(part, {span.first, reach_last})));
+      KIOMMU_TRY(
+          walk_table(window, intersection(part, {span.first, reach_last})));
     }
     if (part.last <= reach_last) return {};
     const Iova beyond = reach_last.plus(1);

@@ -483,6 +483,70 @@ int kiommu_core_unmap_writable(struct kiommu_domain *domain, kiommu_u64 iova,
 			       kiommu_u64 length, kiommu_u64 *bits,
 			       kiommu_u64 *unmapped);
 
+#define KIOMMU_TRACKING_RANGES 16
+
+/**
+ * struct kiommu_tracking_work - IOVAs to be brought up to date, mode TRACKED
+ * @ranges: the first @count of them, the last one first.
+ * @count: 0: nothing is left.
+ * @rounds: how many calls it took so far.
+ * @for_refresh: not for a store of the guest.
+ */
+struct kiommu_tracking_work {
+	struct kiommu_window ranges[KIOMMU_TRACKING_RANGES];
+	kiommu_u32 count;
+	kiommu_u32 rounds;
+	kiommu_u32 for_refresh;
+};
+
+/**
+ * kiommu_core_tracking_start() - pages of tables are tracked as they are met
+ * @burst: as of KVM_IOMMU_SET_SYNC.
+ *
+ * What the tables say already is to be brought up to date by the caller, see
+ * kiommu_core_tracking_all(). It ends by kiommu_core_tracking_stop(), and when
+ * the guest memory leaves. Lock: exclusive; started, not tracking. Return: 0;
+ * -ENOMEM.
+ */
+int kiommu_core_tracking_start(struct kiommu_domain *domain, kiommu_u32 burst);
+
+/* No page is tracked any more. Never allocates. Lock: exclusive. */
+void kiommu_core_tracking_stop(struct kiommu_domain *domain);
+
+/* All that the tables say, to be brought up to date. Lock: shared. */
+void kiommu_core_tracking_all(struct kiommu_domain *domain,
+			      struct kiommu_tracking_work *work);
+
+/**
+ * kiommu_core_tracking_store() - the guest has stored something
+ * @gpa: of the first byte; @bytes: in one page.
+ *
+ * Sets @work to what is to be brought up to date, perhaps nothing. The page was
+ * tracked when the store was made; memory has the new value. Lock: shared.
+ */
+void kiommu_core_tracking_store(struct kiommu_domain *domain, kiommu_u64 gpa,
+				kiommu_u32 bytes,
+				struct kiommu_tracking_work *work);
+
+/**
+ * kiommu_core_tracking_step() - bring IOVAs up to date
+ *
+ * What is wrong with the tables, or cannot be done, goes to the faults.
+ * Lock: shared; in a thread of the guest's process. Return: 0; -EAGAIN there is
+ * more: call again, best with the locks let go between; -EINTR a fatal signal.
+ */
+int kiommu_core_tracking_step(struct kiommu_domain *domain,
+			      struct kiommu_tracking_work *work);
+
+/**
+ * kiommu_core_untrack() - KVM_IOMMU_UNTRACK
+ * @count: pages that were tracked.
+ *
+ * Lock: shared; tracking. Return: 0; -EDOM, -EOVERFLOW.
+ */
+int kiommu_core_untrack(struct kiommu_domain *domain, kiommu_u64 gpa,
+			kiommu_u64 length, kiommu_u64 *count);
+
 /* What KVM_IOMMU_GET_INFO tells of the core. Lock: shared. */
 void kiommu_core_get_info(const struct kiommu_domain *domain,
 			  struct kiommu_core_info *info);

@@ -44,7 +44,7 @@ void kiommu_port_free_array(void *array);
 /*
  * A monitor: a lock that may be held while sleeping, and a queue to wait in.
  * Never held across a call of another part of the port, but to allocate and
- * free nodes and arrays.
+ * free nodes and arrays, and to track and untrack pages.
  */
 struct kiommu_monitor;
 
@@ -222,6 +222,22 @@ void kiommu_port_host_flush(struct kiommu_batch *batch);
  */
 int kiommu_port_write_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 			      const kiommu_u64 *entries, kiommu_u32 count);
+
+/**
+ * kiommu_port_track() - be told of the guest's stores to a page
+ *
+ * Every store that is made after this returned is told by
+ * kiommu_core_tracking_store(), until kiommu_port_untrack() or until the page's
+ * slot is gone. Several domains can track the same page. A monitor may be held.
+ * Return: 0; -ENOMEM; -EINVAL no slot has the page.
+ */
+int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn);
+
+/*
+ * Once for each kiommu_port_track() that succeeded, also if the slot is gone
+ * meanwhile. A monitor may be held. Never allocates, cannot fail.
+ */
+void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn);
 
 /*
  * Device memory (MMIO) of other devices, for peer-to-peer DMA. It is not

@@ -159,6 +159,7 @@ static struct kiommu_mem *create_guest(const void *key)
 	init_rwsem(&guest->lock);
 	INIT_WORK(&guest->work, settle_work);
 	kiommu_mmio_init(&guest->mmio);
+	kiommu_tracked_init(&guest->tracked);
 	kiommu_notifier_init(&guest->notifier);
 
 	ret = find_memory(guest, key);
@@ -263,7 +264,7 @@ void kiommu_guest_slots_changed(const void *key)
 	mutex_unlock(&guests_lock);
 	if (!guest)
 		return;
-	kiommu_slots_deleted(guest);
+	kiommu_slots_deleted(guest, 0, 0);
 	/* If it is the last one: what the key names is held by the caller. */
 	kiommu_guest_put(guest);
 }
@@ -300,6 +301,7 @@ void kiommu_guest_put(struct kiommu_mem *guest)
 	kiommu_notifier_unregister(guest);
 	cancel_work_sync(&guest->work);
 	kiommu_core_pins_destroy(guest->pins);
+	kiommu_tracked_destroy(&guest->tracked);
 	put_memory(guest);
 	kfree(guest);
 }

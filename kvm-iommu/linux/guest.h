@@ -17,6 +17,7 @@
 #include "mmio.h"
 #include "notifier.h"
 #include "slots.h"
+#include "tracking.h"
 
 /**
  * struct kiommu_mem - see above
@@ -32,6 +33,7 @@
  * @slots: which memory slots the core has seen.
  * @notifier: what happened to the process's memory.
  * @mmio: device memory of other devices that is mapped for devices.
+ * @tracked: pages of tables whose stores are followed.
  * @work: settles what is due when no call comes to do it.
  * @shrink: idle pages that memory pressure asked back.
  *
@@ -48,6 +50,7 @@ struct kiommu_mem {
 	struct kiommu_slots slots;
 	struct kiommu_notifier notifier;
 	struct kiommu_mmio mmio;
+	struct kiommu_tracked tracked;
 	struct work_struct work;
 	atomic64_t shrink;
 };

@@ -12,6 +12,9 @@
  * lock, for that waits for track_deleted() to return. Kernels without the
  * tracker, and processes that may not register one, are served by the
  * generation.
+ *
+ * It calls track_write() for each store that KVM emulates, after it was made, in
+ * the thread of the vCPU, and has kvm->srcu for reading: see tracking.c.
  */
 #include <linux/interval_tree.h>
 #include <linux/kvm_host.h>
@@ -27,9 +30,12 @@
  * @kvm: referenced.
  * @put_kvm: kvm_put_kvm(); kvm.ko is held while it is kept.
  * @guest: whose it is, while @tracker is registered.
- * @tracker: told by KVM when a slot is deleted.
+ * @tracker: told by KVM when a slot is deleted, and of stores.
  * @untrack: kvm_page_track_unregister_notifier() while @tracker is registered:
  *	kvm.ko is held by it. Protected by the lock of the guest list.
+ * @add_gfn: kvm_write_track_add_gfn(), @remove_gfn: kvm_write_track_remove_gfn();
+ *	kvm.ko is held by @untrack.
+ * @listens: @tracker is registered.
  */
 struct kvm_memory {
 	struct kiommu_memory memory;
@@ -40,6 +46,9 @@ struct kvm_memory {
 	struct kvm_page_track_notifier_node tracker;
 	void (*untrack)(struct kvm *kvm,
 			struct kvm_page_track_notifier_node *tracker);
+	int (*add_gfn)(struct kvm *kvm, gfn_t gfn);
+	int (*remove_gfn)(struct kvm *kvm, gfn_t gfn);
+	bool listens;
 #endif
 };
 
@@ -184,7 +193,27 @@ static void track_deleted(gfn_t gfn, unsigned long pages,
 			  struct kvm_page_track_notifier_node *node)
 {
 	kiommu_slots_deleted(container_of(node, struct kvm_memory,
-					  tracker)->guest);
+					  tracker)->guest,
+			     gfn, pages);
+}
+
+static void track_write(gpa_t gpa, const u8 *new, int bytes,
+			struct kvm_page_track_notifier_node *node)
+{
+	kiommu_tracked_store(container_of(node, struct kvm_memory,
+					  tracker)->guest,
+			     gpa, bytes);
+}
+
+/* The symbols stay where they are while kvm.ko is held. */
+static void find_symbols(struct kvm_memory *memory)
+{
+	memory->add_gfn = symbol_get(kvm_write_track_add_gfn);
+	if (memory->add_gfn)
+		symbol_put(kvm_write_track_add_gfn);
+	memory->remove_gfn = symbol_get(kvm_write_track_remove_gfn);
+	if (memory->remove_gfn)
+		symbol_put(kvm_write_track_remove_gfn);
 }
 
 /* KVM allows it to the process alone that made the VM. */
@@ -201,11 +230,12 @@ static void listen(struct kiommu_memory *base, struct kiommu_mem *guest)
 	if (!track)
 		return;
 	memory->untrack = symbol_get(kvm_page_track_unregister_notifier);
-	/* No guest page is tracked: no callback for writes. */
 	memory->tracker.track_remove_region = track_deleted;
+	memory->tracker.track_write = track_write;
 	memory->guest = guest;
 	if (!memory->untrack)
 		goto out;
+	find_symbols(memory);
 	/* It looks at all slots, under slots_arch_lock alone. */
 	idx = srcu_read_lock(&memory->kvm->srcu);
 	ret = track(memory->kvm, &memory->tracker);
@@ -214,6 +244,8 @@ static void listen(struct kiommu_memory *base, struct kiommu_mem *guest)
 		symbol_put(kvm_page_track_unregister_notifier);
 		memory->untrack = NULL;
 	}
+	/* Whoever reads it without the lock sees the symbols. */
+	smp_store_release(&memory->listens, !ret);
 out:
 	symbol_put(kvm_page_track_register_notifier);
 }
@@ -228,6 +260,29 @@ static void ignore(struct kiommu_memory *base)
 	symbol_put(kvm_page_track_unregister_notifier);
 }
 
+static bool can_track(struct kiommu_memory *base)
+{
+	struct kvm_memory *memory = to_kvm_memory(base);
+
+	/* As listen() stores it. */
+	return smp_load_acquire(&memory->listens) && memory->add_gfn &&
+	       memory->remove_gfn;
+}
+
+static int track(struct kiommu_memory *base, u64 gfn)
+{
+	struct kvm_memory *memory = to_kvm_memory(base);
+
+	return memory->add_gfn(memory->kvm, gfn);
+}
+
+static void untrack(struct kiommu_memory *base, u64 gfn)
+{
+	struct kvm_memory *memory = to_kvm_memory(base);
+
+	memory->remove_gfn(memory->kvm, gfn);
+}
+
 #endif
 
 struct kiommu_memory_provider kiommu_kvm_memory = {
@@ -240,5 +295,8 @@ struct kiommu_memory_provider kiommu_kvm_memory = {
 #ifdef CONFIG_KVM_EXTERNAL_WRITE_TRACKING
 	.listen = listen,
 	.ignore = ignore,
+	.can_track = can_track,
+	.track = track,
+	.untrack = untrack,
 #endif
 };

@@ -77,6 +77,13 @@ struct kiommu_memory {
  *	that comes, also when it listens already; may fail, nobody is told.
  * @ignore: the opposite, with @listen, before put. No call is under way on
  *	return.
+ * @can_track: optional, with the two below: whether stores of the guest are told
+ *	by kiommu_tracked_store(), which needs @listen to have worked.
+ * @track: tell of the stores to a page that are made after this returned. Called
+ *	once for a page, under the locks of requests. Return: 0; -EINVAL no slot
+ *	has the page; -ENOMEM.
+ * @untrack: the opposite. Not called for pages whose slot has gone, of which
+ *	kiommu_tracked_forget() has told.
  * @list: ours.
  */
 struct kiommu_memory_provider {
@@ -91,6 +98,9 @@ struct kiommu_memory_provider {
 	u64 (*generation)(struct kiommu_memory *memory);
 	void (*listen)(struct kiommu_memory *memory, struct kiommu_mem *guest);
 	void (*ignore)(struct kiommu_memory *memory);
+	bool (*can_track)(struct kiommu_memory *memory);
+	int (*track)(struct kiommu_memory *memory, u64 gfn);
+	void (*untrack)(struct kiommu_memory *memory, u64 gfn);
 	struct list_head list;
 };
 

@@ -19,6 +19,7 @@
  * kernels whose KVM does not tell, and processes that it does not tell.
  */
 #include "guest.h"
+#include "lock.h"
 #include "port.h"
 
 static u64 generation_of(struct kiommu_mem *guest)
@@ -43,11 +44,14 @@ void kiommu_slots_settle(struct kiommu_mem *guest)
 	kiommu_core_slots_changed(guest->pins);
 }
 
-void kiommu_slots_deleted(struct kiommu_mem *guest)
+void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages)
 {
 	down_write(&guest->lock);
+	if (pages)
+		kiommu_tracked_forget(guest, gfn, pages);
 	kiommu_core_slots_changed(guest->pins);
-	up_write(&guest->lock);
+	/* What tables in the slot mapped can be pinned for nobody now. */
+	kiommu_unlock_guest(guest);
 }
 
 bool kiommu_slots_hold(struct kiommu_mem *guest, unsigned long first,

@@ -37,11 +37,12 @@ void kiommu_slots_settle(struct kiommu_mem *guest);
 
 /**
  * kiommu_slots_deleted() - tells the core that slots have gone
+ * @gfn: first page of the slot; @pages: 0: not known, none of them is tracked.
  *
  * On return nothing of them is mapped or pinned. Context: may sleep; may be
  * under kvm->slots_lock, under no lock of lock.h.
  */
-void kiommu_slots_deleted(struct kiommu_mem *guest);
+void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages);
 
 /* Whether a slot has memory of [first, last], HVAs. Context: any. */
 bool kiommu_slots_hold(struct kiommu_mem *guest, unsigned long first,

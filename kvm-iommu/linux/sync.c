@@ -128,7 +128,7 @@ static int set_tracked(struct kiommu_container *container,
 	if (ret)
 		goto out;
 	if (container->sync.mode == KVM_IOMMU_SYNC_TRACKED)
-		kiommu_tracking_stop(container);
+		kiommu_sync_reset(container);
 	ret = kiommu_tracking_start(container, cmd->burst);
 	if (ret)
 		goto out;

@@ -5,6 +5,7 @@
 #ifndef KIOMMU_SYNC_H
 #define KIOMMU_SYNC_H
 
+#include <linux/list.h>
 #include <linux/types.h>
 
 struct kiommu_container;
@@ -15,12 +16,14 @@ struct kvm_iommu_set_sync;
  * struct kiommu_sync - see above; part of a container
  * @mode: enum kvm_iommu_sync_mode.
  * @doorbell: RING: the one whose ring is looked at, or NULL.
+ * @tracking: TRACKED: in the list of the guest's containers that are.
  *
- * Both change with D held for writing.
+ * All change with D held for writing.
  */
 struct kiommu_sync {
 	u32 mode;
 	struct kiommu_doorbell *doorbell;
+	struct list_head tracking;
 };
 
 /**

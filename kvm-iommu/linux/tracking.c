@@ -1,27 +1,234 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Stores of the guest to its tables, see tracking.h.
+ *
+ * KVM tells of each store that it emulates, to pages that are tracked and to
+ * others, in the thread of the vCPU, under kvm->srcu (for reading): so nothing
+ * that is done under the locks of lock.h may wait for a grace period of it, nor
+ * for kvm->slots_lock, whose holder waits for one.
+ *
+ * A page is tracked once for a guest, however many of its containers have tables
+ * in it: a look-up here, without a lock, tells whether anybody wants a store.
+ * KVM forgets the pages of a slot that goes; so do we then, before the core is
+ * told, and what the core untracks later is not here any more.
  */
 #include <linux/errno.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
 
+#include <linux/kvm_iommu.h>
+
+#include "container.h"
+#include "guest.h"
+#include "lock.h"
+#include "port.h"
 #include "tracking.h"
+
+void kiommu_tracked_init(struct kiommu_tracked *tracked)
+{
+	mutex_init(&tracked->lock);
+	xa_init(&tracked->pages);
+	INIT_LIST_HEAD(&tracked->containers);
+}
+
+void kiommu_tracked_destroy(struct kiommu_tracked *tracked)
+{
+	WARN_ON(!xa_empty(&tracked->pages));
+	xa_destroy(&tracked->pages);
+	mutex_destroy(&tracked->lock);
+}
+
+static unsigned long users_of(struct kiommu_tracked *tracked, u64 gfn)
+{
+	return xa_to_value(xa_load(&tracked->pages, gfn) ?: xa_mk_value(0));
+}
+
+/*
+ * The page is known here before its first store can be told. Return: 0, -ENOMEM,
+ * or what the provider says.
+ */
+static int track_first(struct kiommu_mem *mem, u64 gfn)
+{
+	struct kiommu_tracked *tracked = &mem->tracked;
+	int ret;
+
+	ret = xa_err(xa_store(&tracked->pages, gfn, xa_mk_value(1),
+			      GFP_KERNEL_ACCOUNT));
+	if (ret)
+		return ret;
+	ret = mem->provider->track(mem->memory, gfn);
+	if (ret)
+		xa_erase(&tracked->pages, gfn);
+	return ret;
+}
+
+int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn)
+{
+	struct kiommu_tracked *tracked = &mem->tracked;
+	unsigned long users;
+	int ret = 0;
+
+	mutex_lock(&tracked->lock);
+	users = users_of(tracked, gfn);
+	if (!users)
+		ret = track_first(mem, gfn);
+	else /* there is an entry: nothing is allocated */
+		xa_store(&tracked->pages, gfn, xa_mk_value(users + 1),
+			 GFP_KERNEL_ACCOUNT);
+	mutex_unlock(&tracked->lock);
+	return ret;
+}
+
+void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn)
+{
+	struct kiommu_tracked *tracked = &mem->tracked;
+	unsigned long users;
+
+	mutex_lock(&tracked->lock);
+	users = users_of(tracked, gfn);
+	if (users > 1) {
+		xa_store(&tracked->pages, gfn, xa_mk_value(users - 1),
+			 GFP_KERNEL_ACCOUNT);
+	} else if (users) {
+		mem->provider->untrack(mem->memory, gfn);
+		xa_erase(&tracked->pages, gfn);
+	}
+	mutex_unlock(&tracked->lock);
+}
+
+void kiommu_tracked_forget(struct kiommu_mem *guest, u64 gfn, u64 pages)
+{
+	unsigned long at = gfn;
+	void *users;
+
+	lockdep_assert_held_write(&guest->lock);
+	xa_for_each_range(&guest->tracked.pages, at, users, gfn,
+			  gfn + pages - 1)
+		xa_erase(&guest->tracked.pages, at);
+}
+
+/* The container with the next higher id than @id, referenced, or NULL. */
+static struct kiommu_container *next_container(struct kiommu_mem *guest,
+					       unsigned long id)
+{
+	struct kiommu_container *container, *next = NULL;
+
+	mutex_lock(&guest->tracked.lock);
+	list_for_each_entry(container, &guest->tracked.containers,
+			    sync.tracking) {
+		if (container->id > id && (!next || container->id < next->id))
+			next = container;
+	}
+	/* VFIO's reference is dropped after it has left the list. */
+	if (next)
+		refcount_inc(&next->refs);
+	mutex_unlock(&guest->tracked.lock);
+	return next;
+}
+
+/*
+ * Long work lets others at the locks. Return: 0; -EINTR.
+ */
+static int follow_store(struct kiommu_container *container,
+			struct kiommu_mem *guest, u64 gpa, u32 bytes)
+{
+	struct kiommu_tracking_work work = {};
+	bool begun = false;
+	int ret;
+
+	do {
+		ret = kiommu_lock_shared(container);
+		if (ret)
+			return ret;
+		if (container->guest != guest) {
+			kiommu_unlock_shared(container);
+			return 0;
+		}
+		if (!begun)
+			kiommu_core_tracking_store(container->domain, gpa,
+						   bytes, &work);
+		begun = true;
+		ret = kiommu_core_tracking_step(container->domain, &work);
+		kiommu_unlock_shared(container);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes)
+{
+	struct kiommu_container *container;
+	unsigned long id = 0;
+
+	if (likely(!xa_load(&guest->tracked.pages, gpa >> PAGE_SHIFT)))
+		return;
+	while ((container = next_container(guest, id))) {
+		id = container->id;
+		/* Who is interrupted is killed: the guest does not go on. */
+		follow_store(container, guest, gpa, bytes);
+		/* Never the last of the guest: it calls us. */
+		kiommu_container_put(container);
+	}
+}
+
+static bool can_track(struct kiommu_mem *guest)
+{
+	return guest->provider->can_track &&
+	       guest->provider->can_track(guest->memory);
+}
 
 int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 {
-	return -EOPNOTSUPP;
+	struct kiommu_mem *guest = container->guest;
+	int ret;
+
+	lockdep_assert_held_write(&guest->lock);
+	if (!can_track(guest))
+		return -EOPNOTSUPP;
+	ret = kiommu_core_tracking_start(container->domain, burst);
+	if (ret)
+		return ret;
+	mutex_lock(&guest->tracked.lock);
+	list_add_tail(&container->sync.tracking, &guest->tracked.containers);
+	mutex_unlock(&guest->tracked.lock);
+	return 0;
 }
 
 void kiommu_tracking_stop(struct kiommu_container *container)
 {
+	struct kiommu_mem *guest = container->guest;
+
+	lockdep_assert_held_write(&guest->lock);
+	mutex_lock(&guest->tracked.lock);
+	list_del(&container->sync.tracking);
+	mutex_unlock(&guest->tracked.lock);
+	kiommu_core_tracking_stop(container->domain);
 }
 
+/* Slots can have changed since the locks were taken; nobody else can tell. */
 int kiommu_tracking_fill(struct kiommu_container *container)
 {
-	return 0;
+	struct kiommu_tracking_work work;
+	int ret;
+
+	lockdep_assert_held_write(&container->guest->lock);
+	kiommu_core_tracking_all(container->domain, &work);
+	do {
+		kiommu_guest_settle(container->guest);
+		ret = kiommu_core_tracking_step(container->domain, &work);
+	} while (ret == -EAGAIN);
+	return ret;
 }
 
 int kiommu_tracking_untrack(struct kiommu_container *container, u64 gpa,
 			    u64 length)
 {
-	return -EPROTOTYPE;
+	u64 count;
+	int ret;
+
+	if (!container->guest)
+		return -ENODEV;
+	if (container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
+		return -EPROTOTYPE;
+	ret = kiommu_core_untrack(container->domain, gpa, length, &count);
+	return ret ?: min_t(u64, count, INT_MAX);
 }

@@ -5,10 +5,49 @@
 #ifndef KIOMMU_TRACKING_H
 #define KIOMMU_TRACKING_H
 
+#include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/types.h>
+#include <linux/xarray.h>
 
 struct kiommu_container;
-struct kvm_iommu_set_sync;
+struct kiommu_mem;
+
+/**
+ * struct kiommu_tracked - what is tracked of a guest; part of struct kiommu_mem
+ * @lock: of both below; taken inside of all locks of lock.h, and outside of
+ *	what the provider takes to track a page (kvm->mmu_lock).
+ * @pages: by GFN: how many containers track it. Looked up without @lock.
+ * @containers: those in mode TRACKED.
+ */
+struct kiommu_tracked {
+	struct mutex lock; /* see above */
+	struct xarray pages;
+	struct list_head containers;
+};
+
+void kiommu_tracked_init(struct kiommu_tracked *tracked);
+/* No container is left. */
+void kiommu_tracked_destroy(struct kiommu_tracked *tracked);
+
+/**
+ * kiommu_tracked_store() - the guest has stored something, anywhere
+ * @gpa: of the first byte; @bytes: in one page.
+ *
+ * Memory has the new value. On return the shadows and the hosts' IOTLBs of all
+ * containers that follow the page have it, too.
+ * Context: may sleep; a thread of the guest's process; no lock of lock.h;
+ * kvm->srcu may be held for reading.
+ */
+void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes);
+
+/**
+ * kiommu_tracked_forget() - the provider tracks these pages no longer
+ *
+ * Their slot has gone. Context: the guest's lock is held for writing; the core
+ * is told of the slot before it is let go.
+ */
+void kiommu_tracked_forget(struct kiommu_mem *guest, u64 gfn, u64 pages);
 
 /**
  * kiommu_tracking_start() - pages of tables are tracked as the walker meets them
@@ -30,8 +69,8 @@ void kiommu_tracking_stop(struct kiommu_container *container);
  * kiommu_tracking_fill() - shadows all that the tables say
  *
  * What is wrong with them goes to the faults. Nothing happens without an anchor.
- * Context: kiommu_lock_shared() or kiommu_lock_exclusive(); in a thread of the
- * guest's process. Return: 0; -EINTR.
+ * Context: kiommu_lock_exclusive(); in a thread of the guest's process. Return: 0;
+ * -EINTR.
  */
 int kiommu_tracking_fill(struct kiommu_container *container);
 

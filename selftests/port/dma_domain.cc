@@ -3,6 +3,7 @@
 // See dma_domain.hpp.
 #include "dma_domain.hpp"
 
+#include <cerrno>
 #include <utility>
 
 #include "violation.hpp"
@@ -219,6 +220,45 @@ int DmaDomain::translate(std::uint64_t iova, kiommu_translation* result) {
   before_call();
   return call(Locks::kShared, false,
               [&] { return kiommu_core_translate(domain_, iova, result); });
+}
+
+int DmaDomain::follow(std::uint32_t burst) {
+  before_call();
+  return call(Locks::kExclusive, false, [&] {
+    if (int error = kiommu_core_tracking_start(domain_, burst)) return error;
+    kiommu_tracking_work work;
+    kiommu_core_tracking_all(domain_, &work);
+    int error;
+    do {
+      error = kiommu_core_tracking_step(domain_, &work);
+    } while (error == -EAGAIN);
+    return error;
+  });
+}
+
+void DmaDomain::unfollow() {
+  call(Locks::kExclusive, true, [&] { kiommu_core_tracking_stop(domain_); });
+}
+
+int DmaDomain::stored(std::uint64_t gpa, std::uint32_t bytes) {
+  kiommu_tracking_work work;
+  before_call();
+  call(Locks::kShared, false,
+       [&] { kiommu_core_tracking_store(domain_, gpa, bytes, &work); });
+  int error;
+  do {
+    before_call();
+    error = call(Locks::kShared, false,
+                 [&] { return kiommu_core_tracking_step(domain_, &work); });
+    after_call();
+  } while (error == -EAGAIN);
+  return error;
+}
+
+int DmaDomain::untrack(std::uint64_t gpa, std::uint64_t length,
+                       kiommu_u64* count) {
+  return call(Locks::kShared, false,
+              [&] { return kiommu_core_untrack(domain_, gpa, length, count); });
 }
 
 int DmaDomain::shared(const std::function<int(kiommu_domain*)>& function) {

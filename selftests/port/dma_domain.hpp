@@ -72,6 +72,12 @@ class DmaDomain {
   int add_host(HostKind kind);
   int drop_host();
   kiommu_core_info info() const;
+  // Mode TRACKED; 0 or what kiommu_core_tracking_start() returns.
+  int follow(std::uint32_t burst = 0);
+  void unfollow();
+  // What the guest has stored, if the page is tracked.
+  int stored(std::uint64_t gpa, std::uint32_t bytes);
+  int untrack(std::uint64_t gpa, std::uint64_t length, kiommu_u64* count);
   // Calls of the doors of arch/.
   int shared(const std::function<int(kiommu_domain*)>& function);
   int exclusive(const std::function<int(kiommu_domain*)>& function,

@@ -46,6 +46,7 @@ struct Faults {
   Fault account;    // RLIMIT_MEMLOCK is met
   Fault map;        // a host refuses, with HostIommus::map_error
   Fault mmio;       // the same for device memory
+  Fault track;      // a page cannot be tracked
   Fault interrupt;  // a fatal signal is pending
 };
 

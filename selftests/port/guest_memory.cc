@@ -4,7 +4,9 @@
 #include "guest_memory.hpp"
 
 #include <bit>
+#include <cerrno>
 
+#include "faults.hpp"
 #include "violation.hpp"
 
 namespace kiommu::port {
@@ -73,6 +75,12 @@ void GuestMemory::remove_slot(std::uint64_t gpa) {
   const auto found = slots_.find(gpa >> 12);
   if (found == slots_.end()) return;
   removed_.push_back({found->second, ++generation_});
+  // Tracking is lost with the slot.
+  const auto end = tracked_.lower_bound(found->first + found->second.pages);
+  for (auto page = tracked_.lower_bound(found->first); page != end;) {
+    lost_[page->first] += page->second;
+    page = tracked_.erase(page);
+  }
   slots_.erase(found);
 }
 
@@ -175,6 +183,37 @@ void GuestMemory::read(std::uint64_t gpa, void* bytes,
     return;
   }
   host_.read(*from, gpa & kOffsetMask, bytes, size);
+}
+
+std::set<std::uint64_t> GuestMemory::tracked() const {
+  const Locked locked(mutex_);
+  std::set<std::uint64_t> pages;
+  for (const auto& [gfn, count] : tracked_) pages.insert(gfn);
+  return pages;
+}
+
+bool GuestMemory::is_tracked(std::uint64_t gfn) const {
+  const Locked locked(mutex_);
+  return tracked_.contains(gfn);
+}
+
+int GuestMemory::track(std::uint64_t gfn) {
+  const Locked locked(mutex_);
+  if (faults().track.fires()) return -ENOMEM;
+  if (slot_of(gfn * kPageBytes) == nullptr) return -EINVAL;
+  ++tracked_[gfn];
+  return 0;
+}
+
+void GuestMemory::untrack(std::uint64_t gfn) {
+  const Locked locked(mutex_);
+  auto& counts = lost_.contains(gfn) ? lost_ : tracked_;
+  const auto found = counts.find(gfn);
+  if (found == counts.end()) {
+    violation("a page is untracked that is not tracked: ", gfn);
+  } else if (--found->second == 0) {
+    counts.erase(found);
+  }
 }
 
 std::uint64_t GuestMemory::accounted() const {

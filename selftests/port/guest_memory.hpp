@@ -12,6 +12,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "../../kvm-iommu/include/port.h"
@@ -119,6 +120,9 @@ class GuestMemory {
   std::uint64_t unpin_calls = 0;
   std::uint64_t account_calls = 0;
   std::uint64_t slot_lookups = 0;
+  // Pages that are tracked, by whom so ever.
+  std::set<std::uint64_t> tracked() const;
+  bool is_tracked(std::uint64_t gfn) const;
 
   // --- the port, see port.h ---
   int find_slot(std::uint64_t gfn, kiommu_slot* slot);
@@ -131,6 +135,8 @@ class GuestMemory {
   void unpin(std::uint64_t pfn, std::uint64_t count, bool dirty);
   int account(std::uint64_t pages);
   void unaccount(std::uint64_t pages);
+  int track(std::uint64_t gfn);
+  void untrack(std::uint64_t gfn);
   // Whether [hva, hva + pages) is in one slot, as far as the core can know.
   bool in_one_slot(std::uint64_t hva, std::uint64_t pages) const;
 
@@ -170,6 +176,9 @@ class GuestMemory {
   std::uint64_t next_hva_ = 0x7f0000000000;
   std::uint64_t accounted_ = 0;
   std::uint64_t pins_ = 0;
+  // How often a page is tracked, by GFN; and was when its slot went.
+  std::map<std::uint64_t, unsigned> tracked_;
+  std::map<std::uint64_t, unsigned> lost_;
   bool shares_memory_ = false;
 };
 

@@ -243,6 +243,17 @@ void kiommu_port_unaccount(kiommu_mem* mem, kiommu_u64 pages) {
   mem->memory->unaccount(pages);
 }
 
+// A monitor may be held.
+int kiommu_port_track(kiommu_mem* mem, kiommu_u64 gfn) {
+  kiommu::port::may_sleep("track");
+  return mem->memory->track(gfn);
+}
+
+void kiommu_port_untrack(kiommu_mem* mem, kiommu_u64 gfn) {
+  kiommu::port::may_sleep("untrack");
+  mem->memory->untrack(gfn);
+}
+
 void kiommu_port_yield() { entered("yield"); }
 
 int kiommu_port_interrupted() {

@@ -114,11 +114,14 @@ void PinTable::put_dirty_back(std::uint64_t gpa, std::uint64_t length,
 }
 
 void PinTable::slots_changed() {
-  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
-  const std::uint64_t generation = guest_.generation();
-  kiommu_core_slots_changed(pins_);
-  guest_.forget_removed_slots(generation);
-  generation_ = generation;
+  {
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+    const std::uint64_t generation = guest_.generation();
+    kiommu_core_slots_changed(pins_);
+    guest_.forget_removed_slots(generation);
+    generation_ = generation;
+  }
+  after_call();
 }
 
 void PinTable::memory_changed(std::uint64_t hva, std::uint64_t pages) {

@@ -81,6 +81,9 @@ void kiommu_port_unpin(kiommu_mem*, kiommu_u64, kiommu_u64, int) {}
 int kiommu_port_account(kiommu_mem*, kiommu_u64) { return 0; }
 void kiommu_port_unaccount(kiommu_mem*, kiommu_u64) {}
 
+int kiommu_port_track(kiommu_mem*, kiommu_u64) { return 0; }
+void kiommu_port_untrack(kiommu_mem*, kiommu_u64) {}
+
 kiommu_batch* kiommu_port_batch_create(kiommu_hosts*) {
   return new kiommu_batch;
 }

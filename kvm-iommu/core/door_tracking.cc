@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The part of the door of core.h that belongs to mode TRACKED.
+#include <new>
+
+#include "door.hpp"
+#include "tracker.hpp"
+
+namespace {
+
+using kiommu::Gpa;
+using kiommu::Result;
+using kiommu::Status;
+using kiommu::to_errno;
+using kiommu::Tracker;
+
+static_assert(KIOMMU_TRACKING_RANGES == Tracker::kMostUses);
+
+Result<void> check_pages(kiommu_u64 gpa, kiommu_u64 length) {
+  if (length == 0 || ((gpa | length) & ~kiommu::kPageMask) != 0) {
+    return kiommu::fail(Status::kMisaligned);
+  }
+  if (gpa + (length - 1) < gpa) return kiommu::fail(Status::kOverflow);
+  return {};
+}
+
+}  // namespace
+
+int kiommu_core_tracking_start(kiommu_domain* domain, kiommu_u32 burst) {
+  kiommu_monitor* monitor = kiommu_port_monitor_create();
+  void* memory =
+      monitor != nullptr ? kiommu_port_alloc_array(sizeof(Tracker)) : nullptr;
+  if (memory == nullptr) {
+    if (monitor != nullptr) kiommu_port_monitor_destroy(monitor);
+    return to_errno(kiommu::fail(Status::kNoMemory));
+  }
+  domain->domain.start_tracking(new (memory) Tracker(
+      domain->domain.mem(), domain->domain.pool(), monitor, burst));
+  return 0;
+}
+
+void kiommu_core_tracking_stop(kiommu_domain* domain) {
+  Tracker* tracker = domain->domain.stop_tracking();
+  if (tracker == nullptr) return;
+  kiommu_monitor* monitor = tracker->monitor();
+  tracker->~Tracker();
+  kiommu_port_monitor_destroy(monitor);
+  kiommu_port_free_array(tracker);
+}
+
+void kiommu_core_tracking_all(kiommu_domain* domain,
+                              kiommu_tracking_work* work) {
+  domain->domain.find_all(work);
+}
+
+void kiommu_core_tracking_store(kiommu_domain* domain, kiommu_u64 gpa,
+                                kiommu_u32 bytes, kiommu_tracking_work* work) {
+  domain->domain.find_changes({gpa}, bytes, work);
+}
+
+int kiommu_core_tracking_step(kiommu_domain* domain,
+                              kiommu_tracking_work* work) {
+  return to_errno(domain->domain.bring(work));
+}
+
+int kiommu_core_untrack(kiommu_domain* domain, kiommu_u64 gpa,
+                        kiommu_u64 length, kiommu_u64* count) {
+  *count = 0;
+  auto good = check_pages(gpa, length);
+  if (!good) return to_errno(good);
+  *count = domain->domain.untrack(Gpa{gpa}.page_number(),
+                                  Gpa{gpa}.plus(length - 1).page_number());
+  return 0;
+}

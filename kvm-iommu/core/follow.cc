@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What walks tell a tracker, see follow.hpp.
+#include "follow.hpp"
+
+#include "door.hpp"
+#include "fault_codes.hpp"
+
+namespace kiommu {
+
+Result<TableUse*> Follow::meet(const TableWindow& window, IovaRange walked,
+                               Stage2& stage2) {
+  // Below a page that is not known nothing is.
+  if (!window.top && window.parent == nullptr) return nullptr;
+  const IovaRange span = window.span();
+  if (!follows || !whole(span, walked)) {
+    bool in_sync = false;
+    TableUse* use = tracker.meet(window, for_refresh, &in_sync);
+    if (!in_sync && !follows) {
+      const IovaRange part = intersection(span, limit);
+      if (!unsynced) unsynced = part;
+      if (part.first < unsynced->first) unsynced->first = part.first;
+      if (part.last > unsynced->last) unsynced->last = part.last;
+    }
+    return use;
+  }
+  // Slots that are about to go can still be tracked; here they are not found.
+  auto region = stage2.region(window.gpa.page_number());
+  if (!region || (*region)->read_only) {
+    tracker.drop_window(window);
+    return nullptr;
+  }
+  bool crowded = false;
+  auto use = tracker.enter(window, &crowded);
+  if (crowded) report_unsynced(window.base, window.gpa);
+  return use;
+}
+
+void Follow::meet_entry(TableUse* use, unsigned slot, IovaRange walked,
+                        const Entry* table) {
+  if (!follows) return;
+  const TableUse* child = use->child(slot);
+  if (child == nullptr) return;
+  const TableWindow& window = use->window;
+  const Iova first = window.base.plus(uint64_t{slot} << window.shift);
+  const Iova last = first.plus((uint64_t{1} << window.shift) - 1);
+  if (!whole({first, last}, walked)) return;
+  if (table == nullptr || child->sibling != nullptr ||
+      child->window.table != table->address ||
+      child->window.level != table->level) {
+    tracker.drop(use, slot, table);
+  }
+}
+
+void Follow::report(IovaRange range, Status why) const {
+  kiommu_fault fault{};
+  fault.iova = range.first.value;
+  fault.reason = static_cast<uint32_t>(fault_reason(why));
+  fault.flags = FaultFlags::kHasIova | FaultFlags::kHasFormat;
+  fault.code = fault_code(format, why, kNoRights);
+  fault.status = status_code(why);
+  fault.format = format;
+  faults.report(fault);
+}
+
+void Follow::report_unsynced(Iova iova, Gpa gpa) const {
+  kiommu_fault fault{};
+  fault.iova = iova.value;
+  fault.gpa = gpa.page().value;
+  fault.reason = static_cast<uint32_t>(FaultReason::kSync);
+  fault.flags =
+      FaultFlags::kHasIova | FaultFlags::kHasGpa | FaultFlags::kHasFormat;
+  fault.format = format;
+  faults.report(fault);
+}
+
+}  // namespace kiommu

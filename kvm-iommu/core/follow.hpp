@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a refresh has to do with a tracker. There are two kinds of refresh:
+//   asked for (KVM_IOMMU_REFRESH): changes nothing that is known of tables. It
+//     notes what pages of tables it met that are out of sync; these are
+//     followed afterwards, all of each.
+//   that follows: goes on after bad entries, which are reported. What it goes
+//     over in whole is known, and tracked, from then on.
+#pragma once
+
+#include "faults.hpp"
+#include "tracker.hpp"
+
+namespace kiommu {
+
+struct Follow {
+  Tracker& tracker;
+  FaultQueue& faults;
+  uint32_t format;
+  IovaRange limit;                      // IOVAs that can be mapped
+  bool follows;                         // the second kind
+  bool for_refresh;                     // by the VMM, not for a store
+  std::optional<IovaRange> unsynced{};  // what the first kind met
+
+  Result<TableUse*> meet(const TableWindow& window, IovaRange walked,
+                         Stage2& stage2);
+  void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
+                  const Entry* table);
+
+  void report(IovaRange range, Status why) const;
+  // A page is out of sync, against the guest's and the VMM's will.
+  void report_unsynced(Iova iova, Gpa gpa) const;
+
+ private:
+  // Whether all that can be mapped of `span` is walked.
+  bool whole(IovaRange span, IovaRange walked) const {
+    return walked.contains(intersection(span, limit));
+  }
+};
+
+}  // namespace kiommu

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Pages of tables and their uses, see tracker.hpp. Recursion goes down the
+// levels of tables: it is as deep as these at most. The memory is in
+// tracker_memory.cc.
+#include "tracker.hpp"
+
+#include <new>
+
+#include "monitor.hpp"
+
+namespace kiommu {
+namespace {
+
+void add(uint64_t* counter, uint64_t count) {
+  __atomic_store_n(counter, *counter + count, __ATOMIC_RELAXED);
+}
+
+}  // namespace
+
+Result<void> Tracker::track(TablePage* page) {
+  if (page->tracked) return {};
+  if (kiommu_port_track(mem_, page->gfn) != 0) return fail(Status::kNoMemory);
+  page->tracked = true;
+  page->stores = 0;
+  add(&tracked_, 1);
+  add(&unsynced_, -uint64_t{1});
+  return {};
+}
+
+void Tracker::untrack(TablePage* page) {
+  if (!page->tracked) return;
+  kiommu_port_untrack(mem_, page->gfn);
+  page->tracked = false;
+  add(&tracked_, -uint64_t{1});
+  add(&unsynced_, 1);
+}
+
+void Tracker::stayed_calm(TablePage* page) const {
+  page->stores = 0;
+  page->allowance = burst_;
+}
+
+// Where uses at the place of `window` hang: below an entry, or at the top.
+TableUse** Tracker::place(const TableWindow& window) {
+  if (window.parent == nullptr) return &roots_;
+  TableUse** nodes = window.parent->children;
+  return nodes == nullptr ? nullptr : &nodes[window.slot];
+}
+
+TableUse** Tracker::find(const TableWindow& window) {
+  TableUse** link = place(window);
+  while (link != nullptr && *link != nullptr) {
+    if ((*link)->window.base == window.base) return link;
+    link = &(*link)->sibling;
+  }
+  return nullptr;
+}
+
+TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
+                        bool* in_sync) {
+  const Locked locked(monitor_);
+  *in_sync = false;
+  TableUse** link = find(window);
+  if (link == nullptr || !(*link)->window.same_table(window)) return nullptr;
+  TablePage* page = (*link)->page;
+  *in_sync = page->tracked;
+  if (page->tracked && refreshes) stayed_calm(page);
+  return *link;
+}
+
+Result<TableUse*> Tracker::enter(const TableWindow& window, bool* crowded) {
+  const Locked locked(monitor_);
+  TableUse** link = find(window);
+  if (link != nullptr && !(*link)->window.same_table(window)) {
+    drop_tree(link);
+    link = nullptr;
+  }
+  TableUse* use = link != nullptr ? *link : nullptr;
+  if (use == nullptr) {
+    auto made = make(window, crowded);
+    if (!made || *made == nullptr) return made;
+    use = *made;
+  }
+  use->window.rights = window.rights;
+  if (use->page->crowded) return use;
+  if (use->page->tracked) stayed_calm(use->page);
+  KIOMMU_TRY(track(use->page));
+  return use;
+}
+
+Result<TableUse*> Tracker::make(const TableWindow& window, bool* crowded) {
+  if (window.parent != nullptr && window.parent->children == nullptr) {
+    auto nodes = pool_.allocate();
+    if (!nodes) return fail(nodes.error());
+    __atomic_store_n(&window.parent->children,
+                     reinterpret_cast<TableUse**>(*nodes), __ATOMIC_RELEASE);
+  }
+  auto page = ensure_page(window.gpa.page_number());
+  if (!page) return fail(page.error());
+  if ((*page)->use_count == kMostUses) {
+    *crowded = !(*page)->crowded;
+    (*page)->crowded = true;
+    untrack(*page);
+    return nullptr;
+  }
+  auto record = allocate();
+  if (!record) {
+    if ((*page)->uses == nullptr) free_page(*page);
+    return fail(record.error());
+  }
+  TableUse** link = place(window);
+  auto* use = new (*record) TableUse{.window = window,
+                                     .page = *page,
+                                     .next_of_page = (*page)->uses,
+                                     .sibling = *link};
+  (*page)->uses = use;
+  ++(*page)->use_count;
+  __atomic_store_n(link, use, __ATOMIC_RELEASE);
+  return use;
+}
+
+// Takes a use out, with all below.
+void Tracker::drop_tree(TableUse** link) {
+  TableUse* use = *link;
+  drop_children(use);
+  __atomic_store_n(link, use->sibling, __ATOMIC_RELAXED);
+  TablePage* page = use->page;
+  TableUse** at = &page->uses;
+  while (*at != use) at = &(*at)->next_of_page;
+  *at = use->next_of_page;
+  release(use);
+  if (--page->use_count == 0) free_page(page);
+}
+
+void Tracker::drop_children(TableUse* use) {
+  TableUse** nodes = use->children;
+  if (nodes == nullptr) return;
+  for (unsigned i = 0; i < WalkScratch::kWindow; ++i) {
+    while (nodes[i] != nullptr) drop_tree(&nodes[i]);
+  }
+  use->children = nullptr;
+  pool_.free(reinterpret_cast<uint64_t*>(nodes));
+}
+
+void Tracker::drop(TableUse* use, unsigned slot, const Entry* table) {
+  const Locked locked(monitor_);
+  if (use->children == nullptr) return;
+  TableUse** link = &use->children[slot];
+  while (*link != nullptr) {
+    if (table != nullptr && (*link)->window.table == table->address &&
+        (*link)->window.level == table->level) {
+      link = &(*link)->sibling;
+    } else {
+      drop_tree(link);
+    }
+  }
+}
+
+void Tracker::drop_window(const TableWindow& window) {
+  const Locked locked(monitor_);
+  if (TableUse** link = find(window)) drop_tree(link);
+}
+
+unsigned Tracker::store(Gpa gpa, uint64_t bytes, IovaRange* ranges) {
+  const Locked locked(monitor_);
+  TablePage* page = find_page(gpa.page_number());
+  if (page == nullptr || !page->tracked || bytes == 0) return 0;
+  unsigned count = 0;
+  for (const TableUse* use = page->uses; use; use = use->next_of_page) {
+    if (auto range = use->window.spanned(gpa, bytes)) ranges[count++] = *range;
+  }
+  // The last store that is followed: what comes after it costs the guest
+  // nothing. Who goes out of sync again is allowed less the next time.
+  if (count > 0 && burst_ > 0 && ++page->stores >= page->allowance) {
+    untrack(page);
+    if (page->allowance > 1) page->allowance /= 2;
+  }
+  return count;
+}
+
+// Some of the page's IOVAs are in the range, others are not. If the range is
+// all in that of a table below, it is that table which says nothing of it.
+void Tracker::cut(TableUse* use, IovaRange range, TableWindow* lost,
+                  unsigned* count) {
+  bool below = false;
+  for (unsigned i = 0; use->children != nullptr && i < use->window.entries;
+       ++i) {
+    for (TableUse** link = &use->children[i]; *link != nullptr;) {
+      const IovaRange span = (*link)->window.span();
+      if (range.contains(span)) {
+        drop_tree(link);
+        continue;
+      }
+      if (span.overlaps(range)) {
+        cut(*link, range, lost, count);
+        below |= span.contains(range);
+      }
+      link = &(*link)->sibling;
+    }
+  }
+  if (below || !use->page->tracked) return;
+  untrack(use->page);
+  if (*count < kMostLost) lost[(*count)++] = use->window;
+}
+
+unsigned Tracker::cut(IovaRange range, TableWindow* lost) {
+  const Locked locked(monitor_);
+  unsigned count = 0;
+  for (TableUse** link = &roots_; *link != nullptr;) {
+    const IovaRange span = (*link)->window.span();
+    if (range.contains(span)) {
+      drop_tree(link);
+      continue;
+    }
+    if (range.overlaps(span)) cut(*link, range, lost, &count);
+    link = &(*link)->sibling;
+  }
+  return count;
+}
+
+void Tracker::describe(const TablePage& page, Lost* lost) {
+  lost->gfn = page.gfn;
+  lost->count = 0;
+  for (const TableUse* use = page.uses; use; use = use->next_of_page) {
+    lost->spans[lost->count++] = use->window.span();
+  }
+}
+
+bool Tracker::untrack(uint64_t* first, uint64_t last, Lost* lost) {
+  const Locked locked(monitor_);
+  if (tracked_ == 0) return false;
+  while (*first <= last) {
+    TablePage* page = find_page((*first)++);
+    if (page == nullptr || !page->tracked) continue;
+    untrack(page);
+    describe(*page, lost);
+    return true;
+  }
+  return false;
+}
+
+bool Tracker::forget(uint64_t first, uint64_t last, uint64_t* cursor,
+                     Lost* lost) {
+  const Locked locked(monitor_);
+  if (pages_ == nullptr) return false;
+  for (; *cursor < uint64_t{kBuckets} * kBuckets; ++*cursor) {
+    TablePage** buckets = pages_[*cursor / kBuckets];
+    if (buckets == nullptr) {
+      *cursor |= kBuckets - 1;
+      continue;
+    }
+    TablePage* page = buckets[*cursor % kBuckets];
+    while (page != nullptr && (page->gfn < first || page->gfn > last)) {
+      page = page->next;
+    }
+    if (page == nullptr) continue;
+    describe(*page, lost);
+    // A page that is below itself goes with what it is below of.
+    do {
+      TableUse** link = place(page->uses->window);
+      while (*link != page->uses) link = &(*link)->sibling;
+      drop_tree(link);
+    } while (find_page(lost->gfn) != nullptr);
+    return true;
+  }
+  return false;
+}
+
+void Tracker::clear() {
+  const Locked locked(monitor_);
+  while (roots_ != nullptr) drop_tree(&roots_);
+  free_buckets();
+}
+
+}  // namespace kiommu
