@@ -6,14 +6,20 @@
  * Order, outermost first; what is on one line is never held together:
  *	VFIO: group_lock of the container | lock of the device set
  *	list of guests, without what is below | inside of kvm->slots_lock
+ *	kvm->srcu (read), KVM's write tracker: calls with it
  *	D, kiommu_container.lock
  *	P, kiommu_mem.lock | below kvm->slots_lock, without D
- *	monitors of the core | kvm->srcu (read)
+ *	ring_lock of a doorbell
+ *	monitors of the core
+ *	kiommu_tracked.lock
+ *	kvm->srcu (read), kvm->mmu_lock
  *	mmap_lock of the process
  *	vfio-pci's memory_lock, locks of reverse maps
  *	kiommu_mmio.lock
  *	kiommu_notifier.lock | locks of the IOMMU core and drivers
  *	kiommu_fault_reader.lock, also in interrupts
+ * The lock of an eventfd, then thread_lock of a doorbell, are held together with
+ * none of these but kvm->srcu.
  * kiommu_fault_reader.reading is held together with the last alone, and with
  * what copying to user space takes.
  *

@@ -258,8 +258,8 @@ TEST_F_TIMEOUT(fault, flood, 120)
 		EXPECT_EQ(0, kiommu_inject_unhandled());
 		/* All on the same page, which is queued. */
 		kiommu_inject(3 * PAGE, 'w', flood, 0, contexts[c]);
-		ASSERT_EQ(RECORDS * RECORD, kiommu_read_faults(self->faults, records,
-						       sizeof(records)));
+		ASSERT_EQ(RECORDS * RECORD,
+			  kiommu_read_faults(self->faults, records, sizeof(records)));
 		for (uint64_t i = 0; i < RECORDS; i++) {
 			ASSERT_EQ(c * (flood + 1) + i, records[i].sequence);
 			ASSERT_EQ(i * PAGE, records[i].iova);

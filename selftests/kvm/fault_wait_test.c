@@ -52,6 +52,7 @@ FIXTURE_TEARDOWN(fault_wait)
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(0, kiommu_module_refs());
 }
+
 #define SET(_flag) __atomic_store_n(&(_flag), true, __ATOMIC_RELEASE)
 #define IS_SET(_flag) __atomic_load_n(&(_flag), __ATOMIC_ACQUIRE)
 
@@ -200,8 +201,8 @@ TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
 		kiommu_inject(IOVA, 'w', 9, PAGE, "late");
 		EXPECT_EQ(9, kiommu_inject_unhandled());
 		EXPECT_EQ(POLLIN | POLLHUP, kiommu_poll_now(self->faults));
-		ASSERT_EQ(2 * RECORD, kiommu_read_faults(self->faults, records,
-						  sizeof(records)));
+		ASSERT_EQ(2 * RECORD,
+			  kiommu_read_faults(self->faults, records, sizeof(records)));
 		EXPECT_EQ(IOVA + PAGE, records[1].iova);
 	}
 	EXPECT_EQ(POLLHUP, kiommu_poll_now(self->faults));
@@ -327,7 +328,7 @@ TEST_F_TIMEOUT(fault_wait, busy_readers_miss_nothing, 120)
 		uint64_t count = 1 + i % 7 * 50;
 
 		kiommu_inject(i * PAGE, i % 2 ? 'r' : 'w', count, i % 3 ? PAGE : 0,
-		       i % 2 ? "irq" : "thread");
+			      i % 2 ? "irq" : "thread");
 		busy.reported += count;
 	}
 	SET(busy.stop);

@@ -142,6 +142,7 @@ static int do_info(void *arg, uint64_t random)
 static int do_anchor(void *arg, uint64_t random)
 {
 	struct race *r = arg;
+
 	if (random % 2)
 		return KIOMMU_ONLY(kiommu_unregister(r->fd), -EINVAL, -ENODEV, -ENXIO);
 	return KIOMMU_ONLY(kiommu_register_tables(r->fd, r->t),
@@ -151,6 +152,7 @@ static int do_anchor(void *arg, uint64_t random)
 static int do_start(void *arg, uint64_t random)
 {
 	struct race *r = arg;
+
 	if (random % 4 == 0)
 		return KIOMMU_ONLY(kiommu_stop(r->fd), -EINVAL, -ENODEV);
 	return KIOMMU_ONLY(kiommu_start(r->fd, r->vm), -EINVAL, -ENOTCONN);
@@ -398,6 +400,7 @@ static int set_mem(struct race *r, uint64_t size)
 static int do_slot(void *arg, uint64_t random)
 {
 	struct race *r = arg;
+
 	set_mem(r, random % 2 ? MEM_PAGES * PAGE : 0);
 	return 0;
 }
@@ -423,6 +426,7 @@ static int do_pins(void *arg, uint64_t random)
 static int do_enable(void *arg, uint64_t random)
 {
 	struct race *r = arg;
+
 	kiommu_device_enable(&r->k.vfio.dev[0], random % 2);
 	return 0;
 }

@@ -102,6 +102,7 @@ static int do_rpcit(void *arg, uint64_t random)
 static int do_state(void *arg, uint64_t random)
 {
 	struct race *r = arg;
+
 	return KIOMMU_ONLY(zpci_set_state(r->vm, r->dev, random % 4 ? ZPCI_ENABLED :
 				   ZPCI_DISABLED), -ENOENT, -EPROTO);
 }
@@ -109,6 +110,7 @@ static int do_state(void *arg, uint64_t random)
 static int do_tables(void *arg, uint64_t random)
 {
 	struct race *r = arg;
+
 	if (random % 4 == 0)
 		return KIOMMU_ONLY(zpci_dereg_ioat(r->vm, r->dev), -ENOENT, -EPROTO);
 	return KIOMMU_ONLY(register_function(r), -ENOENT, -EPROTO, -ESHUTDOWN, -ENODEV,
@@ -118,6 +120,7 @@ static int do_tables(void *arg, uint64_t random)
 static int do_start(void *arg, uint64_t random)
 {
 	struct race *r = arg;
+
 	if (random % 4 == 0)
 		return KIOMMU_ONLY(zpci_stop(r->vm, r->dev), -ENOENT);
 	return KIOMMU_ONLY(zpci_start(r->vm, r->dev), -EEXIST, -ENOTCONN, -ENXIO);

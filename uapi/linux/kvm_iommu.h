@@ -506,7 +506,10 @@ enum kvm_iommu_fault_reason {
 	KVM_IOMMU_FAULT_RESOURCES = 5,
 	/* The host's IOMMU refused a map. */
 	KVM_IOMMU_FAULT_HOST = 6,
-	/* A ring is broken: @gpa is where it is. */
+	/*
+	 * A ring, which is at @gpa, is broken; or, with @iova, an entry of it
+	 * has unknown flags.
+	 */
 	KVM_IOMMU_FAULT_RING = 7,
 	/*
 	 * A page of tables, @gpa, is out of sync: what its entries map, from
@@ -611,7 +614,8 @@ enum kvm_iommu_sync_mode {
  * Bad entries, and what else would be told to the caller of
  * KVM_IOMMU_REFRESH, are told by KVM_IOMMU_GET_FAULT_FD in both modes.
  *
- * Errors (nothing changed): ENODEV no KVM; EPERM; EBADF, EBADFD @kick_fd or
+ * Errors (nothing changed; but TRACKED, set anew while it is set, leaves EXPLICIT
+ * if it fails): ENODEV no KVM; EPERM; EBADF, EBADFD @kick_fd or
  * @notify_fd is no eventfd; EDOM @ring misaligned; EOVERFLOW its end is above
  * 2^64; ERANGE @entries; EPROTOTYPE unknown mode; EOPNOTSUPP unknown flags, a
  * field is set that is not the mode's, or a mode that this kernel or this KVM
@@ -641,7 +645,8 @@ struct kvm_iommu_set_sync {
  * TRACKED: pages of tables in the range go out of sync, with a fault record
  * each. For what KVM cannot emulate on a page that is write-protected (AVX
  * stores, cmpxchg16b): on KVM_EXIT_INTERNAL_ERROR a VMM that knows the GPA
- * calls this and runs the vCPU again.
+ * calls this and runs the vCPU again. It must have enabled
+ * KVM_CAP_EXIT_ON_EMULATION_FAILURE, else KVM gives the guest #UD, too.
  *
  * Returns how many pages that were (0: it was something else). Errors (nothing
  * changed): ENODEV no KVM; EPERM; EDOM; EOVERFLOW; EPROTOTYPE the mode is not

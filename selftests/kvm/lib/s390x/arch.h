@@ -8,4 +8,7 @@
 
 #define KIOMMU_IOVA_BASE 0x100000000ull
 
+/* Whether each address can be one of a process: none is refused as such. */
+#define KIOMMU_ANY_ADDRESS 1
+
 #endif

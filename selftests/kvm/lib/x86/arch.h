@@ -5,4 +5,7 @@
 
 #define KIOMMU_IOVA_BASE 0ull
 
+/* Whether each address can be one of a process: none is refused as such. */
+#define KIOMMU_ANY_ADDRESS 0
+
 #endif

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a domain does by walking the guest's tables, see domain.hpp: brings the
+// shadow up to date, and tells what IOVAs translate to.
+//
+// All walks are in this file: functions of formats that the compiler does not
+// inline must not come from two objects, for the kernel's linker keeps the
+// tables of patchable functions (ftrace) of both.
+#include "drop_stale.hpp"
+#include "format_list.hpp"
+#include "refresh.hpp"
+#include "session.hpp"
+#include "translate_range.hpp"
+
+namespace kiommu {
+namespace {
+
+// Takes the answer for one page out of a walk.
+class FindLeaf {
+ public:
+  Result<void> absent(IovaRange) { return fail(Status::kNotMapped); }
+  Result<void> bad(IovaRange, Status why) { return fail(why); }
+  Result<void> stopped(Iova, Status why) { return fail(why); }
+  Result<void> pages(Iova, const kiommu_u64* words, unsigned) {
+    if (words[0] == PageWord::kAbsent) return fail(Status::kNotMapped);
+    found = {Gpa::of_page(PageWord::gfn(words[0])), kPageBytes,
+             PageWord::rights(words[0])};
+    return {};
+  }
+  Result<void> leaf(const Leaf& leaf) {
+    found = {leaf.gpa, uint64_t{1} << leaf.shift, leaf.rights};
+    return {};
+  }
+
+  Translation found;
+};
+
+// Walks the tables of a format that has some.
+template <WalkSink Sink>
+Result<void> walk_tables(const Stage1& stage1, Stage2& stage2,
+                         const WalkScratch& scratch, Sink& sink,
+                         IovaRange range) {
+  return FormatList::dispatch<void>(
+      stage1.anchor.format, [&]<TableFormat F>() -> Result<void> {
+        return Walker<F, Sink>(stage2, scratch, sink).walk(stage1.root, range);
+      });
+}
+
+// Whether the call could go on if something was unmapped.
+constexpr bool may_find_room(Status status) {
+  return status == Status::kNoMemory || status == Status::kShadowLimit ||
+         status == Status::kMemlock;
+}
+
+// Tells what a pass did, which begins anew for the next one.
+void add_counts(Request& request, kiommu_refresh_result* result) {
+  result->mapped += request.mapped;
+  result->unmapped += request.unmapped;
+  request.mapped = request.unmapped = 0;
+  request.refused.reset();
+}
+
+}  // namespace
+
+Result<void> Domain::refresh(uint64_t iova, uint64_t length,
+                             kiommu_refresh_result* result) {
+  auto range = checked_range(iova, length);
+  if (!range) return fail(range.error());
+  return refresh(*range, result);
+}
+
+Result<void> Domain::refresh(IovaRange range, kiommu_refresh_result* result) {
+  KIOMMU_TRY(check_range(range));
+  if (tracker_ == nullptr) return refresh_once(range, result, nullptr);
+  Follow asked = follow(false, true);
+  auto done = refresh_once(range, result, &asked);
+  if (!asked.unsynced) return done;
+  kiommu_tracking_work work{};
+  work.count = work.for_refresh = 1;
+  work.ranges[0] = {asked.unsynced->first.value, asked.unsynced->last.value};
+  Result<void> followed;
+  do {
+    followed = bring(&work);
+  } while (!followed && followed.error() == Status::kBudget);
+  return done;
+}
+
+Result<void> Domain::refresh_once(IovaRange range,
+                                  kiommu_refresh_result* result,
+                                  Follow* follow) {
+  Session session(*this, {range.first_page(), range.last_page()});
+  Request& request = session.request();
+  auto done = bring_up(request, range, result, follow);
+  if (done || !may_find_room(done.error()) || request.lost) return done;
+  // What the guest has given up further on may take the room. Pins that become
+  // idle are not unpinned here: those are for the caller to trim.
+  const IovaRange rest{{result->stopped_iova}, range.last};
+  const uint64_t unmapped = result->unmapped;
+  KIOMMU_TRY(drop_stale(request, rest, result));
+  if (result->unmapped == unmapped || done.error() == Status::kMemlock ||
+      request.lost) {
+    return done;
+  }
+  return bring_up(request, rest, result, follow);
+}
+
+Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range) {
+  if (stage1_->anchor.format == kIdentityFormatId) {
+    return refresh.identity(range, stage1_->anchor.offset);
+  }
+  return walk_tables(*stage1_, *request.stage2, request.scratch, refresh,
+                     range);
+}
+
+Result<void> Domain::refresh_all(const Change* changes, unsigned n,
+                                 bool* lost) {
+  Session session(
+      *this, {changes[0].range.first_page(), changes[n - 1].range.last_page()});
+  Request& request = session.request();
+  Result<void> done;
+  for (unsigned i = 0; i < n && done; ++i) {
+    const IovaRange range = changes[i].range;
+    if (changes[i].drop) {
+      done = shadow_.unmap(request, {range.first_page(), range.last_page()});
+    } else {
+      Refresh refresh(request, shadow_, hosts_, range, nullptr);
+      done = refresh.settle(walk(request, refresh, range));
+    }
+  }
+  const auto finished = shadow_.finish(request);
+  *lost = request.lost.has_value();
+  return done ? finished : done;
+}
+
+// One pass of a refresh.
+Result<void> Domain::bring_up(Request& request, IovaRange range,
+                              kiommu_refresh_result* result, Follow* follow) {
+  Refresh refresh(request, shadow_, hosts_, range, follow);
+  auto done = refresh.finish(walk(request, refresh, range));
+  const Iova stopped_at = refresh.stopped_at();  // may be below the range
+  result->stopped_iova = done                       ? range.last.value + 1
+                         : stopped_at < range.first ? range.first.value
+                                                    : stopped_at.value;
+  add_counts(request, result);
+  return done;
+}
+
+Result<void> Domain::drop_stale(IovaRange range,
+                                kiommu_refresh_result* result) {
+  KIOMMU_TRY(check_range(range));
+  Session session(*this, {range.first_page(), range.last_page()});
+  result->stopped_iova = range.first.value;
+  return drop_stale(session.request(), range, result);
+}
+
+// Goes by what is mapped, a leaf at a time, not by what the tables say that
+// there should be: that can be without end.
+Result<void> Domain::drop_stale(Request& request, IovaRange range,
+                                kiommu_refresh_result* result) {
+  // Without tables nothing changes but memory slots: see memory_change.hpp.
+  if (stage1_->anchor.format == kIdentityFormatId) return {};
+  Result<void> done;
+  PageRange left{range.first_page(), range.last_page()};
+  while (const auto leaf = shadow_.next_leaf(left)) {
+    IovaRange part = IovaRange::of_pages(leaf->first, leaf->last);
+    for (;;) {
+      DropStale sink(request, shadow_);
+      done =
+          walk_tables(*stage1_, *request.stage2, request.scratch, sink, part);
+      const auto bad_last = sink.bad_last();
+      if (done || !bad_last) break;
+      done = {};
+      if (*bad_last >= part.last) break;
+      part.first = bad_last->plus(1);
+    }
+    if (!done || leaf->last == left.last) break;
+    left.first = leaf->last + 1;
+  }
+  (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
+  add_counts(request, result);
+  if (request.lost &&
+      Iova::of_page(*request.lost).value < result->stopped_iova) {
+    const Iova lost = Iova::of_page(*request.lost);
+    result->stopped_iova = lost < range.first ? range.first.value : lost.value;
+  }
+  return done;
+}
+
+Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped,
+                                 kiommu_u64* writable) {
+  const PageRange pages{range.first_page(), range.last_page()};
+  Session session(*this, pages);
+  Request& request = session.request();
+  if (writable != nullptr) find_writable(request, pages, writable);
+  auto done = shadow_.unmap(request, pages);
+  (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
+  *unmapped = request.unmapped;
+  return done;
+}
+
+Result<void> Domain::unmap(uint64_t iova, uint64_t length, uint64_t* unmapped,
+                           kiommu_u64* writable) {
+  auto range = checked_range(iova, length);
+  if (!range) return fail(range.error());
+  return unmap_range(*range, unmapped, writable);
+}
+
+Result<void> Domain::unmap_all(uint64_t* unmapped) {
+  KIOMMU_TRY(require_anchor());
+  return unmap_range({{0}, {~uint64_t{0}}}, unmapped);
+}
+
+Result<Translation> Domain::translate(Iova iova, Rights* rights) {
+  KIOMMU_TRY(check_iova(iova));
+  const uint64_t page = iova.page_number();
+  Session session(*this, {page, page});
+  Request& request = session.request();
+  *rights = shadow_.rights_at(page);
+  FindLeaf sink;
+  if (stage1_->anchor.format == kIdentityFormatId) {
+    (void)sink.leaf({.iova = iova.page(),
+                     .gpa = {iova.page().value - stage1_->anchor.offset},
+                     .pages = 1,
+                     .rights = kReadWrite,
+                     .shift = kPageShift});
+  } else {
+    KIOMMU_TRY(walk_tables(*stage1_, *request.stage2, request.scratch, sink,
+                           IovaRange::of_pages(page, page)));
+  }
+  Translation found = sink.found;
+  auto region = request.stage2->region(found.gpa.page_number());
+  if (!region) return fail(region.error());
+  found.rights = found.rights & (*region)->rights();
+  if (!found.rights.any()) return fail(Status::kReadOnly);
+  found.gpa = found.gpa.plus(iova.value & ~kPageMask);
+  return found;
+}
+
+Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
+                                     kiommu_range_record* records,
+                                     unsigned capacity, unsigned* count,
+                                     Iova* next) {
+  auto range = checked_range(iova, length);
+  if (!range) return fail(range.error());
+  Session session(*this, {range->first_page(), range->last_page()});
+  Request& request = session.request();
+  const bool identity = stage1_->anchor.format == kIdentityFormatId;
+  TellRange sink(request, shadow_, identity, records, capacity);
+  auto told =
+      identity
+          ? sink.leaf({.iova = range->first,
+                       .gpa = {range->first.value - stage1_->anchor.offset},
+                       .pages = range->pages(),
+                       .rights = kReadWrite,
+                       .shift = kPageShift})
+          : walk_tables(*stage1_, *request.stage2, request.scratch, sink,
+                        *range);
+  *count = sink.count();
+  *next = sink.stopped_at() ? *sink.stopped_at() : range->last.plus(1);
+  return told;
+}
+
+void Domain::writable_pages(IovaRange range, kiommu_u64* bits) {
+  if (pins_ == nullptr) return;
+  const PageRange pages{range.first_page(), range.last_page()};
+  Session session(*this, pages);
+  find_writable(session.request(), pages, bits);
+}
+
+void Domain::find_writable(Request& request, PageRange pages,
+                           kiommu_u64* bits) {
+  for (uint64_t page = pages.first; page <= pages.last;) {
+    const Shadow::Span span = shadow_.span_at(request, page, pages.last);
+    const bool writable = span.rights.write() && !span.mmio;
+    for (; page <= span.last && writable; ++page) {
+      const uint64_t bit = page - pages.first;
+      bits[bit / 64] |= kiommu_u64{1} << (bit % 64);
+    }
+    page = span.last + 1;
+  }
+}
+
+}  // namespace kiommu

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A request on a domain that has its range of IOVA to itself.
+#pragma once
+
+#include "domain.hpp"
+
+namespace kiommu {
+
+// Takes a request and the leaves and blocks around a range of pages, gives
+// both back at the end of the scope.
+class Domain::Session {
+ public:
+  Session(Domain& domain, PageRange range)
+      : domain_(domain), request_(*domain.requests_.take()) {
+    request_.begin(*domain.pins_);
+    PageRange want{range.first & ~uint64_t{Shadow::kLeafPages - 1},
+                   range.last | (Shadow::kLeafPages - 1)};
+    for (;;) {
+      domain_.locks_.lock(request_, want);
+      const PageRange reach = domain_.shadow_.reach(want);
+      if (want.contains(reach)) break;
+      // Only who has a whole block to himself changes it: with these locked,
+      // it stays as it is.
+      domain_.locks_.unlock(request_);
+      want = {reach.first & ~uint64_t{Shadow::kLeafPages - 1},
+              reach.last | (Shadow::kLeafPages - 1)};
+    }
+  }
+  ~Session() {
+    domain_.locks_.unlock(request_);
+    request_.end();
+    domain_.requests_.give(request_);
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  Request& request() { return request_; }
+  // Whole leaves and blocks: the pages that the request has to itself.
+  PageRange locked() const { return request_.range; }
+
+ private:
+  Domain& domain_;
+  Request& request_;
+};
+
+}  // namespace kiommu
