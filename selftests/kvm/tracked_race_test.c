@@ -21,6 +21,8 @@
 
 #include "kiommu_util.h"
 #include "patience.h"
+#include "ring.h"
+#include "tracked.h"
 
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
@@ -42,15 +44,6 @@ FIXTURE(tracked_race) {
 	pthread_t thread;
 	uint64_t call[1 + KIOMMU_CALL_ARGS];
 };
-
-static int set_sync(int fd, uint32_t mode, uint32_t burst)
-{
-	struct kvm_iommu_set_sync cmd = {
-		.size = sizeof(cmd), .mode = mode, .burst = burst,
-	};
-
-	return kiommu_ioctl(fd, KVM_IOMMU_SET_SYNC, &cmd);
-}
 
 static struct kvm_iommu_info get_info(int fd)
 {
@@ -75,7 +68,7 @@ FIXTURE_SETUP(tracked_race)
 	self->t = ioat_new(area, KVM_IOMMU_FORMAT_VTD_SS, 3);
 	ioat_map(self->t, IOVA, self->gpa, 0, IOAT_RW);
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
-	ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 0));
+	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
 }
 
 FIXTURE_TEARDOWN(tracked_race)
@@ -245,8 +238,7 @@ TEST_F_TIMEOUT(tracked_race, hostile_guest, 600)
 		kiommu_refresh(self->fd, IOVA, 64 * KIOMMU_2M, NULL);
 		kiommu_vm_del_memory(&self->k.vm, KIOMMU_FREE_SLOT, memory, 4);
 		if (rounds % 8 == 5)
-			ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED,
-					      rounds % 3 * 20));
+			ASSERT_EQ(0, kiommu_set_tracked(self->fd, rounds % 3 * 20));
 		if (rounds % 8 == 7) {
 			ASSERT_EQ(0, kiommu_unregister(self->fd));
 			ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
@@ -256,13 +248,13 @@ TEST_F_TIMEOUT(tracked_race, hostile_guest, 600)
 	stop_other(self);
 	TH_LOG("%llu rounds", (unsigned long long)rounds);
 	/* At rest, a guest that is at rest is followed again. */
-	ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_EXPLICIT, 0));
+	ASSERT_EQ(0, kiommu_set_explicit(self->fd));
 	EXPECT_EQ(0, get_info(self->fd).tracked_pages);
 	EXPECT_EQ(0, get_info(self->fd).unsynced_pages);
 	memset(self->tables, 0, TABLES * PAGE);
 	memset(top, 0, PAGE - ((uint64_t)top & (PAGE - 1)));
 	memset(middle, 0, PAGE - ((uint64_t)middle & (PAGE - 1)));
-	ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 0));
+	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
 	EXPECT_EQ(0, get_info(self->fd).mapped_pages);
 	EXPECT_EQ(1, get_info(self->fd).tracked_pages);
 }
@@ -275,13 +267,13 @@ TEST_F_TIMEOUT(tracked_race, modes_change_under_stores, 240)
 
 	start_other(self, store_pages, table, self->gpa, STORES);
 	while (time_left(SECONDS, &begin)) {
-		ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_EXPLICIT, 0));
-		ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 0));
-		ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 3));
+		ASSERT_EQ(0, kiommu_set_explicit(self->fd));
+		ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
+		ASSERT_EQ(0, kiommu_set_tracked(self->fd, 3));
 		ASSERT_EQ(0, kiommu_stop(self->fd));
 		ASSERT_EQ(0, get_info(self->fd).tracked_pages);
 		ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.fd));
-		ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 0));
+		ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
 		ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 	}
 	stop_other(self);

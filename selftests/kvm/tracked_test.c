@@ -5,7 +5,6 @@
  * each change is within one kiommu_guest_call(), and so is what shows it.
  */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,8 +14,11 @@
 #include "kvm_util.h"
 #include "processor.h"
 
+#include "faults.h"
 #include "kiommu_util.h"
 #include "nic.h"
+#include "ring.h"
+#include "tracked.h"
 
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
@@ -29,77 +31,6 @@ FIXTURE(tracked) {
 	uint64_t gpa; /* of PAGES pages */
 	uint64_t pins;
 };
-
-static int set_sync(int fd, uint32_t mode, uint32_t burst)
-{
-	struct kvm_iommu_set_sync cmd = {
-		.size = sizeof(cmd), .mode = mode, .burst = burst,
-	};
-
-	return kiommu_ioctl(fd, KVM_IOMMU_SET_SYNC, &cmd);
-}
-
-static int untrack(int fd, uint64_t gpa, uint64_t length)
-{
-	struct kvm_iommu_untrack cmd = {
-		.size = sizeof(cmd), .gpa = gpa, .length = length,
-	};
-
-	return kiommu_ioctl(fd, KVM_IOMMU_UNTRACK, &cmd);
-}
-
-static int fault_fd(int fd)
-{
-	struct kvm_iommu_get_fault_fd cmd = {
-		.size = sizeof(cmd), .flags = KVM_IOMMU_FAULT_FD_NONBLOCK,
-	};
-
-	return kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, &cmd);
-}
-
-/* The next fault with this reason, of those that are there. */
-static bool next_fault(int fd, uint32_t reason, struct kvm_iommu_fault *fault)
-{
-	struct pollfd ready = { .fd = fd, .events = POLLIN };
-
-	while (poll(&ready, 1, 0) == 1) {
-		if (read(fd, fault, sizeof(*fault)) != sizeof(*fault))
-			return false;
-		if (fault->reason == reason)
-			return true;
-	}
-	return false;
-}
-
-static uint64_t tracked_pages(int fd)
-{
-	struct kvm_iommu_info info = { .size = sizeof(info) };
-
-	TEST_ASSERT(!kiommu_get_info(fd, &info), "GET_INFO");
-	return info.tracked_pages;
-}
-
-static uint64_t unsynced_pages(int fd)
-{
-	struct kvm_iommu_info info = { .size = sizeof(info) };
-
-	TEST_ASSERT(!kiommu_get_info(fd, &info), "GET_INFO");
-	return info.unsynced_pages;
-}
-
-/* Whether the shadow maps @iova to @gpa, and the tables say so, too. */
-static bool maps(int fd, uint64_t iova, uint64_t gpa)
-{
-	struct kvm_iommu_translate result;
-
-	return !kiommu_translate(fd, iova, &result) && result.gpa == gpa &&
-	       result.shadow_rights == IOAT_RW;
-}
-
-static bool blocked(int fd, uint64_t iova)
-{
-	return !kiommu_shadow_rights(fd, iova);
-}
 
 FIXTURE_SETUP(tracked)
 {
@@ -115,7 +46,7 @@ FIXTURE_SETUP(tracked)
 	self->t = ioat_new(area, KVM_IOMMU_FORMAT_VTD_SS, 3);
 	ioat_map(self->t, IOVA, self->gpa, 0, IOAT_RW);
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
-	ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 0));
+	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
 }
 
 FIXTURE_TEARDOWN(tracked)
@@ -128,20 +59,14 @@ FIXTURE_TEARDOWN(tracked)
 
 TEST_F_TIMEOUT(tracked, begins_with_what_the_tables_say, 120)
 {
-	EXPECT_TRUE(maps(self->fd, IOVA, self->gpa));
-	EXPECT_EQ(3, tracked_pages(self->fd));
-	EXPECT_EQ(0, unsynced_pages(self->fd));
+	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa));
+	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
+	EXPECT_EQ(0, kiommu_unsynced_pages(self->fd));
 }
 
 /*
  * One store of each kind to the entry of the page after IOVA's.
  */
-static uint64_t store8(uint64_t *entry, uint64_t value)
-{
-	WRITE_ONCE(*entry, value);
-	return 0;
-}
-
 static uint64_t store4(uint32_t *entry, uint64_t value)
 {
 	WRITE_ONCE(entry[1], value >> 32);
@@ -219,7 +144,7 @@ TEST_F_TIMEOUT(tracked, each_kind_of_store, 240)
 		const char *name;
 		void *fn;
 	} kinds[] = {
-		{ "8 bytes", store8 }, { "4 bytes", store4 },
+		{ "8 bytes", kiommu_store }, { "4 bytes", store4 },
 		{ "2 bytes", store2 }, { "1 byte", store1 },
 		{ "movnti", store_nt }, { "lock cmpxchg", store_cmpxchg },
 		{ "xchg", store_xchg }, { "16 bytes", store_sse },
@@ -234,11 +159,11 @@ TEST_F_TIMEOUT(tracked, each_kind_of_store, 240)
 
 		TH_LOG("%s", kinds[i].name);
 		kiommu_guest_call(&self->k.vm, kinds[i].fn, entry, value);
-		EXPECT_TRUE(maps(self->fd, iova, gpa));
+		EXPECT_TRUE(kiommu_maps(self->fd, iova, gpa));
 		kiommu_guest_call(&self->k.vm, kinds[i].fn, entry, 0);
-		EXPECT_TRUE(blocked(self->fd, iova));
+		EXPECT_TRUE(kiommu_blocks(self->fd, iova));
 	}
-	EXPECT_TRUE(maps(self->fd, IOVA, self->gpa));
+	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa));
 }
 
 /* The low half of the last entry of a page, and the high one of nothing. */
@@ -265,20 +190,20 @@ TEST_F_TIMEOUT(tracked, store_across_pages, 120)
 	tables[511] |= (uint32_t)self->gpa | rights;
 	tables[512] = (self->gpa & 0xffffffff00000000ull) | 0;
 	for (int i = 0; i < 2; i++) {
-		kiommu_guest_call(&self->k.vm, store8,
+		kiommu_guest_call(&self->k.vm, kiommu_store,
 				  ioat_entry(self->t, iova + i * KIOMMU_2M, 1,
 					     true),
 				  ioat_table_value(self->t, 1,
 						   kiommu_gpa(area, tables) +
 						   i * PAGE));
 	}
-	EXPECT_EQ(5, tracked_pages(self->fd));
-	EXPECT_TRUE(blocked(self->fd, iova + KIOMMU_2M - PAGE));
-	EXPECT_TRUE(blocked(self->fd, iova + KIOMMU_2M));
+	EXPECT_EQ(5, kiommu_tracked_pages(self->fd));
+	EXPECT_TRUE(kiommu_blocks(self->fd, iova + KIOMMU_2M - PAGE));
+	EXPECT_TRUE(kiommu_blocks(self->fd, iova + KIOMMU_2M));
 	kiommu_guest_call(&self->k.vm, store_crossing, tables,
 			  self->gpa | rights, self->gpa | rights);
-	EXPECT_TRUE(maps(self->fd, iova + KIOMMU_2M - PAGE, self->gpa));
-	EXPECT_TRUE(maps(self->fd, iova + KIOMMU_2M, self->gpa));
+	EXPECT_TRUE(kiommu_maps(self->fd, iova + KIOMMU_2M - PAGE, self->gpa));
+	EXPECT_TRUE(kiommu_maps(self->fd, iova + KIOMMU_2M, self->gpa));
 }
 
 /* A table that is filled before it is linked, and taken out again. */
@@ -301,18 +226,18 @@ TEST_F_TIMEOUT(tracked, tables_come_and_go, 120)
 	for (unsigned int i = 0; i < PAGES; i++)
 		table[i * 8] = ioat_leaf_value(self->t, 0, self->gpa + i * PAGE,
 					       IOAT_RW);
-	kiommu_guest_call(&self->k.vm, store8, entry,
+	kiommu_guest_call(&self->k.vm, kiommu_store, entry,
 			  ioat_table_value(self->t, 1,
 					   kiommu_gpa(self->k.vm.area, table)));
-	EXPECT_EQ(4, tracked_pages(self->fd));
+	EXPECT_EQ(4, kiommu_tracked_pages(self->fd));
 	for (unsigned int i = 0; i < PAGES; i++)
-		EXPECT_TRUE(maps(self->fd, iova + i * 8 * PAGE,
+		EXPECT_TRUE(kiommu_maps(self->fd, iova + i * 8 * PAGE,
 				 self->gpa + i * PAGE));
 	/* Ordinary memory at once: what is stored there means nothing. */
 	kiommu_guest_call(&self->k.vm, link_and_store, entry, 0, table, 512);
-	EXPECT_EQ(3, tracked_pages(self->fd));
+	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
 	for (unsigned int i = 0; i < PAGES; i++)
-		EXPECT_TRUE(blocked(self->fd, iova + i * 8 * PAGE));
+		EXPECT_TRUE(kiommu_blocks(self->fd, iova + i * 8 * PAGE));
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 }
 
@@ -371,71 +296,16 @@ TEST_F_TIMEOUT(tracked, bad_entries_are_reported, 120)
 {
 	uint64_t *entry = ioat_entry(self->t, IOVA + KIOMMU_2M, 1, true);
 	struct kvm_iommu_fault fault;
-	int fd = fault_fd(self->fd);
+	int fd = kiommu_open_faults(self->fd, 0);
 
 	ASSERT_LE(0, fd);
-	kiommu_guest_call(&self->k.vm, store8, entry,
+	kiommu_guest_call(&self->k.vm, kiommu_store, entry,
 			  ioat_leaf_value(self->t, 1, PAGE, IOAT_RW));
-	ASSERT_TRUE(next_fault(fd, KVM_IOMMU_FAULT_ENTRY, &fault));
+	ASSERT_TRUE(kiommu_next_fault(fd, KVM_IOMMU_FAULT_ENTRY, &fault));
 	EXPECT_EQ(IOVA + KIOMMU_2M, fault.iova);
 	EXPECT_EQ(KVM_IOMMU_STATUS_ENTRY_RESERVED, fault.status);
 	EXPECT_EQ(KVM_IOMMU_FORMAT_VTD_SS, fault.format);
-	EXPECT_TRUE(maps(self->fd, IOVA, self->gpa));
-	close(fd);
-}
-
-/* What KVM does not emulate on a page that is tracked. */
-static uint64_t store_cmpxchg16b(uint64_t *entry, uint64_t value)
-{
-	uint64_t low = entry[0], high = entry[1];
-
-	/* The call returns here; from now on the test runs the vCPU. */
-	GUEST_SYNC(0);
-	asm volatile("lock cmpxchg16b %0"
-		     : "+m"(*(uint64_t(*)[2])entry), "+a"(low), "+d"(high)
-		     : "b"(value), "c"(high) : "cc");
-	return 0;
-}
-
-TEST_F_TIMEOUT(tracked, untrack_for_what_cannot_be_emulated, 120)
-{
-	uint64_t iova = IOVA + 6 * PAGE;
-	uint64_t *entry = ioat_entry(self->t, iova, 0, false);
-	uint64_t gpa = kiommu_gpa(self->k.vm.area, entry) & ~(PAGE - 1);
-	uint64_t value = ioat_leaf_value(self->t, 0, self->gpa, IOAT_RW);
-	struct kvm_run *run = self->k.vm.vcpu->run;
-	struct kvm_iommu_fault fault;
-	int fd = fault_fd(self->fd);
-	struct ucall uc;
-
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(-EDOM, untrack(self->fd, gpa + 8, PAGE));
-	EXPECT_EQ(-EDOM, untrack(self->fd, gpa, 0));
-	EXPECT_EQ(-EOVERFLOW, untrack(self->fd, -PAGE, 2 * PAGE));
-	EXPECT_EQ(0, untrack(self->fd, self->gpa, PAGE));
-
-	/* Without it, the guest is given an exception, too. */
-	vm_enable_cap(self->k.vm.vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
-	kiommu_guest_call(&self->k.vm, store_cmpxchg16b, entry, value);
-	ASSERT_EQ(0, _vcpu_run(self->k.vm.vcpu));
-	ASSERT_EQ(KVM_EXIT_INTERNAL_ERROR, run->exit_reason);
-	ASSERT_EQ(KVM_INTERNAL_ERROR_EMULATION, run->internal.suberror);
-	EXPECT_EQ(1, untrack(self->fd, gpa, PAGE));
-	EXPECT_EQ(0, untrack(self->fd, gpa, PAGE));
-	ASSERT_TRUE(next_fault(fd, KVM_IOMMU_FAULT_SYNC, &fault));
-	EXPECT_EQ(gpa, fault.gpa);
-	ASSERT_EQ(0, _vcpu_run(self->k.vm.vcpu));
-	ASSERT_EQ(UCALL_SYNC, get_ucall(self->k.vm.vcpu, &uc));
-
-	/* It has been stored, and is not followed until a refresh. */
-	EXPECT_EQ(value, *entry);
-	EXPECT_TRUE(blocked(self->fd, iova));
-	EXPECT_EQ(2, tracked_pages(self->fd));
-	EXPECT_EQ(1, unsynced_pages(self->fd));
-	EXPECT_EQ(0, kiommu_refresh(self->fd, IOVA, PAGE, NULL));
-	EXPECT_TRUE(maps(self->fd, iova, self->gpa));
-	EXPECT_EQ(3, tracked_pages(self->fd));
-	EXPECT_EQ(0, unsynced_pages(self->fd));
+	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa));
 	close(fd);
 }
 
@@ -452,20 +322,20 @@ TEST_F_TIMEOUT(tracked, bursts_go_out_of_sync, 120)
 	uint64_t *entry = ioat_entry(self->t, iova, 0, false);
 	uint64_t value = ioat_leaf_value(self->t, 0, self->gpa, IOAT_RW);
 
-	ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 8));
+	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 8));
 	/* The second time it is allowed half as many. */
 	for (int followed = 8; followed >= 1; followed /= 2) {
-		EXPECT_EQ(3, tracked_pages(self->fd));
+		EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
 		kiommu_guest_call(&self->k.vm, store_many, entry, value, 20);
-		EXPECT_EQ(1, unsynced_pages(self->fd));
+		EXPECT_EQ(1, kiommu_unsynced_pages(self->fd));
 		for (int i = 0; i < 20; i++)
 			EXPECT_EQ(i < followed,
-				  maps(self->fd, iova + i * PAGE,
+				  kiommu_maps(self->fd, iova + i * PAGE,
 				       self->gpa + i * PAGE));
 		EXPECT_EQ(0, kiommu_refresh(self->fd, iova, 20 * PAGE, NULL));
-		EXPECT_EQ(0, unsynced_pages(self->fd));
+		EXPECT_EQ(0, kiommu_unsynced_pages(self->fd));
 		for (int i = 0; i < 20; i++) {
-			EXPECT_TRUE(maps(self->fd, iova + i * PAGE,
+			EXPECT_TRUE(kiommu_maps(self->fd, iova + i * PAGE,
 					 self->gpa + i * PAGE));
 			/* By the test: nobody sees it before the refresh. */
 			entry[i] = 0;
@@ -480,32 +350,34 @@ TEST_F_TIMEOUT(tracked, modes_change, 120)
 	uint64_t *entry = ioat_entry(self->t, IOVA, 0, false);
 	uint64_t value = ioat_leaf_value(self->t, 0, self->gpa + PAGE, IOAT_RW);
 
-	EXPECT_EQ(-EOPNOTSUPP, set_sync(self->fd, KVM_IOMMU_SYNC_EXPLICIT, 1));
-	ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_EXPLICIT, 0));
-	EXPECT_EQ(0, tracked_pages(self->fd));
-	EXPECT_EQ(-EPROTOTYPE, untrack(self->fd, self->gpa, PAGE));
-	kiommu_guest_call(&self->k.vm, store8, entry, value);
-	kiommu_guest_call(&self->k.vm, store8, entry + 1, value);
-	EXPECT_TRUE(blocked(self->fd, IOVA + PAGE));
-	ASSERT_EQ(0, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 0));
-	EXPECT_TRUE(maps(self->fd, IOVA + PAGE, self->gpa + PAGE));
-	EXPECT_EQ(3, tracked_pages(self->fd));
+	struct kvm_iommu_set_sync cmd = { .size = sizeof(cmd), .burst = 1 };
+
+	EXPECT_EQ(-EOPNOTSUPP, kiommu_set_sync(self->fd, &cmd));
+	ASSERT_EQ(0, kiommu_set_explicit(self->fd));
+	EXPECT_EQ(0, kiommu_tracked_pages(self->fd));
+	EXPECT_EQ(-EPROTOTYPE, kiommu_untrack(self->fd, self->gpa, PAGE));
+	kiommu_guest_call(&self->k.vm, kiommu_store, entry, value);
+	kiommu_guest_call(&self->k.vm, kiommu_store, entry + 1, value);
+	EXPECT_TRUE(kiommu_blocks(self->fd, IOVA + PAGE));
+	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
+	EXPECT_TRUE(kiommu_maps(self->fd, IOVA + PAGE, self->gpa + PAGE));
+	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
 	/* Anchors come and go. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
-	EXPECT_EQ(0, tracked_pages(self->fd));
+	EXPECT_EQ(0, kiommu_tracked_pages(self->fd));
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
-	kiommu_guest_call(&self->k.vm, store8, entry, value + PAGE);
+	kiommu_guest_call(&self->k.vm, kiommu_store, entry, value + PAGE);
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
-	EXPECT_TRUE(maps(self->fd, IOVA, self->gpa + 2 * PAGE));
-	kiommu_guest_call(&self->k.vm, store8, entry, value);
-	EXPECT_TRUE(maps(self->fd, IOVA, self->gpa + PAGE));
+	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa + 2 * PAGE));
+	kiommu_guest_call(&self->k.vm, kiommu_store, entry, value);
+	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa + PAGE));
 	/* The mode ends with the KVM. */
 	ASSERT_EQ(0, kiommu_stop(self->fd));
-	EXPECT_EQ(0, tracked_pages(self->fd));
-	kiommu_guest_call(&self->k.vm, store8, entry, value + PAGE);
-	EXPECT_EQ(-ENODEV, set_sync(self->fd, KVM_IOMMU_SYNC_TRACKED, 0));
+	EXPECT_EQ(0, kiommu_tracked_pages(self->fd));
+	kiommu_guest_call(&self->k.vm, kiommu_store, entry, value + PAGE);
+	EXPECT_EQ(-ENODEV, kiommu_set_tracked(self->fd, 0));
 	ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.fd));
-	EXPECT_EQ(-EPROTOTYPE, untrack(self->fd, self->gpa, PAGE));
+	EXPECT_EQ(-EPROTOTYPE, kiommu_untrack(self->fd, self->gpa, PAGE));
 }
 
 /* Tables in a slot that goes, and comes back empty. */
@@ -515,25 +387,25 @@ TEST_F_TIMEOUT(tracked, slot_of_a_table_goes, 120)
 	uint64_t *entry = ioat_entry(self->t, iova, 1, true);
 	struct kvm_iommu_fault fault;
 	uint64_t *table;
-	int fd = fault_fd(self->fd);
+	int fd = kiommu_open_faults(self->fd, 0);
 
 	ASSERT_LE(0, fd);
 	for (int round = 0; round < 3; round++) {
 		table = kiommu_vm_add_memory(&self->k.vm, KIOMMU_FREE_SLOT,
 					     KIOMMU_FREE_GPA, 4, 0);
 		table[0] = ioat_leaf_value(self->t, 0, self->gpa, IOAT_RW);
-		kiommu_guest_call(&self->k.vm, store8, entry,
+		kiommu_guest_call(&self->k.vm, kiommu_store, entry,
 				  ioat_table_value(self->t, 1,
 						   KIOMMU_FREE_GPA));
-		EXPECT_TRUE(maps(self->fd, iova, self->gpa));
-		EXPECT_EQ(4, tracked_pages(self->fd));
+		EXPECT_TRUE(kiommu_maps(self->fd, iova, self->gpa));
+		EXPECT_EQ(4, kiommu_tracked_pages(self->fd));
 		kiommu_vm_del_memory(&self->k.vm, KIOMMU_FREE_SLOT, table, 4);
-		EXPECT_TRUE(blocked(self->fd, iova));
-		EXPECT_EQ(3, tracked_pages(self->fd));
-		EXPECT_TRUE(next_fault(fd, KVM_IOMMU_FAULT_SYNC, &fault));
+		EXPECT_TRUE(kiommu_blocks(self->fd, iova));
+		EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
+		EXPECT_TRUE(kiommu_next_fault(fd, KVM_IOMMU_FAULT_SYNC, &fault));
 		EXPECT_EQ(KIOMMU_FREE_GPA, fault.gpa);
 		EXPECT_EQ(iova, fault.iova);
-		EXPECT_TRUE(maps(self->fd, IOVA, self->gpa));
+		EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa));
 	}
 	close(fd);
 }

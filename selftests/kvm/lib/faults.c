@@ -9,8 +9,6 @@
 
 #include <sys/syscall.h>
 
-#include <linux/kvm_iommu.h>
-
 #include "kvm_util.h"
 
 #include "faults.h"
@@ -43,6 +41,17 @@ short kiommu_poll_now(int faults)
 
 	TEST_ASSERT(ret >= 0, "poll: %d", errno);
 	return ret ? pollfd.revents : 0;
+}
+
+bool kiommu_next_fault(int faults, uint32_t reason, struct kvm_iommu_fault *fault)
+{
+	while (kiommu_poll_now(faults) & POLLIN) {
+		if (read(faults, fault, sizeof(*fault)) != sizeof(*fault))
+			return false;
+		if (fault->reason == reason)
+			return true;
+	}
+	return false;
 }
 
 /* 0 or -errno. */

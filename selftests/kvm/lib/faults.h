@@ -12,6 +12,8 @@
 
 #include <sys/types.h>
 
+#include <linux/kvm_iommu.h>
+
 #include "vfio.h"
 
 #define KIOMMU_NO_INJECT "there is no /files/kiommu_inject.ko"
@@ -21,6 +23,12 @@ int kiommu_open_faults(int fd, uint32_t flags);
 
 /* What read() returned, or -errno. */
 ssize_t kiommu_read_faults(int faults, void *to, size_t size);
+
+/*
+ * Reads until a record with this reason, of those that are there now. Returns
+ * whether there was one.
+ */
+bool kiommu_next_fault(int faults, uint32_t reason, struct kvm_iommu_fault *fault);
 
 /* The events that poll() tells now, of those and of what it always tells. */
 short kiommu_poll_now(int faults);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A guest with all devices of KIOMMU_DEVICES, set up at once. */
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,6 +86,27 @@ void kiommu_close_devices(struct kiommu *k)
 {
 	for (unsigned int i = 0; i < k->vfio.count; i++)
 		kiommu_close_device(k, i);
+}
+
+int kiommu_move_device(struct kiommu *k, unsigned int i)
+{
+	struct kiommu_device *dev = &k->vfio.dev[i];
+	struct kiommu_container other = {
+		.fd = open_path_or_exit("/dev/vfio/vfio", O_RDWR),
+	};
+	int ret;
+
+	kiommu_close_device(k, i);
+	ret = kiommu_group_detach(dev);
+	TEST_ASSERT(!ret, "%s: detach: %d", dev->bdf, ret);
+	ret = kiommu_group_attach(&other, dev);
+	TEST_ASSERT(!ret, "%s: attach: %d", dev->bdf, ret);
+	ret = kiommu_set_iommu(other.fd, VFIO_KVM_IOMMU);
+	TEST_ASSERT(!ret, "VFIO_SET_IOMMU: %d", ret);
+	kiommu_open_device(k, i);
+	ret = kiommu_get_state(other.fd);
+	TEST_ASSERT(ret == KVM_IOMMU_STATE_STARTED, "state %d", ret);
+	return other.fd;
 }
 
 void kiommu_setup(struct kiommu *k, unsigned long type)

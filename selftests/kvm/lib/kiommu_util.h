@@ -74,6 +74,12 @@ void kiommu_close_devices(struct kiommu *k);
 void kiommu_open_device(struct kiommu *k, unsigned int i);
 void kiommu_close_device(struct kiommu *k, unsigned int i);
 
+/*
+ * Moves device @i to a container of its own, of the same guest: it is open again,
+ * and its domain is in state started. Returns the container's fd.
+ */
+int kiommu_move_device(struct kiommu *k, unsigned int i);
+
 /* All steps: with VFIO_KVM_IOMMU the domain is in state started. */
 void kiommu_setup(struct kiommu *k, unsigned long type);
 /* From any state. */

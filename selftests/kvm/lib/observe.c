@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Counters and parameters of kernel and module, see observe.h. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "test_util.h"
+#include <sys/syscall.h>
+
+#include "kvm_util.h"
 
 #include "dma.h"
 #include "ioctls.h"
@@ -99,6 +103,45 @@ long kiommu_kvm_refs(void)
 {
 	return refs_of("kvm") + refs_of("kvm_amd") + refs_of("kvm_intel") +
 	       refs_of("kiommu_memory");
+}
+
+static char module_parameters[512];
+
+/* "name=value ..." of a module that is loaded. */
+static void keep_parameters(void)
+{
+	const char *names[] = { "allow_unsafe_interrupts", "domain_per_group",
+				"idle_pins_mb", "shadow_limit_mb" };
+	size_t used = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char path[128], value[64];
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/sys/module/kvm_iommu/parameters/%s",
+			 names[i]);
+		file = fopen(path, "r");
+		TEST_ASSERT(file && fscanf(file, "%63s", value) == 1, "%s", path);
+		fclose(file);
+		used += snprintf(module_parameters + used,
+				 sizeof(module_parameters) - used, "%s=%s ",
+				 names[i], value);
+	}
+}
+
+int kiommu_module_unload(void)
+{
+	keep_parameters();
+	return syscall(SYS_delete_module, "kvm_iommu", O_NONBLOCK) ? -errno : 0;
+}
+
+void kiommu_module_load(void)
+{
+	int fd = open_path_or_exit(getenv("KIOMMU_MODULE"), O_RDONLY);
+	int ret = syscall(SYS_finit_module, fd, module_parameters, 0);
+
+	TEST_ASSERT(!ret, "kvm_iommu.ko cannot be loaded: %d", errno);
+	close(fd);
 }
 
 void kiommu_set_param(const char *name, const char *value)

@@ -32,6 +32,13 @@ long kiommu_module_refs(void);
  */
 long kiommu_kvm_refs(void);
 
+/*
+ * Tries to unload kvm_iommu.ko, without waiting: 0 or -errno. And loads it again,
+ * with the parameters that it had when the first was called.
+ */
+int kiommu_module_unload(void);
+void kiommu_module_load(void);
+
 /* Sets a parameter of kvm_iommu.ko. Containers look at theirs when made. */
 void kiommu_set_param(const char *name, const char *value);
 

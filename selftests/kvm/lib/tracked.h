@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Mode TRACKED: what its VMM calls, what the guest stores, and what can be seen
+ * of it.
+ */
+#ifndef KIOMMU_SELFTEST_TRACKED_H
+#define KIOMMU_SELFTEST_TRACKED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/kvm_iommu.h>
+
+/* KVM_IOMMU_SET_SYNC and KVM_IOMMU_UNTRACK: what the ioctl returns, or -errno. */
+int kiommu_set_tracked(int fd, uint32_t burst);
+int kiommu_untrack(int fd, uint64_t gpa, uint64_t length);
+
+/* Of kvm_iommu_info. */
+uint64_t kiommu_tracked_pages(int fd);
+uint64_t kiommu_unsynced_pages(int fd);
+
+/*
+ * Whether the tables map @iova to @gpa, and the shadow maps it, too: to what it was
+ * mapped since it was blocked last.
+ */
+bool kiommu_maps(int fd, uint64_t iova, uint64_t gpa);
+
+/* Whether no device can reach @iova. */
+bool kiommu_blocks(int fd, uint64_t iova);
+
+/* Guest: one store of 8 bytes. Returns 0. */
+uint64_t kiommu_store(uint64_t *entry, uint64_t value);
+
+#endif /* KIOMMU_SELFTEST_TRACKED_H */
