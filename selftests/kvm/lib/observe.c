@@ -110,8 +110,10 @@ static char module_parameters[512];
 /* "name=value ..." of a module that is loaded. */
 static void keep_parameters(void)
 {
-	const char *names[] = { "allow_unsafe_interrupts", "domain_per_group",
-				"idle_pins_mb", "shadow_limit_mb" };
+	static const char * const names[] = {
+		"allow_unsafe_interrupts", "domain_per_group", "idle_pins_mb",
+		"shadow_limit_mb",
+	};
 	size_t used = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
