@@ -21,7 +21,6 @@
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 64ull
-#define ALL_MEMORY 0, -PAGE /* for UNTRACK: but for the last page */
 #define AVX_STATE 7 /* XCR0: x87, SSE, AVX */
 #ifndef X86_FEATURE_AVX
 #define X86_FEATURE_AVX KVM_X86_CPU_FEATURE(0x1, 0, ECX, 28)
@@ -300,7 +299,8 @@ TEST_F_TIMEOUT(emulation, avx_across_the_end_of_a_page, 120)
 		kiommu_guest_call(&self->k.vm, store_ymm, places[i], self->values);
 		ASSERT_TRUE(fails_to_emulate(self));
 		EXPECT_EQ(0, *mine);
-		EXPECT_EQ(3, kiommu_untrack(self->fd, ALL_MEMORY));
+		/* All memory. */
+		EXPECT_EQ(3, kiommu_untrack(self->fd, 0, -PAGE));
 		EXPECT_EQ(0, kiommu_tracked_pages(self->fd));
 		EXPECT_EQ(3, kiommu_unsynced_pages(self->fd));
 		ASSERT_TRUE(goes_on(self));

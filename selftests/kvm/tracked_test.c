@@ -232,7 +232,7 @@ TEST_F_TIMEOUT(tracked, tables_come_and_go, 120)
 	EXPECT_EQ(4, kiommu_tracked_pages(self->fd));
 	for (unsigned int i = 0; i < PAGES; i++)
 		EXPECT_TRUE(kiommu_maps(self->fd, iova + i * 8 * PAGE,
-				 self->gpa + i * PAGE));
+					self->gpa + i * PAGE));
 	/* Ordinary memory at once: what is stored there means nothing. */
 	kiommu_guest_call(&self->k.vm, link_and_store, entry, 0, table, 512);
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
@@ -331,12 +331,12 @@ TEST_F_TIMEOUT(tracked, bursts_go_out_of_sync, 120)
 		for (int i = 0; i < 20; i++)
 			EXPECT_EQ(i < followed,
 				  kiommu_maps(self->fd, iova + i * PAGE,
-				       self->gpa + i * PAGE));
+					      self->gpa + i * PAGE));
 		EXPECT_EQ(0, kiommu_refresh(self->fd, iova, 20 * PAGE, NULL));
 		EXPECT_EQ(0, kiommu_unsynced_pages(self->fd));
 		for (int i = 0; i < 20; i++) {
 			EXPECT_TRUE(kiommu_maps(self->fd, iova + i * PAGE,
-					 self->gpa + i * PAGE));
+						self->gpa + i * PAGE));
 			/* By the test: nobody sees it before the refresh. */
 			entry[i] = 0;
 		}
