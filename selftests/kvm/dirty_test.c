@@ -2,11 +2,10 @@
 /*
  * The dirty log: what devices could write since it was read, also where the
  * guest unmapped it before that; read with bad pointers, from several threads,
- * in two containers, over the life of slots and KVMs. And what it is for: memory
- * that devices go on writing is copied, page by page, as the log says.
+ * in two containers, over the life of slots and KVMs. What it is for is in
+ * migrate_test.c.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -272,102 +271,26 @@ TEST_F_TIMEOUT(dirty, slots_and_kvms_take_their_log_with_them, 120)
 
 TEST_F_TIMEOUT(dirty, two_containers_have_one_log, 120)
 {
-	struct kiommu_container *c = &self->k.vfio, other;
-	struct kiommu_device *dev = &c->dev[1];
+	int other;
 
-	if (c->count < 2)
+	if (self->k.vfio.count < 2)
 		SKIP(return, "needs two devices");
-	other.fd = open_path_or_exit("/dev/vfio/vfio", O_RDWR);
-	kiommu_close_device(&self->k, 1);
-	ASSERT_EQ(0, kiommu_group_detach(dev));
-	ASSERT_EQ(0, kiommu_group_attach(&other, dev));
-	ASSERT_EQ(0, kiommu_set_iommu(other.fd, VFIO_KVM_IOMMU));
-	kiommu_open_device(&self->k, 1);
-	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(other.fd));
-	ASSERT_EQ(0, kiommu_register_tables(other.fd, self->t));
+	other = kiommu_move_device(&self->k, 1);
+	ASSERT_EQ(0, kiommu_register_tables(other, self->t));
 
-	ASSERT_EQ(0, kiommu_dirty_log(other.fd, KVM_IOMMU_DIRTY_START));
+	ASSERT_EQ(0, kiommu_dirty_log(other, KVM_IOMMU_DIRTY_START));
 	EXPECT_EQ(-EEXIST, kiommu_dirty_log(self->fd, KVM_IOMMU_DIRTY_START));
 	ASSERT_EQ(0, map(self, 0, 4, IOAT_RW));
-	ASSERT_EQ(0, kiommu_refresh(other.fd, IOVA, 8 * PAGE, NULL));
-	EXPECT_EQ(0xf, read_log(other.fd));
+	ASSERT_EQ(0, kiommu_refresh(other, IOVA, 8 * PAGE, NULL));
+	EXPECT_EQ(0xf, read_log(other));
 	/* In one of them it is still mapped. */
 	ASSERT_EQ(0, map(self, 0, 2, 0));
 	EXPECT_EQ(0xf, read_log(self->fd));
 	EXPECT_EQ(0xf, read_log(self->fd));
-	ASSERT_EQ(0, kiommu_stop(other.fd));
+	ASSERT_EQ(0, kiommu_stop(other));
 	EXPECT_EQ(0xf, read_log(self->fd));
 	EXPECT_EQ(0xc, read_log(self->fd));
-	close(other.fd);
-}
-
-/* A device that writes while the VMM migrates: on a thread of its own. */
-struct writer {
-	FIXTURE_DATA(dirty) *self;
-	unsigned int seconds;
-	uint64_t writes;
-	int error;
-	bool done;
-};
-
-/* Each page is mapped for one write, and unmapped again. */
-static void *write_pages(void *arg)
-{
-	struct writer *w = arg;
-	time_t end = time(NULL) + w->seconds;
-	uint64_t page = 5;
-
-	while (!w->error && (w->writes < 12 || time(NULL) < end)) {
-		page = (page * 29 + 11) % PAGES;
-		w->error = map(w->self, page, 1, IOAT_RW) ?:
-			   store(w->self, page, ++w->writes) ?:
-			   map(w->self, page, 1, 0);
-	}
-	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
-	return NULL;
-}
-
-static uint64_t copy_dirty(FIXTURE_DATA(dirty) *self, char *copy)
-{
-	uint64_t bits = read_log(self->fd), pages = 0;
-
-	for (uint64_t i = 0; i < PAGES; i++) {
-		if (!(bits >> i & 1))
-			continue;
-		memcpy(copy + i * PAGE, self->mem + i * PAGE, PAGE);
-		pages++;
-	}
-	return pages;
-}
-
-TEST_F_TIMEOUT(dirty, memory_is_migrated_by_the_log_alone, 240)
-{
-	struct writer w = { .self = self, .seconds = kiommu_soak_seconds() };
-	uint64_t copied = 0;
-	pthread_t thread;
-	char *copy;
-
-	copy = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, (void *)copy);
-	kiommu_fill(self->mem, SIZE, 100);
-	ASSERT_EQ(0, kiommu_dirty_log(self->fd, KVM_IOMMU_DIRTY_START));
-	memcpy(copy, self->mem, SIZE);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, write_pages, &w));
-	while (!__atomic_load_n(&w.done, __ATOMIC_ACQUIRE)) {
-		copied += copy_dirty(self, copy);
-		usleep(20000);
-	}
-	/* The device has stopped: the last round. */
-	pthread_join(thread, NULL);
-	copied += copy_dirty(self, copy);
-	ASSERT_EQ(0, w.error);
-	EXPECT_LE(w.writes > PAGES ? PAGES : w.writes, copied);
-	EXPECT_EQ(0, memcmp(copy, self->mem, SIZE));
-	/* It was more than nothing, and no more than it had to be. */
-	EXPECT_NE(SIZE, kiommu_count_equal(self->mem, SIZE, 100));
-	EXPECT_EQ(0, read_log(self->fd));
-	munmap(copy, SIZE);
+	close(other);
 }
 
 struct racer {

@@ -405,24 +405,6 @@ TEST_F_TIMEOUT(pins, foreign_process, 120)
 	EXPECT_PINNED(0, 0);
 }
 
-/* Moves device 1 to a container of its own, of the same KVM. */
-static int second_container(struct __test_metadata *_metadata,
-			    FIXTURE_DATA(pins) *self)
-{
-	struct kiommu_device *dev = &self->k.vfio.dev[1];
-	struct kiommu_container other = {
-		.fd = open_path_or_exit("/dev/vfio/vfio", O_RDWR),
-	};
-
-	kiommu_close_device(&self->k, 1);
-	ASSERT_EQ(0, kiommu_group_detach(dev));
-	ASSERT_EQ(0, kiommu_group_attach(&other, dev));
-	ASSERT_EQ(0, kiommu_set_iommu(other.fd, VFIO_KVM_IOMMU));
-	kiommu_open_device(&self->k, 1);
-	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(other.fd));
-	return other.fd;
-}
-
 TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 {
 	struct kvm_iommu_info info;
@@ -431,7 +413,7 @@ TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 
 	if (self->k.vfio.count < 2)
 		SKIP(return, "there is no second device");
-	other = second_container(_metadata, self);
+	other = kiommu_move_device(&self->k, 1);
 	ASSERT_EQ(0, kiommu_register_tables(other, self->t));
 	ASSERT_EQ(0, map_all(self));
 	made = kiommu_pins_made();
