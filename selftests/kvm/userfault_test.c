@@ -335,7 +335,8 @@ static void try_guest_memory(struct __test_metadata *_metadata,
 	struct caller late, c[ARRAY_SIZE(changes)];
 	uint64_t content[512] = {};
 
-	content[0] = ioat_leaf_value(self->t, 0, LOG_GPA, IOAT_RW);
+	ioat_write(self->t, &content[0],
+		   ioat_leaf_value(self->t, 0, LOG_GPA, IOAT_RW));
 	start(&late, self, fn);
 	ASSERT_EQ(self->late, kiommu_uffd_next(self->uffd));
 	try_others(_metadata, self);
