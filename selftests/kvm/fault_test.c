@@ -26,34 +26,23 @@
 #define RECORD sizeof(struct kvm_iommu_fault)
 
 FIXTURE(fault) {
-	struct kiommu k;
-	int fd; /* the container's */
-	int faults; /* the file; without O_NONBLOCK */
-	bool inject;
+	struct kiommu_faulty f;
 };
 
 FIXTURE_SETUP(fault)
 {
-	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
-	self->fd = self->k.vfio.fd;
-	self->faults = kiommu_open_faults(self->fd, 0);
-	ASSERT_LE(0, self->faults);
-	self->inject = kiommu_load_inject(&self->k.vfio.dev[0]);
+	kiommu_faulty_set_up(&self->f);
 }
 
 FIXTURE_TEARDOWN(fault)
 {
-	if (self->inject)
-		kiommu_unload_inject();
-	if (self->faults >= 0)
-		close(self->faults);
-	kiommu_teardown(&self->k);
+	kiommu_faulty_tear_down(&self->f);
 	EXPECT_EQ(0, kiommu_module_refs());
 }
 
 TEST_F_TIMEOUT(fault, one_file_at_a_time, 120)
 {
-	int fd = self->fd, faults = self->faults;
+	int fd = self->f.fd, faults = self->f.faults;
 	struct kvm_iommu_get_fault_fd arg = { .size = sizeof(arg) };
 
 	EXPECT_TRUE(fcntl(faults, F_GETFD) & FD_CLOEXEC);
@@ -67,28 +56,28 @@ TEST_F_TIMEOUT(fault, one_file_at_a_time, 120)
 	close(faults);
 	EXPECT_EQ(-EBUSY, kiommu_open_faults(fd, 0));
 	close(other);
-	self->faults = kiommu_open_faults(fd, KVM_IOMMU_FAULT_FD_NONBLOCK);
-	ASSERT_LE(0, self->faults);
-	EXPECT_TRUE(fcntl(self->faults, F_GETFD) & FD_CLOEXEC);
-	EXPECT_EQ(O_RDONLY | O_NONBLOCK, fcntl(self->faults, F_GETFL) &
+	self->f.faults = kiommu_open_faults(fd, KVM_IOMMU_FAULT_FD_NONBLOCK);
+	ASSERT_LE(0, self->f.faults);
+	EXPECT_TRUE(fcntl(self->f.faults, F_GETFD) & FD_CLOEXEC);
+	EXPECT_EQ(O_RDONLY | O_NONBLOCK, fcntl(self->f.faults, F_GETFL) &
 		  (O_ACCMODE | O_NONBLOCK));
 	/* In each state. */
 	for (int i = 0; i < 3; i++) {
-		close(self->faults);
+		close(self->f.faults);
 		if (i == 1)
 			ASSERT_EQ(0, kiommu_register_identity(fd, 0));
 		if (i == 2)
 			ASSERT_EQ(0, kiommu_stop(fd));
-		self->faults = kiommu_open_faults(fd, 0);
-		ASSERT_LE(0, self->faults);
+		self->f.faults = kiommu_open_faults(fd, 0);
+		ASSERT_LE(0, self->f.faults);
 	}
 	/* A struct that cannot be read makes no file. */
-	close(self->faults);
-	self->faults = -1;
+	close(self->f.faults);
+	self->f.faults = -1;
 	arg.flags = KVM_IOMMU_FAULT_FD_NONBLOCK << 1;
 	EXPECT_EQ(-EOPNOTSUPP, kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, &arg));
-	self->faults = kiommu_open_faults(fd, 0);
-	ASSERT_LE(0, self->faults);
+	self->f.faults = kiommu_open_faults(fd, 0);
+	ASSERT_LE(0, self->f.faults);
 }
 
 /* No descriptor is left: no file is either. */
@@ -96,45 +85,45 @@ TEST_F_TIMEOUT(fault, no_descriptor_left, 120)
 {
 	struct rlimit limit, none;
 
-	close(self->faults);
-	self->faults = -1;
+	close(self->f.faults);
+	self->f.faults = -1;
 	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &limit));
 	none = limit;
 	none.rlim_cur = 0;
 	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
-	EXPECT_EQ(-EMFILE, kiommu_open_faults(self->fd, 0));
+	EXPECT_EQ(-EMFILE, kiommu_open_faults(self->f.fd, 0));
 	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
-	self->faults = kiommu_open_faults(self->fd, 0);
-	ASSERT_LE(0, self->faults);
+	self->f.faults = kiommu_open_faults(self->f.fd, 0);
+	ASSERT_LE(0, self->f.faults);
 }
 
 TEST_F_TIMEOUT(fault, nothing_to_read, 120)
 {
 	struct kvm_iommu_fault records[2];
 
-	EXPECT_EQ(0, kiommu_poll_now(self->faults));
-	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->faults, records, 0));
-	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->faults, records, RECORD - 1));
-	ASSERT_EQ(0, fcntl(self->faults, F_SETFL, O_NONBLOCK));
-	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->faults, records, RECORD));
-	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->faults, records, sizeof(records)));
-	EXPECT_EQ(-1, write(self->faults, records, RECORD));
+	EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
+	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->f.faults, records, 0));
+	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->f.faults, records, RECORD - 1));
+	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, records, RECORD));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, records, sizeof(records)));
+	EXPECT_EQ(-1, write(self->f.faults, records, RECORD));
 	EXPECT_EQ(EBADF, errno);
-	EXPECT_EQ(-1, lseek(self->faults, 0, SEEK_SET));
+	EXPECT_EQ(-1, lseek(self->f.faults, 0, SEEK_SET));
 	EXPECT_EQ(ESPIPE, errno);
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED,
-				   self->faults, 0));
+				   self->f.faults, 0));
 }
 
 #define IOVA (KIOMMU_IOVA_BASE + 0x1234000ull)
 
 TEST_F_TIMEOUT(fault, records_are_whole_and_in_order, 120)
 {
-	struct kiommu_device *dev = &self->k.vfio.dev[0];
+	struct kiommu_device *dev = &self->f.k.vfio.dev[0];
 	struct kvm_iommu_fault records[4];
 	char *hole;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
 	memset(records, 0x5a, sizeof(records));
 	kiommu_inject(IOVA + 0x123, 'w', 1, 0, "thread");
@@ -142,17 +131,17 @@ TEST_F_TIMEOUT(fault, records_are_whole_and_in_order, 120)
 	kiommu_inject(IOVA, 'r', 1, 0, "irq");
 	kiommu_inject(IOVA + 8, 'w', 5, 16, "irq");
 	kiommu_inject(IOVA + PAGE, 'w', 1, 0, "thread");
-	EXPECT_EQ(POLLIN, kiommu_poll_now(self->faults));
-	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->faults, records, RECORD - 1));
+	EXPECT_EQ(POLLIN, kiommu_poll_now(self->f.faults));
+	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->f.faults, records, RECORD - 1));
 	/* Bad memory: nothing is lost. */
 	hole = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, (void *)hole);
 	ASSERT_EQ(0, munmap(hole + PAGE, PAGE));
-	EXPECT_EQ(-EFAULT, kiommu_read_faults(self->faults, hole + PAGE - 8, RECORD));
-	EXPECT_EQ(-EFAULT, kiommu_read_faults(self->faults, (void *)-4096l, RECORD));
+	EXPECT_EQ(-EFAULT, kiommu_read_faults(self->f.faults, hole + PAGE - 8, RECORD));
+	EXPECT_EQ(-EFAULT, kiommu_read_faults(self->f.faults, (void *)-4096l, RECORD));
 	/* Whole ones alone. */
-	ASSERT_EQ(2 * RECORD, kiommu_read_faults(self->faults, records, 3 * RECORD - 1));
+	ASSERT_EQ(2 * RECORD, kiommu_read_faults(self->f.faults, records, 3 * RECORD - 1));
 	EXPECT_EQ(0, records[0].sequence);
 	EXPECT_EQ(IOVA + 0x123, records[0].iova);
 	EXPECT_EQ(0, records[0].gpa);
@@ -173,49 +162,49 @@ TEST_F_TIMEOUT(fault, records_are_whole_and_in_order, 120)
 	EXPECT_EQ(KVM_IOMMU_READ, records[1].access);
 	EXPECT_EQ(1, records[1].count);
 	EXPECT_EQ(0x5a5a5a5a5a5a5a5aull, records[2].sequence);
-	EXPECT_EQ(POLLIN, kiommu_poll_now(self->faults));
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, records, sizeof(records)));
+	EXPECT_EQ(POLLIN, kiommu_poll_now(self->f.faults));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, records, sizeof(records)));
 	EXPECT_EQ(2, records[0].sequence);
 	EXPECT_EQ(IOVA + PAGE, records[0].iova);
-	EXPECT_EQ(0, kiommu_poll_now(self->faults));
+	EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
 	munmap(hole, PAGE);
 }
 
 /* Where the guest's tables are: the code is its architecture's. */
 TEST_F_TIMEOUT(fault, codes_of_the_guest, 120)
 {
-	struct kiommu_area *area = self->k.vm.area;
+	struct kiommu_area *area = self->f.k.vm.area;
 	struct kvm_iommu_register_ioat anchor;
 	struct kvm_iommu_fault record;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
 	anchor = ioat_anchor(ioat_new(area, KVM_IOMMU_FORMAT_ZPCI, 3));
 	anchor.first = IOVA;
 	anchor.last = IOVA + PAGE - 1;
-	ASSERT_EQ(0, kiommu_register(self->fd, &anchor));
+	ASSERT_EQ(0, kiommu_register(self->f.fd, &anchor));
 	kiommu_inject(IOVA, 'w', 1, 0, "thread");
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(KVM_IOMMU_FAULT_HAS_IOVA | KVM_IOMMU_FAULT_PCI |
 		  KVM_IOMMU_FAULT_HAS_FORMAT, record.flags);
 	EXPECT_EQ(KVM_IOMMU_FORMAT_ZPCI, record.format);
 	EXPECT_EQ(4, record.code);
 	kiommu_inject(IOVA + PAGE, 'w', 1, 0, "thread");
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(2, record.code);
-	ASSERT_EQ(0, kiommu_unregister(self->fd));
-	ASSERT_EQ(0, kiommu_register_tables(self->fd,
+	ASSERT_EQ(0, kiommu_unregister(self->f.fd));
+	ASSERT_EQ(0, kiommu_register_tables(self->f.fd,
 					    ioat_new(area, KVM_IOMMU_FORMAT_VTD_SS, 3)));
 	kiommu_inject(IOVA, 'w', 1, 0, "irq");
 	kiommu_inject(IOVA, 'r', 1, 0, "irq");
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(KVM_IOMMU_FORMAT_VTD_SS, record.format);
 	EXPECT_EQ(5, record.code);
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(6, record.code);
-	ASSERT_EQ(0, kiommu_stop(self->fd));
+	ASSERT_EQ(0, kiommu_stop(self->f.fd));
 	kiommu_inject(IOVA, 'r', 1, 0, "thread");
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(KVM_IOMMU_FAULT_HAS_IOVA | KVM_IOMMU_FAULT_PCI, record.flags);
 	EXPECT_EQ(0, record.code);
 }
@@ -225,20 +214,20 @@ TEST_F_TIMEOUT(fault, nobody_reads, 120)
 {
 	struct kvm_iommu_fault record;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
 	kiommu_inject(IOVA, 'w', 3, 0, "thread");
 	EXPECT_EQ(0, kiommu_inject_unhandled());
-	close(self->faults);
-	self->faults = -1;
+	close(self->f.faults);
+	self->f.faults = -1;
 	kiommu_inject(IOVA, 'w', 3, 0, "thread");
 	EXPECT_EQ(3, kiommu_inject_unhandled());
-	self->faults = kiommu_open_faults(self->fd, KVM_IOMMU_FAULT_FD_NONBLOCK);
-	ASSERT_LE(0, self->faults);
-	EXPECT_EQ(0, kiommu_poll_now(self->faults));
-	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->faults, &record, RECORD));
+	self->f.faults = kiommu_open_faults(self->f.fd, KVM_IOMMU_FAULT_FD_NONBLOCK);
+	ASSERT_LE(0, self->f.faults);
+	EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
 	kiommu_inject(IOVA, 'w', 1, 0, "thread");
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(0, record.sequence);
 	EXPECT_EQ(1, record.count);
 }
@@ -250,7 +239,7 @@ TEST_F_TIMEOUT(fault, flood, 120)
 	static struct kvm_iommu_fault records[2 * RECORDS];
 	const uint64_t flood = 200000;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
 	for (unsigned int c = 0; c < ARRAY_SIZE(contexts); c++) {
 		/* Each on a page of its own. */
@@ -259,17 +248,17 @@ TEST_F_TIMEOUT(fault, flood, 120)
 		/* All on the same page, which is queued. */
 		kiommu_inject(3 * PAGE, 'w', flood, 0, contexts[c]);
 		ASSERT_EQ(RECORDS * RECORD,
-			  kiommu_read_faults(self->faults, records, sizeof(records)));
+			  kiommu_read_faults(self->f.faults, records, sizeof(records)));
 		for (uint64_t i = 0; i < RECORDS; i++) {
 			ASSERT_EQ(c * (flood + 1) + i, records[i].sequence);
 			ASSERT_EQ(i * PAGE, records[i].iova);
 			ASSERT_EQ(i == 3 ? 1 + flood : 1, records[i].count);
 			ASSERT_EQ(i ? 0 : flood - RECORDS, records[i].lost);
 		}
-		EXPECT_EQ(0, kiommu_poll_now(self->faults));
+		EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
 		/* As if nothing had been. */
 		kiommu_inject(IOVA, 'r', 1, 0, contexts[c]);
-		ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, records, RECORD));
+		ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, records, RECORD));
 		EXPECT_EQ((c + 1) * (flood + 1) - 1, records[0].sequence);
 		EXPECT_EQ(0, records[0].lost);
 	}
@@ -281,12 +270,12 @@ TEST_F_TIMEOUT(fault, flood, 120)
 /* The whole way: a device that the guest lets loose on what is not mapped. */
 TEST_F_TIMEOUT(fault, blocked_dma_of_a_device, 120)
 {
-	struct pollfd pollfd = { .fd = self->faults, .events = POLLIN };
-	struct kiommu *k = &self->k;
+	struct pollfd pollfd = { .fd = self->f.faults, .events = POLLIN };
+	struct kiommu *k = &self->f.k;
 	const char *host = getenv("KIOMMU_HOST");
 	struct kvm_iommu_fault record;
 
-	ASSERT_EQ(0, kiommu_register_identity(self->fd, 0));
+	ASSERT_EQ(0, kiommu_register_identity(self->f.fd, 0));
 	for (int i = 0; i < 3; i++)
 		ASSERT_EQ(0, kiommu_guest_call(&k->vm, kiommu_dma_store,
 					       k->dma[0], IOVA, 0, 64));
@@ -295,7 +284,7 @@ TEST_F_TIMEOUT(fault, blocked_dma_of_a_device, 120)
 		     host);
 	ASSERT_EQ(0, kiommu_guest_call(&k->vm, kiommu_dma_load, k->dma[0],
 				       IOVA, 0, 64));
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(KVM_IOMMU_FAULT_DMA, record.reason);
 	EXPECT_EQ(IOVA, record.iova & ~(PAGE - 1));
 	EXPECT_EQ(KVM_IOMMU_WRITE, record.access);
@@ -303,7 +292,7 @@ TEST_F_TIMEOUT(fault, blocked_dma_of_a_device, 120)
 	EXPECT_EQ(kiommu_fault_device(&k->vfio.dev[0]), record.device);
 	EXPECT_EQ(KVM_IOMMU_FORMAT_IDENTITY, record.format);
 	EXPECT_LE(3, record.count);
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(KVM_IOMMU_READ, record.access);
 }
 

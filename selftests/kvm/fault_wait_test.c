@@ -28,28 +28,17 @@
 #define IOVA (KIOMMU_IOVA_BASE + 0x1234000ull)
 
 FIXTURE(fault_wait) {
-	struct kiommu k;
-	int fd; /* the container's */
-	int faults; /* the file; without O_NONBLOCK */
-	bool inject;
+	struct kiommu_faulty f;
 };
 
 FIXTURE_SETUP(fault_wait)
 {
-	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
-	self->fd = self->k.vfio.fd;
-	self->faults = kiommu_open_faults(self->fd, 0);
-	ASSERT_LE(0, self->faults);
-	self->inject = kiommu_load_inject(&self->k.vfio.dev[0]);
+	kiommu_faulty_set_up(&self->f);
 }
 
 FIXTURE_TEARDOWN(fault_wait)
 {
-	if (self->inject)
-		kiommu_unload_inject();
-	if (self->faults >= 0)
-		close(self->faults);
-	kiommu_teardown(&self->k);
+	kiommu_faulty_tear_down(&self->f);
 	EXPECT_EQ(0, kiommu_module_refs());
 }
 
@@ -106,15 +95,15 @@ TEST_F_TIMEOUT(fault_wait, readers_wait, 120)
 	struct kvm_iommu_fault record;
 	uint64_t seen = 0;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
-	start_reader(&readers[0], self->faults);
-	start_reader(&readers[1], self->faults);
+	start_reader(&readers[0], self->f.faults);
+	start_reader(&readers[1], self->f.faults);
 	/* One who may not wait does not, though others do. */
-	ASSERT_EQ(0, fcntl(self->faults, F_SETFL, O_NONBLOCK));
-	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->faults, &record, RECORD));
-	ASSERT_EQ(0, fcntl(self->faults, F_SETFL, 0));
-	EXPECT_EQ(0, kiommu_poll_now(self->faults));
+	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
+	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, 0));
+	EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
 	kiommu_inject(IOVA, 'w', 1, 0, "irq");
 	kiommu_inject(IOVA + PAGE, 'w', 1, 0, "thread");
 	for (int i = 0; i < 2; i++) {
@@ -125,7 +114,7 @@ TEST_F_TIMEOUT(fault_wait, readers_wait, 120)
 	}
 	/* Each told to one of them. */
 	EXPECT_EQ(3, seen);
-	EXPECT_EQ(0, kiommu_poll_now(self->faults));
+	EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
 }
 
 static void on_signal(int signal)
@@ -139,7 +128,7 @@ TEST_F_TIMEOUT(fault_wait, a_signal_interrupts, 120)
 	struct reader reader;
 
 	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
-	start_reader(&reader, self->faults);
+	start_reader(&reader, self->f.faults);
 	ASSERT_EQ(0, pthread_kill(reader.thread, SIGUSR1));
 	ASSERT_EQ(0, pthread_join(reader.thread, NULL));
 	EXPECT_EQ(-EINTR, reader.got);
@@ -153,10 +142,10 @@ TEST_F_TIMEOUT(fault_wait, poll_and_epoll_wake, 120)
 	int status = -1;
 	pid_t child;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
 	ASSERT_LE(0, epoll);
-	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->faults, &event));
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->f.faults, &event));
 	ASSERT_EQ(0, epoll_wait(epoll, &event, 1, 0));
 	child = fork();
 	if (!child) {
@@ -173,7 +162,7 @@ TEST_F_TIMEOUT(fault_wait, poll_and_epoll_wake, 120)
 	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
 	kiommu_inject(IOVA + PAGE, 'w', 1, 0, "irq");
 	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, 0));
-	ASSERT_EQ(RECORD, kiommu_read_faults(self->faults, &record, RECORD));
+	ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(2, record.count);
 	close(epoll);
 }
@@ -189,32 +178,32 @@ TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
 	struct kvm_iommu_fault records[4];
 
 	ASSERT_EQ(2, kiommu_module_refs());
-	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->faults, &event));
-	if (self->inject)
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->f.faults, &event));
+	if (self->f.inject)
 		kiommu_inject(IOVA, 'w', 2, PAGE, "thread");
-	kiommu_teardown(&self->k);
+	kiommu_teardown(&self->f.k);
 	EXPECT_EQ(1, kiommu_module_refs());
 	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, -1));
 	EXPECT_TRUE(event.events & EPOLLHUP);
-	if (self->inject) {
+	if (self->f.inject) {
 		/* The driver was on its way. */
 		kiommu_inject(IOVA, 'w', 9, PAGE, "late");
 		EXPECT_EQ(9, kiommu_inject_unhandled());
-		EXPECT_EQ(POLLIN | POLLHUP, kiommu_poll_now(self->faults));
+		EXPECT_EQ(POLLIN | POLLHUP, kiommu_poll_now(self->f.faults));
 		ASSERT_EQ(2 * RECORD,
-			  kiommu_read_faults(self->faults, records, sizeof(records)));
+			  kiommu_read_faults(self->f.faults, records, sizeof(records)));
 		EXPECT_EQ(IOVA + PAGE, records[1].iova);
 	}
-	EXPECT_EQ(POLLHUP, kiommu_poll_now(self->faults));
-	EXPECT_EQ(0, kiommu_read_faults(self->faults, records, sizeof(records)));
-	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->faults, records, 1));
-	close(self->faults);
-	self->faults = -1;
+	EXPECT_EQ(POLLHUP, kiommu_poll_now(self->f.faults));
+	EXPECT_EQ(0, kiommu_read_faults(self->f.faults, records, sizeof(records)));
+	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->f.faults, records, 1));
+	close(self->f.faults);
+	self->f.faults = -1;
 	EXPECT_EQ(0, kiommu_module_refs());
 	/* All that it held is free for another one. */
-	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
-	self->faults = kiommu_open_faults(self->k.vfio.fd, 0);
-	ASSERT_LE(0, self->faults);
+	kiommu_setup(&self->f.k, VFIO_KVM_IOMMU);
+	self->f.faults = kiommu_open_faults(self->f.k.vfio.fd, 0);
+	ASSERT_LE(0, self->f.faults);
 	close(epoll);
 }
 
@@ -222,22 +211,22 @@ TEST_F_TIMEOUT(fault_wait, the_end_wakes_who_waits, 120)
 {
 	struct reader readers[2];
 
-	start_reader(&readers[0], self->faults);
-	start_reader(&readers[1], self->faults);
-	kiommu_teardown(&self->k);
+	start_reader(&readers[0], self->f.faults);
+	start_reader(&readers[1], self->f.faults);
+	kiommu_teardown(&self->f.k);
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(0, pthread_join(readers[i].thread, NULL));
 		EXPECT_EQ(0, readers[i].got);
 	}
-	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+	kiommu_setup(&self->f.k, VFIO_KVM_IOMMU);
 }
 
 /* Killed with the file open, in read() and without. */
 TEST_F_TIMEOUT(fault_wait, killed, 120)
 {
-	close(self->faults);
-	self->faults = -1;
-	kiommu_teardown(&self->k);
+	close(self->f.faults);
+	self->f.faults = -1;
+	kiommu_teardown(&self->f.k);
 	for (int waits = 0; waits < 2; waits++) {
 		int status = -1, ready[2];
 		pid_t child;
@@ -268,7 +257,7 @@ TEST_F_TIMEOUT(fault_wait, killed, 120)
 		EXPECT_TRUE(WIFSIGNALED(status));
 		EXPECT_EQ(0, kiommu_module_refs());
 	}
-	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
+	kiommu_setup(&self->f.k, VFIO_KVM_IOMMU);
 }
 
 struct busy {
@@ -317,10 +306,10 @@ TEST_F_TIMEOUT(fault_wait, busy_readers_miss_nothing, 120)
 	pthread_t threads[3];
 	struct kvm_iommu_fault record;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
-	ASSERT_EQ(0, fcntl(self->faults, F_SETFL, O_NONBLOCK));
-	busy.faults = self->faults;
+	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, O_NONBLOCK));
+	busy.faults = self->f.faults;
 	ASSERT_EQ(0, pthread_create(&threads[0], NULL, keep_reading, &busy));
 	ASSERT_EQ(0, pthread_create(&threads[1], NULL, keep_reading, &busy));
 	ASSERT_EQ(0, pthread_create(&threads[2], NULL, keep_polling, &busy));
@@ -334,7 +323,7 @@ TEST_F_TIMEOUT(fault_wait, busy_readers_miss_nothing, 120)
 	SET(busy.stop);
 	for (int i = 0; i < 3; i++)
 		ASSERT_EQ(0, pthread_join(threads[i], NULL));
-	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->faults, &record, RECORD));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(busy.reported, busy.told);
 }
 
@@ -353,26 +342,26 @@ TEST_F_TIMEOUT(fault_wait, late_reports, 120)
 	struct busy busy = {};
 	pthread_t thread;
 
-	if (!self->inject)
+	if (!self->f.inject)
 		SKIP(return, KIOMMU_NO_INJECT);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_reporting, &busy));
 	for (int i = 0; i < 300; i++) {
-		close(self->faults);
-		self->faults = kiommu_open_faults(self->fd, 0);
-		ASSERT_LE(0, self->faults);
+		close(self->f.faults);
+		self->f.faults = kiommu_open_faults(self->f.fd, 0);
+		ASSERT_LE(0, self->f.faults);
 	}
 	for (int i = 0; i < 5; i++) {
 		/* Which of the two is last? */
 		if (i % 2)
-			close(self->faults);
-		kiommu_teardown(&self->k);
+			close(self->f.faults);
+		kiommu_teardown(&self->f.k);
 		if (!(i % 2))
-			close(self->faults);
-		kiommu_setup(&self->k, VFIO_KVM_IOMMU);
-		self->fd = self->k.vfio.fd;
-		self->faults = kiommu_open_faults(self->fd, 0);
-		ASSERT_LE(0, self->faults);
-		ASSERT_TRUE(kiommu_load_inject(&self->k.vfio.dev[0]));
+			close(self->f.faults);
+		kiommu_setup(&self->f.k, VFIO_KVM_IOMMU);
+		self->f.fd = self->f.k.vfio.fd;
+		self->f.faults = kiommu_open_faults(self->f.fd, 0);
+		ASSERT_LE(0, self->f.faults);
+		ASSERT_TRUE(kiommu_load_inject(&self->f.k.vfio.dev[0]));
 	}
 	SET(busy.stop);
 	ASSERT_EQ(0, pthread_join(thread, NULL));

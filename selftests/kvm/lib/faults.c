@@ -121,3 +121,21 @@ uint32_t kiommu_fault_device(const struct kiommu_device *dev)
 			   &function) == 4, "%s", dev->bdf);
 	return segment << 16 | bus << 8 | slot << 3 | function;
 }
+
+void kiommu_faulty_set_up(struct kiommu_faulty *f)
+{
+	kiommu_setup(&f->k, VFIO_KVM_IOMMU);
+	f->fd = f->k.vfio.fd;
+	f->faults = kiommu_open_faults(f->fd, 0);
+	TEST_ASSERT(f->faults >= 0, "GET_FAULT_FD: %d", f->faults);
+	f->inject = kiommu_load_inject(&f->k.vfio.dev[0]);
+}
+
+void kiommu_faulty_tear_down(struct kiommu_faulty *f)
+{
+	if (f->inject)
+		kiommu_unload_inject();
+	if (f->faults >= 0)
+		close(f->faults);
+	kiommu_teardown(&f->k);
+}

@@ -14,7 +14,7 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "vfio.h"
+#include "kiommu_util.h"
 
 #define KIOMMU_NO_INJECT "there is no /files/kiommu_inject.ko"
 
@@ -49,5 +49,16 @@ void kiommu_inject(uint64_t iova, char access, uint64_t count, uint64_t stride,
 
 /* Of the last reports, those that nobody wanted. */
 long kiommu_inject_unhandled(void);
+
+/* A guest with a file of faults, for the fixtures of tests. */
+struct kiommu_faulty {
+	struct kiommu k;
+	int fd;		/* the container's */
+	int faults;	/* the file, or -1; without O_NONBLOCK */
+	bool inject;	/* kiommu_inject.ko is loaded */
+};
+
+void kiommu_faulty_set_up(struct kiommu_faulty *f);
+void kiommu_faulty_tear_down(struct kiommu_faulty *f);
 
 #endif
