@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Rings that are broken, entries that change while they are read; what is too
+// large for one call, and a guest that is never done.
+#include <memory>
+
+#include "ring_world.hpp"
+
+namespace kiommu::test {
+namespace {
+
+using Guest = RingWorld<VtdSsFormat>;
+
+TEST(Ring, TooManyEntriesBreakIt) {
+  for (const u32 avail : {65u, 0x80000000u, ~0u}) {
+    Guest w(64);
+    ASSERT_EQ(w.open_faults(), 0);
+    w.tables.map_pages(w.kIova, w.data(0), 8);
+    w.fill(0, w.kIova, kPage);
+    w.store<u32>(w.kAvail, avail);
+    EXPECT_EQ(w.consume(), 0u);
+    EXPECT_EQ(w.flags(), unsigned{KVM_IOMMU_RING_BROKEN});
+    EXPECT_EQ(w.done(), 0u);
+    const auto faults = w.read_faults(2);
+    ASSERT_EQ(faults.size(), 1u);
+    EXPECT_EQ(faults[0].reason, unsigned{KVM_IOMMU_FAULT_RING});
+    EXPECT_EQ(faults[0].gpa, kRingGpa);
+    EXPECT_EQ(faults[0].flags, unsigned{KVM_IOMMU_FAULT_HAS_GPA});
+    // For ever.
+    w.store<u32>(w.kAvail, 1);
+    EXPECT_EQ(w.consume(), 0u);
+    EXPECT_EQ(w.drain(), 0u);
+    EXPECT_EQ(w.mapped(), 0u);
+    // But not for another one in its place.
+    w.destroy();
+    w.create();
+    EXPECT_EQ(w.flags(), 0u);
+    w.consume();
+    EXPECT_EQ(w.mapped(), 1u);
+  }
+}
+
+TEST(Ring, MemoryThatIsNotOrdinaryBreaksIt) {
+  for (const Backing backing : {Backing::kUnbacked, Backing::kMmio,
+                                Backing::kDevice, Backing::kReadOnlyRam}) {
+    Guest w;
+    ASSERT_EQ(w.open_faults(), 0);
+    w.tables.map_pages(w.kIova, w.data(0), 8);
+    w.post(w.kIova, kPage);
+    w.guest.set_backing(w.ring_hva, 1, backing);
+    EXPECT_EQ(w.consume(), 0u);
+    ASSERT_EQ(w.read_faults(2).size(), 1u);
+    w.guest.set_backing(w.ring_hva, 1, Backing::kRam);
+    EXPECT_EQ(w.consume(), 0u);
+    EXPECT_EQ(w.done(), 0u);
+  }
+  Guest w;
+  ASSERT_EQ(w.open_faults(), 0);
+  w.guest.remove_slot(kRingGpa);
+  EXPECT_EQ(w.consume(), 0u);
+  EXPECT_EQ(w.read_faults(2).size(), 1u);
+}
+
+// Each word is read once: what is checked is what is used.
+TEST(Ring, EntriesThatChangeWhileTheyAreRead) {
+  Guest w;
+  w.tables.map_pages(w.kIova, w.data(0), 8);
+  w.post(w.kIova, kPage);
+  unsigned reads = 0;
+  w.guest.before_read = [&](u64 gpa) {
+    // After the entry was read, before the tables are.
+    if (gpa < kRingGpa && reads++ == 0) {
+      w.fill(0, w.kIova + 5, ~u64{0}, ~0u);
+      w.store<u32>(w.kAvail, 7000);
+    }
+  };
+  EXPECT_EQ(w.consume(),
+            0u | (w.flags() != 0 ? 0u : KIOMMU_RING_NOTIFY | KIOMMU_RING_MORE));
+  w.guest.before_read = {};
+  EXPECT_GT(reads, 0u);
+  EXPECT_EQ(w.mapped(), 1u);
+  EXPECT_EQ(w.status(0), 0u);
+  EXPECT_EQ(w.stopped(0), w.kIova + kPage);
+  EXPECT_EQ(w.consume(), 0u);  // broken by now
+  EXPECT_EQ(w.flags(), unsigned{KVM_IOMMU_RING_BROKEN});
+}
+
+TEST(Ring, LargeEntriesAreDoneAlone) {
+  Guest w;
+  w.tables.map_pages(w.kIova, w.data(0), 8);
+  w.post(w.kIova, kPage);
+  w.post(w.kIova, kGiB);
+  w.post(w.kIova + 4 * kPage, kPage, kUnmap);
+  EXPECT_NE(w.consume(KIOMMU_RING_LARGE_LATER) & KIOMMU_RING_MORE, 0u);
+  EXPECT_EQ(w.done(), 1u);
+  EXPECT_NE(w.consume(KIOMMU_RING_LARGE_LATER) & KIOMMU_RING_MORE, 0u);
+  EXPECT_EQ(w.done(), 1u);
+  EXPECT_NE(w.consume() & KIOMMU_RING_MORE, 0u);
+  EXPECT_EQ(w.done(), 2u);
+  EXPECT_EQ(w.stopped(1), w.kIova + kGiB);
+  EXPECT_EQ(w.mapped(), 8u);
+  EXPECT_EQ(w.consume(), 0u);
+  EXPECT_EQ(w.mapped(), 7u);
+  w.post(w.kIova, kGiB);
+  w.consume(KIOMMU_RING_LARGE_NEVER);
+  EXPECT_EQ(w.status(3), unsigned{KVM_IOMMU_STATUS_BUDGET});
+  EXPECT_EQ(w.stopped(3), w.kIova);
+}
+
+// A table that all entries of a table name: more than a call has patience for.
+TEST(Ring, LargeEntriesGoOnWhereABudgetEnds) {
+  constexpr u64 kGiBs = 80;
+  Guest w;
+  const u64 table = w.tables.new_table(0);
+  for (u64 i = 0; i < 512; ++i) {
+    w.tables.set(i << 21, 1, Guest::S::table(1, table, kRW));
+  }
+  const u64 middle = w.tables.table(0, 1);
+  for (u64 i = 0; i < kGiBs; ++i) {
+    w.tables.set(i << 30, 2, Guest::S::table(2, middle, kRW));
+  }
+  w.post(0, kGiBs << 30);
+  EXPECT_EQ(w.consume(), u32{KIOMMU_RING_MORE});
+  EXPECT_EQ(w.done(), 0u);
+  // The copy is what counts.
+  w.fill(0, 1, 1, ~0u);
+  EXPECT_EQ(w.consume(), u32{KIOMMU_RING_NOTIFY});
+  EXPECT_EQ(w.done(), 1u);
+  EXPECT_EQ(w.status(0), 0u);
+  EXPECT_EQ(w.stopped(0), kGiBs << 30);
+}
+
+TEST(Ring, DrainDoesWhatIsThere) {
+  Guest w(1024);
+  w.tables.map_pages(w.kIova, w.data(0), 512);
+  for (u64 i = 0; i < 500; ++i) w.post(w.kIova + i * kPage, kPage);
+  w.post(w.kIova, kGiB);
+  w.drain();
+  EXPECT_EQ(w.done(), 501u);
+  EXPECT_EQ(w.mapped(), 512u);
+}
+
+// A guest that is never done: the host is.
+TEST(Ring, DrainEnds) {
+  Guest w;
+  for (u64 i = 0; i < 64; ++i) w.post(w.kIova, kPage);
+  w.guest.before_write = [&](u64) {
+    while (w.avail - w.done() < 64) w.post(w.kIova, kPage);
+  };
+  w.drain();
+  w.guest.before_write = {};
+  EXPECT_GE(w.done(), 64u);
+  EXPECT_LE(w.done(), 256u);
+}
+
+// At an odd place, in two slots, going round in the middle of a batch.
+TEST(Ring, SpansSlots) {
+  Guest w(128, kRingGpa + 0xf80);
+  const u64 rest = w.guest.slot_of(kRingGpa)->pages - 1;
+  const u64 hva = w.ring_hva;
+  w.guest.remove_slot(kRingGpa);
+  w.guest.add_slot(kRingGpa, 1, hva);
+  w.guest.add_slot(kRingGpa + kPage, rest, hva + kPage);
+  w.tables.map_pages(w.kIova, w.data(0), 128);
+  for (u64 round = 0; round < 7; ++round) {
+    for (u64 i = 0; i < 100; ++i) w.post(w.kIova + i * kPage, kPage);
+    w.consume_all();
+    EXPECT_EQ(w.done(), w.avail);
+    for (u32 i = 1; i <= 100; ++i) ASSERT_EQ(w.status(w.avail - i), 0u);
+  }
+  EXPECT_EQ(w.mapped(), 100u);
+}
+
+}  // namespace
+}  // namespace kiommu::test
