@@ -293,9 +293,8 @@ TEST_F_TIMEOUT(life, no_unload_under_stores, 240)
 	set_up(&s, self->calls);
 	start_vcpus(&s);
 	wait_for_calls(self->calls, -1);
-	for (end = time(NULL) + 3; time(NULL) < end; tries++)
+	for (end = time(NULL) + 3; tries < 20 || time(NULL) < end; tries++)
 		ASSERT_EQ(-EAGAIN, kiommu_module_unload());
-	EXPECT_LT(100, tries);
 	/* They go on, and all is followed. */
 	wait_for_calls(self->calls, -1);
 	stop_vcpus(&s);
