@@ -73,6 +73,7 @@ Result<void> Domain::stop() {
   while (*link != this) link = &(*link)->next;
   *link = next;
   pins_ = nullptr;
+  requests_.forget_guest();
   return {};
 }
 

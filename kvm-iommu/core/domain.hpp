@@ -15,7 +15,6 @@
 #include "format.hpp"
 #include "hosts.hpp"
 #include "pins.hpp"
-#include "range_lock.hpp"
 #include "request_pool.hpp"
 #include "shadow.hpp"
 #include "translate_range.hpp"
@@ -59,7 +58,6 @@ class Domain {
       : parts_(parts),
         pool_(shadow_limit),
         shadow_(pool_, hosts_, parts.tree_monitor),
-        locks_(parts.request_monitor),
         requests_(hosts, parts.request_monitor, parts.request) {}
   Domain(const Domain&) = delete;
   Domain& operator=(const Domain&) = delete;
@@ -156,7 +154,7 @@ class Domain {
   // which wants(request, page, entry) says so, and flushes.
   template <class Wants>
   void unmap_where(Wants wants) {
-    Request& request = *requests_.take();
+    Request& request = requests_.take({0, ~uint64_t{0} >> kPageShift});
     request.begin(*pins_);
     shadow_.unmap_where(request, [&](uint64_t page, ShadowEntry entry) {
       return wants(request, page, entry);
@@ -176,6 +174,7 @@ class Domain {
   Result<void> require_anchor() const;
   Result<void> check_range(IovaRange range) const;
   Follow follow(bool follows, bool for_refresh) const;
+  Result<void> refresh_checked(IovaRange range, kiommu_refresh_result* result);
   Result<void> refresh_once(IovaRange range, kiommu_refresh_result* result,
                             Follow* follow);
   Result<void> bring_up(Request& request, IovaRange range,
@@ -196,7 +195,6 @@ class Domain {
   NodePool pool_;
   Hosts hosts_;
   Shadow shadow_;
-  RangeLock locks_;
   RequestPool requests_;
   Tracker* tracker_ = nullptr;    // set: mode TRACKED
   Pins* pins_ = nullptr;          // set: at least started

@@ -4,8 +4,6 @@
 // works on the domain.
 #include "range_lock.hpp"
 
-#include "monitor.hpp"
-
 namespace kiommu {
 
 bool RangeLock::is_blocked(const Request& request) const {
@@ -16,7 +14,6 @@ bool RangeLock::is_blocked(const Request& request) const {
 }
 
 void RangeLock::lock(Request& request, PageRange range) {
-  const Locked locked(monitor_);
   request.range = range;
   request.next = nullptr;
   Request** end = &first_;
@@ -26,7 +23,6 @@ void RangeLock::lock(Request& request, PageRange range) {
 }
 
 void RangeLock::unlock(Request& request) {
-  const Locked locked(monitor_);
   Request** at = &first_;
   while (*at != &request) at = &(*at)->next;
   *at = request.next;

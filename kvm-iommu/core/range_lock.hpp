@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The requests of a domain that are under way: those on ranges that overlap
-// take turns, in the order in which they came.
+// take turns, in the order in which they came. Who calls holds the monitor.
 #pragma once
 
 #include "request.hpp"

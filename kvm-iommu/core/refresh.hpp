@@ -29,8 +29,8 @@ class Refresh {
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n);
   Result<void> bad(IovaRange range, Status why);
   Result<void> stopped(Iova at, Status why);
+  bool follows() const { return follow_ != nullptr; }
   Result<TableUse*> meet(const TableWindow& window, IovaRange walked) {
-    if (follow_ == nullptr) return nullptr;
     return follow_->meet(window, walked, *request_.stage2);
   }
   void meet_entry(TableUse* use, unsigned slot, IovaRange walked,

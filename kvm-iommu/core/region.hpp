@@ -81,6 +81,9 @@ struct Region {
   Hva hva_of(uint64_t gfn) const {
     return hva.plus((gfn - first_gfn) << kPageShift);
   }
+  Hva hva_of(Gpa gpa) const {
+    return hva.plus(gpa.value - (first_gfn << kPageShift));
+  }
   uint64_t pages_from(uint64_t gfn) const { return first_gfn + pages - gfn; }
   Rights rights() const { return read_only ? kRead : kReadWrite; }
 

@@ -157,6 +157,7 @@ void Regions::remove(uint64_t index) {
   kiommu_port_free_array(region);
   release(sizeof(Region));
   --count_;
+  ++removals_;
   for (uint64_t i = index; i < count_; ++i) table_[i] = table_[i + 1];
 }
 

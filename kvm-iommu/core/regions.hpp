@@ -37,6 +37,8 @@ class Regions {
   bool is_current(const Region& region) const;
   // Removes a region without pins.
   void remove(uint64_t index);
+  // Counts the regions that were removed.
+  uint64_t removals() const { return removals_; }
   // Kernel memory of the regions.
   uint64_t bytes() const { return __atomic_load_n(&bytes_, __ATOMIC_RELAXED); }
 
@@ -54,6 +56,7 @@ class Regions {
   uint64_t count_ = 0;
   uint64_t capacity_ = 0;
   uint64_t bytes_ = 0;
+  uint64_t removals_ = 0;
   bool logging_ = false;  // changed by who has the table for itself
 };
 

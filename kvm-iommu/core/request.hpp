@@ -69,18 +69,20 @@ class Request {
     refused.reset();
     lost.reset();
     leaf = {};
-    stage2.emplace(pins.mem(), pins.regions());
+    if (!stage2 || !stage2->is_current()) {
+      stage2.emplace(pins.mem(), pins.regions());
+    }
     user.emplace(pins, memory.new_pfns);
   }
   void end() {
     user->finish();
     user.reset();
-    stage2.reset();
   }
 
   RequestMemory memory;
   WalkScratch scratch{};
   HostBatch host;
+  // What it remembers of a guest is good for the next request, too.
   std::optional<Stage2> stage2;
   std::optional<PinUser> user;
 

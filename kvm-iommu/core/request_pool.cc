@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Requests that are not in use, see request_pool.hpp.
+// Requests in use and not, see request_pool.hpp.
 #include "request_pool.hpp"
 
 #include "monitor.hpp"
@@ -17,28 +17,42 @@ Request* RequestPool::pop() {
   return request;
 }
 
-Request* RequestPool::take() {
-  bool may_make = false;
-  {
-    const Locked locked(monitor_);
-    if (free_ != nullptr) return pop();
-    may_make = made_ < kMost;
-    if (may_make) ++made_;
+// With the monitor, which it may let go of for a while.
+Request* RequestPool::get() {
+  if (free_ == nullptr && made_ < kMost) {
+    ++made_;
+    kiommu_port_unlock(monitor_);
+    Request* request = Request::create(hosts_);
+    kiommu_port_lock(monitor_);
+    if (request != nullptr) return request;
+    --made_;
   }
-  if (may_make) {
-    if (Request* request = Request::create(hosts_)) return request;
-  }
-  const Locked locked(monitor_);
-  if (may_make) --made_;
   while (free_ == nullptr) kiommu_port_wait(monitor_);
   return pop();
 }
 
+Request& RequestPool::take(PageRange range) {
+  const Locked locked(monitor_);
+  Request& request = *get();
+  locks_.lock(request, range);
+  return request;
+}
+
+void RequestPool::exchange(Request& request, PageRange range) {
+  const Locked locked(monitor_);
+  locks_.unlock(request);
+  locks_.lock(request, range);
+}
+
 void RequestPool::give(Request& request) {
   const Locked locked(monitor_);
+  locks_.unlock(request);
   request.next = free_;
   free_ = &request;
-  kiommu_port_wake(monitor_);
+}
+
+void RequestPool::forget_guest() {
+  for (Request* r = free_; r != nullptr; r = r->next) r->stage2.reset();
 }
 
 }  // namespace kiommu

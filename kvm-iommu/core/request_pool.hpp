@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Requests that are not in use. One is there from the beginning, so that what
-// must not allocate need not; more are made when requests run in parallel, and
-// kept.
+// The requests of a domain: those under way, and those that are not in use. One
+// is there from the beginning, so that what must not allocate need not; more
+// are made when requests run in parallel, and kept.
 #pragma once
 
+#include "range_lock.hpp"
 #include "request.hpp"
 
 namespace kiommu {
@@ -15,20 +16,28 @@ class RequestPool {
   static constexpr unsigned kMost = 16;
 
   RequestPool(kiommu_hosts* hosts, kiommu_monitor* monitor, Request* first)
-      : hosts_(hosts), monitor_(monitor), free_(first) {}
+      : hosts_(hosts), monitor_(monitor), locks_(monitor), free_(first) {}
   ~RequestPool();
   RequestPool(const RequestPool&) = delete;
   RequestPool& operator=(const RequestPool&) = delete;
 
-  // Never fails; waits if there is none and no memory for one.
-  Request* take();
+  // Waits until nobody who came earlier works on a page of `range`, and for
+  // memory, if there is no request and none for one.
+  Request& take(PageRange range);
+  // Another range in place of the one that the request has.
+  void exchange(Request& request, PageRange range);
   void give(Request& request);
 
+  // None is under way: what they remember of a guest is not true any more.
+  void forget_guest();
+
  private:
+  Request* get();
   Request* pop();
 
   kiommu_hosts* hosts_;
   kiommu_monitor* monitor_;
+  RangeLock locks_;
   Request* free_;
   unsigned made_ = 1;
 };

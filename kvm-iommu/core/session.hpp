@@ -12,23 +12,17 @@ namespace kiommu {
 class Domain::Session {
  public:
   Session(Domain& domain, PageRange range)
-      : domain_(domain), request_(*domain.requests_.take()) {
+      : domain_(domain), request_(domain.requests_.take(leaves_of(range))) {
     request_.begin(*domain.pins_);
-    PageRange want{range.first & ~uint64_t{Shadow::kLeafPages - 1},
-                   range.last | (Shadow::kLeafPages - 1)};
     for (;;) {
-      domain_.locks_.lock(request_, want);
-      const PageRange reach = domain_.shadow_.reach(want);
-      if (want.contains(reach)) break;
+      const PageRange reach = domain_.shadow_.reach(request_);
+      if (request_.range.contains(reach)) break;
       // Only who has a whole block to himself changes it: with these locked,
       // it stays as it is.
-      domain_.locks_.unlock(request_);
-      want = {reach.first & ~uint64_t{Shadow::kLeafPages - 1},
-              reach.last | (Shadow::kLeafPages - 1)};
+      domain_.requests_.exchange(request_, leaves_of(reach));
     }
   }
   ~Session() {
-    domain_.locks_.unlock(request_);
     request_.end();
     domain_.requests_.give(request_);
   }
@@ -40,6 +34,11 @@ class Domain::Session {
   PageRange locked() const { return request_.range; }
 
  private:
+  static PageRange leaves_of(PageRange range) {
+    return {range.first & ~uint64_t{Shadow::kLeafPages - 1},
+            range.last | (Shadow::kLeafPages - 1)};
+  }
+
   Domain& domain_;
   Request& request_;
 };

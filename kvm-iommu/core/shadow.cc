@@ -96,10 +96,10 @@ Shadow::Done Shadow::bring(Request& request, uint64_t page,
   }
 
   unsigned done = 0;
-  for (;;) {
+  while (done < n) {
     const Stretch next = next_stretch(leaf, page, want, done, n);
     done = next.first;
-    if (done == n) return {.count = n};
+    if (done == n) break;
     const PageRange pages{page + done, page + next.end - 1};
     if (!next.wanted) {
       auto gone =
@@ -120,8 +120,9 @@ Shadow::Done Shadow::bring(Request& request, uint64_t page,
         done += static_cast<unsigned>(mapped.count);
       }
     }
-    leaf = find(request, page);
+    if (done < n) leaf = find(request, page);
   }
+  return {.count = n};
 }
 
 // The next pages from index `from` on that change: all of them wanted, or
@@ -359,13 +360,6 @@ Result<void> Shadow::finish(Request& request) {
                      __ATOMIC_RELAXED);
   if (!mapped) return fail(request.refused->why);
   return {};
-}
-
-// The leaf or run that holds a page. The last one is at hand: it belongs to
-// the request, so that nobody else exchanges it.
-Radix::Leaf Shadow::find(Request& request, uint64_t page) const {
-  if (!request.leaf.holds(page)) request.leaf = tree_.find(page);
-  return request.leaf;
 }
 
 Result<Radix::Leaf> Shadow::ensure(Request& request, uint64_t page) {

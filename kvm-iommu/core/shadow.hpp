@@ -40,8 +40,9 @@ class Shadow {
   Shadow(const Shadow&) = delete;
   Shadow& operator=(const Shadow&) = delete;
 
-  // Whole leaves around `range`, and the blocks that begin or end in them.
-  PageRange reach(PageRange range) const;
+  // The leaves that a request has to itself, and the blocks that begin or end
+  // in them.
+  PageRange reach(Request& request) const;
 
   // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as
   // page words say. Stops early also when a host refuses: request.refused.
@@ -69,7 +70,8 @@ class Shadow {
     return __atomic_load_n(&mapped_, __ATOMIC_RELAXED);
   }
   bool anything_mapped(PageRange range) const {
-    return next_run(range).has_value();
+    Radix::Leaf leaf;
+    return next_run(leaf, range).has_value();
   }
   // Of the first leaf or run that has any of the pages, those that it has.
   std::optional<PageRange> next_leaf(PageRange within) const;
@@ -108,10 +110,16 @@ class Shadow {
   enum class Tried : std::uint8_t { kDone, kNotPossible, kRefused };
 
   ShadowEntry entry_at(uint64_t page) const;
-  std::optional<Run> next_run(PageRange within) const;
+  std::optional<Run> next_run(Radix::Leaf& leaf, PageRange within) const;
   PageRange block_of(const Radix::Leaf& leaf, uint64_t page) const;
 
-  Radix::Leaf find(Request& request, uint64_t page) const;
+  // The leaf or run that holds a page. The last one is at hand: it belongs to
+  // the request, so that nobody else exchanges it.
+  [[gnu::always_inline]] const Radix::Leaf& find(Request& request,
+                                                 uint64_t page) const {
+    if (!request.leaf.holds(page)) request.leaf = tree_.find(page);
+    return request.leaf;
+  }
   Result<Radix::Leaf> ensure(Request& request, uint64_t page);
   bool make_run(Request& request, uint64_t page, ShadowEntry entry);
   Result<Radix::Leaf> expand(Request& request, const Radix::Leaf& run);

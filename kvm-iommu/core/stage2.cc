@@ -4,25 +4,17 @@
 #include "stage2.hpp"
 
 namespace kiommu {
+
 Result<Region*> Stage2::find(uint64_t gfn) {
-  unsigned i = 1;
-  while (i < kRecent && (recent_[i] == nullptr || !recent_[i]->holds(gfn))) ++i;
-  Region* found = nullptr;
-  if (i < kRecent) {
-    found = recent_[i];
-  } else {
-    auto region = regions_.find(gfn);
-    if (!region) return region;
-    if (*region == nullptr || !(*region)->holds(gfn)) {
-      return fail(Status::kNoSlot);
-    }
-    if ((*region)->may_be_private) return fail(Status::kPrivate);
-    found = *region;
-    i = kRecent - 1;
+  auto region = regions_.find(gfn);
+  if (!region) return region;
+  if (*region == nullptr || !(*region)->holds(gfn)) {
+    return fail(Status::kNoSlot);
   }
-  for (; i > 0; --i) recent_[i] = recent_[i - 1];
-  recent_[0] = found;
-  return found;
+  if ((*region)->may_be_private) return fail(Status::kPrivate);
+  recent_[oldest_] = *region;
+  oldest_ = (oldest_ + 1) % kRecent;
+  return region;
 }
 
 Result<void> Stage2::read_entries(Gpa gpa, kiommu_u64* entries,

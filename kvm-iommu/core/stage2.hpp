@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Stage 2 as one request sees it: the guest's memory slots, with the last
-// ones that it met at hand, for neighbouring pages cost no search.
+// ones that were met at hand, for those cost no search.
 #pragma once
 
 #include "regions.hpp"
@@ -10,11 +10,14 @@ namespace kiommu {
 
 class Stage2 {
  public:
-  Stage2(kiommu_mem* mem, Regions& regions) : mem_(mem), regions_(regions) {}
+  Stage2(kiommu_mem* mem, Regions& regions)
+      : mem_(mem), regions_(regions), removals_(regions.removals()) {}
   Stage2(const Stage2&) = delete;
   Stage2& operator=(const Stage2&) = delete;
 
   kiommu_mem* mem() const { return mem_; }
+  // Whether what is at hand is still there: nothing goes during a request.
+  bool is_current() const { return removals_ == regions_.removals(); }
 
   // The region that holds `gfn` and can be mapped for devices; the errors are
   // kNoSlot, kPrivate, and those of region_or_next().
@@ -22,10 +25,12 @@ class Stage2 {
     if (Region* found = recent(gfn)) return found;
     return find(gfn);
   }
-  // The same if it is the last one that was met; else nullptr.
+  // The same if it is one of the last that were met; else nullptr.
   Region* recent(uint64_t gfn) const {
-    return recent_[0] != nullptr && recent_[0]->holds(gfn) ? recent_[0]
-                                                           : nullptr;
+    for (Region* region : recent_) {
+      if (region != nullptr && region->holds(gfn)) return region;
+    }
+    return nullptr;
   }
   // The region that holds `gfn` or the next one above; nullptr if none is.
   // The errors are kNoMemory and kBudget.
@@ -41,6 +46,18 @@ class Stage2 {
   // errors are those of region(), kReadOnly, kUnbacked, kMmio,
   // kForeignProcess.
   Result<void> read_entries(Gpa gpa, kiommu_u64* entries, unsigned count);
+  // The same for one of them.
+  [[gnu::always_inline]] Result<void> read_entry(Gpa gpa, kiommu_u64* entry) {
+    const Region* region = recent(gpa.page_number());
+    if (region == nullptr || region->read_only) {
+      return read_entries(gpa, entry, 1);
+    }
+    if (int error = kiommu_port_read_entry(mem_, region->hva_of(gpa).value,
+                                           entry)) {
+      return fail(status_of(error));
+    }
+    return {};
+  }
   // Calls transfer(hva, first, n), which returns what
   // kiommu_port_read_entries() does, for each part of `count` words at `gpa`
   // that lies in one slot. Errors: as above.
@@ -56,11 +73,18 @@ class Stage2 {
   static constexpr int kMmioErrno = 6;     // ENXIO
 
   Result<Region*> find(uint64_t gfn);
+  static Status status_of(int error) {
+    return error == -kForeignErrno ? Status::kForeignProcess
+           : error == -kMmioErrno  ? Status::kMmio
+                                   : Status::kUnbacked;
+  }
 
   kiommu_mem* mem_;
   Regions& regions_;
-  // Regions that can be mapped, the last one first.
+  const uint64_t removals_;
+  // Regions that can be mapped; the next one comes in at `oldest_`.
   Region* recent_[kRecent] = {};
+  unsigned oldest_ = 0;
 };
 
 template <class Transfer>
@@ -77,11 +101,8 @@ Result<void> Stage2::for_parts(Gpa gpa, unsigned count, Transfer transfer) {
     unsigned n = count - done;
     if (room / sizeof(kiommu_u64) < n)
       n = static_cast<unsigned>(room / sizeof(kiommu_u64));
-    const Hva hva = (*found)->hva_of(gpa.page_number()).plus(offset);
-    if (int error = transfer(hva.value, done, n)) {
-      return fail(error == -kForeignErrno ? Status::kForeignProcess
-                  : error == -kMmioErrno  ? Status::kMmio
-                                          : Status::kUnbacked);
+    if (int error = transfer((*found)->hva_of(gpa).value, done, n)) {
+      return fail(status_of(error));
     }
     gpa = gpa.plus(n * sizeof(kiommu_u64));
     done += n;

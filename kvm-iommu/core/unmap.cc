@@ -16,7 +16,9 @@ ShadowEntry Shadow::entry_at(uint64_t page) const {
 }
 
 // The first run of neighbouring mapped pages within [within.first, .last].
-std::optional<Shadow::Run> Shadow::next_run(PageRange within) const {
+// `leaf`: that was met last.
+std::optional<Shadow::Run> Shadow::next_run(Radix::Leaf& leaf,
+                                            PageRange within) const {
   uint64_t page = within.first;
   std::optional<Run> run;
   const auto extends = [&](uint64_t first, uint64_t last, bool mmio) {
@@ -26,8 +28,9 @@ std::optional<Shadow::Run> Shadow::next_run(PageRange within) const {
     return true;
   };
   while (page <= within.last) {
-    const Radix::Leaf leaf =
-        run ? tree_.find(page) : tree_.next(page, within.last);
+    if (!leaf.holds(page)) {
+      leaf = run ? tree_.find(page) : tree_.next(page, within.last);
+    }
     if (!leaf) return run;
     if (page < leaf.base) page = leaf.base;
     const uint64_t last =
@@ -77,20 +80,18 @@ PageRange Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
   return block;
 }
 
-PageRange Shadow::reach(PageRange range) const {
-  PageRange reach{range.first & ~uint64_t{kLeafPages - 1},
-                  range.last | (kLeafPages - 1)};
-  Radix::Leaf leaf = tree_.find(reach.first);
-  const auto include = [&](uint64_t page) {
+PageRange Shadow::reach(Request& request) const {
+  PageRange reach = request.range;
+  const auto include = [&](const Radix::Leaf& leaf, uint64_t page) {
     if (!leaf || (!leaf.is_run() && leaf.at(page) == 0)) return;
     const PageRange block = block_of(leaf, page);
     if (block.first < reach.first) reach.first = block.first;
     if (block.last > reach.last) reach.last = block.last;
   };
-  const uint64_t last = reach.last;
-  include(reach.first);
-  if (last / kLeafPages != range.first / kLeafPages) leaf = tree_.find(last);
-  include(last);
+  const auto [first, last] = request.range;
+  request.leaf = tree_.find(first);
+  include(request.leaf, first);
+  include(request.leaf.holds(last) ? request.leaf : tree_.find(last), last);
   return reach;
 }
 
@@ -109,7 +110,7 @@ Result<Radix::Leaf> Shadow::expand(Request& request, const Radix::Leaf& run) {
 
 Result<void> Shadow::unmap(Request& request, PageRange within) {
   Result<void> result;
-  while (auto run = next_run(within)) {
+  while (auto run = next_run(request.leaf, within)) {
     if (auto dropped = drop(request, *run); !dropped) result = dropped;
     if (run->last >= within.last) break;
     within.first = run->last + 1;
@@ -162,6 +163,8 @@ Result<void> Shadow::drop(Request& request, Run run) {
 // Makes leaves of runs of which only a part is to go. Without memory for that,
 // all of them has to; *why is set then.
 PageRange Shadow::expand_ends(Request& request, PageRange run, Status* why) {
+  const Radix::Leaf& first = find(request, run.first);
+  if (first.holds(run.last) && !first.is_run()) return run;
   for (const uint64_t end : {run.first, run.last}) {
     const Radix::Leaf leaf = find(request, end);
     if (!leaf.is_run() || run.contains({leaf.base, leaf.last_key()})) continue;

@@ -69,6 +69,8 @@ template <class S>
 concept FollowingSink = requires(S& sink, const TableWindow& window,
                                  IovaRange walked, TableUse* use, unsigned slot,
                                  const Entry* table) {
+  // Whether it wants to be told at all.
+  { sink.follows() } -> std::same_as<bool>;
   // The page is about to be read, for the IOVAs `walked`. What is known of it
   // comes back as the parent of those below.
   { sink.meet(window, walked) } -> std::same_as<Result<TableUse*>>;
@@ -112,11 +114,11 @@ class Walker {
       : stage2_(stage2), scratch_(scratch), sink_(sink) {}
 
   Result<void> walk(const Root& root, IovaRange range) {
-    return walk_table({.top = true,
-                       .level = static_cast<uint8_t>(root.level),
-                       .rights = root.rights,
-                       .table = root.table},
-                      range);
+    return walk_path({.top = true,
+                      .level = static_cast<uint8_t>(root.level),
+                      .rights = root.rights,
+                      .table = root.table},
+                     range);
   }
 
  private:
@@ -125,7 +127,45 @@ class Walker {
 
   static constexpr bool kFollows = FollowingSink<Sink>;
 
-  // One table; `range` lies within its reach.
+  // One table; `range` lies within its reach. Down to where the range has more
+  // than one entry this is a path, an entry of each table.
+  Result<void> walk_path(TableWindow window, IovaRange range) {
+    for (;;) {
+      const unsigned level = window.level;
+      const Level geometry = F::level(level);
+      const unsigned index = geometry.index(range.first);
+      if (index != geometry.index(range.last)) return walk_table(window, range);
+      const Gpa gpa = window.table.plus(uint64_t{index} * kEntryBytes);
+      const unsigned slot = index % WalkScratch::kWindow;
+      const uint64_t base = range.first.value & ~(geometry.span() - 1);
+      auto use = meet(window, geometry, gpa, slot, base, range);
+      if (!use) return sink_.stopped(range.first, use.error());
+      ++reads_;
+      kiommu_u64* raw = scratch_.window[level];
+      if (auto done = stage2_.read_entry(gpa, raw); !done) {
+        KIOMMU_TRY(unreadable(done.error(), range));
+        meet_entry(*use, slot, base, level, range, nullptr);
+        return {};
+      }
+      if (kSmallPages && level == 0) return visit_pages(base, 1, window.rights);
+      const Entry entry = F::decode(level, from_guest<F>(*raw));
+      const Rights rights = window.rights & entry.rights;
+      const Iova reach_last{base | F::level(entry.level).reach_last()};
+      if (entry.kind != Entry::Kind::kTable || !rights.any() ||
+          entry.level >= level || range.last > reach_last) {
+        return visit_entries(window, *use, slot, base, 0, 1, range);
+      }
+      meet_entry(*use, slot, base, level, range, &entry);
+      window = {.parent = *use,
+                .slot = static_cast<uint16_t>(slot),
+                .level = static_cast<uint8_t>(entry.level),
+                .rights = rights,
+                .table = entry.address};
+    }
+  }
+
+  // The same for each table that has more of the range than one entry, or is of
+  // the lowest.
   Result<void> walk_table(TableWindow window, IovaRange range) {
     const unsigned level = window.level;
     const Level geometry = F::level(level);
@@ -141,13 +181,9 @@ class Walker {
       const unsigned first = index % WalkScratch::kWindow;
       const IovaRange part =
           intersection({{base}, {base + (count * geometry.span() - 1)}}, range);
-      TableUse* use = nullptr;
-      if constexpr (kFollows) {
-        locate(window, geometry, gpa, first, base);
-        auto met = sink_.meet(window, part);
-        if (!met) return sink_.stopped(part.first, met.error());
-        use = *met;
-      }
+      auto met = meet(window, geometry, gpa, first, base, part);
+      if (!met) return sink_.stopped(part.first, met.error());
+      TableUse* use = *met;
       auto readable = read(level, gpa, count, part);
       if (!readable) return fail(readable.error());
       if (!*readable) {
@@ -166,8 +202,19 @@ class Walker {
     return {};
   }
 
-  // What a window is that holds the entry at `gpa`, its entry `first`, for
-  // `base`.
+  // Tells that the window that holds the entry at `gpa`, its entry `first`, for
+  // `base`, is about to be read for `part`.
+  Result<TableUse*> meet(TableWindow& window, const Level& geometry, Gpa gpa,
+                         unsigned first, uint64_t base, IovaRange part) {
+    if constexpr (kFollows) {
+      if (sink_.follows()) {
+        locate(window, geometry, gpa, first, base);
+        return sink_.meet(window, part);
+      }
+    }
+    return nullptr;
+  }
+
   static void locate(TableWindow& window, const Level& geometry, Gpa gpa,
                      unsigned first, uint64_t base) {
     window.shift = static_cast<uint8_t>(geometry.shift);
@@ -282,9 +329,13 @@ class Walker {
     }
     auto done = stage2_.read_entries(gpa, scratch_.window[level], count);
     if (done) return true;
+    return failed(unreadable(done.error(), part));
+  }
+
+  Result<void> unreadable(Status why, IovaRange part) {
     // The caller may not read at all: that is no mistake of the guest.
-    if (done.error() == Status::kForeignProcess) return failed(done);
-    return failed(sink_.bad(part, done.error()));
+    if (why == Status::kForeignProcess) return fail(why);
+    return sink_.bad(part, why);
   }
 
   static Result<bool> failed(const Result<void>& told) {
@@ -319,7 +370,7 @@ class Walker {
                           F::level(window.level).reach_last()};
     if (part.first <= reach_last) {
       KIOMMU_TRY(
-          walk_table(window, intersection(part, {span.first, reach_last})));
+          walk_path(window, intersection(part, {span.first, reach_last})));
     }
     if (part.last <= reach_last) return {};
     const Iova beyond = reach_last.plus(1);

@@ -99,6 +99,10 @@ int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
 int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 			     kiommu_u64 *entries, kiommu_u32 count);
 
+/* kiommu_port_read_entry() - the same for one entry */
+int kiommu_port_read_entry(struct kiommu_mem *mem, kiommu_u64 hva,
+			   kiommu_u64 *entry);
+
 /* Why no page could be pinned. */
 enum kiommu_pin_failure {
 	KIOMMU_PIN_UNBACKED, /* nothing, or nothing accessible, is mapped */

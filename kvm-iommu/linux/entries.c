@@ -12,13 +12,8 @@
 #include "guest.h"
 #include "port.h"
 
-/*
- * A guest can point to the BAR of its device: reading registers may change
- * the device. A mapping that was looked at is remembered for as long as nothing
- * happens to the process's memory.
- */
-static int check_no_mmio(struct kiommu_mem *mem, unsigned long hva,
-			 unsigned long bytes)
+static noinline int look_for_mmio(struct kiommu_mem *mem, unsigned long hva,
+				  unsigned long bytes)
 {
 	struct kiommu_notifier *notifier = &mem->notifier;
 	const unsigned long mmio = VM_IO | VM_PFNMAP;
@@ -26,8 +21,6 @@ static int check_no_mmio(struct kiommu_mem *mem, unsigned long hva,
 	unsigned long sequence;
 	int ret = 0;
 
-	if (likely(kiommu_notifier_is_plain(notifier, hva, hva + bytes - 1)))
-		return 0;
 	sequence = kiommu_notifier_sequence(notifier);
 	if (mmap_read_lock_killable(mem->mm))
 		return -EFAULT;
@@ -45,6 +38,19 @@ static int check_no_mmio(struct kiommu_mem *mem, unsigned long hva,
 	}
 	mmap_read_unlock(mem->mm);
 	return ret;
+}
+
+/*
+ * A guest can point to the BAR of its device: reading registers may change
+ * the device. A mapping that was looked at is remembered for as long as nothing
+ * happens to the process's memory.
+ */
+static __always_inline int check_no_mmio(struct kiommu_mem *mem,
+					 unsigned long hva, unsigned long bytes)
+{
+	if (likely(kiommu_notifier_is_plain(&mem->notifier, hva, hva + bytes - 1)))
+		return 0;
+	return look_for_mmio(mem, hva, bytes);
 }
 
 /*
@@ -70,6 +76,26 @@ int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 		unsafe_get_user(entries[i], from + i, fault);
 	user_read_access_end();
 	return 0;
+
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+int kiommu_port_read_entry(struct kiommu_mem *mem, kiommu_u64 hva,
+			   kiommu_u64 *entry)
+{
+	const u64 __user *from = u64_to_user_ptr(hva);
+
+	if (likely(current->mm == mem->mm &&
+		   kiommu_notifier_is_plain(&mem->notifier, hva,
+					    hva + sizeof(*from) - 1) &&
+		   user_read_access_begin(from, sizeof(*from)))) {
+		unsafe_get_user(*entry, from, fault);
+		user_read_access_end();
+		return 0;
+	}
+	return kiommu_port_read_entries(mem, hva, entry, 1);
 
 fault:
 	user_read_access_end();

@@ -381,7 +381,7 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 	unsigned int nr = _IOC_NR(cmd) - KVM_IOMMU_BASE;
 	void __user *argp = (void __user *)arg;
 	const struct kiommu_op *op;
-	union kiommu_ucmd ucmd = {};
+	union kiommu_ucmd ucmd; /* op->size of it are set below */
 	u32 size;
 	int ret;
 

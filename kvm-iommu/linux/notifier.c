@@ -97,7 +97,7 @@ static int invalidate_start(struct mmu_notifier *mn,
 
 	spin_lock(&notifier->lock);
 	notifier->active++;
-	notifier->sequence++;
+	WRITE_ONCE(notifier->sequence, notifier->sequence + 1);
 	spin_unlock(&notifier->lock);
 
 	if (mmu_notifier_range_blockable(range))
@@ -116,7 +116,7 @@ static void invalidate_end(struct mmu_notifier *mn,
 	spin_lock(&notifier->lock);
 	if (due)
 		record(notifier, range->start, range->end - 1);
-	notifier->sequence++;
+	WRITE_ONCE(notifier->sequence, notifier->sequence + 1);
 	if (--notifier->active == 0)
 		wake_up_all(&notifier->quiet);
 	spin_unlock(&notifier->lock);
@@ -135,7 +135,7 @@ static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 	spin_lock(&notifier->lock);
 	notifier->dead = true;
-	notifier->sequence++;
+	WRITE_ONCE(notifier->sequence, notifier->sequence + 1);
 	spin_unlock(&notifier->lock);
 	revoke(guest, 0, ULONG_MAX);
 }
@@ -149,6 +149,7 @@ static const struct mmu_notifier_ops kiommu_mn_ops = {
 void kiommu_notifier_init(struct kiommu_notifier *notifier)
 {
 	spin_lock_init(&notifier->lock);
+	seqcount_spinlock_init(&notifier->plain_lock, &notifier->lock);
 	init_waitqueue_head(&notifier->quiet);
 	notifier->mn.ops = &kiommu_mn_ops;
 	/* No address is known. */
@@ -221,18 +222,6 @@ bool kiommu_notifier_unchanged(struct kiommu_notifier *notifier,
 	return unchanged;
 }
 
-bool kiommu_notifier_is_plain(struct kiommu_notifier *notifier,
-			      unsigned long first, unsigned long last)
-{
-	bool plain;
-
-	spin_lock(&notifier->lock);
-	plain = notifier->plain.first <= first && last <= notifier->plain.last &&
-		notifier->plain_sequence == notifier->sequence;
-	spin_unlock(&notifier->lock);
-	return plain;
-}
-
 void kiommu_notifier_set_plain(struct kiommu_notifier *notifier,
 			       unsigned long sequence, unsigned long first,
 			       unsigned long last)
@@ -240,9 +229,11 @@ void kiommu_notifier_set_plain(struct kiommu_notifier *notifier,
 	spin_lock(&notifier->lock);
 	if (!notifier->active && !notifier->dead &&
 	    notifier->sequence == sequence) {
-		notifier->plain.first = first;
-		notifier->plain.last = last;
-		notifier->plain_sequence = sequence;
+		write_seqcount_begin(&notifier->plain_lock);
+		WRITE_ONCE(notifier->plain.first, first);
+		WRITE_ONCE(notifier->plain.last, last);
+		WRITE_ONCE(notifier->plain_sequence, sequence);
+		write_seqcount_end(&notifier->plain_lock);
 	}
 	spin_unlock(&notifier->lock);
 }

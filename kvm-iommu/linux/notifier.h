@@ -7,6 +7,7 @@
 #define KIOMMU_NOTIFIER_H
 
 #include <linux/mmu_notifier.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
@@ -31,6 +32,7 @@ struct kiommu_range {
  * @sequence: counts how often one has begun or ended.
  * @dead: the process is gone; nobody will tell anything any more.
  * @quiet: waited on for @active to be 0.
+ * @plain_lock: tells whether @plain and @plain_sequence belong together.
  * @plain: addresses of ordinary memory, in one mapping, as it was at
  *	@plain_sequence.
  */
@@ -44,6 +46,7 @@ struct kiommu_notifier {
 	unsigned long sequence;
 	bool dead;
 	wait_queue_head_t quiet;
+	seqcount_spinlock_t plain_lock;
 	struct kiommu_range plain;
 	unsigned long plain_sequence;
 };
@@ -87,8 +90,20 @@ bool kiommu_notifier_unchanged(struct kiommu_notifier *notifier,
  * change since: a mapping does not change to one of a device without that. It
  * may from now on, as it may after a look at the mappings.
  */
-bool kiommu_notifier_is_plain(struct kiommu_notifier *notifier,
-			      unsigned long first, unsigned long last);
+static inline bool kiommu_notifier_is_plain(struct kiommu_notifier *notifier,
+					    unsigned long first,
+					    unsigned long last)
+{
+	unsigned int version = raw_read_seqcount(&notifier->plain_lock);
+
+	return READ_ONCE(notifier->plain.first) <= first &&
+	       last <= READ_ONCE(notifier->plain.last) &&
+	       READ_ONCE(notifier->plain_sequence) ==
+		       READ_ONCE(notifier->sequence) &&
+	       !(version & 1) &&
+	       !read_seqcount_retry(&notifier->plain_lock, version);
+}
+
 /* They are; it was looked at after kiommu_notifier_sequence() said @sequence. */
 void kiommu_notifier_set_plain(struct kiommu_notifier *notifier,
 			       unsigned long sequence, unsigned long first,

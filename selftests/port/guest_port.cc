@@ -208,6 +208,10 @@ int kiommu_port_read_entries(kiommu_mem* mem, kiommu_u64 hva,
   return mem->memory->read_entries(hva, entries, count);
 }
 
+int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva, kiommu_u64* entry) {
+  return kiommu_port_read_entries(mem, hva, entry, 1);
+}
+
 int kiommu_port_write_entries(kiommu_mem* mem, kiommu_u64 hva,
                               const kiommu_u64* entries, kiommu_u32 count) {
   entered("write_entries");

@@ -28,6 +28,11 @@ int kiommu_port_read_entries(kiommu_mem* mem, kiommu_u64 hva,
   return mem->tables->read(hva, entries, size) == 0 ? 0 : -EFAULT;
 }
 
+int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva,
+                           kiommu_u64* entry) {
+  return kiommu_port_read_entries(mem, hva, entry, 1);
+}
+
 int kiommu_port_interrupted() { return 0; }
 
 // What the slot is kept in; there is one thread.
