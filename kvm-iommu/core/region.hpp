@@ -85,6 +85,9 @@ struct Region {
     return hva.plus(gpa.value - (first_gfn << kPageShift));
   }
   uint64_t pages_from(uint64_t gfn) const { return first_gfn + pages - gfn; }
+  uint64_t bytes_from(Gpa gpa) const {
+    return ((first_gfn + pages) << kPageShift) - gpa.value;
+  }
   Rights rights() const { return read_only ? kRead : kReadWrite; }
 
   uint64_t chunk_count() const {

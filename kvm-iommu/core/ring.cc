@@ -74,9 +74,15 @@ Result<void> Ring::check(Gpa gpa, uint32_t entries) {
   return {};
 }
 
-Result<Ring::Indices> Ring::read_indices(Stage2& stage2) const {
+// What is remembered of the guest's slots is good until one goes.
+void Ring::use_memory(Domain& domain) {
+  if (stage2_ && stage2_->is_current()) return;
+  stage2_.emplace(domain.pins()->mem(), domain.pins()->regions());
+}
+
+Result<Ring::Indices> Ring::read_indices() {
   kiommu_u64 word;
-  KIOMMU_TRY(stage2.read_entries(gpa_, &word, 1));
+  KIOMMU_TRY(stage2_->read_entry(gpa_, &word));
   // What the guest wrote before it wrote avail is read after it.
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
   return Indices{first_field(word), second_field(word)};
@@ -96,38 +102,31 @@ Result<void> Ring::for_entries(unsigned n, Transfer transfer) {
                   (n - straight) * kEntryWords);
 }
 
-Result<void> Ring::read_entries(Stage2& stage2, unsigned n) {
+Result<void> Ring::read_entries(unsigned n) {
   return for_entries(n, [&](Gpa gpa, kiommu_u64* words, unsigned count) {
-    return stage2.read_entries(gpa, words, count);
+    return stage2_->read_entries(gpa, words, count);
   });
 }
 
 // As a whole: that is one call for all of them.
-Result<void> Ring::write_entries(Stage2& stage2, unsigned n) {
+Result<void> Ring::write_entries(unsigned n) {
   return for_entries(n, [&](Gpa gpa, const kiommu_u64* words, unsigned count) {
-    return stage2.for_parts(gpa, count,
-                            [&](uint64_t hva, unsigned first, unsigned part) {
-                              return kiommu_port_write_entries(
-                                  stage2.mem(), hva, words + first, part);
-                            });
+    return stage2_->write_entries(gpa, words, count);
   });
 }
 
-Result<void> Ring::write_state(Stage2& stage2, bool and_flags) const {
+Result<void> Ring::write_state(bool and_flags) {
   const kiommu_u64 words[] = {fields(done_, kick_),
                               fields(broken_ ? kBrokenFlag : 0, 0)};
-  return stage2.for_parts(gpa_.plus(kDoneOffset), and_flags ? 2 : 1,
-                          [&](uint64_t hva, unsigned first, unsigned part) {
-                            return kiommu_port_write_entries(
-                                stage2.mem(), hva, words + first, part);
-                          });
+  return stage2_->write_entries(gpa_.plus(kDoneOffset), words,
+                                and_flags ? 2 : 1);
 }
 
 // Nothing of the ring is looked at any more. Its memory may be what is wrong
 // with it: that cannot be helped.
-void Ring::give_up(Domain& domain, Stage2& stage2) {
+void Ring::give_up(Domain& domain) {
   broken_ = true;
-  (void)write_state(stage2, true);
+  (void)write_state(true);
   kiommu_fault fault{};
   fault.reason = static_cast<uint32_t>(FaultReason::kRing);
   fault.flags = FaultFlags::kHasGpa;
@@ -136,8 +135,8 @@ void Ring::give_up(Domain& domain, Stage2& stage2) {
 }
 
 void Ring::begin(Domain& domain) {
-  Stage2 stage2(domain.pins()->mem(), domain.pins()->regions());
-  if (!write_state(stage2, true)) give_up(domain, stage2);
+  use_memory(domain);
+  if (!write_state(true)) give_up(domain);
 }
 
 Result<Domain::Change> Ring::parse(const Domain& domain, const Entry& entry) {
@@ -149,15 +148,21 @@ Result<Domain::Change> Ring::parse(const Domain& domain, const Entry& entry) {
   return Change{*range, (flags & kUnmapFlag) != 0};
 }
 
-unsigned Ring::batch_of(const Domain& domain, unsigned n) const {
+unsigned Ring::begin_batch(const Domain& domain, unsigned n) {
+  changes_count_ = 0;
   uint64_t pages = 0;
   unsigned i = 0;
   for (; i < n; ++i) {
     // One that is refused costs nothing, whatever its length.
     const auto change = parse(domain, entries_[i]);
-    if (!change) continue;
+    parsed_[i] = {};
+    if (!change) {
+      parsed_[i] = fail(change.error());
+      continue;
+    }
     pages += change->range.pages();
     if (pages > kBatchPages) break;
+    add_change(*change);
   }
   return i;
 }
@@ -191,19 +196,13 @@ unsigned Ring::merge() {
 }
 
 unsigned Ring::do_batch(Domain& domain, unsigned n) {
-  changes_count_ = 0;
-  for (unsigned i = 0; i < n; ++i) {
-    const auto change = parse(domain, entries_[i]);
-    if (change) add_change(*change);
-  }
   Result<void> all;
   bool lost = false;
   if (changes_count_ > 0) all = domain.refresh_all(changes_, merge(), &lost);
   if (!all && !lost) return do_one_by_one(domain, n);
   for (unsigned i = 0; i < n; ++i) {
-    const auto change = parse(domain, entries_[i]);
-    Outcome outcome{all, little_endian(entries_[i].iova)};
-    if (!change) outcome.done = fail(change.error());
+    Outcome outcome{parsed_[i] ? all : parsed_[i],
+                    little_endian(entries_[i].iova)};
     if (outcome.done) outcome.stopped_iova += little_endian(entries_[i].length);
     set_outcome(domain, entries_[i], outcome);
   }
@@ -295,21 +294,20 @@ void Ring::report(Domain& domain, Status why, uint64_t iova) const {
 
 // Tells the guest of `n` entries, and looks what it did meanwhile: either it
 // sees done and kick, or we see avail and notify.
-kiommu_u32 Ring::publish(Domain& domain, Stage2& stage2, unsigned n,
-                         uint32_t avail) {
-  if (n > 0 && !write_entries(stage2, n)) {
-    give_up(domain, stage2);
+kiommu_u32 Ring::publish(Domain& domain, unsigned n, uint32_t avail) {
+  if (n > 0 && !write_entries(n)) {
+    give_up(domain);
     return 0;
   }
   const uint32_t before = done_;
   done_ += n;
   if (done_ == avail) kick_ = done_;
   __atomic_thread_fence(__ATOMIC_RELEASE);
-  const auto written = write_state(stage2, false);
+  const auto written = write_state(false);
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  const auto now = read_indices(stage2);
+  const auto now = read_indices();
   if (!written || !now) {
-    give_up(domain, stage2);
+    give_up(domain);
     return 0;
   }
   kiommu_u32 answer = 0;
@@ -320,24 +318,24 @@ kiommu_u32 Ring::publish(Domain& domain, Stage2& stage2, unsigned n,
 
 kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
   if (broken_) return 0;
-  Stage2 stage2(domain.pins()->mem(), domain.pins()->regions());
-  const auto indices = read_indices(stage2);
+  use_memory(domain);
+  const auto indices = read_indices();
   const uint32_t waiting = indices ? indices->avail - done_ : 0;
   if (!indices || waiting > size_) {
-    give_up(domain, stage2);
+    give_up(domain);
     return 0;
   }
   if (!large_next_) {
     unsigned n = waiting < kBatch ? waiting : kBatch;
     if (n == 0 && kick_ == done_) return 0;
-    if (n > 0 && !read_entries(stage2, n)) {
-      give_up(domain, stage2);
+    if (n > 0 && !read_entries(n)) {
+      give_up(domain);
       return 0;
     }
-    n = batch_of(domain, n);
+    n = begin_batch(domain, n);
     if (n > 0 || waiting == 0) {
       const unsigned done = do_batch(domain, n);
-      const kiommu_u32 answer = publish(domain, stage2, done, indices->avail);
+      const kiommu_u32 answer = publish(domain, done, indices->avail);
       // Interrupted: the process is killed.
       return done < n ? answer & ~KIOMMU_RING_MORE : answer;
     }
@@ -347,12 +345,12 @@ kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
     return kiommu_port_interrupted() != 0 ? 0 : KIOMMU_RING_MORE;
   }
   large_next_.reset();
-  return publish(domain, stage2, 1, indices->avail);
+  return publish(domain, 1, indices->avail);
 }
 
 kiommu_u32 Ring::drain(Domain& domain) {
-  Stage2 stage2(domain.pins()->mem(), domain.pins()->regions());
-  const auto indices = read_indices(stage2);
+  use_memory(domain);
+  const auto indices = read_indices();
   if (broken_ || !indices) return 0;
   kiommu_u32 answer = 0;
   unsigned slices = 0;

@@ -31,7 +31,7 @@ class Ring {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  // See core.h. The domain is started.
+  // See core.h. The domain is started, with the same guest each time.
   void begin(Domain& domain);
   kiommu_u32 consume(Domain& domain, kiommu_ring_large large);
   kiommu_u32 drain(Domain& domain);
@@ -63,18 +63,19 @@ class Ring {
   // Slices of large entries that drain() has patience for.
   static constexpr unsigned kDrainSlices = 64;
 
-  Result<Indices> read_indices(Stage2& stage2) const;
+  void use_memory(Domain& domain);
+  Result<Indices> read_indices();
   // Transfers entries [done_, done_ + n) and the copy of them.
   template <class Transfer>
   Result<void> for_entries(unsigned n, Transfer transfer);
-  Result<void> read_entries(Stage2& stage2, unsigned n);
-  Result<void> write_entries(Stage2& stage2, unsigned n);
-  Result<void> write_state(Stage2& stage2, bool and_flags) const;
-  void give_up(Domain& domain, Stage2& stage2);
+  Result<void> read_entries(unsigned n);
+  Result<void> write_entries(unsigned n);
+  Result<void> write_state(bool and_flags);
+  void give_up(Domain& domain);
 
-  // How many of the `n` entries that were read are done together; 0: the first
-  // is a large one.
-  unsigned batch_of(const Domain& domain, unsigned n) const;
+  // How many of the `n` entries that were read are done together, and what
+  // they ask for; 0: the first is a large one.
+  unsigned begin_batch(const Domain& domain, unsigned n);
   static Result<Change> parse(const Domain& domain, const Entry& entry);
   unsigned merge();
   void add_change(Change change);
@@ -86,18 +87,21 @@ class Ring {
   bool do_large(Domain& domain, kiommu_ring_large large);
   void set_outcome(Domain& domain, Entry& entry, const Outcome& outcome);
   void report(Domain& domain, Status why, uint64_t iova) const;
-  kiommu_u32 publish(Domain& domain, Stage2& stage2, unsigned n,
-                     uint32_t avail);
+  kiommu_u32 publish(Domain& domain, unsigned n, uint32_t avail);
 
   const Gpa gpa_;
   const uint32_t size_;
+  std::optional<Stage2> stage2_;
   uint32_t done_ = 0;  // entries that have their status
   uint32_t kick_ = 0;  // that the guest rings the doorbell for
   bool broken_ = false;
   // A large entry, entries_[0], is under way: it is done below this.
   std::optional<uint64_t> large_next_;
-  unsigned changes_count_ = 0;
+  // The batch: entries as they were read, what is wrong with each; what the
+  // others ask for, sorted.
   Entry entries_[kBatch];
+  Result<void> parsed_[kBatch];
+  unsigned changes_count_ = 0;
   Change changes_[kBatch];
 };
 

@@ -17,10 +17,35 @@ Result<Region*> Stage2::find(uint64_t gfn) {
   return region;
 }
 
+template <class Transfer>
+Result<void> Stage2::for_parts(Gpa gpa, unsigned count, Transfer transfer) {
+  unsigned done = 0;
+  while (done < count) {
+    auto found = region(gpa.page_number());
+    if (!found) return fail(found.error());
+    if ((*found)->read_only) return fail(Status::kReadOnly);
+    // Up to the end of the slot: its memory is contiguous for the process.
+    const uint64_t words = (*found)->bytes_from(gpa) / sizeof(kiommu_u64);
+    const unsigned n =
+        words < count - done ? static_cast<unsigned>(words) : count - done;
+    KIOMMU_TRY(result_of(transfer((*found)->hva_of(gpa).value, done, n)));
+    gpa = gpa.plus(n * sizeof(kiommu_u64));
+    done += n;
+  }
+  return {};
+}
+
 Result<void> Stage2::read_entries(Gpa gpa, kiommu_u64* entries,
                                   unsigned count) {
   return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
     return kiommu_port_read_entries(mem_, hva, entries + first, n);
+  });
+}
+
+Result<void> Stage2::write_entries(Gpa gpa, const kiommu_u64* entries,
+                                   unsigned count) {
+  return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
+    return kiommu_port_write_entries(mem_, hva, entries + first, n);
   });
 }
 

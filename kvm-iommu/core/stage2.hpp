@@ -52,17 +52,12 @@ class Stage2 {
     if (region == nullptr || region->read_only) {
       return read_entries(gpa, entry, 1);
     }
-    if (int error = kiommu_port_read_entry(mem_, region->hva_of(gpa).value,
-                                           entry)) {
-      return fail(status_of(error));
-    }
-    return {};
+    return result_of(
+        kiommu_port_read_entry(mem_, region->hva_of(gpa).value, entry));
   }
-  // Calls transfer(hva, first, n), which returns what
-  // kiommu_port_read_entries() does, for each part of `count` words at `gpa`
-  // that lies in one slot. Errors: as above.
-  template <class Transfer>
-  Result<void> for_parts(Gpa gpa, unsigned count, Transfer transfer);
+  // Writes `count` words of a ring, likewise.
+  Result<void> write_entries(Gpa gpa, const kiommu_u64* entries,
+                             unsigned count);
   // Whether all of [gpa, gpa + bytes) could be read as tables.
   Result<void> check_table(Gpa gpa, uint64_t bytes);
 
@@ -73,10 +68,16 @@ class Stage2 {
   static constexpr int kMmioErrno = 6;     // ENXIO
 
   Result<Region*> find(uint64_t gfn);
-  static Status status_of(int error) {
-    return error == -kForeignErrno ? Status::kForeignProcess
-           : error == -kMmioErrno  ? Status::kMmio
-                                   : Status::kUnbacked;
+  // Calls transfer(hva, first, n), which returns what
+  // kiommu_port_read_entries() does, for each part of `count` words at `gpa`
+  // that lies in one slot.
+  template <class Transfer>
+  Result<void> for_parts(Gpa gpa, unsigned count, Transfer transfer);
+  static Result<void> result_of(int error) {
+    if (error == 0) return {};
+    return fail(error == -kForeignErrno ? Status::kForeignProcess
+                : error == -kMmioErrno  ? Status::kMmio
+                                        : Status::kUnbacked);
   }
 
   kiommu_mem* mem_;
@@ -86,28 +87,5 @@ class Stage2 {
   Region* recent_[kRecent] = {};
   unsigned oldest_ = 0;
 };
-
-template <class Transfer>
-Result<void> Stage2::for_parts(Gpa gpa, unsigned count, Transfer transfer) {
-  unsigned done = 0;
-  while (done < count) {
-    auto found = region(gpa.page_number());
-    if (!found) return fail(found.error());
-    if ((*found)->read_only) return fail(Status::kReadOnly);
-    // Up to the end of the slot: its memory is contiguous for the process.
-    const uint64_t offset = gpa.value & ~kPageMask;
-    const uint64_t room =
-        ((*found)->pages_from(gpa.page_number()) << kPageShift) - offset;
-    unsigned n = count - done;
-    if (room / sizeof(kiommu_u64) < n)
-      n = static_cast<unsigned>(room / sizeof(kiommu_u64));
-    if (int error = transfer((*found)->hva_of(gpa).value, done, n)) {
-      return fail(status_of(error));
-    }
-    gpa = gpa.plus(n * sizeof(kiommu_u64));
-    done += n;
-  }
-  return {};
-}
 
 }  // namespace kiommu
