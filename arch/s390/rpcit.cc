@@ -91,13 +91,15 @@ void Rpcit::step(kiommu_zpci_function& function, Domain& domain) {
     return done(kInvalidHandle);
   }
   if (state == KIOMMU_ZPCI_ERROR) return done(Code::kRecover);
+  kiommu_refresh_result nothing{};
+  nothing.stopped_iova = rpcit_.gprs[1];
   const Stage1* stage1 = domain.joined(function.anchor);
   if (stage1 == nullptr) {
-    return refuse(function, Status::kNoAnchor, rpcit_.gprs[1]);
+    return refuse(function, Status::kNoAnchor, nothing);
   }
   if (rpcit_.gprs[2] == 0) return done(kOk);
   const auto range = designated(function);
-  if (!range) return refuse(function, Status::kOutOfRange, rpcit_.gprs[1]);
+  if (!range) return refuse(function, Status::kOutOfRange, nothing);
   if (!range->overlaps(stage1->window)) return done(kOk);
   IovaRange rest = intersection(*range, stage1->window);
   // Rounds before this one got so far.
@@ -127,18 +129,21 @@ void Rpcit::round(kiommu_zpci_function& function, Domain& domain,
   } else {
     const IovaRange rest{{result.stopped_iova}, range.last};
     (void)domain.drop_stale(rest, &result);
-    refuse(function, why, result.stopped_iova);
+    refuse(function, why, result);
   }
 }
 
 void Rpcit::refuse(kiommu_zpci_function& function, Status why,
-                   uint64_t address) {
+                   const kiommu_refresh_result& result) {
   if (is_of_host(why)) return done(Code::kInsufficient);
   if (!zpci_enter_error(function)) return done(Code::kRecover);
   rpcit_.event = {.pec = zpci_event_code(why, kNoRights),
                   .fh = function.fh,
                   .status = status_code(why),
-                  .address = address};
+                  .address = result.stopped_iova,
+                  .level = result.level,
+                  .gpa = result.gpa,
+                  .has_gpa = result.has_gpa};
   done(Code::kInError);
 }
 

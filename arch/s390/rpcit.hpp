@@ -110,7 +110,8 @@ class Rpcit {
 
   std::optional<IovaRange> designated(const kiommu_zpci_function& f) const;
   void round(kiommu_zpci_function& function, Domain& domain, IovaRange range);
-  void refuse(kiommu_zpci_function& function, Status why, uint64_t address);
+  void refuse(kiommu_zpci_function& function, Status why,
+              const kiommu_refresh_result& result);
   void done(uint32_t cc);
   void done(Code status);
 

@@ -177,9 +177,12 @@ class Domain {
   Result<void> refresh_checked(IovaRange range, kiommu_refresh_result* result);
   Result<void> refresh_once(IovaRange range, kiommu_refresh_result* result,
                             Follow* follow);
+  // `known`: nullptr, or a table from which the walk can begin.
   Result<void> bring_up(Request& request, IovaRange range,
-                        kiommu_refresh_result* result, Follow* follow);
-  Result<void> walk(Request& request, Refresh& refresh, IovaRange range);
+                        kiommu_refresh_result* result, Follow* follow,
+                        const Root* known = nullptr);
+  Result<void> walk(Request& request, Refresh& refresh, IovaRange range,
+                    const Root* known = nullptr);
   void block(Session& session, IovaRange range);
   void cut_lost(Session& session);
   void cut(IovaRange range);

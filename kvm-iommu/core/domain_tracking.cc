@@ -22,13 +22,10 @@ Follow Domain::follow(bool follows, bool for_refresh) const {
 }
 
 void Domain::find_changes(Gpa gpa, uint64_t bytes, kiommu_tracking_work* work) {
-  *work = {};
+  work->count = work->rounds = work->for_refresh = 0;
+  work->gfn = gpa.page_number();
   if (tracker_ == nullptr || !stage1_) return;
-  IovaRange ranges[Tracker::kMostUses];
-  work->count = tracker_->store(gpa, bytes, ranges);
-  for (unsigned i = 0; i < work->count; ++i) {
-    work->ranges[i] = {ranges[i].first.value, ranges[i].last.value};
-  }
+  work->count = tracker_->store(gpa, bytes, work->ranges);
 }
 
 void Domain::find_all(kiommu_tracking_work* work) const {
@@ -56,14 +53,19 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     const IovaRange range = intersection(asked, follow.limit);
     kiommu_refresh_result result{};
     Session session(*this, {range.first_page(), range.last_page()});
-    auto done = bring_up(session.request(), range, &result, &follow);
-    cut_lost(session);
+    // A store to a lowest table: the way to it is known.
+    Root table;
+    const bool known = !follow.for_refresh &&
+                       tracker_->find_followed(work->gfn, range, &table);
+    auto done = bring_up(session.request(), range, &result, &follow,
+                         known ? &table : nullptr);
+    if (session.request().lost) cut_lost(session);
     if (done) continue;
     if (done.error() == Status::kInterrupted) return done;
     next.first = result.stopped_iova;
     if (done.error() == Status::kBudget && ++work->rounds < rounds) return done;
     const IovaRange rest{{result.stopped_iova}, range.last};
-    follow.report(rest, done.error());
+    follow.report(rest, done.error(), {});
     // What cannot be brought up to date is unmapped, and out of sync.
     block(session, rest);
     cut(rest);

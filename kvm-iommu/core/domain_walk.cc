@@ -19,7 +19,7 @@ namespace {
 class FindLeaf {
  public:
   Result<void> absent(IovaRange) { return fail(Status::kNotMapped); }
-  Result<void> bad(IovaRange, Status why) { return fail(why); }
+  Result<void> bad(IovaRange, Status why, const Blame&) { return fail(why); }
   Result<void> stopped(Iova, Status why) { return fail(why); }
   Result<void> pages(Iova, const kiommu_u64* words, unsigned) {
     if (words[0] == PageWord::kAbsent) return fail(Status::kNotMapped);
@@ -35,14 +35,17 @@ class FindLeaf {
   Translation found;
 };
 
-// Walks the tables of a format that has some.
+// Walks the tables of a format that has some, from the top or from a table that
+// is known.
 template <WalkSink Sink>
 Result<void> walk_tables(const Stage1& stage1, Stage2& stage2,
                          const WalkScratch& scratch, Sink& sink,
-                         IovaRange range) {
+                         IovaRange range, const Root* known = nullptr) {
   return FormatList::dispatch<void>(
       stage1.anchor.format, [&]<TableFormat F>() -> Result<void> {
-        return Walker<F, Sink>(stage2, scratch, sink).walk(stage1.root, range);
+        Walker<F, Sink> walker(stage2, scratch, sink);
+        return known != nullptr ? walker.walk_below(*known, range)
+                                : walker.walk(stage1.root, range);
       });
 }
 
@@ -109,12 +112,13 @@ Result<void> Domain::refresh_once(IovaRange range,
   return bring_up(request, rest, result, follow);
 }
 
-Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range) {
+Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range,
+                          const Root* known) {
   if (stage1_->anchor.format == kIdentityFormatId) {
     return refresh.identity(range, stage1_->anchor.offset);
   }
-  return walk_tables(*stage1_, *request.stage2, request.scratch, refresh,
-                     range);
+  return walk_tables(*stage1_, *request.stage2, request.scratch, refresh, range,
+                     known);
 }
 
 Result<void> Domain::refresh_all(const Change* changes, unsigned n,
@@ -139,13 +143,20 @@ Result<void> Domain::refresh_all(const Change* changes, unsigned n,
 
 // One pass of a refresh.
 Result<void> Domain::bring_up(Request& request, IovaRange range,
-                              kiommu_refresh_result* result, Follow* follow) {
+                              kiommu_refresh_result* result, Follow* follow,
+                              const Root* known) {
   Refresh refresh(request, shadow_, hosts_, range, follow);
-  auto done = refresh.finish(walk(request, refresh, range));
+  auto done = refresh.finish(walk(request, refresh, range, known));
   const Iova stopped_at = refresh.stopped_at();  // may be below the range
   result->stopped_iova = done                       ? range.last.value + 1
                          : stopped_at < range.first ? range.first.value
                                                     : stopped_at.value;
+  if (!done) {
+    const Blame& blame = refresh.blame();
+    result->level = blame.level;
+    result->has_gpa = blame.names.has_value();
+    result->gpa = blame.names.value_or(Gpa{}).value;
+  }
   add_counts(request, result);
   return done;
 }

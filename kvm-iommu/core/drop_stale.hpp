@@ -37,7 +37,7 @@ class DropStale {
     }
     return pages(leaf.iova, words, n);
   }
-  Result<void> bad(IovaRange range, Status why) {
+  Result<void> bad(IovaRange range, Status why, const Blame&) {
     bad_last_ = range.last;
     (void)absent(range);
     return fail(why);

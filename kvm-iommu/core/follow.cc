@@ -10,8 +10,6 @@ namespace kiommu {
 
 Result<TableUse*> Follow::meet(const TableWindow& window, IovaRange walked,
                                Stage2& stage2) {
-  // Below a page that is not known nothing is.
-  if (!window.top && window.parent == nullptr) return nullptr;
   const IovaRange span = window.span();
   if (!follows || !whole(span, walked)) {
     bool in_sync = false;
@@ -52,7 +50,7 @@ void Follow::meet_entry(TableUse* use, unsigned slot, IovaRange walked,
   }
 }
 
-void Follow::report(IovaRange range, Status why) const {
+void Follow::report(IovaRange range, Status why, const Blame& blame) const {
   kiommu_fault fault{};
   fault.iova = range.first.value;
   fault.reason = static_cast<uint32_t>(fault_reason(why));
@@ -60,6 +58,11 @@ void Follow::report(IovaRange range, Status why) const {
   fault.code = fault_code(format, why, kNoRights);
   fault.status = status_code(why);
   fault.format = format;
+  fault.level = blame.level;
+  if (blame.names) {
+    fault.flags |= FaultFlags::kHasGpa;
+    fault.gpa = blame.names->value;
+  }
   faults.report(fault);
 }
 

@@ -27,7 +27,7 @@ struct Follow {
   void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
                   const Entry* table);
 
-  void report(IovaRange range, Status why) const;
+  void report(IovaRange range, Status why, const Blame& blame) const;
   // A page is out of sync, against the guest's and the VMM's will.
   void report_unsynced(Iova iova, Gpa gpa) const;
 

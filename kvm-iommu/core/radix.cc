@@ -73,7 +73,7 @@ void NodePool::free(uint64_t* node) {
   unreserve();
 }
 
-Radix::Leaf Radix::leaf_of(uint64_t* link, uint64_t key) const {
+inline Radix::Leaf Radix::leaf_of(uint64_t* link, uint64_t key) const {
   const uint64_t value = load(link);
   return {(value & kRun) != 0 ? nullptr : node_of(value), link,
           key & ~uint64_t{kNodeWords - 1}};
@@ -84,7 +84,7 @@ bool Radix::covers(uint64_t key) const {
   return bits >= 64 || (key >> bits) == 0;
 }
 
-Radix::Leaf Radix::find_locked(uint64_t key) const {
+inline Radix::Leaf Radix::find_locked(uint64_t key) const {
   if (root_ == 0 || !covers(key)) return {};
   uint64_t* node = node_of(root_);
   for (unsigned level = inner_; level > 1; --level) {

@@ -35,12 +35,13 @@ Result<void> Refresh::stopped(Iova at, Status why) {
   return fail(why);
 }
 
-Result<void> Refresh::bad(IovaRange range, Status why) {
+Result<void> Refresh::bad(IovaRange range, Status why, const Blame& blame) {
   KIOMMU_TRY(absent(range));
   if (follow_ == nullptr || !follow_->follows || !is_guest_mistake(why)) {
+    blame_ = blame;
     return stopped(range.first, why);
   }
-  follow_->report(range, why);
+  follow_->report(range, why, blame);
   return unmap_absent();
 }
 
@@ -70,12 +71,12 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
 // what goes on to `last`, all that the same entry maps is as bad: how many
 // pages, if the refresh goes on.
 Result<uint64_t> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
-                                 Status why) {
+                                 Status why, const Blame& blame) {
   // Without resources, others keep what they have.
   if (!is_guest_mistake(why)) in_entry = kPageBytes - 1;
   const Iova end{iova.value | in_entry};
   const IovaRange range{iova, end < last ? end : last};
-  KIOMMU_TRY(bad(range, why));
+  KIOMMU_TRY(bad(range, why, blame));
   return range.pages();
 }
 
@@ -91,7 +92,8 @@ Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
                          .gpa = Gpa::of_page(PageWord::gfn(words[i])),
                          .pages = 1,
                          .rights = PageWord::rights(words[i]),
-                         .shift = kPageShift}));
+                         .shift = kPageShift,
+                         .level = 1}));
       }
     }
     return {};
@@ -107,7 +109,8 @@ Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
     if (done == n) return {};
     const Iova iova = at.plus(uint64_t{done} << kPageShift);
     auto passed =
-        failed(iova, kPageBytes - 1, iova.plus(kPageBytes - 1), part.why);
+        failed(iova, kPageBytes - 1, iova.plus(kPageBytes - 1), part.why,
+               {1, Gpa::of_page(PageWord::gfn(words[done]))});
     if (!passed) return fail(passed.error());
     if (++done == n) return {};
   }
@@ -138,7 +141,8 @@ Result<void> Refresh::map_gathered() {
     if (part.pages == 0) {
       auto passed =
           failed(iova, (uint64_t{1} << leaf.shift) - 1,
-                 leaf.iova.plus((leaf.pages << kPageShift) - 1), part.why);
+                 leaf.iova.plus((leaf.pages << kPageShift) - 1), part.why,
+                 {leaf.level, leaf.gpa.plus(done << kPageShift)});
       if (!passed) return fail(passed.error());
       done += *passed;
     }
@@ -167,7 +171,10 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
     const Gpa gpa{iova.value - offset};
     const uint64_t gfn = gpa.page_number();
     auto found = request_.stage2->region_or_next(gfn);
-    if (!found) return bad(IovaRange::of_pages(page, page), found.error());
+    if (!found) {
+      return bad(IovaRange::of_pages(page, page), found.error(),
+                 {.names = gpa});
+    }
     const Region* region = *found;
     if (region == nullptr) {
       KIOMMU_TRY(hole(end - page));
@@ -182,7 +189,8 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
       page += part.pages;
       if (part.pages > 0) continue;
       if (part.why != Status::kMmio && part.why != Status::kReservedIova) {
-        KIOMMU_TRY(bad(IovaRange::of_pages(page, page), part.why));
+        KIOMMU_TRY(
+            bad(IovaRange::of_pages(page, page), part.why, {.names = gpa}));
         ++page;
         continue;
       }

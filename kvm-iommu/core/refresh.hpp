@@ -27,7 +27,7 @@ class Refresh {
   Result<void> absent(IovaRange range);
   Result<void> leaf(const Leaf& leaf);
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n);
-  Result<void> bad(IovaRange range, Status why);
+  Result<void> bad(IovaRange range, Status why, const Blame& blame);
   Result<void> stopped(Iova at, Status why);
   bool follows() const { return follow_ != nullptr; }
   Result<TableUse*> meet(const TableWindow& window, IovaRange walked) {
@@ -48,6 +48,8 @@ class Refresh {
   Result<void> finish(Result<void> walked);
   // After a failure: all below is done, the page here and above is not.
   Iova stopped_at() const { return stopped_at_; }
+  // What the failure is about.
+  const Blame& blame() const { return blame_; }
 
  private:
   // The most pages that are mapped without a look at signals.
@@ -58,7 +60,8 @@ class Refresh {
     uint64_t extent = 1;  // pages that fail the same way
   };
   Step step(Iova iova, Gpa gpa, uint64_t pages, Rights rights);
-  Result<uint64_t> failed(Iova iova, uint64_t in_entry, Iova last, Status why);
+  Result<uint64_t> failed(Iova iova, uint64_t in_entry, Iova last, Status why,
+                          const Blame& blame);
   Result<void> map_gathered();
   Result<void> unmap_absent();
   Result<void> unmap_now(IovaRange range);
@@ -74,6 +77,7 @@ class Refresh {
   std::optional<IovaRange> absent_;
   std::optional<Leaf> gathered_;
   Iova stopped_at_;
+  Blame blame_;
 };
 
 static_assert(WalkSink<Refresh> && FollowingSink<Refresh>);

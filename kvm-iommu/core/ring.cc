@@ -155,11 +155,11 @@ unsigned Ring::begin_batch(const Domain& domain, unsigned n) {
   for (; i < n; ++i) {
     // One that is refused costs nothing, whatever its length.
     const auto change = parse(domain, entries_[i]);
-    parsed_[i] = {};
     if (!change) {
-      parsed_[i] = fail(change.error());
+      refused_[i] = change.error();
       continue;
     }
+    refused_[i].reset();
     pages += change->range.pages();
     if (pages > kBatchPages) break;
     add_change(*change);
@@ -201,8 +201,8 @@ unsigned Ring::do_batch(Domain& domain, unsigned n) {
   if (changes_count_ > 0) all = domain.refresh_all(changes_, merge(), &lost);
   if (!all && !lost) return do_one_by_one(domain, n);
   for (unsigned i = 0; i < n; ++i) {
-    Outcome outcome{parsed_[i] ? all : parsed_[i],
-                    little_endian(entries_[i].iova)};
+    Outcome outcome{all, little_endian(entries_[i].iova)};
+    if (refused_[i]) outcome.done = fail(*refused_[i]);
     if (outcome.done) outcome.stopped_iova += little_endian(entries_[i].length);
     set_outcome(domain, entries_[i], outcome);
   }
@@ -235,7 +235,12 @@ Ring::Outcome Ring::do_one(Domain& domain, const Change& change) {
   kiommu_refresh_result result{};
   result.stopped_iova = range.first.value;
   const auto done = domain.refresh(range, &result);
-  return {done, result.stopped_iova};
+  Outcome outcome{done, result.stopped_iova};
+  if (!done && is_guest_mistake(done.error())) {
+    outcome.blame.level = result.level;
+    if (result.has_gpa != 0) outcome.blame.names = Gpa{result.gpa};
+  }
+  return outcome;
 }
 
 // A slice of the entry at hand. Whether it has its status.
@@ -267,17 +272,22 @@ void Ring::set_outcome(Domain& domain, Entry& entry, const Outcome& outcome) {
   uint32_t status = 0;
   if (!outcome.done) {
     status = ring_status(outcome.done.error());
-    report(domain, outcome.done.error(), outcome.stopped_iova);
+    report(domain, outcome.done.error(), outcome);
   }
   entry.flags_status = fields(first_field(entry.flags_status), status);
   entry.stopped_iova = little_endian(outcome.stopped_iova);
 }
 
-void Ring::report(Domain& domain, Status why, uint64_t iova) const {
+void Ring::report(Domain& domain, Status why, const Outcome& outcome) const {
   kiommu_fault fault{};
   fault.reason = static_cast<uint32_t>(fault_reason(why));
   fault.flags = FaultFlags::kHasIova;
-  fault.iova = iova;
+  fault.iova = outcome.stopped_iova;
+  fault.level = outcome.blame.level;
+  if (outcome.blame.names) {
+    fault.flags |= FaultFlags::kHasGpa;
+    fault.gpa = outcome.blame.names->value;
+  }
   fault.status = ring_status(why);
   if (why == Status::kUnusedField) {
     fault.reason = static_cast<uint32_t>(FaultReason::kRing);

@@ -54,6 +54,7 @@ class Ring {
   struct Outcome {
     Result<void> done;
     uint64_t stopped_iova;
+    Blame blame{};
   };
 
   static constexpr unsigned kEntryWords = sizeof(Entry) / sizeof(kiommu_u64);
@@ -86,7 +87,7 @@ class Ring {
   Outcome do_one(Domain& domain, const Change& change);
   bool do_large(Domain& domain, kiommu_ring_large large);
   void set_outcome(Domain& domain, Entry& entry, const Outcome& outcome);
-  void report(Domain& domain, Status why, uint64_t iova) const;
+  void report(Domain& domain, Status why, const Outcome& outcome) const;
   kiommu_u32 publish(Domain& domain, unsigned n, uint32_t avail);
 
   const Gpa gpa_;
@@ -100,7 +101,7 @@ class Ring {
   // The batch: entries as they were read, what is wrong with each; what the
   // others ask for, sorted.
   Entry entries_[kBatch];
-  Result<void> parsed_[kBatch];
+  std::optional<Status> refused_[kBatch];
   unsigned changes_count_ = 0;
   Change changes_[kBatch];
 };

@@ -21,6 +21,43 @@ unsigned first_difference(const uint64_t* have, const kiommu_u64* want,
   return i;
 }
 
+// Pages [first, end) of a window that change.
+struct Stretch {
+  unsigned first = 0;
+  unsigned end = 0;
+  bool wanted = false;
+  bool mmio = false;  // not wanted, and some of them are device memory
+};
+
+// The next pages from index `from` on that change: all of them wanted, or
+// none; at the end, none.
+Stretch next_stretch(const Radix::Leaf& leaf, uint64_t page,
+                     const kiommu_u64* want, unsigned from, unsigned n) {
+  unsigned first = from;
+  unsigned end = 0;
+  if (!leaf) {
+    while (first < n && want[first] == PageWord::kAbsent) ++first;
+    for (end = first; end < n && want[end] != PageWord::kAbsent;) ++end;
+    return {first, end, true};
+  }
+  const uint64_t* have = &leaf.at(page);
+  first = first_difference(have, want, first, n);
+  end = first;
+  if (first == n) return {n, n};
+  if (want[first] == PageWord::kAbsent) {
+    uint64_t any = 0;
+    for (; end < n && want[end] == PageWord::kAbsent && have[end] != 0; ++end) {
+      any |= have[end];
+    }
+    return {first, end, false, ShadowEntry{any}.is_mmio()};
+  }
+  while (end < n && want[end] != PageWord::kAbsent &&
+         ((have[end] ^ want[end]) & ShadowEntry::kSame) != 0) {
+    ++end;
+  }
+  return {first, end, true};
+}
+
 // Whether the words are those of neighbouring pages of which the first is
 // `word`.
 bool are_neighbours(const kiommu_u64* want, unsigned n, uint64_t word) {
@@ -123,36 +160,6 @@ Shadow::Done Shadow::bring(Request& request, uint64_t page,
     if (done < n) leaf = find(request, page);
   }
   return {.count = n};
-}
-
-// The next pages from index `from` on that change: all of them wanted, or
-// none; at the end, none.
-Shadow::Stretch Shadow::next_stretch(const Radix::Leaf& leaf, uint64_t page,
-                                     const kiommu_u64* want, unsigned from,
-                                     unsigned n) {
-  unsigned first = from;
-  unsigned end = 0;
-  if (!leaf) {
-    while (first < n && want[first] == PageWord::kAbsent) ++first;
-    for (end = first; end < n && want[end] != PageWord::kAbsent;) ++end;
-    return {first, end, true};
-  }
-  const uint64_t* have = &leaf.at(page);
-  first = first_difference(have, want, first, n);
-  end = first;
-  if (first == n) return {n, n};
-  if (want[first] == PageWord::kAbsent) {
-    uint64_t any = 0;
-    for (; end < n && want[end] == PageWord::kAbsent && have[end] != 0; ++end) {
-      any |= have[end];
-    }
-    return {first, end, false, ShadowEntry{any}.is_mmio()};
-  }
-  while (end < n && want[end] != PageWord::kAbsent &&
-         ((have[end] ^ want[end]) & ShadowEntry::kSame) != 0) {
-    ++end;
-  }
-  return {first, end, true};
 }
 
 // Maps 512 pages as a run, if they are contiguous and aligned in host memory,

@@ -95,13 +95,6 @@ class Shadow {
   struct Run : PageRange {
     bool mmio = false;
   };
-  // Pages [first, end) of a window that change.
-  struct Stretch {
-    unsigned first = 0;
-    unsigned end = 0;
-    bool wanted = false;
-    bool mmio = false;  // not wanted, and some of them are device memory
-  };
   // What hold() achieved.
   struct Held {
     Done done;
@@ -125,9 +118,6 @@ class Shadow {
   Result<Radix::Leaf> expand(Request& request, const Radix::Leaf& run);
   void prune(Request& request, uint64_t page);
 
-  static Stretch next_stretch(const Radix::Leaf& leaf, uint64_t page,
-                              const kiommu_u64* want, unsigned from,
-                              unsigned n);
   Tried bring_run(Request& request, uint64_t page, uint64_t word);
   Done change(Request& request, uint64_t page, const kiommu_u64* want,
               unsigned n);

@@ -120,7 +120,8 @@ Result<void> Shadow::map_existing(Request& request, uint32_t host,
 
 Result<void> Shadow::replay(Request& request, uint32_t host) {
   uint64_t page = 0;
-  while (auto run = next_run(request.leaf, {page, ~uint64_t{0} >> kPageShift})) {
+  while (auto run =
+             next_run(request.leaf, {page, ~uint64_t{0} >> kPageShift})) {
     uint64_t done = 0;
     if (!run->mmio) KIOMMU_TRY(map_existing(request, host, *run, &done));
     page = run->last + 1;

@@ -35,15 +35,14 @@ Result<void> Stage2::for_parts(Gpa gpa, unsigned count, Transfer transfer) {
   return {};
 }
 
-Result<void> Stage2::read_entries(Gpa gpa, kiommu_u64* entries,
-                                  unsigned count) {
+Result<void> Stage2::read_parts(Gpa gpa, kiommu_u64* entries, unsigned count) {
   return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
     return kiommu_port_read_entries(mem_, hva, entries + first, n);
   });
 }
 
-Result<void> Stage2::write_entries(Gpa gpa, const kiommu_u64* entries,
-                                   unsigned count) {
+Result<void> Stage2::write_parts(Gpa gpa, const kiommu_u64* entries,
+                                 unsigned count) {
   return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
     return kiommu_port_write_entries(mem_, hva, entries + first, n);
   });

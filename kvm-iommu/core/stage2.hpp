@@ -45,19 +45,26 @@ class Stage2 {
   // in guest memory. Tables must be in memory that the guest can write. The
   // errors are those of region(), kReadOnly, kUnbacked, kMmio,
   // kForeignProcess.
-  Result<void> read_entries(Gpa gpa, kiommu_u64* entries, unsigned count);
+  [[gnu::always_inline]] Result<void> read_entries(Gpa gpa, kiommu_u64* entries,
+                                                   unsigned count) {
+    const Hva at = at_hand(gpa, count);
+    if (at.value == 0) return read_parts(gpa, entries, count);
+    return result_of(kiommu_port_read_entries(mem_, at.value, entries, count));
+  }
   // The same for one of them.
   [[gnu::always_inline]] Result<void> read_entry(Gpa gpa, kiommu_u64* entry) {
-    const Region* region = recent(gpa.page_number());
-    if (region == nullptr || region->read_only) {
-      return read_entries(gpa, entry, 1);
-    }
-    return result_of(
-        kiommu_port_read_entry(mem_, region->hva_of(gpa).value, entry));
+    const Hva at = at_hand(gpa, 1);
+    if (at.value == 0) return read_parts(gpa, entry, 1);
+    return result_of(kiommu_port_read_entry(mem_, at.value, entry));
   }
   // Writes `count` words of a ring, likewise.
-  Result<void> write_entries(Gpa gpa, const kiommu_u64* entries,
-                             unsigned count);
+  [[gnu::always_inline]] Result<void> write_entries(Gpa gpa,
+                                                    const kiommu_u64* entries,
+                                                    unsigned count) {
+    const Hva at = at_hand(gpa, count);
+    if (at.value == 0) return write_parts(gpa, entries, count);
+    return result_of(kiommu_port_write_entries(mem_, at.value, entries, count));
+  }
   // Whether all of [gpa, gpa + bytes) could be read as tables.
   Result<void> check_table(Gpa gpa, uint64_t bytes);
 
@@ -68,6 +75,19 @@ class Stage2 {
   static constexpr int kMmioErrno = 6;     // ENXIO
 
   Result<Region*> find(uint64_t gfn);
+  // Where `count` words are, if all of them are in one slot that was met
+  // lately and can be written; else 0.
+  [[gnu::always_inline]] Hva at_hand(Gpa gpa, unsigned count) const {
+    const Region* region = recent(gpa.page_number());
+    if (region == nullptr || region->read_only ||
+        count * sizeof(kiommu_u64) > region->bytes_from(gpa)) {
+      return {};
+    }
+    return region->hva_of(gpa);
+  }
+  // Wherever they are.
+  Result<void> read_parts(Gpa gpa, kiommu_u64* entries, unsigned count);
+  Result<void> write_parts(Gpa gpa, const kiommu_u64* entries, unsigned count);
   // Calls transfer(hva, first, n), which returns what
   // kiommu_port_read_entries() does, for each part of `count` words at `gpa`
   // that lies in one slot.

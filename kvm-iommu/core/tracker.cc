@@ -162,13 +162,36 @@ void Tracker::drop_window(const TableWindow& window) {
   if (TableUse** link = find(window)) drop_tree(link);
 }
 
-unsigned Tracker::store(Gpa gpa, uint64_t bytes, IovaRange* ranges) {
+bool Tracker::find_followed(uint64_t gfn, IovaRange range, Root* table) const {
+  const Locked locked(monitor_);
+  const TableUse* use = roots_;
+  while (use != nullptr) {
+    const TableWindow& window = use->window;
+    if (!window.span().contains(range)) {
+      use = use->sibling;
+    } else if (!use->page->tracked) {
+      break;
+    } else if (use->page->gfn == gfn) {
+      if (window.level > 0) break;
+      *table = {.table = window.table, .rights = window.rights};
+      return true;
+    } else {
+      use = use->child(static_cast<unsigned>(
+          (range.first.value - window.base.value) >> window.shift));
+    }
+  }
+  return false;
+}
+
+unsigned Tracker::store(Gpa gpa, uint64_t bytes, kiommu_window* ranges) {
   const Locked locked(monitor_);
   TablePage* page = find_page(gpa.page_number());
   if (page == nullptr || !page->tracked || bytes == 0) return 0;
   unsigned count = 0;
   for (const TableUse* use = page->uses; use; use = use->next_of_page) {
-    if (auto range = use->window.spanned(gpa, bytes)) ranges[count++] = *range;
+    if (auto range = use->window.spanned(gpa, bytes)) {
+      ranges[count++] = {range->first.value, range->last.value};
+    }
   }
   // The last store that is followed: what comes after it costs the guest
   // nothing. Who goes out of sync again is allowed less the next time.

@@ -84,9 +84,14 @@ class Tracker {
   // No page of a table begins here.
   void drop_window(const TableWindow& window);
 
+  // Whether all of `range` is in this page of a lowest table, which is no table
+  // above that, and it is followed, as are all above: then *table, from which a
+  // walk can begin, is what the tables say, for who has the range to himself.
+  bool find_followed(uint64_t gfn, IovaRange range, Root* table) const;
+
   // The IOVAs that are spanned by the entries in [gpa, gpa + bytes), within one
   // page; how many ranges there are, at most kMostUses.
-  unsigned store(Gpa gpa, uint64_t bytes, IovaRange* ranges);
+  unsigned store(Gpa gpa, uint64_t bytes, kiommu_window* ranges);
 
   // All of `range` is unmapped, whatever the tables say: drops what is known of
   // it and tells the pages that are out of sync by that, at most kMostLost.

@@ -71,10 +71,10 @@ Result<void> TellRange::tell(const Answer& answer) {
 }
 
 Result<void> TellRange::absent(IovaRange range) {
-  return bad(range, Status::kNotMapped);
+  return tell({.pages = pages_of(range), .why = Status::kNotMapped});
 }
 
-Result<void> TellRange::bad(IovaRange range, Status why) {
+Result<void> TellRange::bad(IovaRange range, Status why, const Blame&) {
   return tell({.pages = pages_of(range), .why = why});
 }
 

@@ -30,7 +30,7 @@ class TellRange {
   Result<void> absent(IovaRange range);
   Result<void> leaf(const Leaf& leaf);
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n);
-  Result<void> bad(IovaRange range, Status why);
+  Result<void> bad(IovaRange range, Status why, const Blame& blame);
   Result<void> stopped(Iova at, Status why);
 
   unsigned count() const { return count_; }

@@ -163,8 +163,6 @@ Result<void> Shadow::drop(Request& request, Run run) {
 // Makes leaves of runs of which only a part is to go. Without memory for that,
 // all of them has to; *why is set then.
 PageRange Shadow::expand_ends(Request& request, PageRange run, Status* why) {
-  const Radix::Leaf& first = find(request, run.first);
-  if (first.holds(run.last) && !first.is_run()) return run;
   for (const uint64_t end : {run.first, run.last}) {
     const Radix::Leaf leaf = find(request, end);
     if (!leaf.is_run() || run.contains({leaf.base, leaf.last_key()})) continue;
@@ -182,7 +180,10 @@ PageRange Shadow::expand_ends(Request& request, PageRange run, Status* why) {
 // they touch as a whole, then maps again what those have outside of the run.
 Result<void> Shadow::drop_memory(Request& request, PageRange run) {
   Status why = Status::kNoKvm;
-  run = expand_ends(request, run, &why);
+  const Radix::Leaf& leaf = find(request, run.first);
+  if (leaf.is_run() || !leaf.holds(run.last)) {
+    run = expand_ends(request, run, &why);
+  }
   const PageRange blocks{block_of(find(request, run.first), run.first).first,
                          block_of(find(request, run.last), run.last).last};
   const bool splits = !run.contains(blocks);

@@ -16,11 +16,12 @@ namespace kiommu {
 
 // A page of stage 1, or the part of it that is in the walked range.
 struct Leaf {
-  Iova iova;       // first byte, page-aligned
-  Gpa gpa;         // where that byte is mapped to
-  uint64_t pages;  // 4 KiB pages from there on
-  Rights rights;   // what is left of all levels, never none
-  unsigned shift;  // log2 of the size of the whole guest page
+  Iova iova;           // first byte, page-aligned
+  Gpa gpa;             // where that byte is mapped to
+  uint64_t pages;      // 4 KiB pages from there on
+  Rights rights;       // what is left of all levels, never none
+  unsigned shift;      // log2 of the size of the whole guest page
+  unsigned level = 0;  // of the table that it is in, from 1
 
   // Whether `next` goes on where this ends, in IOVA and in GPA.
   constexpr bool continued_by(const Leaf& next) const {
@@ -30,12 +31,19 @@ struct Leaf {
   }
 };
 
+// The entry that is to blame for what cannot be mapped, as far as it is known.
+struct Blame {
+  unsigned level = 0;          // of its table, from 1; 0: not known
+  std::optional<Gpa> names{};  // where it points to
+};
+
 struct TableUse;
 
 // A page of a table at one place, as it is read: entries of one window.
 struct TableWindow {
   TableUse* parent = nullptr;  // what is known of the table above, if it is
   bool top = false;            // there is none above
+  uint8_t above = 0;           // level of that one, from 1
   uint16_t slot = 0;           // the entry above, within its window
   uint16_t entries = 0;
   uint8_t level = 0;
@@ -81,7 +89,8 @@ concept FollowingSink = requires(S& sink, const TableWindow& window,
 // Each call returns an error to stop the walk with it.
 template <class S>
 concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
-                            Status why, const kiommu_u64* words, unsigned n) {
+                            Status why, const Blame& blame,
+                            const kiommu_u64* words, unsigned n) {
   // Nothing is mapped in the range.
   { sink.absent(range) } -> std::same_as<Result<void>>;
   { sink.leaf(leaf) } -> std::same_as<Result<void>>;
@@ -89,7 +98,7 @@ concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
   // PageWord::kAbsent.
   { sink.pages(at, words, n) } -> std::same_as<Result<void>>;
   // The entry for this range, or the table for it, is unusable.
-  { sink.bad(range, why) } -> std::same_as<Result<void>>;
+  { sink.bad(range, why, blame) } -> std::same_as<Result<void>>;
   // The walk ends before `at`: kBudget or kInterrupted.
   { sink.stopped(at, why) } -> std::same_as<Result<void>>;
 };
@@ -121,6 +130,15 @@ class Walker {
                      range);
   }
 
+  // The same from a table on, for who knows that the walk would come to it.
+  // What follows tables is not told of this one, nor of those below.
+  Result<void> walk_below(const Root& known, IovaRange range) {
+    return walk_path({.level = static_cast<uint8_t>(known.level),
+                      .rights = known.rights,
+                      .table = known.table},
+                     range);
+  }
+
  private:
   // Whether the lowest tables hold pages of 4 KiB.
   static constexpr bool kSmallPages = F::level(0).shift == kPageShift;
@@ -143,7 +161,7 @@ class Walker {
       ++reads_;
       kiommu_u64* raw = scratch_.window[level];
       if (auto done = stage2_.read_entry(gpa, raw); !done) {
-        KIOMMU_TRY(unreadable(done.error(), range));
+        KIOMMU_TRY(unreadable(done.error(), range, window, gpa));
         meet_entry(*use, slot, base, level, range, nullptr);
         return {};
       }
@@ -157,6 +175,7 @@ class Walker {
       }
       meet_entry(*use, slot, base, level, range, &entry);
       window = {.parent = *use,
+                .above = static_cast<uint8_t>(level + 1),
                 .slot = static_cast<uint16_t>(slot),
                 .level = static_cast<uint8_t>(entry.level),
                 .rights = rights,
@@ -184,7 +203,7 @@ class Walker {
       auto met = meet(window, geometry, gpa, first, base, part);
       if (!met) return sink_.stopped(part.first, met.error());
       TableUse* use = *met;
-      auto readable = read(level, gpa, count, part);
+      auto readable = read(window, gpa, count, part);
       if (!readable) return fail(readable.error());
       if (!*readable) {
         for (unsigned i = 0; i < count; ++i) {
@@ -207,7 +226,9 @@ class Walker {
   Result<TableUse*> meet(TableWindow& window, const Level& geometry, Gpa gpa,
                          unsigned first, uint64_t base, IovaRange part) {
     if constexpr (kFollows) {
-      if (sink_.follows()) {
+      // Below a page that is not known nothing is.
+      const bool may_be_known = window.top || window.parent != nullptr;
+      if (may_be_known && sink_.follows()) {
         locate(window, geometry, gpa, first, base);
         return sink_.meet(window, part);
       }
@@ -215,6 +236,7 @@ class Walker {
     return nullptr;
   }
 
+  // What is not known yet of that window.
   static void locate(TableWindow& window, const Level& geometry, Gpa gpa,
                      unsigned first, uint64_t base) {
     window.shift = static_cast<uint8_t>(geometry.shift);
@@ -259,13 +281,14 @@ class Walker {
       const IovaRange part = intersection(span, range);
       if (below) {
         KIOMMU_TRY(descend({.parent = use,
+                            .above = static_cast<uint8_t>(level + 1),
                             .slot = static_cast<uint16_t>(slot + i),
                             .level = static_cast<uint8_t>(entry.level),
                             .rights = rights,
                             .table = entry.address},
                            span, part));
       } else {
-        KIOMMU_TRY(visit(entry, rights, part));
+        KIOMMU_TRY(visit(entry, level, rights, part));
       }
     }
     return {};
@@ -320,22 +343,24 @@ class Walker {
   }
 
   // Fills the window of this level, for `part`. Whether it could be read.
-  Result<bool> read(unsigned level, Gpa gpa, unsigned count, IovaRange part) {
+  Result<bool> read(const TableWindow& window, Gpa gpa, unsigned count,
+                    IovaRange part) {
     if (++reads_ > WalkScratch::kBudget) {
       return failed(sink_.stopped(part.first, Status::kBudget));
     }
     if (kiommu_port_interrupted() != 0) {
       return failed(sink_.stopped(part.first, Status::kInterrupted));
     }
-    auto done = stage2_.read_entries(gpa, scratch_.window[level], count);
+    auto done = stage2_.read_entries(gpa, scratch_.window[window.level], count);
     if (done) return true;
-    return failed(unreadable(done.error(), part));
+    return failed(unreadable(done.error(), part, window, gpa));
   }
 
-  Result<void> unreadable(Status why, IovaRange part) {
+  Result<void> unreadable(Status why, IovaRange part, const TableWindow& window,
+                          Gpa gpa) {
     // The caller may not read at all: that is no mistake of the guest.
     if (why == Status::kForeignProcess) return fail(why);
-    return sink_.bad(part, why);
+    return sink_.bad(part, why, {window.above, gpa.page()});
   }
 
   static Result<bool> failed(const Result<void>& told) {
@@ -343,10 +368,13 @@ class Walker {
     return false;
   }
 
-  // An entry that names no table: `part` is what is walked of it.
-  Result<void> visit(const Entry& entry, Rights rights, IovaRange part) {
-    if (entry.kind == Entry::Kind::kMalformed)
-      return sink_.bad(part, entry.why);
+  // An entry of a table of `level` that names no table: `part` is what is
+  // walked of it.
+  Result<void> visit(const Entry& entry, unsigned level, Rights rights,
+                     IovaRange part) {
+    if (entry.kind == Entry::Kind::kMalformed) {
+      return sink_.bad(part, entry.why, {.level = level + 1});
+    }
     if (entry.kind == Entry::Kind::kAbsent || !rights.any()) {
       return sink_.absent(part);
     }
@@ -357,9 +385,10 @@ class Walker {
                          .gpa = entry.address.plus(in_page),
                          .pages = part.pages(),
                          .rights = rights,
-                         .shift = entry.shift});
+                         .shift = entry.shift,
+                         .level = level + 1});
     }
-    return sink_.bad(part, Status::kEntryType);
+    return sink_.bad(part, Status::kEntryType, {level + 1, entry.address});
   }
 
   // A table below, at `window`. Levels between are left out if it reaches less

@@ -79,6 +79,10 @@ struct kiommu_refresh_result {
 	kiommu_u64 mapped;
 	kiommu_u64 unmapped;
 	kiommu_u32 status; /* enum kvm_iommu_status */
+	/* The entry that is to blame for @status, as struct kvm_iommu_fault. */
+	kiommu_u32 level;
+	kiommu_u64 gpa;
+	kiommu_u32 has_gpa;
 };
 
 /* Mirrors the out fields of struct kvm_iommu_translate. */
@@ -491,12 +495,14 @@ int kiommu_core_unmap_writable(struct kiommu_domain *domain, kiommu_u64 iova,
  * @count: 0: nothing is left.
  * @rounds: how many calls it took so far.
  * @for_refresh: not for a store of the guest.
+ * @gfn: the page that was stored to.
  */
 struct kiommu_tracking_work {
 	struct kiommu_window ranges[KIOMMU_TRACKING_RANGES];
 	kiommu_u32 count;
 	kiommu_u32 rounds;
 	kiommu_u32 for_refresh;
+	kiommu_u64 gfn;
 };
 
 /**

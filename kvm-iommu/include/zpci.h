@@ -76,12 +76,17 @@ struct kiommu_zpci_function {
  * @status: enum kvm_iommu_status of what is wrong in the guest's tables, 0 if
  *	it is not they.
  * @address: IOVA, bytes.
+ * @level, @gpa, @has_gpa: the entry that is to blame for @status, as of struct
+ *	kvm_iommu_fault.
  */
 struct kiommu_zpci_event {
 	kiommu_u32 pec;
 	kiommu_u32 fh;
 	kiommu_u32 status;
 	kiommu_u64 address;
+	kiommu_u32 level;
+	kiommu_u64 gpa;
+	kiommu_u32 has_gpa;
 };
 
 enum kiommu_rpcit_outcome {

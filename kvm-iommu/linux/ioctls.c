@@ -375,6 +375,20 @@ static bool must_reply(const struct kiommu_op *op,
 	return false;
 }
 
+/*
+ * A call whose answer could not be stored must change nothing. The struct lies
+ * in two pages at most: its first and its last byte are stored as they are.
+ */
+static bool can_reply(void __user *argp, const union kiommu_ucmd *ucmd,
+		      u32 size)
+{
+	const u8 *from = (const u8 *)ucmd;
+	u8 __user *to = argp;
+
+	static_assert(sizeof(*ucmd) <= PAGE_SIZE);
+	return !put_user(from[0], to) && !put_user(from[size - 1], to + size - 1);
+}
+
 long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 		  unsigned long arg)
 {
@@ -396,9 +410,7 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 	ret = copy_struct_from_user(&ucmd, op->size, argp, size);
 	if (ret)
 		return ret;
-	/* A call whose answer could not be stored must change nothing. */
-	if (op->reply != REPLY_NEVER &&
-	    copy_to_user(argp, &ucmd, min(size, op->size)))
+	if (op->reply != REPLY_NEVER && !can_reply(argp, &ucmd, min(size, op->size)))
 		return -EFAULT;
 	ret = execute(container, op, &ucmd);
 	if (must_reply(op, &ucmd, ret) &&

@@ -107,16 +107,23 @@ void kiommu_tracked_forget(struct kiommu_mem *guest, u64 gfn, u64 pages)
 		xa_erase(&guest->tracked.pages, at);
 }
 
-/* The container with the next higher id than @id, referenced, or NULL. */
+/*
+ * The container with the next higher id than @id, referenced, or NULL. @more:
+ * whether there are others after it; who comes later looks at the tables then.
+ */
 static struct kiommu_container *next_container(struct kiommu_mem *guest,
-					       unsigned long id)
+					       unsigned long id, bool *more)
 {
 	struct kiommu_container *container, *next = NULL;
 
+	*more = false;
 	mutex_lock(&guest->tracked.lock);
 	list_for_each_entry(container, &guest->tracked.containers,
 			    sync.tracking) {
-		if (container->id > id && (!next || container->id < next->id))
+		if (container->id <= id)
+			continue;
+		*more |= !!next;
+		if (!next || container->id < next->id)
 			next = container;
 	}
 	/* VFIO's reference is dropped after it has left the list. */
@@ -132,7 +139,7 @@ static struct kiommu_container *next_container(struct kiommu_mem *guest,
 static int follow_store(struct kiommu_container *container,
 			struct kiommu_mem *guest, u64 gpa, u32 bytes)
 {
-	struct kiommu_tracking_work work = {};
+	struct kiommu_tracking_work work;
 	bool begun = false;
 	int ret;
 
@@ -158,10 +165,11 @@ void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes)
 {
 	struct kiommu_container *container;
 	unsigned long id = 0;
+	bool more = true;
 
 	if (likely(!xa_load(&guest->tracked.pages, gpa >> PAGE_SHIFT)))
 		return;
-	while ((container = next_container(guest, id))) {
+	while (more && (container = next_container(guest, id, &more))) {
 		id = container->id;
 		/* Who is interrupted is killed: the guest does not go on. */
 		follow_store(container, guest, gpa, bytes);

@@ -23,6 +23,7 @@
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 64ull
+#define NOWHERE (1ull << 45)
 
 FIXTURE(tracked) {
 	struct kiommu k;
@@ -305,7 +306,20 @@ TEST_F_TIMEOUT(tracked, bad_entries_are_reported, 120)
 	EXPECT_EQ(IOVA + KIOMMU_2M, fault.iova);
 	EXPECT_EQ(KVM_IOMMU_STATUS_ENTRY_RESERVED, fault.status);
 	EXPECT_EQ(KVM_IOMMU_FORMAT_VTD_SS, fault.format);
+	EXPECT_EQ(2, fault.level);
+	EXPECT_FALSE(fault.flags & KVM_IOMMU_FAULT_HAS_GPA);
 	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa));
+	/* A page that is nowhere. */
+	kiommu_guest_call(&self->k.vm, kiommu_store,
+			  ioat_entry(self->t, IOVA, 0, true),
+			  ioat_leaf_value(self->t, 0, NOWHERE, IOAT_RW));
+	ASSERT_TRUE(kiommu_next_fault(fd, KVM_IOMMU_FAULT_ENTRY, &fault));
+	EXPECT_EQ(IOVA, fault.iova);
+	EXPECT_EQ(KVM_IOMMU_STATUS_NO_SLOT, fault.status);
+	EXPECT_EQ(1, fault.level);
+	EXPECT_TRUE(fault.flags & KVM_IOMMU_FAULT_HAS_GPA);
+	EXPECT_EQ(NOWHERE, fault.gpa);
+	EXPECT_FALSE(kiommu_maps(self->fd, IOVA, self->gpa));
 	close(fd);
 }
 

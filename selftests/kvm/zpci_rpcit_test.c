@@ -108,15 +108,20 @@ FIXTURE_TEARDOWN(rpcit)
 #define RIGHTS(_iova) kiommu_shadow_rights(self->fd, _iova)
 #define MAPPED() kiommu_mapped_pages(self->fd)
 
+/* A table, or a page, that is not in the guest's memory. */
+#define NOWHERE (1ull << 45)
+
 /*
  * An RPCIT that puts the function in error, once; the event that the guest is to
- * be told of; and out of it again, with and without the step in between.
+ * be told of; and out of it again, with and without the step in between. @level:
+ * of the table with the entry that is to blame, from 1, or 0: none is.
  */
 static void expect_error(struct __test_metadata *_metadata,
 			 FIXTURE_DATA(rpcit) *self, uint64_t iova,
 			 uint64_t length, uint32_t pec, uint64_t address,
-			 uint32_t status)
+			 uint32_t status, uint32_t level)
 {
+	bool names = status == KVM_IOMMU_STATUS_NO_SLOT;
 	struct kvm_iommu_fault fault = {};
 	ssize_t size;
 
@@ -131,8 +136,11 @@ static void expect_error(struct __test_metadata *_metadata,
 	EXPECT_EQ(status, fault.status);
 	EXPECT_EQ(self->fh, fault.device);
 	EXPECT_EQ(1, fault.count);
+	EXPECT_EQ(level, fault.level);
+	EXPECT_EQ(names ? NOWHERE : 0, fault.gpa);
 	EXPECT_EQ(KVM_IOMMU_FAULT_HAS_IOVA | KVM_IOMMU_FAULT_ZPCI |
-		  KVM_IOMMU_FAULT_HAS_FORMAT, fault.flags);
+		  KVM_IOMMU_FAULT_HAS_FORMAT |
+		  (names ? KVM_IOMMU_FAULT_HAS_GPA : 0), fault.flags);
 	EXPECT_EQ(pec == PEC_ADDRESS_SPACE ? KVM_IOMMU_FAULT_STATE :
 		  pec == PEC_RANGE ? KVM_IOMMU_FAULT_RANGE :
 		  KVM_IOMMU_FAULT_ENTRY, fault.reason);
@@ -146,7 +154,7 @@ static void expect_error(struct __test_metadata *_metadata,
 
 #define EXPECT_ERROR(_iova, _length, _pec, _address, _status)		\
 	expect_error(_metadata, self, _iova, _length, PEC_##_pec, _address, \
-		     KVM_IOMMU_STATUS_##_status)
+		     KVM_IOMMU_STATUS_##_status, 0)
 
 TEST_F_TIMEOUT(rpcit, maps_and_unmaps, 120)
 {
@@ -338,7 +346,8 @@ static void expect_bad(struct __test_metadata *_metadata,
 	good = ioat_read(self->t, entry);
 	ioat_write(self->t, entry, value);
 	ioat_protect(self->t, IOVA, 0);
-	expect_error(_metadata, self, IOVA, 3 * span, pec, IOVA + span, status);
+	expect_error(_metadata, self, IOVA, 3 * span, pec, IOVA + span, status,
+		     level + 1);
 	EXPECT_EQ(KVM_IOMMU_READ, RIGHTS(IOVA));
 	EXPECT_EQ(0, RIGHTS(IOVA + span));
 	/* It is mended: it goes on. */
@@ -372,9 +381,9 @@ TEST_F_TIMEOUT(rpcit, bad_tables, 120)
 	EXPECT_BAD(2, table | 4 | ZPCI_LENGTH | 0x40, LENGTH, ENTRY_LENGTH);
 	/* Tables and pages that are not in the guest's memory. */
 	for (uint32_t level = 1; level <= 2; level++)
-		EXPECT_BAD(level, ioat_table_value(self->t, level, 1ull << 45),
+		EXPECT_BAD(level, ioat_table_value(self->t, level, NOWHERE),
 			   ENTRY, NO_SLOT);
-	EXPECT_BAD(0, ioat_leaf_value(self->t, 0, 1ull << 45, IOAT_RW), ENTRY,
+	EXPECT_BAD(0, ioat_leaf_value(self->t, 0, NOWHERE, IOAT_RW), ENTRY,
 		   NO_SLOT);
 }
 

@@ -205,6 +205,9 @@ TEST(Ring, EachEntryHasItsStatus) {
   EXPECT_EQ(faults[0].reason, unsigned{KVM_IOMMU_FAULT_ENTRY});
   EXPECT_EQ(faults[0].iova, w.kIova + 2 * kPage);
   EXPECT_EQ(faults[0].format, unsigned{KVM_IOMMU_FORMAT_VTD_SS});
+  EXPECT_EQ(faults[0].level, 1u);
+  EXPECT_TRUE(faults[0].flags & KVM_IOMMU_FAULT_HAS_GPA);
+  EXPECT_EQ(faults[0].gpa, 128 * kGiB);
   EXPECT_EQ(faults[1].reason, unsigned{KVM_IOMMU_FAULT_RANGE});
   EXPECT_EQ(faults[1].count, 2u);
   EXPECT_EQ(faults[3].reason, unsigned{KVM_IOMMU_FAULT_RING});

@@ -414,14 +414,24 @@ TEST(RpcitRefused, ForeignProcessIsNoMistakeOfTheGuest) {
   EXPECT_EQ(guest.function.f.state, u32{KIOMMU_ZPCI_ENABLED});
 }
 
+TEST(RpcitRefused, EventNamesTheEntry) {
+  ZpciGuest guest;
+  guest.tables.map(kAt, 0x5000);
+  EXPECT_EQ(guest.rpcit(kAt, kPage), kInError);
+  const kiommu_zpci_event& event = guest.function.last.event;
+  EXPECT_EQ(event.level, 1u);
+  EXPECT_EQ(event.has_gpa, 1u);
+  EXPECT_EQ(event.gpa, 0x5000u);
+}
+
 TEST(RpcitRefused, SignalsExecuteTheInstructionAnew) {
   ZpciGuest guest;
-  guest.tables.map(0, guest.data(0));
+  guest.tables.map_pages(0, guest.data(0), 2);
   faults().interrupt.arm(1);
-  EXPECT_EQ(guest.rpcit(0, kPage).outcome, u32{KIOMMU_RPCIT_RETRY});
+  EXPECT_EQ(guest.rpcit(0, 2 * kPage).outcome, u32{KIOMMU_RPCIT_RETRY});
   guest.function.expect_event(0, 0);
-  EXPECT_EQ(guest.rpcit(0, kPage), kCc0);
-  EXPECT_EQ(guest.mapped(), 1u);
+  EXPECT_EQ(guest.rpcit(0, 2 * kPage), kCc0);
+  EXPECT_EQ(guest.mapped(), 2u);
 }
 
 TEST(RpcitRefused, RecoveredGuestConverges) {

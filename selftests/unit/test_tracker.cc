@@ -131,10 +131,30 @@ TYPED_TEST(Tracker, BadEntriesAreReportedAndPassed) {
   EXPECT_EQ(faults[0].reason, unsigned{KVM_IOMMU_FAULT_ENTRY});
   EXPECT_EQ(faults[0].status, unsigned{KVM_IOMMU_STATUS_NO_SLOT});
   EXPECT_EQ(faults[0].iova, world.kIova + world.kLeaf);
+  EXPECT_EQ(faults[0].level, 1u);
+  EXPECT_TRUE(faults[0].flags & KVM_IOMMU_FAULT_HAS_GPA);
+  EXPECT_EQ(faults[0].gpa, u64{1} << 46);
   // What was mapped there is not any more.
   world.store(world.kIova, 0, S::leaf(0, u64{1} << 46, kRW));
   EXPECT_EQ(world.sees(world.kIova), kBlocked);
   EXPECT_EQ(world.read_faults(10).size(), 1u);
+}
+
+TYPED_TEST(Tracker, TablesThatCannotBeReadAreReported) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  ASSERT_EQ(world.open_faults(), 0);
+  world.tables.map(world.kIova, world.leaf(1));
+  ASSERT_EQ(world.follow(), 0);
+  world.store(world.kIova, 1, S::table(1, u64{1} << 46, kRW));
+  EXPECT_EQ(world.sees(world.kIova), kBlocked);
+  const auto faults = world.read_faults(10);
+  ASSERT_FALSE(faults.empty());
+  EXPECT_EQ(faults[0].reason, unsigned{KVM_IOMMU_FAULT_ENTRY});
+  EXPECT_EQ(faults[0].status, unsigned{KVM_IOMMU_STATUS_NO_SLOT});
+  EXPECT_EQ(faults[0].level, 2u);
+  EXPECT_TRUE(faults[0].flags & KVM_IOMMU_FAULT_HAS_GPA);
+  EXPECT_EQ(faults[0].gpa, u64{1} << 46);
 }
 
 TYPED_TEST(Tracker, BurstsGoOutOfSyncAndComeBack) {

@@ -523,7 +523,8 @@ enum kvm_iommu_fault_reason {
  * @sequence: counts the faults of the file from 0; those that were lost have
  *	a number, too, repeats have none.
  * @iova: where; with repeats, that of the first; valid with HAS_IOVA.
- * @gpa: what the entry names; valid with HAS_GPA.
+ * @gpa: where the entry that is to blame points to for @iova, a page or a
+ *	table; valid with HAS_GPA.
  * @count: how often it happened, 1: once.
  * @lost: how many faults, repeats included, were lost since the last record
  *	that was read.
@@ -539,7 +540,7 @@ enum kvm_iommu_fault_reason {
  *	none was set.
  * @access: KVM_IOMMU_READ, KVM_IOMMU_WRITE: what was tried; 0: not an access.
  * @level: of the table that holds the entry, 1 for the one whose entries are
- *	pages of the smallest size; 0: none, or not known.
+ *	pages of the smallest size; 0: none (the anchor, or no entry is to blame).
  * @device: KVM_IOMMU_FAULT_PCI: segment << 16 | bus << 8 | device << 3 |
  *	function, as the host numbers them. KVM_IOMMU_FAULT_ZPCI: the function
  *	handle.

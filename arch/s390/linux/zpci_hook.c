@@ -155,10 +155,14 @@ static void report(const struct kiommu_function *function,
 		.code = event->pec,
 		.status = event->status,
 		.iova = event->address,
+		.gpa = event->gpa,
+		.level = event->level,
 		.format = KVM_IOMMU_FORMAT_ZPCI,
 		.device = event->fh,
 	};
 
+	if (event->has_gpa)
+		fault.flags |= KVM_IOMMU_FAULT_HAS_GPA;
 	if (event->pec == PEC_INVALID_ADDRESS_SPACE)
 		fault.reason = KVM_IOMMU_FAULT_STATE;
 	else if (event->pec == PEC_OUT_OF_RANGE)

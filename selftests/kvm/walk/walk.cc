@@ -28,9 +28,14 @@ int kiommu_port_read_entries(kiommu_mem* mem, kiommu_u64 hva,
   return mem->tables->read(hva, entries, size) == 0 ? 0 : -EFAULT;
 }
 
-int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva,
-                           kiommu_u64* entry) {
+int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva, kiommu_u64* entry) {
   return kiommu_port_read_entries(mem, hva, entry, 1);
+}
+
+// There is no ring.
+int kiommu_port_write_entries(kiommu_mem*, kiommu_u64, const kiommu_u64*,
+                              kiommu_u32) {
+  return -EFAULT;
 }
 
 int kiommu_port_interrupted() { return 0; }
@@ -70,7 +75,7 @@ class Collect {
     }
     return {};
   }
-  Result<void> bad(IovaRange, Status why) { return fail(why); }
+  Result<void> bad(IovaRange, Status why, const Blame&) { return fail(why); }
   Result<void> stopped(Iova at, Status why) {
     stopped_at = at;
     return fail(why);
