@@ -31,8 +31,8 @@ build/setup.env: FORCE
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
-		$(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST)) selftests/bench/bench.mk
 	@printf '\n%s\n' 'HOST is of $(HOSTS) (default: all)'
 
 .PHONY: demo

@@ -2,6 +2,8 @@
 #
 # The parts of `make bench` and `make plot`; included by the Makefile above.
 
+##@ Parts of the figures
+
 # With a case's first words, that alone: make bench-vm BENCH_CASE="1 GiB"
 BENCH_CASE ?=
 BENCH_HOSTS := intel-iommu intel-iommu-cm amd-iommu
@@ -46,8 +48,14 @@ $(SYNC_HOSTS:%=bench-sync-on-%): bench-sync-on-%:
 		"build/kvm/bin/bench-sync /tmp/out/sync.tsv $(SYNC_WAY)"
 
 .PHONY: bench-sync
-bench-sync: bench-sync-vm
+bench-sync: bench-sync-vm ## what it costs to follow a guest, by mode: a table (a minute)
 	@selftests/report/sync.py build/bench.json
+
+# Whose functions the instructions of a page are.
+.PHONY: profile-sync
+profile-sync: module bench-program ## docs/sync-profile.md: whose functions the instructions of bench-sync are
+	@echo "looking what following a guest spends, in virtual machines"
+	@selftests/bench/profile/run docs/sync-profile.md type1 refresh ring tracked
 
 .PHONY: bench-user
 bench-user: build/setup.env
