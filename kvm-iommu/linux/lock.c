@@ -51,8 +51,9 @@ void kiommu_unlock_shared(struct kiommu_container *container)
 
 	if (guest) {
 		up_read(&guest->lock);
-		if (kiommu_core_pins_trim_due(guest->pins)) {
-			down_write(&guest->lock);
+		/* Who is killed leaves it to others, or to the guest's end. */
+		if (kiommu_core_pins_trim_due(guest->pins) &&
+		    !down_write_killable(&guest->lock)) {
 			kiommu_core_pins_trim_to_limit(guest->pins);
 			up_write(&guest->lock);
 		}
