@@ -759,7 +759,8 @@ enum kvm_iommu_dirty_op {
  * @dirty: out: READ: bits that are set in what was read.
  *
  * The log is one of the guest's memory: of all containers of the KVM, whichever
- * of them is asked, until STOP or until the last of them lets go of the KVM.
+ * of them is asked, until STOP or until the last of them, and the last READ that
+ * was under way, lets go of the KVM.
  * With it, a page of 4096 bytes is dirty if a device could write it at some
  * time since it was last read (or since START), because it was mapped for it
  * with the right to write: pages that are mapped so now are dirty at each READ,
