@@ -71,6 +71,12 @@ int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva, kiommu_u64* entry) {
   return kiommu_port_read_entries(mem, hva, entry, 1);
 }
 
+// There is no ring.
+int kiommu_port_write_entries(kiommu_mem*, kiommu_u64, const kiommu_u64*,
+                              kiommu_u32) {
+  return -EFAULT;
+}
+
 kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
                            int write, kiommu_u64* pfns,
                            kiommu_pin_result* result) {
