@@ -183,8 +183,7 @@ class Walker {
     }
   }
 
-  // The same for each table that has more of the range than one entry, or is of
-  // the lowest.
+  // The same for a table that has more of the range than one entry.
   Result<void> walk_table(TableWindow window, IovaRange range) {
     const unsigned level = window.level;
     const Level geometry = F::level(level);

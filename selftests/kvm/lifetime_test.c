@@ -32,16 +32,9 @@ FIXTURE_SETUP(life)
 	ASSERT_EQ(0, kiommu_module_refs());
 }
 
-/* Nobody uses the module, no KVM and no pin is left. */
-#define EXPECT_NOTHING_LEFT() do {					\
-	EXPECT_EQ(0, kiommu_module_refs());				\
-	EXPECT_EQ(self->kvm_refs, kiommu_kvm_refs());			\
-	EXPECT_EQ(self->pins, kiommu_pins());				\
-} while (0)
-
 FIXTURE_TEARDOWN(life)
 {
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
 /* How a child process sets itself up. */
@@ -116,10 +109,10 @@ TEST_F_TIMEOUT(life, no_cycle_keeps_anything, 120)
 {
 	for (long how = 0; how < SETUPS; how++) {
 		ASSERT_EQ(0, in_child(_metadata, leave_all, how));
-		EXPECT_NOTHING_LEFT();
+		KIOMMU_EXPECT_NOTHING_LEFT();
 	}
 	ASSERT_EQ(0, in_child(_metadata, fresh_life, 0));
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
 enum step { CONTAINER, GROUPS, DEVICES, KVM, KVM_VFIO, STEPS };
@@ -245,7 +238,7 @@ static void kill_child(struct __test_metadata *_metadata,
 TEST_F_TIMEOUT(life, killed_with_everything_mapped, 120)
 {
 	kill_child(_metadata, idle, 0);
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 	ASSERT_EQ(0, in_child(_metadata, fresh_life, 0));
 }
 
@@ -254,10 +247,10 @@ TEST_F_TIMEOUT(life, killed_in_a_refresh, 120)
 {
 	for (int i = 0; i < 5; i++) {
 		kill_child(_metadata, busy, 20000 + 17000 * i);
-		EXPECT_NOTHING_LEFT();
+		KIOMMU_EXPECT_NOTHING_LEFT();
 	}
 	ASSERT_EQ(0, in_child(_metadata, fresh_life, 0));
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
 /*
@@ -313,7 +306,7 @@ TEST_F_TIMEOUT(life, files_outlive_the_process, 120)
 	ASSERT_EQ(0, read(ready[0], &byte, 1));
 	for (int i = 0; i < 100 && kiommu_module_refs(); i++)
 		usleep(50000);
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
 /* A container that never had an open device, or a KVM, or a type. */
@@ -337,7 +330,7 @@ TEST_F_TIMEOUT(life, left_half_way, 120)
 {
 	for (long steps = 0; steps <= 5; steps++) {
 		ASSERT_EQ(0, in_child(_metadata, half_way, steps));
-		EXPECT_NOTHING_LEFT();
+		KIOMMU_EXPECT_NOTHING_LEFT();
 	}
 }
 

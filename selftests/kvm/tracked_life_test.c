@@ -158,15 +158,9 @@ FIXTURE_SETUP(life)
 	ASSERT_EQ(0, kiommu_module_refs());
 }
 
-#define EXPECT_NOTHING_LEFT() do {					\
-	EXPECT_EQ(0, kiommu_module_refs());				\
-	EXPECT_EQ(self->kvm_refs, kiommu_kvm_refs());			\
-	EXPECT_EQ(self->pins, kiommu_pins());				\
-} while (0)
-
 FIXTURE_TEARDOWN(life)
 {
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 	munmap(self->calls, PAGE);
 }
 
@@ -246,7 +240,7 @@ static void kill_in(struct __test_metadata *_metadata, FIXTURE_DATA(life) *self,
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_EQ(SIGKILL, WTERMSIG(status));
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
 TEST_F_TIMEOUT(life, killed_under_stores, 240)
@@ -304,7 +298,7 @@ TEST_F_TIMEOUT(life, no_unload_under_stores, 240)
 	ASSERT_EQ(0, kiommu_stop(s.fd));
 	EXPECT_EQ(-EAGAIN, kiommu_module_unload());
 	kiommu_teardown(&s.k);
-	EXPECT_NOTHING_LEFT();
+	KIOMMU_EXPECT_NOTHING_LEFT();
 	ASSERT_EQ(0, kiommu_module_unload());
 	kiommu_module_load();
 	fresh_life(_metadata, self);

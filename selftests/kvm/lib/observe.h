@@ -33,6 +33,16 @@ long kiommu_module_refs(void);
 long kiommu_kvm_refs(void);
 
 /*
+ * In a test whose @self has @pins and @kvm_refs as they were: nobody uses the
+ * module, no KVM and no pin is left.
+ */
+#define KIOMMU_EXPECT_NOTHING_LEFT() do {				\
+	EXPECT_EQ(0, kiommu_module_refs());				\
+	EXPECT_EQ(self->kvm_refs, kiommu_kvm_refs());			\
+	EXPECT_EQ(self->pins, kiommu_pins());				\
+} while (0)
+
+/*
  * Tries to unload kvm_iommu.ko, without waiting: 0 or -errno. And loads it again,
  * with the parameters that it had when the first was called.
  */
