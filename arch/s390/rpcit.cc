@@ -128,7 +128,7 @@ void Rpcit::round(kiommu_zpci_function& function, Domain& domain,
     rpcit_.outcome = KIOMMU_RPCIT_MAKE_ROOM;
   } else {
     const IovaRange rest{{result.stopped_iova}, range.last};
-    (void)domain.drop_stale(rest, &result);
+    domain.drop_stale(rest);
     refuse(function, why, result);
   }
 }

@@ -4,6 +4,7 @@
 #include "domain.hpp"
 
 #include "anchor.hpp"
+#include "door.hpp"
 #include "format_list.hpp"
 #include "session.hpp"
 
@@ -51,11 +52,42 @@ Result<void> Domain::start(Pins* pins) {
 
 // Removes every mapping, and every pin that nobody else needs.
 void Domain::clear() {
-  std::uint64_t unmapped = 0;
-  // Nothing is split here, for nothing is left: this cannot fail.
-  (void)unmap_range({{0}, {~uint64_t{0}}}, &unmapped);
+  {
+    Session session(*this, {0, kLastPage});
+    shadow_.unmap(session.request(), {0, kLastPage});
+  }
   if (tracker_ != nullptr) tracker_->clear();
   pins_->trim(0);
+}
+
+void Domain::report_lost(PageRange pages, Status why) {
+  kiommu_fault fault{};
+  fault.iova = pages.first << kPageShift;
+  fault.reason = static_cast<uint32_t>(FaultReason::kLost);
+  fault.flags = FaultFlags::kHasIova;
+  fault.status = status_code(why);
+  if (stage1_) {
+    fault.flags |= FaultFlags::kHasFormat;
+    fault.format = stage1_->anchor.format;
+  }
+  parts_.faults->report(fault);
+}
+
+void Domain::tell_lost(const Outcome& outcome, std::optional<PageRange> told) {
+  for (unsigned i = 0; i < outcome.count(); ++i) {
+    const PageRange lost = outcome.lost(i);
+    if (tracker_ != nullptr) cut(IovaRange::of_pages(lost.first, lost.last));
+    if (!told || !told->overlaps(lost)) {
+      report_lost(lost, outcome.why());
+      continue;
+    }
+    if (lost.first < told->first) {
+      report_lost({lost.first, told->first - 1}, outcome.why());
+    }
+    if (lost.last > told->last) {
+      report_lost({told->last + 1, lost.last}, outcome.why());
+    }
+  }
 }
 
 void Domain::set_stage1(const std::optional<Stage1>& stage1) {

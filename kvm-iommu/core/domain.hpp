@@ -112,8 +112,9 @@ class Domain {
   void forget_tables(uint64_t first_gfn, uint64_t last_gfn);
 
   // Unmaps what is not, or no longer, as the guest's tables say; maps nothing.
-  // Bad entries are passed by. The work is bounded by what is mapped.
-  Result<void> drop_stale(IovaRange range, kiommu_refresh_result* result);
+  // Bad entries are passed by. The work is bounded by what is mapped, and ends
+  // early with a fatal signal.
+  void drop_stale(IovaRange range);
   // *unmapped is set, also with kNoMemory. `writable`: see writable_pages(), of
   // what is unmapped; or nullptr.
   Result<void> unmap(uint64_t iova, uint64_t length, uint64_t* unmapped,
@@ -150,19 +151,10 @@ class Domain {
   // Pages that stay pinned, of the guest; 0 without one.
   uint64_t idle_pages() const { return pins_ != nullptr ? pins_->idle() : 0; }
 
-  // With the pin table locked, for memory_change.cc: unmaps the pages for
-  // which wants(request, page, entry) says so, and flushes.
+  // With the pin table locked, for memory_change.cc: unmaps the pages that
+  // `wants` selects, see Shadow::unmap_where(), and flushes. In session.hpp.
   template <class Wants>
-  void unmap_where(Wants wants) {
-    Request& request = requests_.take({0, ~uint64_t{0} >> kPageShift});
-    request.begin(*pins_);
-    shadow_.unmap_where(request, [&](uint64_t page, ShadowEntry entry) {
-      return wants(request, page, entry);
-    });
-    (void)shadow_.finish(request);  // nothing was mapped anew
-    request.end();
-    requests_.give(request);
-  }
+  void unmap_where(Wants& wants);
   const Shadow& shadow() const { return shadow_; }
   // In the list of the pin table.
   Domain* next = nullptr;
@@ -171,6 +163,13 @@ class Domain {
   // A request on a range, for as long as it lasts.
   class Session;
 
+  // How far a walk of a refresh got.
+  struct Pass {
+    Result<void> done;
+    Iova stopped_at;  // if it failed
+    Blame blame;
+  };
+
   Result<void> require_anchor() const;
   Result<void> check_range(IovaRange range) const;
   Follow follow(bool follows, bool for_refresh) const;
@@ -178,16 +177,17 @@ class Domain {
   Result<void> refresh_once(IovaRange range, kiommu_refresh_result* result,
                             Follow* follow);
   // `known`: nullptr, or a table from which the walk can begin.
-  Result<void> bring_up(Request& request, IovaRange range,
-                        kiommu_refresh_result* result, Follow* follow,
-                        const Root* known = nullptr);
+  Pass bring_up(Request& request, IovaRange range, Follow* follow,
+                const Root* known = nullptr);
+  static Result<void> tell_refresh(Session& session, IovaRange range,
+                                   const Pass& pass,
+                                   kiommu_refresh_result* result);
   Result<void> walk(Request& request, Refresh& refresh, IovaRange range,
                     const Root* known = nullptr);
-  void block(Session& session, IovaRange range);
-  void cut_lost(Session& session);
+  void tell_lost(const Outcome& outcome, std::optional<PageRange> told);
+  void report_lost(PageRange pages, Status why);
   void cut(IovaRange range);
-  Result<void> drop_stale(Request& request, IovaRange range,
-                          kiommu_refresh_result* result);
+  Result<void> drop_stale(Request& request, IovaRange range);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped,
                            kiommu_u64* writable = nullptr);
   void find_writable(Request& request, PageRange pages, kiommu_u64* bits);

@@ -51,41 +51,29 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
       continue;
     }
     const IovaRange range = intersection(asked, follow.limit);
-    kiommu_refresh_result result{};
     Session session(*this, {range.first_page(), range.last_page()});
+    Request& request = session.request();
     // A store to a lowest table: the way to it is known.
     Root table;
     const bool known = !follow.for_refresh &&
                        tracker_->find_followed(work->gfn, range, &table);
-    auto done = bring_up(session.request(), range, &result, &follow,
-                         known ? &table : nullptr);
-    if (session.request().lost) cut_lost(session);
-    if (done) continue;
-    if (done.error() == Status::kInterrupted) return done;
-    next.first = result.stopped_iova;
-    if (done.error() == Status::kBudget && ++work->rounds < rounds) return done;
-    const IovaRange rest{{result.stopped_iova}, range.last};
-    follow.report(rest, done.error(), {});
-    // What cannot be brought up to date is unmapped, and out of sync.
-    block(session, rest);
+    const Pass pass =
+        bring_up(request, range, &follow, known ? &table : nullptr);
+    follow.finish_reports();
+    if (pass.done) continue;
+    const Status why = pass.done.error();
+    if (why == Status::kInterrupted) return pass.done;
+    next.first = pass.stopped_at.value;
+    if (why == Status::kBudget && ++work->rounds < rounds) return pass.done;
+    const IovaRange rest{pass.stopped_at, range.last};
+    follow.report(rest, why, {});
+    // What cannot be brought up to date is unmapped, and out of sync: all of
+    // it, so that what is lost of it need not be told by itself.
+    shadow_.unmap(request, {rest.first_page(), rest.last_page()});
+    request.outcome.redo({rest.first_page(), rest.last_page()});
     cut(rest);
   }
   return {};
-}
-
-void Domain::block(Session& session, IovaRange range) {
-  Request& request = session.request();
-  (void)shadow_.unmap(request, {range.first_page(), range.last_page()});
-  (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
-  request.mapped = request.unmapped = 0;
-  cut_lost(session);
-}
-
-// The rest of a block that was split, without memory for that.
-void Domain::cut_lost(Session& session) {
-  if (const auto lost = session.request().lost) {
-    cut({Iova::of_page(*lost), Iova::of_page(session.locked().last)});
-  }
 }
 
 void Domain::cut(IovaRange range) {
@@ -115,9 +103,10 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
   Tracker::Lost lost;
   while (tracker_->forget(first_gfn, last_gfn, &cursor, &lost)) {
     for (unsigned i = 0; i < lost.count; ++i) {
-      const IovaRange span = lost.spans[i];
-      Session session(*this, {span.first_page(), span.last_page()});
-      block(session, span);
+      const PageRange span{lost.spans[i].first_page(),
+                           lost.spans[i].last_page()};
+      Session session(*this, span);
+      shadow_.unmap(session.request(), span);
     }
     follow(true, false)
         .report_unsynced(lost.spans[0].first, Gpa::of_page(lost.gfn));

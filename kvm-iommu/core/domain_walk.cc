@@ -55,12 +55,8 @@ constexpr bool may_find_room(Status status) {
          status == Status::kMemlock;
 }
 
-// Tells what a pass did, which begins anew for the next one.
-void add_counts(Request& request, kiommu_refresh_result* result) {
-  result->mapped += request.mapped;
-  result->unmapped += request.unmapped;
-  request.mapped = request.unmapped = 0;
-  request.refused.reset();
+constexpr PageRange pages_of(IovaRange range) {
+  return {range.first_page(), range.last_page()};
 }
 
 }  // namespace
@@ -96,20 +92,57 @@ Result<void> Domain::refresh_checked(IovaRange range,
 Result<void> Domain::refresh_once(IovaRange range,
                                   kiommu_refresh_result* result,
                                   Follow* follow) {
-  Session session(*this, {range.first_page(), range.last_page()});
+  Session session(*this, pages_of(range));
   Request& request = session.request();
-  auto done = bring_up(request, range, result, follow);
-  if (done || !may_find_room(done.error()) || request.lost) return done;
+  Pass pass = bring_up(request, range, follow);
+  if (pass.done || !may_find_room(pass.done.error())) {
+    return tell_refresh(session, range, pass, result);
+  }
   // What the guest has given up further on may take the room. Pins that become
   // idle are not unpinned here: those are for the caller to trim.
-  const IovaRange rest{{result->stopped_iova}, range.last};
-  const uint64_t unmapped = result->unmapped;
-  KIOMMU_TRY(drop_stale(request, rest, result));
-  if (result->unmapped == unmapped || done.error() == Status::kMemlock ||
-      request.lost) {
-    return done;
+  const IovaRange rest{pass.stopped_at, range.last};
+  const uint64_t unmapped = request.outcome.unmapped;
+  if (request.outcome.lost_only_in(pages_of(rest))) {
+    auto dropped = drop_stale(request, rest);
+    if (!dropped) {
+      pass.done = dropped;
+    } else if (request.outcome.unmapped != unmapped &&
+               pass.done.error() != Status::kMemlock &&
+               request.outcome.lost_only_in(pages_of(rest))) {
+      request.outcome.redo(pages_of(rest));
+      pass = bring_up(request, rest, follow);
+    }
   }
-  return bring_up(request, rest, result, follow);
+  return tell_refresh(session, range, pass, result);
+}
+
+// Ends a refresh: what it did, and how far it got.
+Result<void> Domain::tell_refresh(Session& session, IovaRange range,
+                                  const Pass& pass,
+                                  kiommu_refresh_result* result) {
+  const PageRange pages = pages_of(range);
+  const Outcome outcome = session.finish(pages);
+  result->mapped += outcome.mapped;
+  result->unmapped += outcome.unmapped;
+  Result<void> done = pass.done;
+  uint64_t stopped_at = done ? ~uint64_t{0} : pass.stopped_at.value;
+  if (outcome.failed()) {
+    // If nothing of the range itself is lost, it is to be looked at again as a
+    // whole: that costs little.
+    const uint64_t lost = outcome.first_lost(pages).value_or(pages.first)
+                          << kPageShift;
+    if (lost < stopped_at) stopped_at = lost;
+    const bool killed = !done && done.error() == Status::kInterrupted;
+    if (!killed) done = fail(outcome.why());
+  }
+  if (stopped_at < range.first.value) stopped_at = range.first.value;
+  result->stopped_iova = done ? range.last.value + 1 : stopped_at;
+  if (!pass.done) {
+    result->level = pass.blame.level;
+    result->has_gpa = pass.blame.names.has_value();
+    result->gpa = pass.blame.names.value_or(Gpa{}).value;
+  }
+  return done;
 }
 
 Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range,
@@ -130,53 +163,48 @@ Result<void> Domain::refresh_all(const Change* changes, unsigned n,
   for (unsigned i = 0; i < n && done; ++i) {
     const IovaRange range = changes[i].range;
     if (changes[i].drop) {
-      done = shadow_.unmap(request, {range.first_page(), range.last_page()});
+      shadow_.unmap(request, pages_of(range));
     } else {
       Refresh refresh(request, shadow_, hosts_, range, nullptr);
-      done = refresh.settle(walk(request, refresh, range));
+      done = refresh.finish(walk(request, refresh, range));
     }
   }
-  const auto finished = shadow_.finish(request);
-  *lost = request.lost.has_value();
-  return done ? finished : done;
+  shadow_.settle(request);
+  *lost = false;
+  if (!request.outcome.failed()) return done;
+  const Status why = request.outcome.why();
+  // What is lost of the ranges can be had again, one by one.
+  for (unsigned i = 0; i < n; ++i) {
+    request.outcome.redo(pages_of(changes[i].range));
+  }
+  *lost = request.outcome.failed();
+  return fail(why);
 }
 
 // One pass of a refresh.
-Result<void> Domain::bring_up(Request& request, IovaRange range,
-                              kiommu_refresh_result* result, Follow* follow,
+Domain::Pass Domain::bring_up(Request& request, IovaRange range, Follow* follow,
                               const Root* known) {
   Refresh refresh(request, shadow_, hosts_, range, follow);
   auto done = refresh.finish(walk(request, refresh, range, known));
-  const Iova stopped_at = refresh.stopped_at();  // may be below the range
-  result->stopped_iova = done                       ? range.last.value + 1
-                         : stopped_at < range.first ? range.first.value
-                                                    : stopped_at.value;
-  if (!done) {
-    const Blame& blame = refresh.blame();
-    result->level = blame.level;
-    result->has_gpa = blame.names.has_value();
-    result->gpa = blame.names.value_or(Gpa{}).value;
-  }
-  add_counts(request, result);
-  return done;
+  shadow_.settle(request);
+  Iova stopped_at = refresh.stopped_at();
+  if (stopped_at < range.first) stopped_at = range.first;
+  return {done, stopped_at, refresh.blame()};
 }
 
-Result<void> Domain::drop_stale(IovaRange range,
-                                kiommu_refresh_result* result) {
-  KIOMMU_TRY(check_range(range));
-  Session session(*this, {range.first_page(), range.last_page()});
-  result->stopped_iova = range.first.value;
-  return drop_stale(session.request(), range, result);
+void Domain::drop_stale(IovaRange range) {
+  if (!check_range(range)) return;
+  Session session(*this, pages_of(range));
+  [[maybe_unused]] const auto dropped = drop_stale(session.request(), range);
 }
 
 // Goes by what is mapped, a leaf at a time, not by what the tables say that
 // there should be: that can be without end.
-Result<void> Domain::drop_stale(Request& request, IovaRange range,
-                                kiommu_refresh_result* result) {
+Result<void> Domain::drop_stale(Request& request, IovaRange range) {
   // Without tables nothing changes but memory slots: see memory_change.hpp.
   if (stage1_->anchor.format == kIdentityFormatId) return {};
   Result<void> done;
-  PageRange left{range.first_page(), range.last_page()};
+  PageRange left = pages_of(range);
   while (const auto leaf = shadow_.next_leaf(left)) {
     IovaRange part = IovaRange::of_pages(leaf->first, leaf->last);
     for (;;) {
@@ -192,26 +220,21 @@ Result<void> Domain::drop_stale(Request& request, IovaRange range,
     if (!done || leaf->last == left.last) break;
     left.first = leaf->last + 1;
   }
-  (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
-  add_counts(request, result);
-  if (request.lost &&
-      Iova::of_page(*request.lost).value < result->stopped_iova) {
-    const Iova lost = Iova::of_page(*request.lost);
-    result->stopped_iova = lost < range.first ? range.first.value : lost.value;
-  }
+  shadow_.settle(request);
   return done;
 }
 
 Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped,
                                  kiommu_u64* writable) {
-  const PageRange pages{range.first_page(), range.last_page()};
+  const PageRange pages = pages_of(range);
   Session session(*this, pages);
   Request& request = session.request();
   if (writable != nullptr) find_writable(request, pages, writable);
-  auto done = shadow_.unmap(request, pages);
-  (void)shadow_.finish(request);  // nothing was mapped: nothing can be refused
-  *unmapped = request.unmapped;
-  return done;
+  shadow_.unmap(request, pages);
+  const Outcome outcome = session.finish();
+  *unmapped = outcome.unmapped;
+  if (outcome.failed()) return fail(outcome.why());
+  return {};
 }
 
 Result<void> Domain::unmap(uint64_t iova, uint64_t length, uint64_t* unmapped,
@@ -234,11 +257,12 @@ Result<Translation> Domain::translate(Iova iova, Rights* rights) {
   *rights = shadow_.rights_at(page);
   FindLeaf sink;
   if (stage1_->anchor.format == kIdentityFormatId) {
-    (void)sink.leaf({.iova = iova.page(),
-                     .gpa = {iova.page().value - stage1_->anchor.offset},
-                     .pages = 1,
-                     .rights = kReadWrite,
-                     .shift = kPageShift});
+    KIOMMU_TRY(
+        sink.leaf({.iova = iova.page(),
+                   .gpa = {iova.page().value - stage1_->anchor.offset},
+                   .pages = 1,
+                   .rights = kReadWrite,
+                   .shift = kPageShift}));
   } else {
     KIOMMU_TRY(walk_tables(*stage1_, *request.stage2, request.scratch, sink,
                            IovaRange::of_pages(page, page)));

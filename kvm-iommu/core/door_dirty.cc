@@ -19,7 +19,7 @@ using kiommu::to_errno;
 using std::uint64_t;
 
 // Why a walk ended early, but with an answer.
-bool is_progress(Status why) {
+bool tells_so_far(Status why) {
   return why == Status::kBudget || why == Status::kNoMemory;
 }
 
@@ -49,7 +49,7 @@ int kiommu_core_translate_range(kiommu_domain* domain, kiommu_u64 iova,
   Iova end;
   auto told = domain->domain.translate_range(iova, length, records, capacity,
                                              count, &end);
-  if (!told && !is_progress(told.error())) return to_errno(told);
+  if (!told && !tells_so_far(told.error())) return to_errno(told);
   *next = end.value;
   *status = told ? 0 : kiommu::status_code(told.error());
   return 0;

@@ -15,13 +15,13 @@ class DropStale {
   DropStale(Request& request, Shadow& shadow)
       : request_(request), shadow_(shadow) {}
 
-  // The walker's sink. What is lost when a block is split is in request.lost.
+  // The walker's sink.
   Result<void> absent(IovaRange range) {
-    (void)shadow_.unmap(request_, {range.first_page(), range.last_page()});
+    shadow_.unmap(request_, {range.first_page(), range.last_page()});
     return {};
   }
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n) {
-    (void)shadow_.unmap_different(request_, at.page_number(), words, n);
+    shadow_.unmap_different(request_, at.page_number(), words, n);
     return {};
   }
   Result<void> leaf(const Leaf& leaf) {
@@ -39,7 +39,7 @@ class DropStale {
   }
   Result<void> bad(IovaRange range, Status why, const Blame&) {
     bad_last_ = range.last;
-    (void)absent(range);
+    KIOMMU_TRY(absent(range));
     return fail(why);
   }
   Result<void> stopped(Iova, Status why) { return fail(why); }

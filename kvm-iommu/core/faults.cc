@@ -143,6 +143,13 @@ bool FaultQueue::report_dma(const kiommu_fault& dma) {
   return tell(is_open, is_new);
 }
 
+void FaultQueue::count_lost(uint64_t count) {
+  const Lock lock(*this);
+  if (ring_ == nullptr) return;
+  sequence_ += count;
+  lost_ += count;
+}
+
 void FaultQueue::set_anchor(const std::optional<Anchor>& anchor) {
   const Lock lock(*this);
   anchor_ = anchor;

@@ -29,6 +29,7 @@ enum class FaultReason : uint32_t {
   kHost = 6,
   kRing = 7,
   kSync = 8,
+  kLost = 9,
 };
 
 struct FaultFlags {
@@ -64,6 +65,8 @@ class FaultQueue {
   // Anybody's: whether somebody reads.
   bool report(const kiommu_fault& fault);
   bool report_dma(const kiommu_fault& fault);
+  // Faults that nobody looks at one by one.
+  void count_lost(uint64_t count);
 
   // The domain's.
   void set_anchor(const std::optional<Anchor>& anchor);

@@ -50,7 +50,15 @@ void Follow::meet_entry(TableUse* use, unsigned slot, IovaRange walked,
   }
 }
 
-void Follow::report(IovaRange range, Status why, const Blame& blame) const {
+void Follow::finish_reports() {
+  if (reports > FaultQueue::kRecords) {
+    faults.count_lost(reports - FaultQueue::kRecords);
+  }
+  reports = 0;
+}
+
+void Follow::report(IovaRange range, Status why, const Blame& blame) {
+  if (++reports > FaultQueue::kRecords) return;
   kiommu_fault fault{};
   fault.iova = range.first.value;
   fault.reason = static_cast<uint32_t>(fault_reason(why));

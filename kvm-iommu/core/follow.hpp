@@ -21,13 +21,18 @@ struct Follow {
   bool follows;                         // the second kind
   bool for_refresh;                     // by the VMM, not for a store
   std::optional<IovaRange> unsynced{};  // what the first kind met
+  unsigned reports = 0;  // bad entries that were met, see report()
 
   Result<TableUse*> meet(const TableWindow& window, IovaRange walked,
                          Stage2& stage2);
   void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
                   const Entry* table);
 
-  void report(IovaRange range, Status why, const Blame& blame) const;
+  // The first entries are told one by one, as many as the queue holds; the
+  // others of a call are counted as lost: a store can bring millions.
+  void report(IovaRange range, Status why, const Blame& blame);
+  // Tells how many were counted.
+  void finish_reports();
   // A page is out of sync, against the guest's and the VMM's will.
   void report_unsynced(Iova iova, Gpa gpa) const;
 

@@ -11,7 +11,7 @@ namespace kiommu {
 
 // See kiommu_core_slots_changed(), _memory_changed(), _mmio_revoked().
 void slots_changed(Pins& pins);
-void memory_changed(Pins& pins, Hva first, Hva last);
+void memory_changed(Pins& pins, const kiommu_window* ranges, unsigned count);
 void mmio_revoked(Pins& pins);
 
 }  // namespace kiommu

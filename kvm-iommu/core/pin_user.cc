@@ -283,8 +283,12 @@ PinUser::Made PinUser::make(Region& region, uint64_t gfn, uint64_t count) {
                                      static_cast<unsigned>(count),
                                      region.read_only ? 0 : 1, pfns_, &result);
   if (n == 0) {
+    // The mapping may go on behind the slot, where other memory is.
+    const uint64_t in_slot = region.pages_from(gfn);
     return {.why = status_of(result.failure),
-            .extent = result.extent > 0 ? result.extent : 1};
+            .extent = result.extent == 0        ? 1
+                      : result.extent > in_slot ? in_slot
+                                                : result.extent};
   }
   const bool writable = result.writable != 0;
   if (n == kChunkPages && try_huge(region, gfn, writable)) return {.count = n};

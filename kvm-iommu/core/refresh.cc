@@ -15,34 +15,34 @@ Result<void> Refresh::absent(IovaRange range) {
   return {};
 }
 
-Result<void> Refresh::unmap_now(IovaRange range) {
-  auto done = shadow_.unmap(request_, {range.first_page(), range.last_page()});
-  if (!done) stopped_at_ = range.first;
-  return done;
-}
-
-Result<void> Refresh::unmap_absent() {
-  if (!absent_) return {};
+void Refresh::unmap_absent() {
+  if (!absent_) return;
   const IovaRange range = *absent_;
   absent_.reset();
-  return unmap_now(range);
+  shadow_.unmap(request_, {range.first_page(), range.last_page()});
 }
 
 Result<void> Refresh::stopped(Iova at, Status why) {
-  KIOMMU_TRY(map_gathered());
-  KIOMMU_TRY(unmap_absent());
+  auto mapped = map_gathered();
+  unmap_absent();
+  KIOMMU_TRY(mapped);
   stopped_at_ = at;
   return fail(why);
 }
 
 Result<void> Refresh::bad(IovaRange range, Status why, const Blame& blame) {
+  if (is_progress(why)) return stopped(range.first, why);
   KIOMMU_TRY(absent(range));
-  if (follow_ == nullptr || !follow_->follows || !is_guest_mistake(why)) {
-    blame_ = blame;
-    return stopped(range.first, why);
+  if (!is_guest_mistake(why)) {
+    // The guest's tables map it, and it is taken out.
+    request_.outcome.lose({range.first_page(), range.last_page()}, why);
+  } else if (follow_ != nullptr && follow_->follows) {
+    follow_->report(range, why, blame);
+    unmap_absent();
+    return {};
   }
-  follow_->report(range, why, blame);
-  return unmap_absent();
+  blame_ = blame;
+  return stopped(range.first, why);
 }
 
 // Maps up to `pages` from `iova` on: as many as one slot holds and no
@@ -72,7 +72,8 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
 // pages, if the refresh goes on.
 Result<uint64_t> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
                                  Status why, const Blame& blame) {
-  // Without resources, others keep what they have.
+  // What runs short, or has been lost, stops the refresh at this page: the
+  // others keep what they have.
   if (!is_guest_mistake(why)) in_entry = kPageBytes - 1;
   const Iova end{iova.value | in_entry};
   const IovaRange range{iova, end < last ? end : last};
@@ -99,12 +100,11 @@ Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
     return {};
   }
   KIOMMU_TRY(map_gathered());
-  KIOMMU_TRY(unmap_absent());
+  unmap_absent();
   unsigned done = 0;
   for (;;) {
     const Shadow::Done part = shadow_.bring(request_, at.page_number() + done,
                                             words + done, n - done);
-    if (request_.refused) return fail(request_.refused->why);
     done += static_cast<unsigned>(part.count);
     if (done == n) return {};
     const Iova iova = at.plus(uint64_t{done} << kPageShift);
@@ -122,7 +122,7 @@ Result<void> Refresh::leaf(const Leaf& leaf) {
     return {};
   }
   KIOMMU_TRY(map_gathered());
-  KIOMMU_TRY(unmap_absent());
+  unmap_absent();
   gathered_ = leaf;
   return {};
 }
@@ -136,7 +136,6 @@ Result<void> Refresh::map_gathered() {
     const Iova iova = leaf.iova.plus(done << kPageShift);
     const Step part = step(iova, leaf.gpa.plus(done << kPageShift),
                            leaf.pages - done, leaf.rights);
-    if (request_.refused) return fail(request_.refused->why);
     done += part.pages;
     if (part.pages == 0) {
       auto passed =
@@ -183,9 +182,8 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
     } else if (region->may_be_private) {
       KIOMMU_TRY(hole(region->pages_from(gfn)));
     } else {
-      KIOMMU_TRY(unmap_absent());
+      unmap_absent();
       const Step part = step(iova, gpa, end - page, kReadWrite);
-      if (request_.refused) return fail(request_.refused->why);
       page += part.pages;
       if (part.pages > 0) continue;
       if (part.why != Status::kMmio && part.why != Status::kReservedIova) {
@@ -200,25 +198,10 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
   return {};
 }
 
-Result<void> Refresh::settle(Result<void> walked) {
-  if (walked) walked = map_gathered();
-  if (walked) walked = unmap_absent();
-  return walked;
-}
-
 Result<void> Refresh::finish(Result<void> walked) {
-  walked = settle(walked);
-  auto finished = shadow_.finish(request_);
-  if (const auto& refused = request_.refused) {
-    stopped_at_ = Iova::of_page(refused->first);
-    walked = fail(refused->why);
-  }
-  // Pages that were done, but lost when a block was split, are not done.
-  if (const auto& lost = request_.lost) {
-    const Iova first = Iova::of_page(*lost);
-    if (first < stopped_at_) stopped_at_ = first;
-  }
-  return walked ? finished : walked;
+  if (walked) walked = map_gathered();
+  unmap_absent();
+  return walked;
 }
 
 }  // namespace kiommu

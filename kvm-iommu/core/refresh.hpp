@@ -41,12 +41,10 @@ class Refresh {
   // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
   Result<void> identity(IovaRange range, uint64_t offset);
 
-  // All that a walk told, which came out as `walked`, is done, but for what a
-  // request does when it ends.
-  Result<void> settle(Result<void> walked);
-  // Ends the refresh and the request: settles, flushes.
+  // Does what a walk, which came out as `walked`, told last.
   Result<void> finish(Result<void> walked);
-  // After a failure: all below is done, the page here and above is not.
+  // After a failure: all below is done, but for what the request has lost; the
+  // page here and above is not.
   Iova stopped_at() const { return stopped_at_; }
   // What the failure is about.
   const Blame& blame() const { return blame_; }
@@ -63,8 +61,7 @@ class Refresh {
   Result<uint64_t> failed(Iova iova, uint64_t in_entry, Iova last, Status why,
                           const Blame& blame);
   Result<void> map_gathered();
-  Result<void> unmap_absent();
-  Result<void> unmap_now(IovaRange range);
+  void unmap_absent();
 
   Request& request_;
   Shadow& shadow_;

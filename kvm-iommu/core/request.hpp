@@ -8,25 +8,13 @@
 
 #include "format.hpp"
 #include "host_batch.hpp"
+#include "outcome.hpp"
 #include "pin_user.hpp"
 #include "radix.hpp"
 #include "stage2.hpp"
 #include "walker.hpp"
 
 namespace kiommu {
-
-// Pages [first, last] of IOVA.
-struct PageRange {
-  uint64_t first;
-  uint64_t last;
-
-  constexpr bool contains(PageRange other) const {
-    return first <= other.first && other.last <= last;
-  }
-  constexpr bool overlaps(PageRange other) const {
-    return first <= other.last && other.first <= last;
-  }
-};
 
 // Memory of a request: one node each.
 struct RequestMemory {
@@ -42,13 +30,6 @@ struct RequestMemory {
 
 class Request {
  public:
-  // A host refused to map: nothing from page `first` on is mapped by this
-  // request.
-  struct Refused {
-    uint64_t first;
-    Status why;
-  };
-
   explicit Request(const RequestMemory& memory)
       : memory(memory), host(memory.batch, memory.runs) {
     scratch.words = memory.words;
@@ -65,9 +46,7 @@ class Request {
 
   // Begins and ends the use of a guest's memory.
   void begin(Pins& pins) {
-    mapped = unmapped = 0;
-    refused.reset();
-    lost.reset();
+    outcome = {};
     leaf = {};
     if (!stage2 || !stage2->is_current()) {
       stage2.emplace(pins.mem(), pins.regions());
@@ -86,12 +65,8 @@ class Request {
   std::optional<Stage2> stage2;
   std::optional<PinUser> user;
 
-  uint64_t mapped = 0;    // pages
-  uint64_t unmapped = 0;  // pages
-  std::optional<Refused> refused;
-  // The lowest page that was lost with a block that was split, if a host had
-  // no memory for its rest.
-  std::optional<uint64_t> lost;
+  // What it did and what it cost, until it ends.
+  Outcome outcome;
 
   // The leaf of the shadow that was met last, see Shadow::find().
   Radix::Leaf leaf;

@@ -218,7 +218,9 @@ unsigned Ring::do_one_by_one(Domain& domain, unsigned n) {
     } else {
       outcome.done = fail(change.error());
     }
-    if (!outcome.done && outcome.done.error() == Status::kInterrupted) return i;
+    // The process is killed, or slots have changed of which the caller must
+    // know first: this entry is for another call.
+    if (!outcome.done && is_progress(outcome.done.error())) return i;
     set_outcome(domain, entries_[i], outcome);
   }
   return n;
@@ -244,7 +246,7 @@ Ring::Outcome Ring::do_one(Domain& domain, const Change& change) {
 }
 
 // A slice of the entry at hand. Whether it has its status.
-bool Ring::do_large(Domain& domain, kiommu_ring_large large) {
+bool Ring::do_large(Domain& domain) {
   Entry& entry = entries_[0];
   auto change = parse(domain, entry);
   if (!change) {  // the anchor is another one by now
@@ -253,16 +255,10 @@ bool Ring::do_large(Domain& domain, kiommu_ring_large large) {
     return true;
   }
   if (large_next_) change->range.first = {*large_next_};
-  const uint64_t from = change->range.first.value;
-  Outcome outcome{fail(Status::kBudget), from};
-  if (large == KIOMMU_RING_LARGE_NOW) outcome = do_one(domain, *change);
-  if (!outcome.done) {
-    const Status why = outcome.done.error();
-    if (why == Status::kInterrupted) return false;
-    if (why == Status::kBudget && outcome.stopped_iova > from) {
-      large_next_ = outcome.stopped_iova;
-      return false;
-    }
+  const Outcome outcome = do_one(domain, *change);
+  if (!outcome.done && is_progress(outcome.done.error())) {
+    large_next_ = outcome.stopped_iova;
+    return false;
   }
   set_outcome(domain, entry, outcome);
   return true;
@@ -346,12 +342,12 @@ kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
     if (n > 0 || waiting == 0) {
       const unsigned done = do_batch(domain, n);
       const kiommu_u32 answer = publish(domain, done, indices->avail);
-      // Interrupted: the process is killed.
-      return done < n ? answer & ~KIOMMU_RING_MORE : answer;
+      return kiommu_port_interrupted() != 0 ? answer & ~KIOMMU_RING_MORE
+                                            : answer;
     }
   }
   if (large == KIOMMU_RING_LARGE_LATER) return KIOMMU_RING_MORE;
-  if (!do_large(domain, large)) {
+  if (!do_large(domain)) {
     return kiommu_port_interrupted() != 0 ? 0 : KIOMMU_RING_MORE;
   }
   large_next_.reset();
@@ -359,23 +355,20 @@ kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
 }
 
 kiommu_u32 Ring::drain(Domain& domain) {
+  if (broken_) return 0;
   use_memory(domain);
-  const auto indices = read_indices();
-  if (broken_ || !indices) return 0;
-  kiommu_u32 answer = 0;
-  unsigned slices = 0;
-  uint32_t left = indices->avail - done_;
-  while (left > 0 && left <= size_) {
-    const kiommu_u32 more =
-        consume(domain, slices++ < kDrainSlices + size_ / kBatch
-                            ? KIOMMU_RING_LARGE_NOW
-                            : KIOMMU_RING_LARGE_NEVER);
-    answer |= more & KIOMMU_RING_NOTIFY;
-    if ((more & KIOMMU_RING_MORE) == 0) break;
-    // More than there are: of what came meanwhile, some is done, too.
-    left = indices->avail - done_;
+  if (!drained_at_) {
+    const auto indices = read_indices();
+    if (!indices) return 0;
+    drained_at_ = indices->avail;
   }
-  return answer;
+  // Of what came meanwhile, some is done, too.
+  const uint32_t left = *drained_at_ - done_;
+  if (left == 0 || left > size_) {
+    drained_at_.reset();
+    return 0;
+  }
+  return consume(domain, KIOMMU_RING_LARGE_NOW);
 }
 
 }  // namespace kiommu

@@ -61,9 +61,6 @@ class Ring {
   // Where the host's fields are: done and kick in one word, then flags.
   static constexpr uint64_t kDoneOffset = 64;
   static constexpr uint64_t kEntriesOffset = 128;
-  // Slices of large entries that drain() has patience for.
-  static constexpr unsigned kDrainSlices = 64;
-
   void use_memory(Domain& domain);
   Result<Indices> read_indices();
   // Transfers entries [done_, done_ + n) and the copy of them.
@@ -85,7 +82,7 @@ class Ring {
   unsigned do_batch(Domain& domain, unsigned n);
   unsigned do_one_by_one(Domain& domain, unsigned n);
   Outcome do_one(Domain& domain, const Change& change);
-  bool do_large(Domain& domain, kiommu_ring_large large);
+  bool do_large(Domain& domain);
   void set_outcome(Domain& domain, Entry& entry, const Outcome& outcome);
   void report(Domain& domain, Status why, const Outcome& outcome) const;
   kiommu_u32 publish(Domain& domain, unsigned n, uint32_t avail);
@@ -98,6 +95,8 @@ class Ring {
   bool broken_ = false;
   // A large entry, entries_[0], is under way: it is done below this.
   std::optional<uint64_t> large_next_;
+  // A drain is under way: it ends when this many entries are done.
+  std::optional<uint32_t> drained_at_;
   // The batch: entries as they were read, what is wrong with each; what the
   // others ask for, sorted.
   Entry entries_[kBatch];

@@ -8,7 +8,8 @@
 namespace kiommu {
 
 // Takes a request and the leaves and blocks around a range of pages, gives
-// both back at the end of the scope.
+// both back at the end of the scope, and sees to it that nothing that the
+// request has cost goes unsaid.
 class Domain::Session {
  public:
   Session(Domain& domain, PageRange range)
@@ -23,6 +24,7 @@ class Domain::Session {
     }
   }
   ~Session() {
+    [[maybe_unused]] const Outcome told = finish();
     request_.end();
     domain_.requests_.give(request_);
   }
@@ -30,8 +32,19 @@ class Domain::Session {
   Session& operator=(const Session&) = delete;
 
   Request& request() { return request_; }
-  // Whole leaves and blocks: the pages that the request has to itself.
-  PageRange locked() const { return request_.range; }
+
+  // Ends what was done so far: hosts and IOTLBs are up to date, and what it
+  // cost is told: by the faults, but for pages of `told`, which the caller
+  // tells; and by pages of tables that go out of sync, where stores are
+  // tracked. The end of the scope does the same for what nobody has asked for.
+  Outcome finish(std::optional<PageRange> told = {}) {
+    domain_.shadow_.settle(request_);
+    const Outcome outcome = request_.outcome;
+    request_.outcome = {};
+    domain_.shadow_.count(outcome);
+    if (outcome.failed()) domain_.tell_lost(outcome, told);
+    return outcome;
+  }
 
  private:
   static PageRange leaves_of(PageRange range) {
@@ -42,5 +55,11 @@ class Domain::Session {
   Domain& domain_;
   Request& request_;
 };
+
+template <class Wants>
+void Domain::unmap_where(Wants& wants) {
+  Session session(*this, {0, ~uint64_t{0} >> kPageShift});
+  shadow_.unmap_where(session.request(), wants);
+}
 
 }  // namespace kiommu

@@ -77,6 +77,7 @@ Shadow::Done Shadow::map(Request& request, uint64_t page, Gpa gpa,
   }
   uint64_t done = 0;
   while (done < count) {
+    if (request.outcome.failed()) return {done, request.outcome.why()};
     const uint64_t at = page + done;
     const uint64_t word = PageWord::of(gpa.plus(done << kPageShift), rights);
     const uint64_t room = kLeafPages - at % kLeafPages;
@@ -89,7 +90,7 @@ Shadow::Done Shadow::map(Request& request, uint64_t page, Gpa gpa,
       const Tried tried = same    ? Tried::kDone
                           : !leaf ? bring_run(request, at, word)
                                   : Tried::kNotPossible;
-      if (tried == Tried::kRefused) return {done, request.refused->why};
+      if (tried == Tried::kRefused) return {done, request.outcome.why()};
       if (tried == Tried::kDone) {
         done += n;
         continue;
@@ -108,27 +109,30 @@ Shadow::Done Shadow::map(Request& request, uint64_t page, Gpa gpa,
 
 Shadow::Done Shadow::bring(Request& request, uint64_t page,
                            const kiommu_u64* want, unsigned n) {
+  if (request.outcome.failed()) return {.why = request.outcome.why()};
   Radix::Leaf leaf = find(request, page);
   if (leaf.is_run()) {
     const uint64_t run = leaf.run() & ShadowEntry::kSame;
     if (are_neighbours(want, n, run + ((page - leaf.base) << kPageShift))) {
       return {.count = n};
     }
+    const PageRange all{leaf.base, leaf.last_key()};
     if (n == kLeafPages) {
-      (void)unmap(request, {leaf.base, leaf.last_key()});
+      unmap(request, all);
       leaf = {};
     } else if (auto expanded = expand(request, leaf); expanded) {
       leaf = *expanded;
     } else {
-      (void)unmap(request, {leaf.base, leaf.last_key()});
-      lose(request, leaf.base);
-      return {.why = expanded.error()};
+      unmap(request, all);
+      request.outcome.lose(all, expanded.error());
     }
+    // What is not wanted need not be looked at: it is gone.
+    if (request.outcome.failed()) return lost_at(request, page, n);
   }
   if (!leaf && n == kLeafPages && want[0] != PageWord::kAbsent &&
       are_neighbours(want, n, want[0])) {
     const Tried tried = bring_run(request, page, want[0]);
-    if (tried == Tried::kRefused) return {0, request.refused->why};
+    if (tried == Tried::kRefused) return {0, request.outcome.why()};
     if (tried == Tried::kDone) return {.count = n};
   }
 
@@ -139,16 +143,19 @@ Shadow::Done Shadow::bring(Request& request, uint64_t page,
     if (done == n) break;
     const PageRange pages{page + done, page + next.end - 1};
     if (!next.wanted) {
-      auto gone =
-          next.mmio ? unmap(request, pages) : drop_memory(request, pages);
-      if (!gone) return {done, gone.error()};
+      if (next.mmio) {
+        unmap(request, pages);
+      } else {
+        drop_memory(request, pages);
+      }
       done = next.end;
+      if (request.outcome.failed()) return {done, request.outcome.why()};
     } else {
       const unsigned count = next.end - done;
       const Done part = change(request, pages.first, want + done, count);
       done += static_cast<unsigned>(part.count);
       if (part.count < count) {
-        if (part.why != Status::kMmio || request.refused) {
+        if (part.why != Status::kMmio || request.outcome.failed()) {
           return {done, part.why, part.extent};
         }
         const Done mapped =
@@ -193,7 +200,7 @@ Shadow::Tried Shadow::bring_run(Request& request, uint64_t page,
     request.user->put_chunk(region, gfn);
     return Tried::kRefused;
   }
-  request.mapped += kLeafPages;
+  request.outcome.mapped += kLeafPages;
   return Tried::kDone;
 }
 
@@ -204,12 +211,16 @@ Shadow::Done Shadow::change(Request& request, uint64_t page,
   const Held held = hold(request, want, n);
   if (held.done.count == 0) return held.done;
   const auto count = static_cast<unsigned>(held.done.count);
-  if (auto dropped = drop_changed(request, page, count); !dropped) {
+  drop_changed(request, page, count);
+  if (request.outcome.failed()) {
     give_back(request, want, 0, count);
-    return {.why = dropped.error()};
+    return lost_at(request, page, count);
   }
   const Done entered = enter(request, page, want, count, held.limited);
-  return entered.count < count ? entered : held.done;
+  if (entered.count == count) return held.done;
+  // What they replace is gone.
+  request.outcome.lose({page + entered.count, page + count - 1}, entered.why);
+  return entered;
 }
 
 // Takes holds of pages. request.memory.hpas tells where they are, and what
@@ -272,7 +283,7 @@ Shadow::Done Shadow::enter(Request& request, uint64_t page,
   uint64_t* have = &leaf.at(page);
   const kiommu_u64* hpas = request.memory.hpas;
   leaf.add_used(n);
-  request.mapped += n;
+  request.outcome.mapped += n;
   const uint64_t cut = hosts_.cut_pages();
   unsigned done = 0;
   while (done < n) {
@@ -288,12 +299,14 @@ Shadow::Done Shadow::enter(Request& request, uint64_t page,
         have[done] = ShadowEntry::alone(want[done]).word;
       }
     }
-    if (done < n && !map_gathered(request)) {
+    if (done == n) break;
+    map_gathered(request);
+    if (request.outcome.failed()) {
       give_back(request, want, done, n);
-      request.mapped -= n - done;
+      request.outcome.mapped -= n - done;
       leaf.sub_used(n - done);
       if (leaf.empty()) prune(request, page);
-      return {done, request.refused->why};
+      return {done, request.outcome.why()};
     }
   }
   return {.count = n};
@@ -322,51 +335,63 @@ Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
   if (n > region.pages_from(gfn)) n = region.pages_from(gfn);
 
   // What is gathered comes before: it may be refused.
-  if (!map_gathered(request)) return {.why = request.refused->why};
-  if (auto dropped = drop_changed(request, page, n); !dropped) {
-    return {.why = dropped.error()};
-  }
+  map_gathered(request);
+  if (request.outcome.failed()) return {.why = request.outcome.why()};
+  drop_changed(request, page, n);
+  if (request.outcome.failed()) return lost_at(request, page, n);
   auto leaf = ensure(request, page);
-  if (!leaf) return {.why = leaf.error()};
+  if (!leaf) {
+    request.outcome.lose({page, page + n - 1}, leaf.error());
+    return {.why = leaf.error()};
+  }
   const int mapped = kiommu_port_mmio_map(
       request.host.port(), request.stage2->mem(), page << kPageShift,
       region.hva_of(gfn).value, n, rights.bits);
   if (mapped <= 0) {
     if (leaf->empty()) prune(request, page);
-    return {.why = mapped == -kEfault   ? Status::kMmio
-                   : mapped == -kEacces ? Status::kReadOnly
-                   : mapped == -kEnospc ? Status::kShadowLimit
-                   : mapped == -kEnomem ? Status::kNoMemory
-                                        : Status::kHost};
+    const Status why = mapped == -kEfault   ? Status::kMmio
+                       : mapped == -kEacces ? Status::kReadOnly
+                       : mapped == -kEnospc ? Status::kShadowLimit
+                       : mapped == -kEnomem ? Status::kNoMemory
+                                            : Status::kHost;
+    // What they replace is gone; the others are looked at one by one.
+    if (!is_guest_mistake(why)) {
+      request.outcome.lose({page, page + n - 1}, why);
+    }
+    return {.why = why};
   }
   leaf->add_used(mapped);
   for (int i = 0; i < mapped; ++i) {
     leaf->at(page + i) =
         ShadowEntry::mmio(word + (uint64_t(i) << kPageShift), rights.bits).word;
   }
-  request.mapped += mapped;
+  request.outcome.mapped += mapped;
   return {.count = static_cast<uint64_t>(mapped)};
 }
 
 // Drops what is mapped of `n` pages within a leaf.
-Result<void> Shadow::drop_changed(Request& request, uint64_t page, unsigned n) {
+void Shadow::drop_changed(Request& request, uint64_t page, unsigned n) {
   const Radix::Leaf leaf = find(request, page);
-  if (!leaf) return {};
+  if (!leaf) return;
   if (!leaf.is_run()) {
     unsigned i = 0;
     while (i < n && leaf.at(page + i) == 0) ++i;
-    if (i == n) return {};
+    if (i == n) return;
   }
-  return unmap(request, {page, page + n - 1});
+  unmap(request, {page, page + n - 1});
 }
 
-Result<void> Shadow::finish(Request& request) {
-  const bool mapped = map_gathered(request);
+// `n` pages were taken out to be replaced, and then something was lost: they
+// are, too.
+Shadow::Done Shadow::lost_at(Request& request, uint64_t page, unsigned n) {
+  const Status why = request.outcome.why();
+  request.outcome.lose({page, page + n - 1}, why);
+  return {.why = why};
+}
+
+void Shadow::settle(Request& request) {
+  map_gathered(request);
   request.host.flush_if_due();
-  __atomic_fetch_add(&mapped_, request.mapped - request.unmapped,
-                     __ATOMIC_RELAXED);
-  if (!mapped) return fail(request.refused->why);
-  return {};
 }
 
 Result<Radix::Leaf> Shadow::ensure(Request& request, uint64_t page) {

@@ -45,26 +45,37 @@ class Shadow {
   PageRange reach(Request& request) const;
 
   // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as
-  // page words say. Stops early also when a host refuses: request.refused.
+  // page words say. A request that has lost something (request.outcome) maps
+  // nothing more: both stop there, with why it was lost.
   Done bring(Request& request, uint64_t page, const kiommu_u64* want,
              unsigned n);
   // Maps `count` pages that are neighbours in GPA, too.
   Done map(Request& request, uint64_t page, Gpa gpa, uint64_t count,
            Rights rights);
-  // Removes what is mapped in `within`. Never allocates, but for the rest of a
-  // block that is split: without memory for that the error is kNoMemory,
-  // and that rest is unmapped, too (request.lost).
-  Result<void> unmap(Request& request, PageRange within);
+  // Removes what is mapped in `within`: never fails. It allocates for the rest
+  // of a block that is split alone; without memory for that, the rest is
+  // unmapped, too, and lost.
+  void unmap(Request& request, PageRange within);
   // The same for those of `n` pages, within one leaf, that are mapped otherwise
   // than page words say.
-  Result<void> unmap_different(Request& request, uint64_t page,
-                               const kiommu_u64* want, unsigned n);
-  // Removes the pages for which wants(page, entry) says so.
+  void unmap_different(Request& request, uint64_t page, const kiommu_u64* want,
+                       unsigned n);
+  // Which of the pages of a run are concerned.
+  enum class Part : std::uint8_t { kNone, kSome, kAll };
+  // Removes the pages that `wants` selects:
+  //   Part run(Request&, uint64_t page, ShadowEntry run)   by runs, first,
+  //   bool page(Request&, uint64_t page, ShadowEntry)      else by pages.
   template <class Wants>
-  void unmap_where(Request& request, Wants wants);
+  void unmap_where(Request& request, Wants& wants);
 
-  // Ends a request. The error is what a host refused, see request.refused.
-  Result<void> finish(Request& request);
+  // Maps what is gathered and flushes: hosts and IOTLBs are up to date.
+  void settle(Request& request);
+  // Counts what a request did, once.
+  void count(const Outcome& outcome) {
+    if (outcome.mapped == outcome.unmapped) return;
+    __atomic_fetch_add(&mapped_, outcome.mapped - outcome.unmapped,
+                       __ATOMIC_RELAXED);
+  }
 
   uint64_t mapped_pages() const {
     return __atomic_load_n(&mapped_, __ATOMIC_RELAXED);
@@ -101,6 +112,7 @@ class Shadow {
     bool limited = false;  // some page cannot be written as it wants
   };
   enum class Tried : std::uint8_t { kDone, kNotPossible, kRefused };
+  class Removal;
 
   ShadowEntry entry_at(uint64_t page) const;
   std::optional<Run> next_run(Radix::Leaf& leaf, PageRange within) const;
@@ -128,22 +140,22 @@ class Shadow {
              unsigned n, bool limited);
   Done map_mmio(Request& request, uint64_t page, const kiommu_u64* want,
                 unsigned n);
-  Result<void> drop_changed(Request& request, uint64_t page, unsigned n);
+  void drop_changed(Request& request, uint64_t page, unsigned n);
+  static Done lost_at(Request& request, uint64_t page, unsigned n);
 
   bool append(Request& request, uint64_t page, uint64_t pfn, uint64_t pages,
               Rights rights);
-  bool map_gathered(Request& request);
+  void map_gathered(Request& request);
   void note_blocks(Request& request);
   void note_run(Request& request, uint64_t page, uint64_t pfn, uint64_t count);
   Result<void> map_existing(Request& request, uint32_t host, PageRange range,
                             uint64_t* done);
 
-  Result<void> drop(Request& request, Run run);
-  Result<void> drop_memory(Request& request, PageRange run);
-  PageRange expand_ends(Request& request, PageRange run, Status* why);
+  void drop(Request& request, Run run);
+  void drop_memory(Request& request, PageRange run);
+  PageRange expand_ends(Request& request, PageRange run);
   void forget(Request& request, Run run);
-  Result<void> restore(Request& request, PageRange run);
-  static void lose(Request& request, uint64_t page);
+  void restore(Request& request, PageRange run);
 
   Radix tree_;
   const Hosts& hosts_;
@@ -167,27 +179,58 @@ void Shadow::for_each(Visit visit) const {
   }
 }
 
+// Pages to be removed, in ascending order: neighbours go together, for they can
+// be one large page of a host.
+class Shadow::Removal {
+ public:
+  Removal(Shadow& shadow, Request& request)
+      : shadow_(shadow), request_(request) {}
+
+  void add(PageRange pages) {
+    if (pages_ && pages_->last + 1 == pages.first) {
+      pages_->last = pages.last;
+      return;
+    }
+    flush();
+    pages_ = pages;
+  }
+  // Leaves can have become others by this.
+  void flush() {
+    if (pages_) shadow_.unmap(request_, *pages_);
+    pages_.reset();
+  }
+
+ private:
+  Shadow& shadow_;
+  Request& request_;
+  std::optional<PageRange> pages_;
+};
+
 template <class Wants>
-void Shadow::unmap_where(Request& request, Wants wants) {
-  uint64_t page = 0;
-  while (Radix::Leaf leaf = tree_.next(page, ~uint64_t{0} >> kPageShift)) {
-    const uint64_t base = leaf.base;
-    page = leaf.last_key() + 1;
-    for (unsigned i = 0; i < kLeafPages; ++i) {
-      // The leaf can have become another one by what was dropped.
-      const auto wanted = [&](unsigned at) {
-        const ShadowEntry entry = entry_at(base + at);
-        return entry.word != 0 && wants(base + at, entry);
-      };
-      if (!wanted(i)) continue;
-      unsigned last = i;
-      while (last + 1 < kLeafPages && wanted(last + 1)) ++last;
-      // Without memory to split a block, more than is wanted goes.
-      (void)unmap(request, {base + i, base + last});
-      i = last;
+void Shadow::unmap_where(Request& request, Wants& wants) {
+  constexpr uint64_t kLast = ~uint64_t{0} >> kPageShift;
+  Removal removal(*this, request);
+  uint64_t next = 0;
+  while (const Radix::Leaf met = tree_.next(next, kLast)) {
+    const uint64_t base = met.base;
+    next = met.last_key() + 1;
+    Part part = Part::kSome;
+    if (met.is_run()) part = wants.run(request, base, ShadowEntry{met.run()});
+    if (part == Part::kAll) removal.add({base, met.last_key()});
+    for (uint64_t page = base; part == Part::kSome && page < next; ++page) {
+      const Radix::Leaf leaf = find(request, page);
+      if (!leaf) break;
+      const ShadowEntry entry =
+          leaf.is_run() ? ShadowEntry{leaf.run()}.page_of_run(
+                              static_cast<unsigned>(page - base))
+                        : ShadowEntry{leaf.at(page)};
+      if (entry.word != 0 && wants.page(request, page, entry)) {
+        removal.add({page, page});
+      }
     }
     kiommu_port_yield();
   }
+  removal.flush();
 }
 
 }  // namespace kiommu

@@ -12,29 +12,29 @@ bool Shadow::append(Request& request, uint64_t page, uint64_t pfn,
                     uint64_t pages, Rights rights) {
   const uint64_t cut = hosts_.cut_pages();
   if (request.host.add(page, pfn, pages, rights, cut)) return true;
-  if (!map_gathered(request)) return false;
-  return request.host.add(page, pfn, pages, rights, cut);
+  map_gathered(request);
+  return !request.outcome.failed() &&
+         request.host.add(page, pfn, pages, rights, cut);
 }
 
-// Maps what is gathered in all hosts. If that is refused, its pages are
-// forgotten: they never were in a host's table.
-bool Shadow::map_gathered(Request& request) {
+// Maps what is gathered in all hosts. If that is refused, its pages are lost:
+// they never were in a host's table.
+void Shadow::map_gathered(Request& request) {
   HostBatch& host = request.host;
-  if (host.pages() == 0) return true;
+  if (host.pages() == 0) return;
   auto mapped = host.map(KIOMMU_ALL_HOSTS);
   if (mapped) {
     note_blocks(request);
     host.clear();
-    return true;
+    return;
   }
-  const uint64_t first = host.first();
-  const uint64_t pages = host.pages();
+  const PageRange pages{host.first(), host.first() + host.pages() - 1};
+  const uint64_t count = host.pages();
   host.clear();
-  forget(request, {{first, first + pages - 1}});
-  request.mapped -= pages;
-  request.unmapped -= pages;
-  if (!request.refused) request.refused = {first, mapped.error()};
-  return false;
+  forget(request, {pages});
+  request.outcome.mapped -= count;
+  request.outcome.unmapped -= count;
+  request.outcome.lose(pages, mapped.error());
 }
 
 // A page is entered as a block of its own: nothing is to be noted of it.

@@ -54,4 +54,9 @@ constexpr bool is_guest_mistake(Status status) {
   return status <= Status::kNotMapped;
 }
 
+// Whether it is no failure: the call goes on from where it stopped.
+constexpr bool is_progress(Status status) {
+  return status == Status::kBudget || status == Status::kInterrupted;
+}
+
 }  // namespace kiommu

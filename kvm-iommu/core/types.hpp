@@ -74,6 +74,20 @@ constexpr IovaRange intersection(IovaRange a, IovaRange b) {
           a.last < b.last ? a.last : b.last};
 }
 
+// Pages [first, last] of a space, never empty.
+struct PageRange {
+  uint64_t first;
+  uint64_t last;
+
+  friend constexpr bool operator==(PageRange, PageRange) = default;
+  constexpr bool contains(PageRange other) const {
+    return first <= other.first && other.last <= last;
+  }
+  constexpr bool overlaps(PageRange other) const {
+    return first <= other.last && other.first <= last;
+  }
+};
+
 // What a device may do with a page. Rights only ever shrink: `&` is the one
 // operation on them.
 struct Rights {

@@ -108,19 +108,16 @@ Result<Radix::Leaf> Shadow::expand(Request& request, const Radix::Leaf& run) {
   return leaf;
 }
 
-Result<void> Shadow::unmap(Request& request, PageRange within) {
-  Result<void> result;
+void Shadow::unmap(Request& request, PageRange within) {
   while (auto run = next_run(request.leaf, within)) {
-    if (auto dropped = drop(request, *run); !dropped) result = dropped;
+    drop(request, *run);
     if (run->last >= within.last) break;
     within.first = run->last + 1;
   }
-  return result;
 }
 
-Result<void> Shadow::unmap_different(Request& request, uint64_t page,
-                                     const kiommu_u64* want, unsigned n) {
-  Result<void> result;
+void Shadow::unmap_different(Request& request, uint64_t page,
+                             const kiommu_u64* want, unsigned n) {
   unsigned first = 0;
   while (first < n) {
     const Radix::Leaf leaf = find(request, page);
@@ -136,11 +133,9 @@ Result<void> Shadow::unmap_different(Request& request, uint64_t page,
     unsigned end = first + 1;
     while (end < n && differs(end)) ++end;
     // The leaf can become another one by this.
-    auto gone = unmap(request, {page + first, page + end - 1});
-    if (!gone) result = gone;
+    unmap(request, {page + first, page + end - 1});
     first = end;
   }
-  return result;
 }
 
 std::optional<PageRange> Shadow::next_leaf(PageRange within) const {
@@ -151,26 +146,33 @@ std::optional<PageRange> Shadow::next_leaf(PageRange within) const {
       leaf.last_key() < within.last ? leaf.last_key() : within.last};
 }
 
-Result<void> Shadow::drop(Request& request, Run run) {
-  if (!run.mmio) return drop_memory(request, run);
+void Shadow::drop(Request& request, Run run) {
+  if (!run.mmio) {
+    drop_memory(request, run);
+    return;
+  }
   kiommu_port_mmio_unmap(request.host.port(), request.stage2->mem(),
                          run.first << kPageShift,
                          (run.last - run.first + 1) << kPageShift);
   forget(request, run);
-  return {};
 }
 
 // Makes leaves of runs of which only a part is to go. Without memory for that,
-// all of them has to; *why is set then.
-PageRange Shadow::expand_ends(Request& request, PageRange run, Status* why) {
+// all of the leaf has to: its other pages are lost.
+PageRange Shadow::expand_ends(Request& request, PageRange run) {
   for (const uint64_t end : {run.first, run.last}) {
     const Radix::Leaf leaf = find(request, end);
-    if (!leaf.is_run() || run.contains({leaf.base, leaf.last_key()})) continue;
-    if (auto expanded = expand(request, leaf); !expanded) {
-      *why = expanded.error();
-      lose(request, leaf.base);
-      if (leaf.base < run.first) run.first = leaf.base;
-      if (leaf.last_key() > run.last) run.last = leaf.last_key();
+    const PageRange all{leaf.base, leaf.last_key()};
+    if (!leaf.is_run() || run.contains(all)) continue;
+    auto expanded = expand(request, leaf);
+    if (expanded) continue;
+    if (all.first < run.first) {
+      request.outcome.lose({all.first, run.first - 1}, expanded.error());
+      run.first = all.first;
+    }
+    if (all.last > run.last) {
+      request.outcome.lose({run.last + 1, all.last}, expanded.error());
+      run.last = all.last;
     }
   }
   return run;
@@ -178,29 +180,20 @@ PageRange Shadow::expand_ends(Request& request, PageRange run, Status* why) {
 
 // Unmaps neighbouring pages, all of them mapped and of memory: the blocks that
 // they touch as a whole, then maps again what those have outside of the run.
-Result<void> Shadow::drop_memory(Request& request, PageRange run) {
-  Status why = Status::kNoKvm;
+void Shadow::drop_memory(Request& request, PageRange run) {
   const Radix::Leaf& leaf = find(request, run.first);
-  if (leaf.is_run() || !leaf.holds(run.last)) {
-    run = expand_ends(request, run, &why);
-  }
+  if (leaf.is_run() || !leaf.holds(run.last)) run = expand_ends(request, run);
   const PageRange blocks{block_of(find(request, run.first), run.first).first,
                          block_of(find(request, run.last), run.last).last};
-  const bool splits = !run.contains(blocks);
-  if (splits && !map_gathered(request)) return fail(request.refused->why);
+  // The batch is needed for the rest. Whether this succeeds or not, the pages
+  // have to go.
+  if (!run.contains(blocks)) map_gathered(request);
   request.host.unmap(blocks.first, blocks.last);
   forget(request, {run});
-  Result<void> result;
-  if (why != Status::kNoKvm) result = fail(why);
   if (blocks.first < run.first) {
-    auto restored = restore(request, {blocks.first, run.first - 1});
-    if (!restored) result = restored;
+    restore(request, {blocks.first, run.first - 1});
   }
-  if (run.last < blocks.last) {
-    auto restored = restore(request, {run.last + 1, blocks.last});
-    if (!restored) result = restored;
-  }
-  return result;
+  if (run.last < blocks.last) restore(request, {run.last + 1, blocks.last});
 }
 
 // Takes pages, all of them mapped, out of the shadow and gives their holds
@@ -236,23 +229,17 @@ void Shadow::forget(Request& request, Run run) {
     }
     kiommu_port_yield();
   }
-  request.unmapped += run.last - run.first + 1;
+  request.outcome.unmapped += run.last - run.first + 1;
 }
 
-// Maps the rest of a block again. What a host has no memory for is forgotten.
-Result<void> Shadow::restore(Request& request, PageRange run) {
+// Maps the rest of a block again. What a host has no memory for is lost.
+void Shadow::restore(Request& request, PageRange run) {
   uint64_t done = 0;
   auto mapped = map_existing(request, KIOMMU_ALL_HOSTS, run, &done);
-  if (!mapped) {
-    const uint64_t first = run.first + done;
-    lose(request, first);
-    forget(request, {{first, run.last}});
-  }
-  return mapped;
-}
-
-void Shadow::lose(Request& request, uint64_t page) {
-  if (!request.lost || page < *request.lost) request.lost = page;
+  if (mapped) return;
+  const PageRange lost{run.first + done, run.last};
+  forget(request, {lost});
+  request.outcome.lose(lost, mapped.error());
 }
 
 }  // namespace kiommu

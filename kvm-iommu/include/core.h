@@ -176,13 +176,16 @@ void kiommu_core_slots_changed(struct kiommu_pins *pins);
 
 /**
  * kiommu_core_memory_changed() - memory may have gone or been exchanged
- * @first: HVA; @last: HVA, inclusive.
+ * @ranges: of HVA, @count of them.
  *
  * Pinned pages that are no longer at their address are unmapped from all
- * domains, flushed and unpinned; the others stay. Lock: P.
+ * domains, flushed and unpinned; the others stay. The cost is that of a
+ * look at the ranges and, if something has gone, of one at what is mapped.
+ * Lock: P.
  */
-void kiommu_core_memory_changed(struct kiommu_pins *pins, kiommu_u64 first,
-				kiommu_u64 last);
+void kiommu_core_memory_changed(struct kiommu_pins *pins,
+				const struct kiommu_window *ranges,
+				kiommu_u32 count);
 
 /**
  * kiommu_core_mmio_revoked() - device memory was taken out of the hosts
@@ -383,7 +386,6 @@ void kiommu_core_ring_begin(struct kiommu_domain *domain,
 enum kiommu_ring_large {
 	KIOMMU_RING_LARGE_LATER, /* it, and those after it, are left alone */
 	KIOMMU_RING_LARGE_NOW, /* a part of it is done */
-	KIOMMU_RING_LARGE_NEVER, /* its status is KVM_IOMMU_STATUS_BUDGET */
 };
 
 /* What kiommu_core_ring_consume() and kiommu_core_ring_drain() answer. */
@@ -403,10 +405,11 @@ kiommu_u32 kiommu_core_ring_consume(struct kiommu_domain *domain,
 				    enum kiommu_ring_large large);
 
 /**
- * kiommu_core_ring_drain() - do all that is in the ring by now
+ * kiommu_core_ring_drain() - do what is in the ring by now, a part of it
  *
- * Entries for which the time does not suffice get KVM_IOMMU_STATUS_BUDGET.
- * The domain is started. Lock: exclusive. Return: KIOMMU_RING_NOTIFY or 0.
+ * What the guest had put into the ring at the first call is done when the answer
+ * is without MORE. Until then call it again, best with the locks let go between.
+ * The domain is started. Lock: shared. Return: as kiommu_core_ring_consume().
  */
 kiommu_u32 kiommu_core_ring_drain(struct kiommu_domain *domain,
 				  struct kiommu_ring *ring);

@@ -34,6 +34,7 @@
 #include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/vhost_task.h>
 #include <linux/slab.h>
 #include <linux/task_work.h>
@@ -376,12 +377,32 @@ void kiommu_doorbell_open(struct kiommu_doorbell *bell)
 	wake_thread(bell);
 }
 
-void kiommu_doorbell_drain(struct kiommu_doorbell *bell)
+/* A batch of what is to be drained. Return: KIOMMU_RING_*. */
+static u32 drain_batch(struct kiommu_container *container)
 {
-	struct kiommu_container *container = bell->container;
+	struct kiommu_doorbell *bell;
+	u32 answer = 0;
 
-	lockdep_assert_held_write(&container->lock);
-	notify(bell, kiommu_core_ring_drain(container->domain, bell->ring));
+	if (kiommu_lock_shared(container))
+		return 0;
+	bell = container->sync.doorbell;
+	if (bell && current->mm == bell->mm &&
+	    !mutex_lock_killable(&bell->ring_lock)) {
+		answer = kiommu_core_ring_drain(container->domain, bell->ring);
+		mutex_unlock(&bell->ring_lock);
+		notify(bell, answer);
+	}
+	kiommu_unlock_shared(container);
+	return answer;
+}
+
+void kiommu_doorbell_drain(struct kiommu_container *container)
+{
+	while (drain_batch(container) & KIOMMU_RING_MORE) {
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
 }
 
 void kiommu_doorbell_close(struct kiommu_doorbell *bell)

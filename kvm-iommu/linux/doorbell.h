@@ -33,11 +33,13 @@ kiommu_doorbell_create(struct kiommu_container *container,
 void kiommu_doorbell_open(struct kiommu_doorbell *bell);
 
 /**
- * kiommu_doorbell_drain() - do all that is in the ring
+ * kiommu_doorbell_drain() - do all that is in the container's ring by now
  *
- * Context: kiommu_lock_exclusive(); in a thread of the guest's process.
+ * Nothing is done if it has none. Lets others at the locks between batches, and
+ * ends early with a fatal signal.
+ * Context: may sleep; no lock of lock.h; in a thread of the guest's process.
  */
-void kiommu_doorbell_drain(struct kiommu_doorbell *bell);
+void kiommu_doorbell_drain(struct kiommu_container *container);
 
 /**
  * kiommu_doorbell_close() - stop to listen, free it

@@ -175,14 +175,18 @@ bool kiommu_notifier_due(struct kiommu_mem *guest)
 void kiommu_notifier_settle(struct kiommu_mem *guest)
 {
 	struct kiommu_notifier *notifier = &guest->notifier;
-	struct kiommu_range ranges[KIOMMU_MAX_RANGES];
+	struct kiommu_window ranges[KIOMMU_MAX_RANGES];
 	unsigned int i, count;
 	bool revoked;
 
 	lockdep_assert_held_write(&guest->lock);
 	spin_lock(&notifier->lock);
 	count = notifier->count;
-	memcpy(ranges, notifier->ranges, count * sizeof(*ranges));
+	for (i = 0; i < count; i++)
+		ranges[i] = (struct kiommu_window){
+			.first = notifier->ranges[i].first,
+			.last = notifier->ranges[i].last,
+		};
 	revoked = notifier->revoked;
 	WRITE_ONCE(notifier->count, 0);
 	WRITE_ONCE(notifier->revoked, false);
@@ -193,9 +197,7 @@ void kiommu_notifier_settle(struct kiommu_mem *guest)
 	/* What was of a process that is gone stays until containers let go. */
 	if (!count || !mmget_not_zero(guest->mm))
 		return;
-	for (i = 0; i < count; i++)
-		kiommu_core_memory_changed(guest->pins, ranges[i].first,
-					   ranges[i].last);
+	kiommu_core_memory_changed(guest->pins, ranges, count);
 	/* Should it be the last one: not the process's teardown under locks. */
 	mmput_async(guest->mm);
 }

@@ -4,7 +4,8 @@
  *
  * A doorbell is made before any lock is taken, and freed after: who looks at its
  * ring takes the container's lock, and looks whether the ring is still the
- * container's.
+ * container's. What is in the ring that is set when a call comes is done before
+ * the call takes the lock for writing: others can go on meanwhile.
  */
 #include <linux/err.h>
 #include <linux/sched.h>
@@ -43,19 +44,6 @@ static int check_state(struct kiommu_container *container)
 	return kiommu_check_caller(container);
 }
 
-/*
- * Ends the mode that is set. What is in its ring is done: who changes the mode
- * is of the guest's process.
- */
-static struct kiommu_doorbell *end_mode(struct kiommu_container *container)
-{
-	struct kiommu_doorbell *bell = container->sync.doorbell;
-
-	if (bell)
-		kiommu_doorbell_drain(bell);
-	return kiommu_sync_reset(container);
-}
-
 struct kiommu_doorbell *kiommu_sync_reset(struct kiommu_container *container)
 {
 	struct kiommu_doorbell *bell = container->sync.doorbell;
@@ -73,12 +61,13 @@ static int set_explicit(struct kiommu_container *container)
 	struct kiommu_doorbell *old = NULL;
 	int ret;
 
+	kiommu_doorbell_drain(container);
 	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		return ret;
 	ret = check_state(container);
 	if (!ret)
-		old = end_mode(container);
+		old = kiommu_sync_reset(container);
 	kiommu_unlock_exclusive(container);
 	kiommu_doorbell_close(old);
 	return ret;
@@ -93,12 +82,13 @@ static int set_ring(struct kiommu_container *container,
 	bell = kiommu_doorbell_create(container, cmd);
 	if (IS_ERR(bell))
 		return PTR_ERR(bell);
+	kiommu_doorbell_drain(container);
 	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		goto err_bell;
 	ret = check_state(container);
 	if (!ret) {
-		old = end_mode(container);
+		old = kiommu_sync_reset(container);
 		container->sync.doorbell = bell;
 		container->sync.mode = KVM_IOMMU_SYNC_RING;
 		kiommu_doorbell_open(bell);
@@ -121,6 +111,7 @@ static int set_tracked(struct kiommu_container *container,
 	struct kiommu_doorbell *old = NULL;
 	int ret;
 
+	kiommu_doorbell_drain(container);
 	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		return ret;
@@ -133,7 +124,7 @@ static int set_tracked(struct kiommu_container *container,
 	if (ret)
 		goto out;
 	if (container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
-		old = end_mode(container);
+		old = kiommu_sync_reset(container);
 	container->sync.mode = KVM_IOMMU_SYNC_TRACKED;
 	ret = kiommu_tracking_fill(container);
 	if (ret)

@@ -127,7 +127,8 @@ void PinTable::slots_changed() {
 void PinTable::memory_changed(std::uint64_t hva, std::uint64_t pages) {
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
-    kiommu_core_memory_changed(pins_, hva, hva + pages * kPageBytes - 1);
+    const kiommu_window range{hva, hva + pages * kPageBytes - 1};
+    kiommu_core_memory_changed(pins_, &range, 1);
   }
   after_call();
 }

@@ -105,10 +105,17 @@ class RingWorld : public World<Format> {
     }
     return all & ~KIOMMU_RING_MORE;
   }
+  // Returns what all calls of it answered.
   u32 drain() {
-    return static_cast<u32>(this->exclusive([&](kiommu_domain* domain) {
-      return static_cast<int>(kiommu_core_ring_drain(domain, ring));
-    }));
+    u32 all = 0;
+    u32 answer = KIOMMU_RING_MORE;
+    for (int i = 0; i < 100000 && (answer & KIOMMU_RING_MORE) != 0; ++i) {
+      answer = static_cast<u32>(this->shared([&](kiommu_domain* domain) {
+        return static_cast<int>(kiommu_core_ring_drain(domain, ring));
+      }));
+      all |= answer;
+    }
+    return all & ~KIOMMU_RING_MORE;
   }
   u64 mapped() { return this->info().mapped_pages; }
 

@@ -516,6 +516,13 @@ enum kvm_iommu_fault_reason {
 	 * @iova on, follows it no longer, until a refresh.
 	 */
 	KVM_IOMMU_FAULT_SYNC = 8,
+	/*
+	 * Mappings from @iova on are gone that nobody asked to be removed: the
+	 * host had no memory (@status) to map the rest of a large page again of
+	 * which a part was unmapped. A refresh of them, and of what is around,
+	 * brings them back.
+	 */
+	KVM_IOMMU_FAULT_LOST = 9,
 };
 
 /**

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a request cost, see outcome.hpp.
+#include "outcome.hpp"
+
+namespace kiommu {
+namespace {
+
+// Pages between two ranges that neither overlap nor touch; else 0.
+uint64_t gap(PageRange a, PageRange b) {
+  if (a.last < b.first) return b.first - a.last - 1;
+  if (b.last < a.first) return a.first - b.last - 1;
+  return 0;
+}
+
+PageRange hull(PageRange a, PageRange b) {
+  return {a.first < b.first ? a.first : b.first,
+          a.last > b.last ? a.last : b.last};
+}
+
+}  // namespace
+
+void Outcome::remove(unsigned i) { lost_[i] = lost_[--count_]; }
+
+void Outcome::lose(PageRange pages, Status why) {
+  if (count_ == 0) why_ = why;
+  // All that touches the range becomes one with it.
+  for (unsigned i = 0; i < count_;) {
+    if (gap(lost_[i], pages) != 0) {
+      ++i;
+      continue;
+    }
+    pages = hull(lost_[i], pages);
+    remove(i);
+    i = 0;
+  }
+  if (count_ < kMost) {
+    lost_[count_++] = pages;
+    return;
+  }
+  unsigned nearest = 0;
+  for (unsigned i = 1; i < count_; ++i) {
+    if (gap(lost_[i], pages) < gap(lost_[nearest], pages)) nearest = i;
+  }
+  pages = hull(lost_[nearest], pages);
+  remove(nearest);
+  lose(pages, why_);  // there is room now
+}
+
+void Outcome::redo(PageRange pages) {
+  for (unsigned i = 0; i < count_;) {
+    const PageRange lost = lost_[i];
+    if (!lost.overlaps(pages)) {
+      ++i;
+      continue;
+    }
+    const bool below = lost.first < pages.first;
+    const bool above = lost.last > pages.last;
+    if (!below && !above) {
+      remove(i);
+    } else if (below && above && count_ == kMost) {
+      ++i;  // no room for two: it counts as lost
+    } else {
+      if (below && above) lost_[count_++] = {pages.last + 1, lost.last};
+      lost_[i] = below ? PageRange{lost.first, pages.first - 1}
+                       : PageRange{pages.last + 1, lost.last};
+      ++i;
+    }
+  }
+}
+
+std::optional<uint64_t> Outcome::first_lost(PageRange within) const {
+  std::optional<uint64_t> first;
+  for (unsigned i = 0; i < count_; ++i) {
+    if (!lost_[i].overlaps(within)) continue;
+    const uint64_t page =
+        lost_[i].first > within.first ? lost_[i].first : within.first;
+    if (!first || page < *first) first = page;
+  }
+  return first;
+}
+
+bool Outcome::lost_only_in(PageRange within) const {
+  for (unsigned i = 0; i < count_; ++i) {
+    if (!within.contains(lost_[i])) return false;
+  }
+  return true;
+}
+
+}  // namespace kiommu
