@@ -257,12 +257,11 @@ Result<Translation> Domain::translate(Iova iova, Rights* rights) {
   *rights = shadow_.rights_at(page);
   FindLeaf sink;
   if (stage1_->anchor.format == kIdentityFormatId) {
-    KIOMMU_TRY(
-        sink.leaf({.iova = iova.page(),
-                   .gpa = {iova.page().value - stage1_->anchor.offset},
-                   .pages = 1,
-                   .rights = kReadWrite,
-                   .shift = kPageShift}));
+    KIOMMU_TRY(sink.leaf({.iova = iova.page(),
+                          .gpa = {iova.page().value - stage1_->anchor.offset},
+                          .pages = 1,
+                          .rights = kReadWrite,
+                          .shift = kPageShift}));
   } else {
     KIOMMU_TRY(walk_tables(*stage1_, *request.stage2, request.scratch, sink,
                            IovaRange::of_pages(page, page)));

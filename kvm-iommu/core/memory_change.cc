@@ -131,8 +131,8 @@ class MarkStale {
       if ((pin & pin::kValid) == 0) continue;
       if (pin >> pin::kPfnShift == pfns[gfn - first]) continue;
       pin |= pin::kStale;
-      note({gfn, gfn}, chunk.holders == kUncounted ||
-                           (pin & pin::kHoldersMask) != 0);
+      note({gfn, gfn},
+           chunk.holders == kUncounted || (pin & pin::kHoldersMask) != 0);
     }
   }
 

@@ -220,10 +220,10 @@ void Shadow::unmap_where(Request& request, Wants& wants) {
     for (uint64_t page = base; part == Part::kSome && page < next; ++page) {
       const Radix::Leaf leaf = find(request, page);
       if (!leaf) break;
-      const ShadowEntry entry =
-          leaf.is_run() ? ShadowEntry{leaf.run()}.page_of_run(
-                              static_cast<unsigned>(page - base))
-                        : ShadowEntry{leaf.at(page)};
+      const ShadowEntry entry = leaf.is_run()
+                                    ? ShadowEntry{leaf.run()}.page_of_run(
+                                          static_cast<unsigned>(page - base))
+                                    : ShadowEntry{leaf.at(page)};
       if (entry.word != 0 && wants.page(request, page, entry)) {
         removal.add({page, page});
       }

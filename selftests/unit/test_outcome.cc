@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a request costs beyond what it was asked for is told, whatever fails and
+// wherever: no host maps a page that is not pinned, nothing is called done that
+// is not mapped, and what is lost is in the result or in the faults, and out of
+// sync where stores are tracked. Each refusal is tried at each place in turn.
+#include "tracked_world.hpp"
+
+namespace kiommu::test {
+namespace {
+
+constexpr u64 kHuge = 512;  // pages
+
+struct HostSet {
+  const char* name;
+  std::vector<port::HostKind> kinds;
+};
+
+void PrintTo(const HostSet& set, std::ostream* out) { *out << set.name; }
+
+// The IOVAs that a fault says are lost.
+std::vector<u64> lost_of(port::DmaDomain& domain) {
+  std::vector<u64> lost;
+  for (const kiommu_fault& fault : domain.read_faults(128)) {
+    if (fault.reason != KVM_IOMMU_FAULT_LOST) continue;
+    EXPECT_TRUE(fault.flags & KVM_IOMMU_FAULT_HAS_IOVA);
+    EXPECT_EQ(fault.status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
+    lost.push_back(fault.iova);
+  }
+  return lost;
+}
+
+class EachRefusal : public testing::TestWithParam<HostSet> {
+ protected:
+  using W = TrackedWorld<VtdSsFormat>;
+
+  // Begins anew, with [0, pages) mapped as one run in host memory.
+  void begin(u64 pages) {
+    world_.reset();
+    world_ = std::make_unique<W>(WorldOptions{
+        .machine = {.hosts = GetParam().kinds}, .data_pages = u64{2} << 18});
+    ASSERT_EQ(world_->open_faults(), 0);
+    if (pages == 0) return;
+    const bool gib = pages % (kGiB / kPage) == 0;
+    const u64 step = gib ? kGiB / kPage : kHuge;
+    for (u64 page = 0; page < pages; page += step) {
+      world_->tables.map(page * kPage, world_->data(page), kRW, gib ? 2 : 1);
+    }
+    world_->expect_refresh(0, pages * kPage);
+    ASSERT_EQ(world_->info().mapped_pages, pages);
+  }
+  u64 mapped() { return world_->info().mapped_pages; }
+
+  // Refuses the n-th map of `act` and those after it, so that no second try
+  // helps; for each n until none is refused. `check` is told whether one was.
+  template <class Prepare, class Act, class Check>
+  void each(u64 pages, Prepare prepare, Act act, Check check) {
+    for (u64 nth = 1; nth < 100; ++nth) {
+      SCOPED_TRACE(nth);
+      ASSERT_NO_FATAL_FAILURE(begin(pages));
+      prepare();
+      faults().map.arm(nth, 1000);
+      act();
+      const bool refused = faults().map.fired() != 0;
+      faults() = {};
+      expect_consistent(*world_);
+      check(refused);
+      if (HasFailure() || !refused) return;
+      ++refusals_;
+    }
+    ADD_FAILURE() << "there is no end of it";
+  }
+
+  std::unique_ptr<W> world_;
+  u64 refusals_ = 0;
+};
+
+// A new page just below a block, gathered when the block must be split.
+TEST_P(EachRefusal, NewPageBelowABlockThatIsReplacedInPart) {
+  constexpr u64 kPages = 4 * kHuge;
+  constexpr u64 kFirst = kHuge * kPage;
+  constexpr u64 kEnd = 3 * kHuge * kPage;
+  RefreshOutcome outcome;
+  each(
+      kPages,
+      [&] {
+        world_->tables.map_pages(kFirst, world_->data(kHuge), kHuge);
+        world_->tables.map((2 * kHuge - 1) * kPage, world_->data(9000));
+        world_->tables.link(kFirst, 1);
+        world_->tables.map(2 * kHuge * kPage, world_->data(20 * kHuge), kRW, 1);
+      },
+      [&] { outcome = world_->refresh(kFirst, kEnd - kFirst); },
+      [&](bool) {
+        const auto lost = lost_of(*world_);
+        EXPECT_EQ(outcome.error, mapped() == kPages ? 0 : -ENOMEM);
+        // What is gone outside of the range was told.
+        for (u64 page : {u64{0}, kHuge - 1, 3 * kHuge, 4 * kHuge - 1}) {
+          if (!world_->sees(page * kPage)) {
+            EXPECT_FALSE(lost.empty()) << page;
+          }
+        }
+        const u64 from = outcome.result.stopped_iova;
+        if (outcome.error != 0) world_->expect_refresh(from, kEnd - from);
+        EXPECT_EQ(world_->sees((2 * kHuge - 1) * kPage),
+                  world_->frame(world_->data(9000)));
+        EXPECT_EQ(world_->sees(2 * kHuge * kPage),
+                  world_->frame(world_->data(20 * kHuge)));
+        world_->expect_refresh(0, kPages * kPage);
+        EXPECT_EQ(mapped(), kPages);
+      });
+  EXPECT_GE(refusals_, 2u);
+}
+
+// A leaf of the guest's that is replaced as a whole lies in a larger page of
+// the host's.
+TEST_P(EachRefusal, WholeLeafInALargerBlock) {
+  constexpr u64 kPages = kGiB / kPage;
+  constexpr u64 kFirst = 5 * kHuge * kPage;
+  constexpr u64 kEnd = kFirst + 2 * kMiB;
+  RefreshOutcome outcome;
+  each(
+      kPages,
+      [&] {
+        // By leaves of 2 MiB, one of which is another one.
+        for (u64 page = 0; page < kPages; page += kHuge) {
+          world_->tables.map(page * kPage, world_->data(page), kRW, 1);
+        }
+        world_->tables.map(kFirst, world_->data(kPages), kRW, 1);
+        world_->tables.link(0, 2);
+      },
+      [&] { outcome = world_->refresh(kFirst, 2 * kMiB); },
+      [&](bool refused) {
+        const auto lost = lost_of(*world_);
+        if (!refused) {
+          EXPECT_EQ(outcome.error, 0);
+          EXPECT_EQ(mapped(), kPages);
+          return;
+        }
+        EXPECT_EQ(outcome.error, -ENOMEM);
+        EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
+        EXPECT_EQ(outcome.result.stopped_iova, kFirst);
+        // Below and above: each is told where it is gone.
+        const bool below = !world_->sees(kFirst - kPage) || !world_->sees(0);
+        const bool above = !world_->sees(kEnd) || !world_->sees(kGiB - kPage);
+        u64 told_below = 0;
+        u64 told_above = 0;
+        for (u64 at : lost) ++(at < kFirst ? told_below : told_above);
+        EXPECT_EQ(told_below != 0, below);
+        EXPECT_EQ(told_above != 0, above);
+        world_->expect_refresh(kFirst, 2 * kMiB);
+        world_->expect_refresh(0, kGiB);
+        EXPECT_EQ(mapped(), kPages);
+      });
+  EXPECT_GE(refusals_, 1u);
+}
+
+// A page that the process gives up lies in a large page.
+TEST_P(EachRefusal, DiscardedPageTellsWhatElseIsLost) {
+  constexpr u64 kPages = kGiB / kPage;
+  each(
+      kPages, [] {},
+      [&] {
+        world_->guest.discard(world_->data_hva + 700 * kPage, 1);
+        world_->pins.memory_changed(world_->data_hva + 700 * kPage, 1);
+      },
+      [&](bool) {
+        EXPECT_EQ(world_->sees(700 * kPage), kBlocked);
+        EXPECT_EQ(lost_of(*world_).empty(), mapped() == kPages - 1);
+      });
+  EXPECT_GE(refusals_, 1u);
+}
+
+// There is no memory to tell the pages of a large pin apart: all of them go.
+TEST_P(EachRefusal, LargePinThatCannotBeBrokenTellsWhatElseIsLost) {
+  begin(2 * kHuge);
+  world_->guest.discard(world_->data_hva + 7 * kPage, 1);
+  faults().node.arm_always();
+  world_->pins.memory_changed(world_->data_hva + 7 * kPage, 1);
+  faults() = {};
+  expect_consistent(*world_);
+  EXPECT_EQ(mapped(), kHuge);
+  EXPECT_EQ(lost_of(*world_), std::vector<u64>{0});
+}
+
+// A slot that goes lies in a large page with another one.
+TEST_P(EachRefusal, SlotThatGoesTellsWhatElseIsLost) {
+  u64 refused = 0;
+  for (u64 nth = 1; nth < 100; ++nth) {
+    SCOPED_TRACE(nth);
+    ASSERT_NO_FATAL_FAILURE(begin(0));
+    const u64 gpa = 32 * kGiB;
+    const u64 pages = kGiB / kPage;
+    const u64 hva = world_->guest.add_area(pages, port::kContiguous);
+    world_->guest.add_slot(gpa, kHuge, hva);
+    world_->guest.add_slot(gpa + kHuge * kPage, pages - kHuge,
+                           hva + kHuge * kPage);
+    for (u64 page = 0; page < pages; page += kHuge) {
+      world_->tables.map(page * kPage, gpa + page * kPage, kRW, 1);
+    }
+    world_->expect_refresh(0, kGiB);
+    world_->guest.remove_slot(gpa);
+    faults().map.arm(nth, 1000);
+    world_->pins.slots_changed();
+    const bool fired = faults().map.fired() != 0;
+    faults() = {};
+    expect_consistent(*world_);
+    EXPECT_EQ(world_->sees(0), kBlocked);
+    EXPECT_EQ(lost_of(*world_).empty(), mapped() == pages - kHuge);
+    if (!fired) break;
+    ++refused;
+  }
+  RecordProperty("refused", static_cast<int>(refused));
+}
+
+TEST_P(EachRefusal, UnmapTellsWhatElseIsLost) {
+  constexpr u64 kPages = kGiB / kPage;
+  u64 unmapped = 0;
+  int error = 0;
+  each(
+      kPages, [] {},
+      [&] { error = world_->unmap(77 * kPage, 3 * kPage, &unmapped); },
+      [&](bool) {
+        EXPECT_EQ(error, mapped() == kPages - 3 ? 0 : -ENOMEM);
+        EXPECT_EQ(unmapped, kPages - mapped());
+        EXPECT_EQ(lost_of(*world_).empty(), error == 0);
+      });
+  EXPECT_GE(refusals_, 1u);
+}
+
+class EachTrackedRefusal : public EachRefusal {
+ protected:
+  static constexpr u64 kPages = 2 * kHuge;
+
+  // All of it is tracked and in sync, but for a page that the process has
+  // changed itself.
+  void follow() {
+    for (u64 at = 0; at < kPages; at += kHuge) {
+      world_->tables.map_pages(at * kPage, world_->data(at), kHuge);
+      world_->tables.link(at * kPage, 1);
+    }
+    ASSERT_EQ(world_->follow(), 0);
+    ASSERT_EQ(world_->info().unsynced_pages, 0u);
+    world_->tables.map(kPage, world_->data(9000));
+  }
+  // Devices reach what tables in sync say.
+  void expect_told(u64 pages, int error) {
+    EXPECT_EQ(error, mapped() == pages ? 0 : -ENOMEM);
+    EXPECT_EQ(world_->info().unsynced_pages > 0, mapped() < pages);
+  }
+};
+
+TEST_P(EachTrackedRefusal, RefreshPutsWhatIsLostOutOfSync) {
+  RefreshOutcome outcome;
+  each(
+      kPages, [&] { follow(); },
+      [&] { outcome = world_->refresh(kPage, kPage); },
+      [&](bool) {
+        expect_told(kPages, outcome.error);
+        if (outcome.error == 0) return;
+        // Because it was out of sync, all of its table comes back.
+        EXPECT_EQ(outcome.result.stopped_iova, kPage);
+        EXPECT_EQ(world_->refresh(kPage, kPage).error, 0);
+        EXPECT_EQ(world_->sees(kPage), world_->frame(world_->data(9000)));
+        EXPECT_EQ(world_->refresh(0, kPages * kPage).error, 0);
+        expect_told(kPages, 0);
+      });
+  EXPECT_GE(refusals_, 1u);
+}
+
+TEST_P(EachTrackedRefusal, UnmapPutsWhatIsLostOutOfSync) {
+  int error = 0;
+  each(
+      kPages, [&] { follow(); }, [&] { error = world_->unmap(kPage, kPage); },
+      [&](bool refused) {
+        EXPECT_EQ(error, mapped() == kPages - 1 ? 0 : -ENOMEM);
+        EXPECT_EQ(error != 0, refused);
+        EXPECT_EQ(world_->info().unsynced_pages > 0, refused);
+      });
+  EXPECT_GE(refusals_, 1u);
+}
+
+TEST_P(EachTrackedRefusal, MemoryChangePutsWhatIsLostOutOfSync) {
+  each(
+      kPages, [&] { follow(); },
+      [&] {
+        world_->guest.discard(world_->data_hva + 7 * kPage, 1);
+        world_->pins.memory_changed(world_->data_hva + 7 * kPage, 1);
+      },
+      [&](bool refused) {
+        EXPECT_EQ(mapped() < kPages - 1, refused);
+        EXPECT_EQ(lost_of(*world_).empty(), !refused);
+        EXPECT_EQ(world_->info().unsynced_pages > 0, refused);
+      });
+  EXPECT_GE(refusals_, 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Hosts, EachTrackedRefusal,
+    testing::Values(HostSet{"vtd", {port::kVtd}}, HostSet{"amd", {port::kAmd}},
+                    HostSet{"virtio", {port::kVirtio}},
+                    HostSet{"vtd_and_amd", {port::kVtd, port::kAmd}}),
+    [](const auto& info) { return info.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Hosts, EachRefusal,
+    testing::Values(HostSet{"vtd", {port::kVtd}}, HostSet{"amd", {port::kAmd}},
+                    HostSet{"virtio", {port::kVirtio}},
+                    HostSet{"vtd_and_amd", {port::kVtd, port::kAmd}}),
+    [](const auto& info) { return info.param.name; });
+
+// Device memory whose mapping goes on behind its slot.
+TEST(Outcome, IdentityFindsTheMemoryBehindADeviceSlot) {
+  faults() = {};
+  port::Machine machine;
+  const u64 device =
+      machine.guest.add_area(64, port::kContiguous, Backing::kMmio);
+  machine.guest.add_slot(0, 16, device);
+  machine.guest.add_ram(16 * kPage, 32, port::kContiguous);
+  ASSERT_EQ(machine.start(), 0);
+  kiommu_anchor anchor{};
+  anchor.format = KVM_IOMMU_FORMAT_IDENTITY;
+  ASSERT_EQ(machine.anchor(anchor), 0);
+  const RefreshOutcome outcome = machine.refresh(0, 64 * kPage);
+  EXPECT_EQ(outcome.error, 0);
+  EXPECT_EQ(outcome.result.mapped, 32u);
+  EXPECT_TRUE(machine.iommus[0].device_sees(16));
+  EXPECT_TRUE(machine.iommus[0].device_sees(47));
+}
+
+// A store that links a tree of malformed entries: as many as the queue holds
+// are told, the others are counted.
+TEST(Outcome, StormsOfBadEntriesAreCounted) {
+  using S = Spec<VtdSsFormat>;
+  TrackedWorld<VtdSsFormat> world;
+  ASSERT_EQ(world.open_faults(), 0);
+  const u64 table = world.tables.new_table(0);
+  for (u64 i = 0; i < 512; ++i) {
+    world.tables.write_entry(table + 8 * i, S::leaf(0, u64{1} << 46, kRW));
+  }
+  ASSERT_EQ(world.follow(), 0);
+  const u64 reports = world.reader_woken();
+  world.store(world.kIova, 1, S::table(1, table, kRW));
+  EXPECT_LE(world.reader_woken() - reports, 128u);
+  u64 told = 0, lost = 0;
+  for (;;) {
+    const auto faults = world.read_faults(128);
+    if (faults.empty()) break;
+    for (const kiommu_fault& fault : faults) {
+      told += fault.count;
+      lost += fault.lost;
+    }
+  }
+  EXPECT_EQ(told + lost, 512u);
+  EXPECT_LE(told, 128u);
+}
+
+}  // namespace
+}  // namespace kiommu::test
