@@ -18,6 +18,8 @@ Result<kiommu_anchor> anchor_of(const kiommu_zpci_function& function,
                                 const kiommu_zpci_ioat& ioat) {
   IovaRange space = zpci_dma_space(ioat);
   kiommu_anchor anchor{};
+  // A function table entry has no rights for DMA: the tables have them all.
+  anchor.rights = kReadWrite.bits;
   if (has_tables(ioat)) {
     anchor.format = ZpciFormat::kId;
     anchor.iota = ioat.iota;
@@ -77,7 +79,12 @@ Result<void> zpci_reg_ioat(kiommu_zpci_function& function, Domain& domain,
   auto anchor = anchor_of(function, ioat);
   if (!anchor) return fail(anchor.error());
   auto ticket = domain.join_ioat(*anchor);
-  if (!ticket) return fail(ticket.error());
+  if (!ticket) {
+    // What is wrong with the operands and what is with memory are different
+    // answers of MPCIFC, so they are different errors.
+    const bool is_memory = ticket.error() == Status::kBadTable;
+    return fail(is_memory ? Status::kNoSlot : ticket.error());
+  }
   function.anchor = *ticket;
   function.ioat = ioat;
   return {};

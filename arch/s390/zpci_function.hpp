@@ -17,13 +17,13 @@
 //   registered already             -EPROTO        CC 1, status 24
 //   low 12 bits of PBA and PAL     ignored: whole pages around
 //   PBA above PAL, or not in [SDMA, ...], or out of the host's aperture
-//                                  -ERANGE        operand exception
+//                                  -EINVAL        operand exception
 //   T, designation type 4 to 7, FS or bit 0x400 of an IOTA with tables
-//                                  -EPROTOTYPE    operand exception
-//   origin misaligned              -EDOM          operand exception [O]
+//                                  -EINVAL        operand exception
+//   origin misaligned              -EINVAL        operand exception [O]
 //   PAL beyond what the tables reach: they end where they do [A]; PBA, too:
-//                                  -ERANGE        operand exception [O]
-//   tables out of guest memory     -EADDRNOTAVAIL CC 1, status 16 [O]
+//                                  -EINVAL        operand exception [O]
+//   tables out of guest memory     -EIO           CC 1, status 16 [O]
 //   another anchor in the domain   -EEXIST        CC 1, status 16 [O]
 //   no KVM                         -ENODEV        CC 1, status 16 [O]
 // The DMA address space of the operands must be 0, else status 28: the VMM

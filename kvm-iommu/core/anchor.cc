@@ -22,6 +22,10 @@ Result<IovaRange> checked_window(const kiommu_anchor& anchor, IovaRange reach) {
   return window;
 }
 
+constexpr Rights anchor_rights(const kiommu_anchor& anchor) {
+  return {anchor.rights};
+}
+
 Result<Stage1> check_identity(const kiommu_anchor& anchor) {
   if (anchor.iota != 0 || anchor.levels != 0) {
     return fail(Status::kUnusedField);
@@ -30,18 +34,24 @@ Result<Stage1> check_identity(const kiommu_anchor& anchor) {
   if (!offset.aligned(kPageBytes)) return fail(Status::kMisaligned);
   auto window = checked_window(anchor, {offset, {~uint64_t{0}}});
   if (!window) return fail(window.error());
-  return Stage1{anchor, {}, *window};
+  Root root;
+  root.rights = anchor_rights(anchor);
+  return Stage1{anchor, root, *window};
 }
 
 }  // namespace
 
 Result<Stage1> check_anchor(const kiommu_anchor& anchor, Stage2& stage2) {
+  if (!anchor_rights(anchor).any() || (anchor.rights & ~kReadWrite.bits) != 0) {
+    return fail(Status::kBadRights);
+  }
   if (anchor.format == kIdentityFormatId) return check_identity(anchor);
   return FormatList::dispatch<Stage1>(
       anchor.format, [&]<TableFormat F>() -> Result<Stage1> {
         if (anchor.offset != 0) return fail(Status::kUnusedField);
         auto root = F::root(anchor);
         if (!root) return fail(root.error());
+        root->rights = root->rights & anchor_rights(anchor);
         const Level top = F::level(root->level);
         auto window = checked_window(anchor, {{0}, {root->reach_last}});
         if (!window) return fail(window.error());

@@ -26,14 +26,15 @@ class Refresh;
 // Stage 1: what an anchor says, checked.
 struct Stage1 {
   kiommu_anchor anchor{};
-  Root root;         // not for the identity format
+  Root root;         // identity: its rights alone
   IovaRange window;  // that the guest may use
 
   bool same_as(const Stage1& other) const {
     return anchor.format == other.anchor.format &&
            anchor.levels == other.anchor.levels &&
            anchor.iota == other.anchor.iota &&
-           anchor.offset == other.anchor.offset && window == other.window;
+           anchor.offset == other.anchor.offset &&
+           anchor.rights == other.anchor.rights && window == other.window;
   }
 };
 

@@ -148,7 +148,8 @@ Result<void> Domain::tell_refresh(Session& session, IovaRange range,
 Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range,
                           const Root* known) {
   if (stage1_->anchor.format == kIdentityFormatId) {
-    return refresh.identity(range, stage1_->anchor.offset);
+    return refresh.identity(range, stage1_->anchor.offset,
+                            stage1_->root.rights);
   }
   return walk_tables(*stage1_, *request.stage2, request.scratch, refresh, range,
                      known);
@@ -260,7 +261,7 @@ Result<Translation> Domain::translate(Iova iova, Rights* rights) {
     KIOMMU_TRY(sink.leaf({.iova = iova.page(),
                           .gpa = {iova.page().value - stage1_->anchor.offset},
                           .pages = 1,
-                          .rights = kReadWrite,
+                          .rights = stage1_->root.rights,
                           .shift = kPageShift}));
   } else {
     KIOMMU_TRY(walk_tables(*stage1_, *request.stage2, request.scratch, sink,
@@ -290,7 +291,7 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
           ? sink.leaf({.iova = range->first,
                        .gpa = {range->first.value - stage1_->anchor.offset},
                        .pages = range->pages(),
-                       .rights = kReadWrite,
+                       .rights = stage1_->root.rights,
                        .shift = kPageShift})
           : walk_tables(*stage1_, *request.stage2, request.scratch, sink,
                         *range);

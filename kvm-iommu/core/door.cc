@@ -17,6 +17,7 @@ struct kiommu_faults {
 
 namespace {
 
+using kiommu::answer;
 using kiommu::Domain;
 using kiommu::DomainParts;
 using kiommu::Pins;
@@ -42,22 +43,15 @@ enum Errno : int {
   kEnodev = 19,
   kEinval = 22,
   kEnospc = 28,
-  kEdom = 33,
-  kErange = 34,
   kEproto = 71,
   kEoverflow = 75,
-  kEprototype = 91,
-  kEprotonosupport = 93,
   kEopnotsupp = 95,
-  kEaddrnotavail = 99,
   kEshutdown = 108,
-  kEremoteio = 121,
-  kEdquot = 122,
 };
 
 struct Code {
   int error;
-  kiommu_u32 status;  // enum kvm_iommu_status; 0: the call was refused
+  kiommu_u32 status;  // enum kvm_iommu_status; 0: user space never sees it
 };
 
 constexpr Code code_of(Status status) {
@@ -89,45 +83,46 @@ constexpr Code code_of(Status status) {
     case Status::kShadowLimit:
       return {kEnospc, 17};
     case Status::kMemlock:
-      return {kEdquot, 18};
+      return {kEnomem, 18};
     case Status::kBudget:
       return {kEagain, 19};
     case Status::kInterrupted:
       return {kEintr, 20};
     case Status::kHost:
-      return {kEremoteio, 24};
+      return {kEio, 24};
     case Status::kNoKvm:
-      return {kEnodev, 0};
-    case Status::kNoAnchor:
-      return {kEnxio, 0};
-    case Status::kKvmBusy:
-      return {kEbusy, 0};
-    case Status::kAnchorBusy:
-      return {kEexist, 0};
-    case Status::kForeignProcess:
-      return {kEperm, 0};
-    case Status::kMisaligned:
-      return {kEdom, 0};
-    case Status::kOverflow:
-      return {kEoverflow, 0};
+      return {kEnodev, 32};
     case Status::kOutOfRange:
-      return {kErange, 0};
+      return {kEinval, 33};
+    case Status::kNoAnchor:
+      return {kEnxio, 35};
+    case Status::kForeignProcess:
+      return {kEperm, 36};
+    case Status::kMisaligned:
+      return {kEinval, 37};
+    case Status::kOverflow:
+      return {kEoverflow, 38};
     case Status::kUnknownFormat:
-      return {kEprotonosupport, 0};
+      return {kEopnotsupp, 39};
     case Status::kBadDesignation:
-      return {kEprototype, 0};
+      return {kEinval, 40};
     case Status::kBadTable:
-      return {kEaddrnotavail, 0};
+      return {kEinval, 41};
     case Status::kUnusedField:
-      return {kEopnotsupp, 0};
+      return {kEopnotsupp, 42};
+    case Status::kBadRights:
+      return {kEinval, 43};
+    case Status::kKvmBusy:
+    case Status::kReaderBusy:
+      return {kEbusy, 50};
+    case Status::kAnchorBusy:
+    case Status::kLogBusy:
+      return {kEexist, 51};
+    case Status::kNoLog:
+      return {kEnoent, 52};
+    // Of hosts that join, and of zPCI functions.
     case Status::kConflict:
       return {kEinval, 0};
-    case Status::kReaderBusy:
-      return {kEbusy, 0};
-    case Status::kNoLog:
-      return {kEnoent, 0};
-    case Status::kLogBusy:
-      return {kEexist, 0};
     case Status::kSequence:
       return {kEproto, 0};
     case Status::kDisabled:
@@ -152,6 +147,11 @@ int kiommu::to_errno(const Result<void>& result) {
 }
 
 kiommu_u32 kiommu::status_code(Status status) { return code_of(status).status; }
+
+int kiommu::answer(const Result<void>& result, kiommu_u32* status) {
+  *status = result ? 0 : status_code(result.error());
+  return to_errno(result);
+}
 
 int kiommu_core_faults_create(kiommu_fault_reader* reader,
                               kiommu_faults** faults) {
@@ -263,13 +263,13 @@ void kiommu_core_pins_trim_to_limit(kiommu_pins* pins) {
 }
 
 int kiommu_core_pins_preregister(kiommu_pins* pins, kiommu_u64 gpa,
-                                 kiommu_u64 length) {
-  return to_errno(pins->pins.preregister(gpa, length));
+                                 kiommu_u64 length, kiommu_u32* status) {
+  return answer(pins->pins.preregister(gpa, length), status);
 }
 
 int kiommu_core_pins_unregister(kiommu_pins* pins, kiommu_u64 gpa,
-                                kiommu_u64 length) {
-  return to_errno(pins->pins.unregister(gpa, length));
+                                kiommu_u64 length, kiommu_u32* status) {
+  return answer(pins->pins.unregister(gpa, length), status);
 }
 
 void kiommu_core_slots_changed(kiommu_pins* pins) {
@@ -304,8 +304,8 @@ int kiommu_core_stop(kiommu_domain* domain) {
 }
 
 int kiommu_core_register_ioat(kiommu_domain* domain,
-                              const kiommu_anchor* anchor) {
-  return to_errno(domain->domain.register_ioat(*anchor));
+                              const kiommu_anchor* anchor, kiommu_u32* status) {
+  return answer(domain->domain.register_ioat(*anchor), status);
 }
 
 int kiommu_core_unregister_ioat(kiommu_domain* domain) {
@@ -340,17 +340,17 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   *result = {};
   kiommu::Rights shadow_rights;
   auto found = domain->domain.translate({iova}, &shadow_rights);
+  result->shadow_rights = shadow_rights.bits;
   if (found) {
     result->gpa = found->gpa.value;
     result->page_size = found->page_bytes;
     result->rights = found->rights.bits;
-  } else if (const Code code = code_of(found.error()); code.status != 0) {
-    result->status = code.status;
-  } else {
-    return -code.error;
+    return 0;
   }
-  result->shadow_rights = shadow_rights.bits;
-  return 0;
+  const Status why = found.error();
+  result->status = status_code(why);
+  // What the tables say is an answer, and so is that they could not be read.
+  return kiommu::is_answer(why) ? 0 : -code_of(why).error;
 }
 
 void kiommu_core_get_info(const kiommu_domain* domain, kiommu_core_info* info) {

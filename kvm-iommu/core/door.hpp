@@ -21,5 +21,7 @@ namespace kiommu {
 int to_errno(const Result<void>& result);
 // enum kvm_iommu_status; 0 if it is none of them.
 kiommu_u32 status_code(Status status);
+// Both: what a door returns, and what it stores in *status.
+int answer(const Result<void>& result, kiommu_u32* status);
 
 }  // namespace kiommu

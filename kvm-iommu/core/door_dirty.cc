@@ -7,6 +7,7 @@
 
 namespace {
 
+using kiommu::answer;
 using kiommu::fail;
 using kiommu::Iova;
 using kiommu::IovaRange;
@@ -49,36 +50,37 @@ int kiommu_core_translate_range(kiommu_domain* domain, kiommu_u64 iova,
   Iova end;
   auto told = domain->domain.translate_range(iova, length, records, capacity,
                                              count, &end);
-  if (!told && !tells_so_far(told.error())) return to_errno(told);
+  const int error = answer(told, status);
+  if (!told && !tells_so_far(told.error())) return error;
   *next = end.value;
-  *status = told ? 0 : kiommu::status_code(told.error());
   return 0;
 }
 
-int kiommu_core_dirty_start(kiommu_pins* pins) {
+int kiommu_core_dirty_start(kiommu_pins* pins, kiommu_u32* status) {
   kiommu::Regions& regions = pins->pins.regions();
-  return to_errno(regions.is_logging() ? fail(Status::kLogBusy)
-                                       : regions.start_log());
+  return answer(
+      regions.is_logging() ? fail(Status::kLogBusy) : regions.start_log(),
+      status);
 }
 
-int kiommu_core_dirty_stop(kiommu_pins* pins) {
+int kiommu_core_dirty_stop(kiommu_pins* pins, kiommu_u32* status) {
   auto logging = check_log(pins);
   if (logging) pins->pins.regions().stop_log();
-  return to_errno(logging);
+  return answer(logging, status);
 }
 
-int kiommu_core_dirty_mark(kiommu_pins* pins, kiommu_u64 gpa,
-                           kiommu_u64 length) {
+int kiommu_core_dirty_mark(kiommu_pins* pins, kiommu_u64 gpa, kiommu_u64 length,
+                           kiommu_u32* status) {
   auto checked = check_gpas(pins, gpa, length);
   if (checked) kiommu::mark_writable(pins->pins, gfns_of(gpa, length));
-  return to_errno(checked);
+  return answer(checked, status);
 }
 
 int kiommu_core_dirty_take(kiommu_pins* pins, kiommu_u64 gpa, kiommu_u64 length,
-                           kiommu_u64* bits) {
+                           kiommu_u64* bits, kiommu_u32* status) {
   auto logging = check_log(pins);
   if (logging) kiommu::take_dirty(pins->pins, gfns_of(gpa, length), bits);
-  return to_errno(logging);
+  return answer(logging, status);
 }
 
 void kiommu_core_dirty_put_back(kiommu_pins* pins, kiommu_u64 gpa,

@@ -11,13 +11,13 @@ struct kiommu_ring {
 };
 
 int kiommu_core_ring_create(kiommu_u64 gpa, kiommu_u32 entries,
-                            kiommu_ring** ring) {
+                            kiommu_ring** ring, kiommu_u32* status) {
   using kiommu::Gpa;
   const auto checked = kiommu::Ring::check(Gpa{gpa}, entries);
-  if (!checked) return kiommu::to_errno(checked);
+  if (!checked) return kiommu::answer(checked, status);
   void* memory = kiommu_port_alloc_array(sizeof(kiommu_ring));
   if (memory == nullptr) {
-    return kiommu::to_errno(kiommu::fail(kiommu::Status::kNoMemory));
+    return kiommu::answer(kiommu::fail(kiommu::Status::kNoMemory), status);
   }
   *ring = new (memory) kiommu_ring{{Gpa{gpa}, entries}};
   return 0;

@@ -8,6 +8,7 @@
 
 namespace {
 
+using kiommu::answer;
 using kiommu::Gpa;
 using kiommu::Result;
 using kiommu::Status;
@@ -64,10 +65,11 @@ int kiommu_core_tracking_step(kiommu_domain* domain,
 }
 
 int kiommu_core_untrack(kiommu_domain* domain, kiommu_u64 gpa,
-                        kiommu_u64 length, kiommu_u64* count) {
+                        kiommu_u64 length, kiommu_u64* count,
+                        kiommu_u32* status) {
   *count = 0;
   auto good = check_pages(gpa, length);
-  if (!good) return to_errno(good);
+  if (!good) return answer(good, status);
   *count = domain->domain.untrack(Gpa{gpa}.page_number(),
                                   Gpa{gpa}.plus(length - 1).page_number());
   return 0;

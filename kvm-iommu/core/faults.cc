@@ -100,7 +100,9 @@ bool FaultQueue::enter(const kiommu_fault& fault) {
   queued.sequence = sequence;
   queued.count = 1;
   queued.lost = 0;
-  for (kiommu_u64& reserved : queued.reserved) reserved = 0;
+  // No source of faults knows these yet: the flags say that they mean nothing.
+  queued.pasid = queued.group = 0;
+  queued.cookie = queued.reserved = 0;
   return true;
 }
 

@@ -152,7 +152,8 @@ Result<void> Refresh::map_gathered() {
   return {};
 }
 
-Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
+Result<void> Refresh::identity(IovaRange range, uint64_t offset,
+                               Rights rights) {
   const uint64_t end = range.last_page() + 1;
   uint64_t page = range.first_page();
   // Skips pages that have nothing to map.
@@ -183,7 +184,7 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset) {
       KIOMMU_TRY(hole(region->pages_from(gfn)));
     } else {
       unmap_absent();
-      const Step part = step(iova, gpa, end - page, kReadWrite);
+      const Step part = step(iova, gpa, end - page, rights);
       page += part.pages;
       if (part.pages > 0) continue;
       if (part.why != Status::kMmio && part.why != Status::kReservedIova) {

@@ -39,7 +39,7 @@ class Refresh {
   }
 
   // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
-  Result<void> identity(IovaRange range, uint64_t offset);
+  Result<void> identity(IovaRange range, uint64_t offset, Rights rights);
 
   // Does what a walk, which came out as `walked`, told last.
   Result<void> finish(Result<void> walked);

@@ -17,8 +17,6 @@ constexpr uint32_t kMinEntries = 2;
 constexpr uint32_t kMaxEntries = 32768;
 constexpr uint32_t kUnmapFlag = 1 << 0;
 constexpr uint32_t kBrokenFlag = 1 << 0;
-constexpr uint32_t kStateStatus = 32;
-constexpr uint32_t kRangeStatus = 33;
 constexpr uint32_t kFlagsStatus = 34;
 
 constexpr kiommu_u64 little_endian(kiommu_u64 word) {
@@ -46,19 +44,9 @@ constexpr bool passed(uint32_t event, uint32_t now, uint32_t before) {
   return now - event - 1 < now - before;
 }
 
+// What is said of an entry, which has flags where a call has fields.
 uint32_t ring_status(Status status) {
-  switch (status) {
-    case Status::kMisaligned:
-    case Status::kOverflow:
-    case Status::kOutOfRange:
-      return kRangeStatus;
-    case Status::kUnusedField:
-      return kFlagsStatus;
-    default:
-      break;
-  }
-  const uint32_t code = status_code(status);
-  return code != 0 ? code : kStateStatus;
+  return status == Status::kUnusedField ? kFlagsStatus : status_code(status);
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ enum class Status : std::uint8_t {
   kKvmBusy,
   kAnchorBusy,
   kForeignProcess,
+  kBadRights,
   kMisaligned,
   kOverflow,
   kOutOfRange,
@@ -58,5 +59,8 @@ constexpr bool is_guest_mistake(Status status) {
 constexpr bool is_progress(Status status) {
   return status == Status::kBudget || status == Status::kInterrupted;
 }
+
+// Whether it tells how far a call came, not that the call was refused.
+constexpr bool is_answer(Status status) { return status <= Status::kHost; }
 
 }  // namespace kiommu

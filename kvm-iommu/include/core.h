@@ -71,6 +71,7 @@ struct kiommu_anchor {
 	kiommu_u64 offset;
 	kiommu_u64 first;
 	kiommu_u64 last;
+	kiommu_u32 rights; /* KVM_IOMMU_READ, KVM_IOMMU_WRITE; not 0 */
 };
 
 /* Mirrors the out fields of struct kvm_iommu_refresh. */
@@ -155,16 +156,18 @@ void kiommu_core_pins_trim_to_limit(struct kiommu_pins *pins);
  *
  * The range must be made of whole slots; holes between them do not matter.
  * Slots that are preregistered already are left alone.
- * Lock: P. Return: 0; -EDOM misaligned; -EOVERFLOW; -ERANGE a slot reaches out
- * of the range, or none is in it; or what a refresh returns for memory that
+ * @status: set to the reason (enum kvm_iommu_status), or 0, as are all that are
+ * called so in this file.
+ * Lock: P. Return: 0; -EINVAL misaligned, a slot reaches out of the range, or
+ * none is in it; -EOVERFLOW; or what a refresh returns for memory that
  * cannot be pinned. On failure nothing has changed.
  */
 int kiommu_core_pins_preregister(struct kiommu_pins *pins, kiommu_u64 gpa,
-				 kiommu_u64 length);
+				 kiommu_u64 length, kiommu_u32 *status);
 
 /* The opposite: their pins become as any others. Errors: as above. Lock: P. */
 int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
-				kiommu_u64 length);
+				kiommu_u64 length, kiommu_u32 *status);
 
 /**
  * kiommu_core_slots_changed() - memory slots may have gone or changed
@@ -209,7 +212,10 @@ struct kiommu_fault {
 	kiommu_u32 access;
 	kiommu_u32 level;
 	kiommu_u32 device;
-	kiommu_u64 reserved[3];
+	kiommu_u32 pasid;
+	kiommu_u32 group;
+	kiommu_u64 cookie;
+	kiommu_u64 reserved;
 };
 
 /**
@@ -253,7 +259,7 @@ void kiommu_core_faults_drop(struct kiommu_faults *faults, kiommu_u32 count);
 
 /**
  * kiommu_core_report_fault() - queue a fault, if somebody reads
- * @fault: all but sequence, count, lost and reserved.
+ * @fault: sequence, count, lost, pasid, group, cookie and reserved are set here.
  *
  * Never sleeps, waits for no reader, allocates nothing; in any context but
  * that of a non-maskable interrupt. Lock: none; with or without those of a
@@ -306,7 +312,7 @@ int kiommu_core_set_host_caps(struct kiommu_domain *domain,
  * @host: index that the adapter gave the host.
  *
  * Device memory is not replayed: that is the adapter's.
- * Lock: exclusive. Return: 0; -ENOMEM, -EREMOTEIO: the adapter must drop the host's tables.
+ * Lock: exclusive. Return: 0; -ENOMEM, -EIO: the adapter must drop the host's tables.
  */
 int kiommu_core_replay(struct kiommu_domain *domain, kiommu_u32 host);
 
@@ -325,16 +331,20 @@ int kiommu_core_start(struct kiommu_domain *domain, struct kiommu_pins *pins);
  */
 int kiommu_core_stop(struct kiommu_domain *domain);
 
-/* KVM_IOMMU_REGISTER_IOAT; errors as documented there. Lock: exclusive. */
+/*
+ * KVM_IOMMU_REGISTER_IOAT; errors as documented there. @status: the reason, enum
+ * kvm_iommu_status, or 0. Lock: exclusive.
+ */
 int kiommu_core_register_ioat(struct kiommu_domain *domain,
-			      const struct kiommu_anchor *anchor);
+			      const struct kiommu_anchor *anchor,
+			      kiommu_u32 *status);
 
 /* KVM_IOMMU_UNREGISTER_IOAT; never allocates. Lock: exclusive. */
 int kiommu_core_unregister_ioat(struct kiommu_domain *domain);
 
 /*
- * KVM_IOMMU_REFRESH; @result is written whenever its status is not OK and on
- * success, zeroed otherwise. Lock: shared.
+ * KVM_IOMMU_REFRESH; @result is written on success and failure; its status says
+ * why it failed. Lock: shared.
  */
 int kiommu_core_refresh(struct kiommu_domain *domain, kiommu_u64 iova,
 			kiommu_u64 length,
@@ -344,7 +354,7 @@ int kiommu_core_refresh(struct kiommu_domain *domain, kiommu_u64 iova,
  * kiommu_core_unmap() - drop what is mapped in [iova, iova + length)
  * @unmapped: set to the pages that were mapped, also on -ENOMEM.
  *
- * Lock: shared. Return: 0; -ENODEV, -ENXIO, -EDOM, -EOVERFLOW, -ERANGE (nothing changed);
+ * Lock: shared. Return: 0; -ENODEV, -ENXIO, -EINVAL, -EOVERFLOW (nothing changed);
  * -ENOMEM the rest of a split large host page was lost too.
  */
 int kiommu_core_unmap(struct kiommu_domain *domain, kiommu_u64 iova,
@@ -367,11 +377,11 @@ struct kiommu_ring;
  * kiommu_core_ring_create() - a ring at @gpa; its memory is not looked at
  * @entries: how many it has.
  *
- * Lock: none. Return: 0; -EDOM @gpa is misaligned; -EOVERFLOW it ends above
- * 2^64; -ERANGE @entries; -ENOMEM.
+ * Lock: none. Return: 0; -EINVAL @gpa is misaligned, or @entries; -EOVERFLOW it
+ * ends above 2^64; -ENOMEM.
  */
 int kiommu_core_ring_create(kiommu_u64 gpa, kiommu_u32 entries,
-			    struct kiommu_ring **ring);
+			    struct kiommu_ring **ring, kiommu_u32 *status);
 void kiommu_core_ring_destroy(struct kiommu_ring *ring);
 
 /**
@@ -433,7 +443,7 @@ struct kiommu_range_record {
  * @next: where to go on, 0 behind the last IOVA; set on success.
  * @status: why it stopped there; BUDGET also if there was no more room.
  *
- * Lock: shared. Return: 0; -ENODEV, -ENXIO, -EPERM, -EDOM, -EOVERFLOW, -ERANGE,
+ * Lock: shared. Return: 0; -ENODEV, -ENXIO, -EPERM, -EINVAL, -EOVERFLOW,
  * or -EINTR.
  */
 int kiommu_core_translate_range(struct kiommu_domain *domain, kiommu_u64 iova,
@@ -447,19 +457,19 @@ int kiommu_core_translate_range(struct kiommu_domain *domain, kiommu_u64 iova,
  *
  * Lock: P. Return: 0; -EEXIST it is logged already; -ENOMEM.
  */
-int kiommu_core_dirty_start(struct kiommu_pins *pins);
+int kiommu_core_dirty_start(struct kiommu_pins *pins, kiommu_u32 *status);
 
 /* The opposite; what was logged is forgotten. Lock: P. Return: 0, -ENOENT. */
-int kiommu_core_dirty_stop(struct kiommu_pins *pins);
+int kiommu_core_dirty_stop(struct kiommu_pins *pins, kiommu_u32 *status);
 
 /**
  * kiommu_core_dirty_mark() - note which pages devices can write now
  *
- * Lock: P. Never allocates. Return: 0; -EDOM @gpa or @length misaligned, or
+ * Lock: P. Never allocates. Return: 0; -EINVAL @gpa or @length misaligned, or
  * @length 0; -EOVERFLOW; -ENOENT there is no log.
  */
 int kiommu_core_dirty_mark(struct kiommu_pins *pins, kiommu_u64 gpa,
-			   kiommu_u64 length);
+			   kiommu_u64 length, kiommu_u32 *status);
 
 /**
  * kiommu_core_dirty_take() - take what is noted out of the log
@@ -469,7 +479,8 @@ int kiommu_core_dirty_mark(struct kiommu_pins *pins, kiommu_u64 gpa,
  * Lock: P. Never allocates. Return: 0; -ENOENT there is no log.
  */
 int kiommu_core_dirty_take(struct kiommu_pins *pins, kiommu_u64 gpa,
-			   kiommu_u64 length, kiommu_u64 *bits);
+			   kiommu_u64 length, kiommu_u64 *bits,
+			   kiommu_u32 *status);
 
 /* Puts what was taken back. Lock: P. Never allocates. */
 void kiommu_core_dirty_put_back(struct kiommu_pins *pins, kiommu_u64 gpa,
@@ -551,10 +562,11 @@ int kiommu_core_tracking_step(struct kiommu_domain *domain,
  * kiommu_core_untrack() - KVM_IOMMU_UNTRACK
  * @count: pages that were tracked.
  *
- * Lock: shared; tracking. Return: 0; -EDOM, -EOVERFLOW.
+ * Lock: shared; tracking. Return: 0; -EINVAL, -EOVERFLOW.
  */
 int kiommu_core_untrack(struct kiommu_domain *domain, kiommu_u64 gpa,
-			kiommu_u64 length, kiommu_u64 *count);
+			kiommu_u64 length, kiommu_u64 *count,
+			kiommu_u32 *status);
 
 /* What KVM_IOMMU_GET_INFO tells of the core. Lock: shared. */
 void kiommu_core_get_info(const struct kiommu_domain *domain,

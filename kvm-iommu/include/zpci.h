@@ -157,10 +157,9 @@ void kiommu_rpcit_step(struct kiommu_rpcit *rpcit,
  *
  * Lock: exclusive. Return, in brackets what a VMM answers: 0; -ESHUTDOWN the
  * function is disabled [CC 3]; -EPROTO it has one registered [status 24];
- * -ERANGE pba is above pal, or they are not within the DMA space of function
- * and host; -EPROTOTYPE a designation that is none; -EDOM a misaligned table
- * [these three: operand exception]; -EADDRNOTAVAIL the table is not in the
- * guest's memory, -EEXIST the domain has another anchor, -ENODEV no KVM is
+ * -EINVAL pba is above pal, they are not within the DMA space of function and
+ * host, a designation that is none, or a misaligned table [operand exception];
+ * -EIO the table is not in the guest's memory, -EEXIST the domain has another anchor, -ENODEV no KVM is
  * registered [these three: status 16]. On failure nothing has changed.
  */
 int kiommu_zpci_reg_ioat(struct kiommu_zpci_function *function,
@@ -177,7 +176,7 @@ int kiommu_zpci_reg_ioat(struct kiommu_zpci_function *function,
  * on tables are left to RPCIT.
  *
  * Lock: shared. Return: 0; -EAGAIN call again (the lock may be let go); else
- * the errors of KVM_IOMMU_REFRESH: with -EDQUOT and -ENOMEM trim idle pins and
+ * the errors of KVM_IOMMU_REFRESH: with -ENOMEM trim idle pins and
  * call once more, then dereg_ioat, and a VMM answers status 16.
  */
 int kiommu_zpci_shadow_ioat(const struct kiommu_zpci_function *function,

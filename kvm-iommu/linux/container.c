@@ -129,7 +129,7 @@ int kiommu_container_start(struct kiommu_container *container,
 
 	lockdep_assert_held_write(&container->lock);
 	if (!container->open_devices)
-		return -ENOTCONN;
+		return -ENODEV;
 	if (container->guest)
 		return container->guest == guest ? 1 : -EBUSY;
 	down_write(&guest->lock);

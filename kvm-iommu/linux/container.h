@@ -95,7 +95,7 @@ void kiommu_container_close_device(struct kiommu_container *container);
  * @guest: consumed; put by the caller if an error is returned.
  *
  * Context: kiommu_lock_exclusive(). Return: 0 registered, and its lock is held;
- * 1 it was the one that is registered (put it); -ENOTCONN; -EBUSY.
+ * 1 it was the one that is registered (put it); -ENODEV no device is open; -EBUSY.
  */
 int kiommu_container_start(struct kiommu_container *container,
 			   struct kiommu_mem *guest);

@@ -79,9 +79,10 @@ static int read_chunk(struct kiommu_mem *guest,
 	kiommu_guest_settle(guest);
 	if (gpa == cmd->gpa)
 		ret = kiommu_core_dirty_mark(guest->pins, cmd->gpa,
-					     cmd->length);
+					     cmd->length, &cmd->status);
 	if (!ret)
-		ret = kiommu_core_dirty_take(guest->pins, gpa, length, bits);
+		ret = kiommu_core_dirty_take(guest->pins, gpa, length, bits,
+					     &cmd->status);
 	kiommu_unlock_guest(guest);
 	if (ret)
 		return ret;
@@ -119,24 +120,30 @@ static int read_log(struct kiommu_container *container,
 			break;
 	}
 	/* What was read is told, as read() does. */
-	if (cmd->next_gpa != cmd->gpa)
+	if (cmd->next_gpa != cmd->gpa) {
+		cmd->status = KVM_IOMMU_STATUS_OK;
 		ret = 0;
+	}
 	kvfree(bits);
 	kiommu_guest_put(guest);
 	return ret;
 }
 
-static int change_log(struct kiommu_container *container, bool start)
+static int change_log(struct kiommu_container *container,
+		      struct kvm_iommu_dirty_log *cmd)
 {
+	struct kiommu_pins *pins;
 	int ret;
 
 	ret = kiommu_lock_pins(container);
 	if (ret)
 		return ret;
+	pins = container->guest->pins;
 	ret = kiommu_check_caller(container);
-	if (!ret)
-		ret = start ? kiommu_core_dirty_start(container->guest->pins) :
-			      kiommu_core_dirty_stop(container->guest->pins);
+	if (!ret && cmd->op == KVM_IOMMU_DIRTY_START)
+		ret = kiommu_core_dirty_start(pins, &cmd->status);
+	else if (!ret)
+		ret = kiommu_core_dirty_stop(pins, &cmd->status);
 	kiommu_unlock_pins(container);
 	return ret;
 }
@@ -144,17 +151,17 @@ static int change_log(struct kiommu_container *container, bool start)
 int kiommu_dirty_log(struct kiommu_container *container,
 		     struct kvm_iommu_dirty_log *cmd)
 {
-	if (cmd->__reserved)
-		return -EOPNOTSUPP;
 	switch (cmd->op) {
 	case KVM_IOMMU_DIRTY_START:
 	case KVM_IOMMU_DIRTY_STOP:
-		if (cmd->gpa || cmd->length || cmd->bitmap)
-			return -EOPNOTSUPP;
-		return change_log(container, cmd->op == KVM_IOMMU_DIRTY_START);
+		if (!cmd->gpa && !cmd->length && !cmd->bitmap)
+			return change_log(container, cmd);
+		cmd->status = KVM_IOMMU_STATUS_FIELD;
+		return -EOPNOTSUPP;
 	case KVM_IOMMU_DIRTY_READ:
 		return read_log(container, cmd);
 	default:
-		return -EPROTOTYPE;
+		cmd->status = KVM_IOMMU_STATUS_MODE;
+		return -EOPNOTSUPP;
 	}
 }

@@ -277,7 +277,7 @@ static void enter_queue(struct file *file, wait_queue_head_t *queue,
 	add_wait_queue(queue, &bell->wait);
 }
 
-/* Return: a reference, or -EBADF no file, -EBADFD no eventfd. */
+/* Return: a reference, or -EBADF no file, -EINVAL no eventfd. */
 static struct eventfd_ctx *get_eventfd(int fd, struct file **file)
 {
 	struct eventfd_ctx *ctx;
@@ -289,7 +289,7 @@ static struct eventfd_ctx *get_eventfd(int fd, struct file **file)
 	if (!IS_ERR(ctx))
 		return ctx;
 	fput(*file);
-	return ERR_PTR(-EBADFD);
+	return ERR_PTR(-EINVAL);
 }
 
 static int get_notify(struct kiommu_doorbell *bell, int fd)
@@ -323,9 +323,22 @@ static void init_bell(struct kiommu_doorbell *bell,
 	bell->mm = current->mm;
 }
 
+u64 kiommu_doorbell_features(void)
+{
+	u64 features = 0;
+
+	if (IS_ENABLED(CONFIG_VHOST_TASK))
+		features |= KVM_IOMMU_FEATURE_RING;
+	if (features && symbol_get(task_work_add)) {
+		features |= KVM_IOMMU_FEATURE_RING_INLINE;
+		symbol_put(task_work_add);
+	}
+	return features;
+}
+
 struct kiommu_doorbell *
 kiommu_doorbell_create(struct kiommu_container *container,
-		       const struct kvm_iommu_set_sync *cmd)
+		       struct kvm_iommu_set_sync *cmd)
 {
 	struct kiommu_doorbell *bell;
 	struct file *kick;
@@ -334,7 +347,8 @@ kiommu_doorbell_create(struct kiommu_container *container,
 	bell = kzalloc(sizeof(*bell), GFP_KERNEL_ACCOUNT);
 	if (!bell)
 		return ERR_PTR(-ENOMEM);
-	ret = kiommu_core_ring_create(cmd->ring, cmd->entries, &bell->ring);
+	ret = kiommu_core_ring_create(cmd->ring, cmd->entries, &bell->ring,
+				      &cmd->status);
 	if (ret)
 		goto err_free;
 	bell->kick = get_eventfd(cmd->kick_fd, &kick);
@@ -362,6 +376,8 @@ err_kick:
 	fput(kick);
 	eventfd_ctx_put(bell->kick);
 err_ring:
+	if (ret == -EINVAL)
+		cmd->status = KVM_IOMMU_STATUS_FD_TYPE;
 	kiommu_core_ring_destroy(bell->ring);
 err_free:
 	kfree(bell);

@@ -17,11 +17,18 @@ struct kvm_iommu_set_sync;
  *
  * Context: may sleep; no lock of lock.h; in a thread of the guest's process.
  * Return: the doorbell, or an ERR_PTR() of the errors that KVM_IOMMU_SET_SYNC
- * has for a ring.
+ * has for a ring; @cmd->status is set where that is -EINVAL or -EOVERFLOW.
  */
 struct kiommu_doorbell *
 kiommu_doorbell_create(struct kiommu_container *container,
-		       const struct kvm_iommu_set_sync *cmd);
+		       struct kvm_iommu_set_sync *cmd);
+
+/**
+ * kiommu_doorbell_features() - what this kernel can do for rings
+ *
+ * Context: any that may be preempted. Return: KVM_IOMMU_FEATURE_*.
+ */
+u64 kiommu_doorbell_features(void);
 
 /**
  * kiommu_doorbell_open() - begin with the ring

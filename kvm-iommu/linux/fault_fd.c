@@ -6,6 +6,8 @@
  * is open can be released by VFIO, which ends what comes, not what is queued.
  */
 #include <linux/anon_inodes.h>
+#include <linux/err.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/poll.h>
@@ -37,6 +39,9 @@ SAME(format, format);
 SAME(access, access);
 SAME(level, level);
 SAME(device, device);
+SAME(pasid, pasid);
+SAME(group, group);
+SAME(cookie, cookie);
 SAME(reserved, __reserved);
 static_assert(sizeof(struct kiommu_fault) == sizeof(struct kvm_iommu_fault));
 
@@ -169,23 +174,31 @@ static const struct file_operations fault_fops = {
 	.release = fault_release,
 };
 
-int kiommu_fault_fd(struct kiommu_container *container, u32 flags)
+int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
+		    struct file **file)
 {
-	int file_flags = O_RDONLY | O_CLOEXEC;
+	int file_flags = O_RDONLY;
 	int ret;
 
 	if (flags & KVM_IOMMU_FAULT_FD_NONBLOCK)
 		file_flags |= O_NONBLOCK;
+	ret = get_unused_fd_flags(O_CLOEXEC);
+	if (ret < 0)
+		return ret;
+	*fd = ret;
 	ret = kiommu_core_faults_open(container->faults);
 	if (ret)
-		return ret;
+		goto err_fd;
 	/* The file's; the caller has one of its own. */
 	refcount_inc(&container->refs);
-	ret = anon_inode_getfd("[kvm-iommu-faults]", &fault_fops, container,
-			       file_flags);
-	if (ret < 0) {
-		kiommu_core_faults_close(container->faults);
-		kiommu_container_put(container);
-	}
+	*file = anon_inode_getfile("[kvm-iommu-faults]", &fault_fops, container,
+				   file_flags);
+	if (!IS_ERR(*file))
+		return 0;
+	ret = PTR_ERR(*file);
+	kiommu_core_faults_close(container->faults);
+	kiommu_container_put(container);
+err_fd:
+	put_unused_fd(*fd);
 	return ret;
 }

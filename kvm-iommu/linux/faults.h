@@ -42,10 +42,13 @@ void kiommu_fault_reader_hang_up(struct kiommu_fault_reader *reader);
  * kiommu_fault_fd() - KVM_IOMMU_GET_FAULT_FD
  *
  * The file holds a reference to @container, and the module.
- * Context: may sleep. Return: a file descriptor; -EBUSY; -ENOMEM; -EMFILE;
- * -ENFILE.
+ * @fd: set to a descriptor that is reserved; @file: to its file. The caller
+ *	installs both, or gives both up.
+ *
+ * Context: may sleep. Return: 0; -EBUSY; -ENOMEM; -EMFILE; -ENFILE.
  */
-int kiommu_fault_fd(struct kiommu_container *container, u32 flags);
+int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
+		    struct file **file);
 
 /* dma_faults.c */
 

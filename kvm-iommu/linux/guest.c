@@ -238,7 +238,7 @@ static const void *key_of_file(struct file *file)
 
 struct kiommu_mem *kiommu_guest_get_fd(int fd)
 {
-	struct kiommu_mem *guest = ERR_PTR(-EBADFD);
+	struct kiommu_mem *guest = ERR_PTR(-EINVAL);
 	struct file *file;
 	const void *key;
 

@@ -70,7 +70,7 @@ struct kiommu_mem *kiommu_guest_get(const void *key);
 /**
  * kiommu_guest_get_fd() - the guest of a file descriptor: KVM's, or a provider's
  *
- * Context: as kiommu_guest_get(). Return: referenced, or -EBADF; -EBADFD if no
+ * Context: as kiommu_guest_get(). Return: referenced, or -EBADF; -EINVAL if no
  * provider knows the file; or what kiommu_guest_get() returns.
  */
 struct kiommu_mem *kiommu_guest_get_fd(int fd);

@@ -3,6 +3,7 @@
  * The component's own ioctls: one table, in which each has its struct's sizes
  * and its handler. All checks of the struct itself are done once, here.
  */
+#include <linux/file.h>
 #include <linux/sched.h>
 #include <linux/uaccess.h>
 
@@ -10,6 +11,7 @@
 
 #include "container.h"
 #include "dirty.h"
+#include "doorbell.h"
 #include "guest.h"
 #include "ioctls.h"
 #include "lock.h"
@@ -31,7 +33,10 @@ union kiommu_ucmd {
 	struct kvm_iommu_pin_memory pin_memory;
 	struct kvm_iommu_unpin_memory unpin_memory;
 	struct kvm_iommu_set_idle_limit set_idle_limit;
-	struct kvm_iommu_get_fault_fd get_fault_fd;
+	struct {
+		struct kvm_iommu_get_fault_fd cmd;
+		struct file *file; /* installed when the answer is stored */
+	} get_fault_fd;
 	struct kvm_iommu_set_sync set_sync;
 	struct kvm_iommu_untrack untrack;
 	struct kvm_iommu_translate_range translate_range;
@@ -43,6 +48,18 @@ int kiommu_check_caller(const struct kiommu_container *container)
 	if (container->guest && container->guest->mm != current->mm)
 		return -EPERM;
 	return 0;
+}
+
+/* What this kernel has, and the KVM that is registered. */
+static u64 features(const struct kiommu_container *container)
+{
+	u64 features = KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
+		       KVM_IOMMU_FEATURE_ANCHOR_RIGHTS |
+		       kiommu_doorbell_features();
+
+	if (container->guest && kiommu_tracking_possible(container->guest))
+		features |= KVM_IOMMU_FEATURE_TRACKED;
+	return features;
 }
 
 static int get_info(struct kiommu_container *container,
@@ -72,6 +89,7 @@ static int get_info(struct kiommu_container *container,
 		.sync = container->sync.mode,
 		.tracked_pages = core.tracked_pages,
 		.unsynced_pages = core.unsynced_pages,
+		.features = features(container),
 	};
 	if (kiommu_hosts_coherent(&container->hosts))
 		info->flags |= KVM_IOMMU_INFO_CACHE_COHERENT;
@@ -83,7 +101,7 @@ static int get_info(struct kiommu_container *container,
 static int register_ioat(struct kiommu_container *container,
 			 union kiommu_ucmd *ucmd)
 {
-	const struct kvm_iommu_register_ioat *cmd = &ucmd->register_ioat;
+	struct kvm_iommu_register_ioat *cmd = &ucmd->register_ioat;
 	const struct kiommu_anchor anchor = {
 		.format = cmd->format,
 		.levels = cmd->levels,
@@ -91,13 +109,14 @@ static int register_ioat(struct kiommu_container *container,
 		.offset = cmd->offset,
 		.first = cmd->first,
 		.last = cmd->last,
+		.rights = cmd->rights,
 	};
-
 	int ret;
 
 	ret = kiommu_check_caller(container);
 	if (!ret)
-		ret = kiommu_core_register_ioat(container->domain, &anchor);
+		ret = kiommu_core_register_ioat(container->domain, &anchor,
+						&cmd->status);
 	if (ret || container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
 		return ret;
 	ret = kiommu_tracking_fill(container);
@@ -118,8 +137,6 @@ static int refresh(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 	struct kiommu_refresh_result result = {};
 	int ret;
 
-	if (cmd->__reserved)
-		return -EOPNOTSUPP;
 	ret = kiommu_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_refresh(container->domain, cmd->iova,
@@ -138,8 +155,6 @@ static int translate(struct kiommu_container *container,
 	struct kiommu_translation result = {};
 	int ret;
 
-	if (cmd->__reserved)
-		return -EOPNOTSUPP;
 	ret = kiommu_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_translate(container->domain, cmd->iova,
@@ -155,21 +170,21 @@ static int translate(struct kiommu_container *container,
 static int pin_memory(struct kiommu_container *container,
 		      union kiommu_ucmd *ucmd)
 {
-	const struct kvm_iommu_pin_memory *cmd = &ucmd->pin_memory;
+	struct kvm_iommu_pin_memory *cmd = &ucmd->pin_memory;
 
 	return kiommu_check_caller(container) ?:
 	       kiommu_core_pins_preregister(container->guest->pins, cmd->gpa,
-					    cmd->length);
+					    cmd->length, &cmd->status);
 }
 
 static int unpin_memory(struct kiommu_container *container,
 			union kiommu_ucmd *ucmd)
 {
-	const struct kvm_iommu_unpin_memory *cmd = &ucmd->unpin_memory;
+	struct kvm_iommu_unpin_memory *cmd = &ucmd->unpin_memory;
 
 	return kiommu_check_caller(container) ?:
 	       kiommu_core_pins_unregister(container->guest->pins, cmd->gpa,
-					   cmd->length);
+					   cmd->length, &cmd->status);
 }
 
 static int set_idle_limit(struct kiommu_container *container,
@@ -186,20 +201,38 @@ static int set_idle_limit(struct kiommu_container *container,
 static int get_fault_fd(struct kiommu_container *container,
 			union kiommu_ucmd *ucmd)
 {
-	return kiommu_fault_fd(container, ucmd->get_fault_fd.flags);
+	return kiommu_fault_fd(container, ucmd->get_fault_fd.cmd.flags,
+			       &ucmd->get_fault_fd.cmd.fd,
+			       &ucmd->get_fault_fd.file);
+}
+
+/* Nobody can use the descriptor before the caller has been told of it. */
+static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
+{
+	if (stored) {
+		fd_install(ucmd->get_fault_fd.cmd.fd, ucmd->get_fault_fd.file);
+	} else {
+		put_unused_fd(ucmd->get_fault_fd.cmd.fd);
+		fput(ucmd->get_fault_fd.file);
+	}
 }
 
 /* These take and drop KVMs or doorbells, which must not happen under a lock. */
 static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
+	struct kvm_iommu_start *cmd = &ucmd->start;
 	struct kiommu_mem *guest;
 	int ret;
 
-	if (ucmd->start.__reserved)
-		return -EOPNOTSUPP;
-	guest = kiommu_guest_get_fd(ucmd->start.kvm_fd);
-	if (IS_ERR(guest))
-		return PTR_ERR(guest);
+	guest = kiommu_guest_get_fd(cmd->kvm_fd);
+	if (IS_ERR(guest)) {
+		ret = PTR_ERR(guest);
+		if (ret == -EINVAL)
+			cmd->status = KVM_IOMMU_STATUS_FD_TYPE;
+		else if (ret == -ENODEV)
+			cmd->status = KVM_IOMMU_STATUS_KVM_GONE;
+		return ret;
+	}
 	ret = -EPERM;
 	if (guest->mm != current->mm)
 		goto out;
@@ -208,6 +241,8 @@ static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 		goto out;
 	ret = kiommu_container_start(container, guest);
 	kiommu_unlock_exclusive(container);
+	if (ret == -ENODEV)
+		cmd->status = KVM_IOMMU_STATUS_NO_DEVICE;
 out:
 	if (ret)
 		kiommu_guest_put(guest);
@@ -236,8 +271,7 @@ static int set_sync(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 static int untrack(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
 	return kiommu_check_caller(container) ?:
-	       kiommu_tracking_untrack(container, ucmd->untrack.gpa,
-				       ucmd->untrack.length);
+	       kiommu_tracking_untrack(container, &ucmd->untrack);
 }
 
 static int translate_range(struct kiommu_container *container,
@@ -252,11 +286,11 @@ static int dirty_log(struct kiommu_container *container,
 	return kiommu_dirty_log(container, &ucmd->dirty_log);
 }
 
-/* What the caller gets back of a struct that holds answers. */
+/* When the struct is written back. */
 enum kiommu_reply {
 	REPLY_NEVER,
 	REPLY_ON_SUCCESS,
-	REPLY_ON_STATUS, /* also if a refresh failed with a status */
+	REPLY_ALWAYS, /* it has a status */
 };
 
 /**
@@ -285,19 +319,26 @@ static const struct kiommu_locking pins = {
  * struct kiommu_op - an ioctl
  * @size: of its struct today.
  * @min_size: of its struct when it was first published.
+ * @status: offset of its status, REPLY_ALWAYS.
+ * @reserved: offset of its reserved field, or 0.
  * @reply: whether the struct is written back.
+ * @flags: that a caller may set.
  * @locking: NULL: the handler locks by itself.
- * @flags: that a caller may set; all of them where they are an answer.
  * @execute: the handler.
+ * @finish: optional, after @execute has succeeded and the answer was stored, or
+ *	could not be; without any lock.
  */
 struct kiommu_op {
 	u32 size;
 	u32 min_size;
+	u32 status;
+	u32 reserved;
 	enum kiommu_reply reply;
-	const struct kiommu_locking *locking;
 	u32 flags;
+	const struct kiommu_locking *locking;
 	int (*execute)(struct kiommu_container *container,
 		       union kiommu_ucmd *ucmd);
+	void (*finish)(union kiommu_ucmd *ucmd, bool stored);
 };
 
 #define KIOMMU_OP(_cmd, _struct, _last, _reply, _locking, _execute, ...) \
@@ -310,47 +351,89 @@ struct kiommu_op {
 		##__VA_ARGS__						\
 	}
 
+/* One whose struct has a status. */
+#define KIOMMU_STATUS_OP(_cmd, _struct, _last, _locking, _execute, ...)	\
+	KIOMMU_OP(_cmd, _struct, _last, REPLY_ALWAYS, _locking, _execute, \
+		  .status = offsetof(struct _struct, status), ##__VA_ARGS__)
+
+#define RESERVED(_struct) .reserved = offsetof(struct _struct, __reserved)
+
 static const struct kiommu_op kiommu_ops[] = {
 	KIOMMU_OP(KVM_IOMMU_GET_INFO, kvm_iommu_info, shadow_limit,
-		  REPLY_ON_SUCCESS, &shared, get_info, .flags = ~0u),
-	KIOMMU_OP(KVM_IOMMU_START, kvm_iommu_start, __reserved, REPLY_NEVER,
-		  NULL, start),
+		  REPLY_ON_SUCCESS, &shared, get_info,
+		  RESERVED(kvm_iommu_info)),
+	KIOMMU_STATUS_OP(KVM_IOMMU_START, kvm_iommu_start, status, NULL, start),
 	KIOMMU_OP(KVM_IOMMU_STOP, kvm_iommu_stop, flags, REPLY_NEVER, NULL,
 		  stop),
-	KIOMMU_OP(KVM_IOMMU_REGISTER_IOAT, kvm_iommu_register_ioat, last,
-		  REPLY_NEVER, &exclusive, register_ioat),
+	KIOMMU_STATUS_OP(KVM_IOMMU_REGISTER_IOAT, kvm_iommu_register_ioat,
+			 status, &exclusive, register_ioat),
 	KIOMMU_OP(KVM_IOMMU_UNREGISTER_IOAT, kvm_iommu_unregister_ioat, flags,
 		  REPLY_NEVER, &exclusive, unregister_ioat),
-	KIOMMU_OP(KVM_IOMMU_REFRESH, kvm_iommu_refresh, __reserved,
-		  REPLY_ON_STATUS, &shared, refresh),
-	KIOMMU_OP(KVM_IOMMU_TRANSLATE, kvm_iommu_translate, __reserved,
-		  REPLY_ON_SUCCESS, &shared, translate),
-	KIOMMU_OP(KVM_IOMMU_PIN_MEMORY, kvm_iommu_pin_memory, length,
-		  REPLY_NEVER, &pins, pin_memory),
-	KIOMMU_OP(KVM_IOMMU_UNPIN_MEMORY, kvm_iommu_unpin_memory, length,
-		  REPLY_NEVER, &pins, unpin_memory),
+	KIOMMU_STATUS_OP(KVM_IOMMU_REFRESH, kvm_iommu_refresh, __reserved,
+			 &shared, refresh, RESERVED(kvm_iommu_refresh)),
+	KIOMMU_STATUS_OP(KVM_IOMMU_TRANSLATE, kvm_iommu_translate, __reserved,
+			 &shared, translate, RESERVED(kvm_iommu_translate)),
+	KIOMMU_STATUS_OP(KVM_IOMMU_PIN_MEMORY, kvm_iommu_pin_memory, __reserved,
+			 &pins, pin_memory, RESERVED(kvm_iommu_pin_memory)),
+	KIOMMU_STATUS_OP(KVM_IOMMU_UNPIN_MEMORY, kvm_iommu_unpin_memory,
+			 __reserved, &pins, unpin_memory,
+			 RESERVED(kvm_iommu_unpin_memory)),
 	KIOMMU_OP(KVM_IOMMU_SET_IDLE_LIMIT, kvm_iommu_set_idle_limit, pages,
 		  REPLY_NEVER, &pins, set_idle_limit),
-	KIOMMU_OP(KVM_IOMMU_GET_FAULT_FD, kvm_iommu_get_fault_fd, flags,
-		  REPLY_NEVER, &shared, get_fault_fd,
-		  .flags = KVM_IOMMU_FAULT_FD_NONBLOCK),
-	KIOMMU_OP(KVM_IOMMU_SET_SYNC, kvm_iommu_set_sync, __reserved,
-		  REPLY_NEVER, NULL, set_sync, .flags = KVM_IOMMU_SYNC_THREAD),
-	KIOMMU_OP(KVM_IOMMU_UNTRACK, kvm_iommu_untrack, length, REPLY_NEVER,
-		  &shared, untrack),
-	KIOMMU_OP(KVM_IOMMU_TRANSLATE_RANGE, kvm_iommu_translate_range,
-		  __reserved, REPLY_ON_SUCCESS, NULL, translate_range),
-	KIOMMU_OP(KVM_IOMMU_DIRTY_LOG, kvm_iommu_dirty_log, dirty,
-		  REPLY_ON_SUCCESS, NULL, dirty_log),
+	KIOMMU_OP(KVM_IOMMU_GET_FAULT_FD, kvm_iommu_get_fault_fd, __reserved,
+		  REPLY_ON_SUCCESS, &shared, get_fault_fd,
+		  RESERVED(kvm_iommu_get_fault_fd),
+		  .flags = KVM_IOMMU_FAULT_FD_NONBLOCK,
+		  .finish = finish_fault_fd),
+	KIOMMU_STATUS_OP(KVM_IOMMU_SET_SYNC, kvm_iommu_set_sync, status, NULL,
+			 set_sync, .flags = KVM_IOMMU_SYNC_THREAD),
+	KIOMMU_STATUS_OP(KVM_IOMMU_UNTRACK, kvm_iommu_untrack, __reserved,
+			 &shared, untrack, RESERVED(kvm_iommu_untrack)),
+	KIOMMU_STATUS_OP(KVM_IOMMU_TRANSLATE_RANGE, kvm_iommu_translate_range,
+			 __reserved, NULL, translate_range,
+			 RESERVED(kvm_iommu_translate_range)),
+	KIOMMU_STATUS_OP(KVM_IOMMU_DIRTY_LOG, kvm_iommu_dirty_log, dirty, NULL,
+			 dirty_log),
 };
+
+/* The reason of a failure of which the errno alone tells it. */
+static u32 status_of(int error)
+{
+	switch (error) {
+	case -ENODEV:
+		return KVM_IOMMU_STATUS_NO_KVM;
+	case -ENXIO:
+		return KVM_IOMMU_STATUS_NO_ANCHOR;
+	case -EPERM:
+		return KVM_IOMMU_STATUS_PROCESS;
+	case -EBADF:
+		return KVM_IOMMU_STATUS_NO_FD;
+	case -EBUSY:
+		return KVM_IOMMU_STATUS_BUSY;
+	case -ENOMEM:
+		return KVM_IOMMU_STATUS_NO_MEMORY;
+	case -EINTR:
+		return KVM_IOMMU_STATUS_INTERRUPTED;
+	case -ESTALE:
+		return KVM_IOMMU_STATUS_RELEASED;
+	case -EFAULT:
+		return KVM_IOMMU_STATUS_BAD_ADDRESS;
+	default:
+		return KVM_IOMMU_STATUS_OTHER;
+	}
+}
+
+/* A field of @ucmd, all of which @op has set. */
+static u32 *field(union kiommu_ucmd *ucmd, u32 offset)
+{
+	return (u32 *)((u8 *)ucmd + offset);
+}
 
 static int execute(struct kiommu_container *container,
 		   const struct kiommu_op *op, union kiommu_ucmd *ucmd)
 {
 	int ret;
 
-	if (ucmd->head.flags & ~op->flags)
-		return -EOPNOTSUPP;
 	if (!op->locking)
 		return op->execute(container, ucmd);
 	ret = op->locking->lock(container);
@@ -361,16 +444,41 @@ static int execute(struct kiommu_container *container,
 	return ret;
 }
 
-static bool must_reply(const struct kiommu_op *op,
-		       const union kiommu_ucmd *ucmd, int ret)
+/* What is wrong with a struct that can be told of each: a status, or 0. */
+static u32 check_struct(const struct kiommu_op *op, union kiommu_ucmd *ucmd)
+{
+	if (ucmd->head.flags & ~op->flags)
+		return KVM_IOMMU_STATUS_FLAGS;
+	if (op->reserved && *field(ucmd, op->reserved))
+		return KVM_IOMMU_STATUS_FIELD;
+	return KVM_IOMMU_STATUS_OK;
+}
+
+/* Checks and executes; sets the status, if the struct has one. */
+static int answer(struct kiommu_container *container,
+		  const struct kiommu_op *op, union kiommu_ucmd *ucmd)
+{
+	u32 *status = op->status ? field(ucmd, op->status) : NULL;
+	u32 wrong = check_struct(op, ucmd);
+	int ret;
+
+	if (status)
+		*status = wrong;
+	ret = wrong ? -EOPNOTSUPP : execute(container, op, ucmd);
+	if (status && ret && !*status)
+		*status = status_of(ret);
+	return ret;
+}
+
+static bool must_reply(const struct kiommu_op *op, int ret)
 {
 	switch (op->reply) {
 	case REPLY_NEVER:
 		return false;
 	case REPLY_ON_SUCCESS:
 		return !ret;
-	case REPLY_ON_STATUS:
-		return !ret || ucmd->refresh.status;
+	case REPLY_ALWAYS:
+		return true;
 	}
 	return false;
 }
@@ -396,6 +504,7 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 	void __user *argp = (void __user *)arg;
 	const struct kiommu_op *op;
 	union kiommu_ucmd ucmd; /* op->size of it are set below */
+	bool stored;
 	u32 size;
 	int ret;
 
@@ -412,9 +521,10 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 		return ret;
 	if (op->reply != REPLY_NEVER && !can_reply(argp, &ucmd, min(size, op->size)))
 		return -EFAULT;
-	ret = execute(container, op, &ucmd);
-	if (must_reply(op, &ucmd, ret) &&
-	    copy_to_user(argp, &ucmd, min(size, op->size)))
-		return -EFAULT;
-	return ret;
+	ret = answer(container, op, &ucmd);
+	stored = !must_reply(op, ret) ||
+		 !copy_to_user(argp, &ucmd, min(size, op->size));
+	if (!ret && op->finish)
+		op->finish(&ucmd, stored);
+	return stored ? ret : -EFAULT;
 }

@@ -17,7 +17,7 @@ static int lock_container(struct kiommu_container *container)
 	if (container->domain)
 		return 0;
 	up_read(&container->lock);
-	return -EINVAL;
+	return -ESTALE;
 }
 
 int kiommu_lock_shared(struct kiommu_container *container)
@@ -74,7 +74,7 @@ int kiommu_lock_exclusive_killable(struct kiommu_container *container)
 		return -EINTR;
 	if (!container->domain) {
 		up_write(&container->lock);
-		return -EINVAL;
+		return -ESTALE;
 	}
 	if (!container->guest)
 		return 0;

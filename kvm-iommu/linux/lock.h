@@ -36,7 +36,7 @@ struct kiommu_mem;
 /**
  * kiommu_lock_shared() - for reading, both
  *
- * Return: 0; -EINTR a fatal signal; -EINVAL VFIO has released the container
+ * Return: 0; -EINTR a fatal signal; -ESTALE VFIO has released the container
  * meanwhile: it says so itself of one without an IOMMU driver.
  */
 int kiommu_lock_shared(struct kiommu_container *container);

@@ -19,22 +19,26 @@
 #include "lock.h"
 #include "tracking.h"
 
-static int check_fields(const struct kvm_iommu_set_sync *cmd)
+/* Return: enum kvm_iommu_status of what is wrong, or 0. */
+static u32 check_fields(const struct kvm_iommu_set_sync *cmd)
 {
 	bool ring = cmd->entries || cmd->ring || cmd->kick_fd || cmd->notify_fd;
+	bool unused;
 
-	if (cmd->__reserved)
-		return -EOPNOTSUPP;
 	switch (cmd->mode) {
 	case KVM_IOMMU_SYNC_EXPLICIT:
-		return ring || cmd->burst || cmd->flags ? -EOPNOTSUPP : 0;
+		unused = ring || cmd->burst || cmd->flags;
+		break;
 	case KVM_IOMMU_SYNC_RING:
-		return cmd->burst ? -EOPNOTSUPP : 0;
+		unused = cmd->burst;
+		break;
 	case KVM_IOMMU_SYNC_TRACKED:
-		return ring || cmd->flags ? -EOPNOTSUPP : 0;
+		unused = ring || cmd->flags;
+		break;
 	default:
-		return -EPROTOTYPE;
+		return KVM_IOMMU_STATUS_MODE;
 	}
+	return unused ? KVM_IOMMU_STATUS_FIELD : KVM_IOMMU_STATUS_OK;
 }
 
 static int check_state(struct kiommu_container *container)
@@ -74,7 +78,7 @@ static int set_explicit(struct kiommu_container *container)
 }
 
 static int set_ring(struct kiommu_container *container,
-		    const struct kvm_iommu_set_sync *cmd)
+		    struct kvm_iommu_set_sync *cmd)
 {
 	struct kiommu_doorbell *bell, *old = NULL;
 	int ret;
@@ -136,19 +140,25 @@ out:
 }
 
 int kiommu_set_sync(struct kiommu_container *container,
-		    const struct kvm_iommu_set_sync *cmd)
+		    struct kvm_iommu_set_sync *cmd)
 {
 	int ret;
 
-	ret = check_fields(cmd);
-	if (ret)
-		return ret;
+	cmd->status = check_fields(cmd);
+	if (cmd->status)
+		return -EOPNOTSUPP;
 	switch (cmd->mode) {
 	case KVM_IOMMU_SYNC_RING:
-		return set_ring(container, cmd);
+		ret = set_ring(container, cmd);
+		break;
 	case KVM_IOMMU_SYNC_TRACKED:
-		return set_tracked(container, cmd);
+		ret = set_tracked(container, cmd);
+		break;
 	default:
-		return set_explicit(container);
+		ret = set_explicit(container);
 	}
+	/* This kernel's make_thread(), or kiommu_tracking_start(). */
+	if (ret == -EOPNOTSUPP)
+		cmd->status = KVM_IOMMU_STATUS_UNSUPPORTED;
+	return ret;
 }

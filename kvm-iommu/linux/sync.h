@@ -32,7 +32,7 @@ struct kiommu_sync {
  * Context: may sleep; no lock of lock.h. Return: as documented there.
  */
 int kiommu_set_sync(struct kiommu_container *container,
-		    const struct kvm_iommu_set_sync *cmd);
+		    struct kvm_iommu_set_sync *cmd);
 
 /**
  * kiommu_sync_reset() - back to KVM_IOMMU_SYNC_EXPLICIT: the KVM leaves

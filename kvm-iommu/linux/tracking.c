@@ -178,7 +178,7 @@ void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes)
 	}
 }
 
-static bool can_track(struct kiommu_mem *guest)
+bool kiommu_tracking_possible(struct kiommu_mem *guest)
 {
 	return guest->provider->can_track &&
 	       guest->provider->can_track(guest->memory);
@@ -190,7 +190,7 @@ int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 	int ret;
 
 	lockdep_assert_held_write(&guest->lock);
-	if (!can_track(guest))
+	if (!kiommu_tracking_possible(guest))
 		return -EOPNOTSUPP;
 	ret = kiommu_core_tracking_start(container->domain, burst);
 	if (ret)
@@ -227,16 +227,19 @@ int kiommu_tracking_fill(struct kiommu_container *container)
 	return ret;
 }
 
-int kiommu_tracking_untrack(struct kiommu_container *container, u64 gpa,
-			    u64 length)
+int kiommu_tracking_untrack(struct kiommu_container *container,
+			    struct kvm_iommu_untrack *cmd)
 {
-	u64 count;
-	int ret;
+	kiommu_u64 count = 0;
+	int ret = -ENXIO;
 
 	if (!container->guest)
 		return -ENODEV;
-	if (container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
-		return -EPROTOTYPE;
-	ret = kiommu_core_untrack(container->domain, gpa, length, &count);
-	return ret ?: min_t(u64, count, INT_MAX);
+	if (container->sync.mode == KVM_IOMMU_SYNC_TRACKED)
+		ret = kiommu_core_untrack(container->domain, cmd->gpa,
+					  cmd->length, &count, &cmd->status);
+	else
+		cmd->status = KVM_IOMMU_STATUS_NOT_TRACKED;
+	cmd->count = count;
+	return ret;
 }

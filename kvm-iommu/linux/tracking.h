@@ -12,6 +12,7 @@
 
 struct kiommu_container;
 struct kiommu_mem;
+struct kvm_iommu_untrack;
 
 /**
  * struct kiommu_tracked - what is tracked of a guest; part of struct kiommu_mem
@@ -79,7 +80,10 @@ int kiommu_tracking_fill(struct kiommu_container *container);
  *
  * Context: kiommu_lock_shared(). Return: as documented there.
  */
-int kiommu_tracking_untrack(struct kiommu_container *container, u64 gpa,
-			    u64 length);
+int kiommu_tracking_untrack(struct kiommu_container *container,
+			    struct kvm_iommu_untrack *cmd);
+
+/* Whether stores of the guest can be tracked. Context: the guest is registered. */
+bool kiommu_tracking_possible(struct kiommu_mem *guest);
 
 #endif /* KIOMMU_TRACKING_H */

@@ -64,22 +64,25 @@ int kiommu_translate_range(struct kiommu_container *container,
 	u32 count;
 	int ret;
 
-	if (cmd->__reserved)
-		return -EOPNOTSUPP;
-	if (!cmd->capacity)
-		return -EDOM;
 	cmd->count = 0;
 	cmd->next_iova = cmd->iova;
+	if (!cmd->capacity) {
+		cmd->status = KVM_IOMMU_STATUS_RANGE;
+		return -EINVAL;
+	}
 	records = (void *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	if (!records)
 		return -ENOMEM;
 	do {
+		cmd->status = KVM_IOMMU_STATUS_OK;
 		ret = fatal_signal_pending(current) ? -EINTR :
 		      collect(container, cmd, records,
 			      min(capacity - cmd->count, RECORDS), &count);
 		if (!ret && copy_to_user(to + cmd->count, records,
-					 count * sizeof(*records)))
+					 count * sizeof(*records))) {
+			cmd->status = KVM_IOMMU_STATUS_BAD_ADDRESS;
 			ret = -EFAULT;
+		}
 		if (ret)
 			break;
 		cmd->count += count;

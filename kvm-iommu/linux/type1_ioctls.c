@@ -164,7 +164,7 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
 		return -EOPNOTSUPP;
 	if (unmap.flags && (unmap.iova || unmap.size))
-		return -EDOM;
+		return -EINVAL;
 	/* A call whose answer could not be stored must change nothing. */
 	if (copy_to_user(argp, &unmap, min_size))
 		return -EFAULT;

@@ -26,39 +26,48 @@
 /* What was published first of a struct that has grown. */
 #define INFO_SIZE offsetof(struct kvm_iommu_info, idle_pages)
 
-/* Each of the component's ioctls; reserved: offset of a reserved field. */
+/* Of the ops: the field's offset. */
+#define RESERVED(_struct) .reserved = offsetof(struct _struct, __reserved)
+#define STATUS(_struct) .status = offsetof(struct _struct, status)
+
+/* Each of the component's ioctls; offsets are 0 where there is no such field. */
 static const struct op {
 	const char *name;
 	unsigned long request;
 	uint32_t size;
 	uint32_t grown; /* bytes since it was published */
 	size_t reserved;
-	bool no_flags; /* the flags are an answer */
+	size_t status;
+	bool replies; /* without a status */
 	uint8_t flags; /* that are known */
 } ops[] = {
-	OP(GET_INFO, kvm_iommu_info, .no_flags = true,
+	OP(GET_INFO, kvm_iommu_info, RESERVED(kvm_iommu_info), .replies = true,
 	   .grown = sizeof(struct kvm_iommu_info) - INFO_SIZE),
-	OP(START, kvm_iommu_start,
-	   .reserved = offsetof(struct kvm_iommu_start, __reserved)),
+	OP(START, kvm_iommu_start, STATUS(kvm_iommu_start)),
 	OP(STOP, kvm_iommu_stop),
-	OP(REGISTER_IOAT, kvm_iommu_register_ioat),
+	OP(REGISTER_IOAT, kvm_iommu_register_ioat,
+	   STATUS(kvm_iommu_register_ioat)),
 	OP(UNREGISTER_IOAT, kvm_iommu_unregister_ioat),
-	OP(REFRESH, kvm_iommu_refresh,
-	   .reserved = offsetof(struct kvm_iommu_refresh, __reserved)),
-	OP(TRANSLATE, kvm_iommu_translate,
-	   .reserved = offsetof(struct kvm_iommu_translate, __reserved)),
-	OP(PIN_MEMORY, kvm_iommu_pin_memory),
-	OP(UNPIN_MEMORY, kvm_iommu_unpin_memory),
+	OP(REFRESH, kvm_iommu_refresh, RESERVED(kvm_iommu_refresh),
+	   STATUS(kvm_iommu_refresh)),
+	OP(TRANSLATE, kvm_iommu_translate, RESERVED(kvm_iommu_translate),
+	   STATUS(kvm_iommu_translate)),
+	OP(PIN_MEMORY, kvm_iommu_pin_memory, RESERVED(kvm_iommu_pin_memory),
+	   STATUS(kvm_iommu_pin_memory)),
+	OP(UNPIN_MEMORY, kvm_iommu_unpin_memory,
+	   RESERVED(kvm_iommu_unpin_memory), STATUS(kvm_iommu_unpin_memory)),
 	OP(SET_IDLE_LIMIT, kvm_iommu_set_idle_limit),
 	OP(GET_FAULT_FD, kvm_iommu_get_fault_fd,
+	   RESERVED(kvm_iommu_get_fault_fd), .replies = true,
 	   .flags = KVM_IOMMU_FAULT_FD_NONBLOCK),
-	OP(SET_SYNC, kvm_iommu_set_sync, .flags = KVM_IOMMU_SYNC_THREAD,
-	   .reserved = offsetof(struct kvm_iommu_set_sync, __reserved)),
-	OP(UNTRACK, kvm_iommu_untrack),
+	OP(SET_SYNC, kvm_iommu_set_sync, STATUS(kvm_iommu_set_sync),
+	   .flags = KVM_IOMMU_SYNC_THREAD),
+	OP(UNTRACK, kvm_iommu_untrack, RESERVED(kvm_iommu_untrack),
+	   STATUS(kvm_iommu_untrack)),
 	OP(TRANSLATE_RANGE, kvm_iommu_translate_range,
-	   .reserved = offsetof(struct kvm_iommu_translate_range, __reserved)),
-	OP(DIRTY_LOG, kvm_iommu_dirty_log,
-	   .reserved = offsetof(struct kvm_iommu_dirty_log, __reserved)),
+	   RESERVED(kvm_iommu_translate_range),
+	   STATUS(kvm_iommu_translate_range)),
+	OP(DIRTY_LOG, kvm_iommu_dirty_log, STATUS(kvm_iommu_dirty_log)),
 };
 
 FIXTURE(abi) {
@@ -80,6 +89,15 @@ FIXTURE_SETUP(abi)
 FIXTURE_TEARDOWN(abi)
 {
 	kiommu_teardown(&self->k);
+}
+
+/* What the last try_op() left in the struct's status. */
+static uint32_t status_of(FIXTURE_DATA(abi) *self, const struct op *op)
+{
+	uint32_t status;
+
+	memcpy(&status, self->page + op->status, sizeof(status));
+	return status;
 }
 
 /* Issues @op with a struct of zeroes but for its size, and then @value at @at. */
@@ -156,12 +174,12 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 	memset((char *)&arg + arg._member.size, 0xa5, 8);		\
 	&arg; })
 	struct kvm_iommu_translation record;
-	int fd = self->fd, fault_fd;
+	int fd = self->fd;
 
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_STOP, LARGER(stop)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_START,
 				  LARGER(start, .kvm_fd = self->k.vm.fd)));
-	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_REGISTER_IOAT, LARGER(anchor)));
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_REGISTER_IOAT, LARGER(anchor, .rights = IOAT_RW)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_REFRESH,
 				  LARGER(refresh, .iova = KIOMMU_AREA_GPA,
 					 .length = KIOMMU_PAGE)));
@@ -196,13 +214,13 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 				  LARGER(limit, .pages = 7)));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_GET_INFO, LARGER(info)));
 	EXPECT_EQ(7, arg.info.idle_limit);
-	fault_fd = kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, LARGER(fault_fd));
-	ASSERT_LE(0, fault_fd);
-	close(fault_fd);
+	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, LARGER(fault_fd)));
+	EXPECT_EQ(0, close(arg.fault_fd.fd));
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_SET_SYNC,
 				  LARGER(sync, .mode = KVM_IOMMU_SYNC_EXPLICIT)));
-	ASSERT_EQ(-EPROTOTYPE, kiommu_ioctl(fd, KVM_IOMMU_UNTRACK,
-					    LARGER(untrack, .length = KIOMMU_PAGE)));
+	ASSERT_EQ(-ENXIO, kiommu_ioctl(fd, KVM_IOMMU_UNTRACK,
+				       LARGER(untrack, .length = KIOMMU_PAGE)));
+	EXPECT_EQ(KVM_IOMMU_STATUS_NOT_TRACKED, arg.untrack.status);
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_UNREGISTER_IOAT,
 				  LARGER(unregister)));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(fd));
@@ -236,23 +254,26 @@ TEST_F_TIMEOUT(abi, read_only_answers, 120)
 		.iova = KIOMMU_AREA_GPA,
 		.length = KIOMMU_PAGE,
 	};
-	const unsigned long requests[] = {
-		KVM_IOMMU_GET_INFO, KVM_IOMMU_REFRESH, KVM_IOMMU_TRANSLATE,
-		KVM_IOMMU_TRANSLATE_RANGE, KVM_IOMMU_DIRTY_LOG,
-	};
-	uint32_t size = 128;
+	struct kvm_iommu_get_fault_fd get = { .size = sizeof(get) };
 
 	ASSERT_EQ(0, kiommu_register_identity(self->fd, 0));
-	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		if (!ops[i].status && !ops[i].replies)
+			continue;
+		TH_LOG("%s", ops[i].name);
 		ASSERT_EQ(0, mprotect(self->page, KIOMMU_PAGE,
 				      PROT_READ | PROT_WRITE));
 		memset(self->page, 0, KIOMMU_PAGE);
-		memcpy(self->page, &size, sizeof(size));
-		if (requests[i] == KVM_IOMMU_REFRESH)
+		memcpy(self->page, &ops[i].size, sizeof(ops[i].size));
+		if (ops[i].request == KVM_IOMMU_REFRESH)
 			memcpy(self->page, &refresh, sizeof(refresh));
 		ASSERT_EQ(0, mprotect(self->page, KIOMMU_PAGE, PROT_READ));
-		EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, requests[i], self->page));
+		EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, ops[i].request,
+						self->page));
 	}
+	/* No file was left open. */
+	ASSERT_EQ(0, kiommu_ioctl(self->fd, KVM_IOMMU_GET_FAULT_FD, &get));
+	EXPECT_EQ(0, close(get.fd));
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 }
@@ -263,18 +284,46 @@ TEST_F_TIMEOUT(abi, unknown_flags_and_reserved_fields, 120)
 		const struct op *op = &ops[i];
 
 		TH_LOG("%s", op->name);
-		if (!op->no_flags) {
-			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 4,
-						      op->flags + 1));
-			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 7, 0x80));
-		}
+		EXPECT_EQ(-EOPNOTSUPP,
+			  try_op(self, op, op->size, 4, op->flags + 1));
+		EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size, 7, 0x80));
+		if (op->status)
+			EXPECT_EQ(KVM_IOMMU_STATUS_FLAGS, status_of(self, op));
 		if (op->reserved) {
 			EXPECT_EQ(-EOPNOTSUPP,
 				  try_op(self, op, op->size, op->reserved, 1));
 			EXPECT_EQ(-EOPNOTSUPP, try_op(self, op, op->size,
 						      op->reserved + 3, 0x80));
 		}
+		if (op->reserved && op->status)
+			EXPECT_EQ(KVM_IOMMU_STATUS_FIELD, status_of(self, op));
 		ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
+	}
+}
+
+/* Every failure has a status, whatever was in the field before. */
+TEST_F_TIMEOUT(abi, each_failure_has_a_status, 120)
+{
+	ASSERT_EQ(0, kiommu_stop(self->fd));
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		const struct op *op = &ops[i];
+		uint32_t expected = KVM_IOMMU_STATUS_NO_KVM;
+		int error = -ENODEV;
+
+		if (!op->status)
+			continue;
+		if (op->request == KVM_IOMMU_START) {
+			/* Descriptor 0 is no KVM. */
+			expected = KVM_IOMMU_STATUS_FD_TYPE;
+			error = -EINVAL;
+		} else if (op->request == KVM_IOMMU_TRANSLATE_RANGE) {
+			/* No room for a record. */
+			expected = KVM_IOMMU_STATUS_RANGE;
+			error = -EINVAL;
+		}
+		TH_LOG("%s", op->name);
+		EXPECT_EQ(error, try_op(self, op, op->size, op->status, 0x5a));
+		EXPECT_EQ(expected, status_of(self, op));
 	}
 }
 
@@ -316,9 +365,17 @@ TEST_F_TIMEOUT(abi, get_info, 120)
 	EXPECT_EQ(0, info.pinned_pages);
 	EXPECT_EQ(0, info.shadow_bytes);
 	EXPECT_EQ(256ull << 20, info.shadow_limit);
-	/* What comes out may go in again. */
-	info.flags = ~0u;
+	EXPECT_EQ(KVM_IOMMU_FEATURE_RING | KVM_IOMMU_FEATURE_P2P |
+		  KVM_IOMMU_FEATURE_DIRTY_LOG | KVM_IOMMU_FEATURE_ANCHOR_RIGHTS,
+		  info.features & ~(KVM_IOMMU_FEATURE_RING_INLINE |
+				    KVM_IOMMU_FEATURE_TRACKED));
+	/* Fields that are answers may hold anything; flags may not. */
+	EXPECT_EQ(-EOPNOTSUPP,
+		  (info.flags = ~0u,
+		   kiommu_ioctl(self->fd, KVM_IOMMU_GET_INFO, &info)));
+	info.flags = 0;
 	info.state = 99;
+	info.features = ~0ull;
 	ASSERT_EQ(0, kiommu_ioctl(self->fd, KVM_IOMMU_GET_INFO, &info));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, info.state);
 }
@@ -412,15 +469,15 @@ TEST_F_TIMEOUT(abi, type1_map_and_unmap_refuse_bad_arguments, 120)
 					      VFIO_DMA_MAP_FLAG_READ));
 	EXPECT_EQ(-EOPNOTSUPP, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, size,
 					      RW | VFIO_DMA_MAP_FLAG_VADDR));
-	EXPECT_EQ(-EDOM, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA + 1, size, RW));
-	EXPECT_EQ(-EDOM, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, 1, RW));
-	EXPECT_EQ(-EDOM, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, 0, RW));
+	EXPECT_EQ(-EINVAL, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA + 1, size, RW));
+	EXPECT_EQ(-EINVAL, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, 1, RW));
+	EXPECT_EQ(-EINVAL, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, 0, RW));
 	EXPECT_EQ(-EOVERFLOW, kiommu_map_dma(fd, NULL, -size, 2 * size, RW));
 	EXPECT_EQ(0, kiommu_mapped_pages(fd));
 
 	ASSERT_EQ(0, kiommu_map_dma(fd, NULL, KIOMMU_AREA_GPA, size, RW));
-	EXPECT_EQ(-EDOM, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA + 1, &size, 0));
-	EXPECT_EQ(-EDOM, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &zero, 0));
+	EXPECT_EQ(-EINVAL, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA + 1, &size, 0));
+	EXPECT_EQ(-EINVAL, kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &zero, 0));
 	/* Without the bitmap. */
 	EXPECT_EQ(-EINVAL,
 		  kiommu_unmap_dma(fd, KIOMMU_AREA_GPA, &size,

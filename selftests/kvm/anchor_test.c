@@ -47,12 +47,27 @@ FIXTURE_TEARDOWN(anchor)
 	kiommu_teardown(&self->k);
 }
 
-/* A well-formed anchor, changed by one assignment, is refused by @ret. */
-#define EXPECT_ANCHOR(_ret, _good, _assignment) do {			\
+/* The errno that goes with a status. */
+static int error_of(uint32_t status)
+{
+	switch (status) {
+	case KVM_IOMMU_STATUS_FORMAT:
+	case KVM_IOMMU_STATUS_FIELD:
+	case KVM_IOMMU_STATUS_FLAGS:
+		return -EOPNOTSUPP;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* A well-formed anchor, changed by one assignment, is refused for @status. */
+#define EXPECT_ANCHOR(_status, _good, _assignment) do {			\
 	struct kvm_iommu_register_ioat a = (_good);			\
 									\
 	a._assignment;							\
-	EXPECT_EQ(_ret, kiommu_register(self->fd, &a));			\
+	EXPECT_EQ(error_of(KVM_IOMMU_STATUS_ ## _status),		\
+		  kiommu_ioctl(self->fd, KVM_IOMMU_REGISTER_IOAT, &a));	\
+	EXPECT_EQ(KVM_IOMMU_STATUS_ ## _status, a.status);		\
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));	\
 } while (0)
 
@@ -78,12 +93,12 @@ TEST_F_TIMEOUT(anchor, zpci_designation, 120)
 		if (type < 4)
 			EXPECT_GOOD_ANCHOR(good, iota = iota);
 		else
-			EXPECT_ANCHOR(-EPROTOTYPE, good, iota = iota);
+			EXPECT_ANCHOR(DESIGNATION, good, iota = iota);
 		/* Without T there is no translation by tables. */
-		EXPECT_ANCHOR(-EPROTOTYPE, good, iota = iota & ~ZPCI_IOTA_T);
+		EXPECT_ANCHOR(DESIGNATION, good, iota = iota & ~ZPCI_IOTA_T);
 		/* Frame sizes belong to the forms without tables. */
 		for (uint64_t fs = 1; fs < 4; fs++)
-			EXPECT_ANCHOR(-EPROTOTYPE, good, iota = iota | fs);
+			EXPECT_ANCHOR(DESIGNATION, good, iota = iota | fs);
 	}
 }
 
@@ -93,18 +108,18 @@ TEST_F_TIMEOUT(anchor, zpci_table, 120)
 	struct kvm_iommu_register_ioat good = ioat_anchor(t);
 	uint64_t bits = good.iota - t->root;
 
-	EXPECT_ANCHOR(-EDOM, good, iota += 0x1000);
-	EXPECT_ANCHOR(-EDOM, good, iota += 0x2000);
-	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = HOLE_GPA | bits);
-	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = (1ull << 63) | bits);
-	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = -0x4000ull | bits);
-	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = ROM_GPA | bits);
+	EXPECT_ANCHOR(MISALIGNED, good, iota += 0x1000);
+	EXPECT_ANCHOR(MISALIGNED, good, iota += 0x2000);
+	EXPECT_ANCHOR(TABLE, good, iota = HOLE_GPA | bits);
+	EXPECT_ANCHOR(TABLE, good, iota = (1ull << 63) | bits);
+	EXPECT_ANCHOR(TABLE, good, iota = -0x4000ull | bits);
+	EXPECT_ANCHOR(TABLE, good, iota = ROM_GPA | bits);
 	/* It begins in a slot, its second half is in none. */
-	EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = SHORT_GPA | bits);
+	EXPECT_ANCHOR(TABLE, good, iota = SHORT_GPA | bits);
 	/* Key and cache hints say nothing to us. */
 	EXPECT_GOOD_ANCHOR(good, iota |= 0x1e0);
-	EXPECT_ANCHOR(-EOPNOTSUPP, good, levels = 3);
-	EXPECT_ANCHOR(-EOPNOTSUPP, good, offset = 0x1000);
+	EXPECT_ANCHOR(FIELD, good, levels = 3);
+	EXPECT_ANCHOR(FIELD, good, offset = 0x1000);
 }
 
 TEST_F_TIMEOUT(anchor, vtd_table, 120)
@@ -117,35 +132,84 @@ TEST_F_TIMEOUT(anchor, vtd_table, 120)
 
 		EXPECT_GOOD_ANCHOR(good, levels = levels);
 		for (size_t i = 0; i < ARRAY_SIZE(bad_levels); i++)
-			EXPECT_ANCHOR(-EPROTOTYPE, good, levels = bad_levels[i]);
+			EXPECT_ANCHOR(DESIGNATION, good, levels = bad_levels[i]);
 		for (uint64_t bit = 1; bit < KIOMMU_PAGE; bit <<= 1)
-			EXPECT_ANCHOR(-EDOM, good, iota |= bit);
-		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = HOLE_GPA);
-		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota = ROM_GPA);
-		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota |= 1ull << 51);
-		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota |= 1ull << 52);
-		EXPECT_ANCHOR(-EADDRNOTAVAIL, good, iota |= 1ull << 63);
-		EXPECT_ANCHOR(-EOPNOTSUPP, good, offset = 0x1000);
+			EXPECT_ANCHOR(MISALIGNED, good, iota |= bit);
+		EXPECT_ANCHOR(TABLE, good, iota = HOLE_GPA);
+		EXPECT_ANCHOR(TABLE, good, iota = ROM_GPA);
+		EXPECT_ANCHOR(TABLE, good, iota |= 1ull << 51);
+		EXPECT_ANCHOR(TABLE, good, iota |= 1ull << 52);
+		EXPECT_ANCHOR(TABLE, good, iota |= 1ull << 63);
+		EXPECT_ANCHOR(FIELD, good, offset = 0x1000);
 	}
 }
 
 TEST_F_TIMEOUT(anchor, identity_and_unknown_formats, 120)
 {
-	const struct kvm_iommu_register_ioat good = { .size = sizeof(good) };
+	const struct kvm_iommu_register_ioat good = {
+		.size = sizeof(good), .rights = IOAT_RW,
+	};
 
 	EXPECT_GOOD_ANCHOR(good, offset = 0);
 	EXPECT_GOOD_ANCHOR(good, offset = 0x1000);
-	EXPECT_ANCHOR(-EDOM, good, offset = 0x800);
-	EXPECT_ANCHOR(-EDOM, good, offset = 1);
-	EXPECT_ANCHOR(-EOPNOTSUPP, good, iota = KIOMMU_AREA_GPA);
-	EXPECT_ANCHOR(-EOPNOTSUPP, good, levels = 3);
-	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = 63);
-	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = 64);
-	EXPECT_ANCHOR(-EPROTONOSUPPORT, good, format = UINT32_MAX);
+	EXPECT_ANCHOR(MISALIGNED, good, offset = 0x800);
+	EXPECT_ANCHOR(MISALIGNED, good, offset = 1);
+	EXPECT_ANCHOR(FIELD, good, iota = KIOMMU_AREA_GPA);
+	EXPECT_ANCHOR(FIELD, good, levels = 3);
+	EXPECT_ANCHOR(FORMAT, good, format = 63);
+	EXPECT_ANCHOR(FORMAT, good, format = 64);
+	EXPECT_ANCHOR(FORMAT, good, format = UINT32_MAX);
 	/* IOVAs below the offset have no GPA. */
-	EXPECT_ANCHOR(-ERANGE, ((struct kvm_iommu_register_ioat) {
-		.size = sizeof(good), .offset = 0x10000, .last = 0x1ffff }),
+	EXPECT_ANCHOR(RANGE, ((struct kvm_iommu_register_ioat) {
+		.size = sizeof(good), .offset = 0x10000, .last = 0x1ffff,
+		.rights = IOAT_RW }),
 		first = 0x8000);
+}
+
+/*
+ * What devices may do at most: each format's tables allow both, and TRANSLATE,
+ * TRANSLATE_RANGE and what is mapped have no more than the anchor.
+ */
+TEST_F_TIMEOUT(anchor, rights, 120)
+{
+	const uint64_t iova = KIOMMU_IOVA_BASE + 0x100000ull, page = KIOMMU_PAGE;
+	int fd = self->fd;
+
+	for (int tables = 0; tables < 2; tables++) {
+		struct ioat *t = ioat_new(self->k.vm.area, VTD, 3);
+		struct kvm_iommu_register_ioat good = ioat_anchor(t);
+		uint64_t at = tables ? iova : KIOMMU_AREA_GPA;
+
+		TH_LOG("%s", tables ? "tables" : "identity");
+		if (!tables)
+			good = (struct kvm_iommu_register_ioat){
+				.size = sizeof(good), .rights = IOAT_RW };
+		EXPECT_ANCHOR(RIGHTS, good, rights = 0);
+		EXPECT_ANCHOR(RIGHTS, good, rights = 4);
+		EXPECT_ANCHOR(RIGHTS, good, rights = IOAT_RW | 1u << 31);
+		ioat_map(t, iova, KIOMMU_AREA_GPA, 0, IOAT_RW);
+		for (uint32_t rights = 1; rights <= IOAT_RW; rights++) {
+			struct kvm_iommu_register_ioat a = good;
+			struct kvm_iommu_translation record = {};
+			struct kvm_iommu_translate_range range = {
+				.iova = at, .length = page, .capacity = 1,
+				.records = (uintptr_t)&record,
+			};
+			struct kvm_iommu_translate one;
+
+			a.rights = rights;
+			ASSERT_EQ(0, kiommu_register(fd, &a));
+			ASSERT_EQ(0, kiommu_refresh(fd, at, page, NULL));
+			ASSERT_EQ(0, kiommu_translate(fd, at, &one));
+			EXPECT_EQ(rights, one.rights);
+			EXPECT_EQ(rights, one.shadow_rights);
+			ASSERT_EQ(0, kiommu_translate_range(fd, &range));
+			ASSERT_EQ(1, range.count);
+			EXPECT_EQ(rights, record.rights);
+			EXPECT_EQ(rights, record.shadow_rights);
+			ASSERT_EQ(0, kiommu_unregister(fd));
+		}
+	}
 }
 
 /* The reach of the tables, and the guest's DMA window within it. */
@@ -170,14 +234,14 @@ TEST_F_TIMEOUT(anchor, window, 120)
 		good.last = 0x1fffff;
 		EXPECT_GOOD_ANCHOR(good, last = last);
 		EXPECT_GOOD_ANCHOR(good, last = 0x100fff);
-		EXPECT_ANCHOR(-EDOM, good, first = 0x100800);
-		EXPECT_ANCHOR(-EDOM, good, last = 0x1ffffe);
-		EXPECT_ANCHOR(-EDOM, good, last = 0x200000);
-		EXPECT_ANCHOR(-ERANGE, good, last = 0xfffff);
-		EXPECT_ANCHOR(-ERANGE, good, first = 0x200000);
+		EXPECT_ANCHOR(MISALIGNED, good, first = 0x100800);
+		EXPECT_ANCHOR(MISALIGNED, good, last = 0x1ffffe);
+		EXPECT_ANCHOR(MISALIGNED, good, last = 0x200000);
+		EXPECT_ANCHOR(RANGE, good, last = 0xfffff);
+		EXPECT_ANCHOR(RANGE, good, first = 0x200000);
 		if (shapes[i].bits < 64) {
-			EXPECT_ANCHOR(-ERANGE, good, last = last + KIOMMU_PAGE);
-			EXPECT_ANCHOR(-ERANGE, good, last = ~0ull);
+			EXPECT_ANCHOR(RANGE, good, last = last + KIOMMU_PAGE);
+			EXPECT_ANCHOR(RANGE, good, last = ~0ull);
 		}
 	}
 }
@@ -195,14 +259,14 @@ TEST_F_TIMEOUT(anchor, calls_outside_the_window, 120)
 	anchor.first = first;
 	anchor.last = end - 1;
 	ASSERT_EQ(0, kiommu_register(fd, &anchor));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, first - page, page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, first - page, 2 * page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, end - page, 2 * page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(fd, end, page, NULL));
-	EXPECT_EQ(-ERANGE, kiommu_translate(fd, first - 1, &answer));
-	EXPECT_EQ(-ERANGE, kiommu_translate(fd, end, &answer));
-	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, first - page, &size, 0));
-	EXPECT_EQ(-ERANGE, kiommu_unmap_dma(fd, end, &size, 0));
+	EXPECT_EQ(-EINVAL, kiommu_refresh(fd, first - page, page, NULL));
+	EXPECT_EQ(-EINVAL, kiommu_refresh(fd, first - page, 2 * page, NULL));
+	EXPECT_EQ(-EINVAL, kiommu_refresh(fd, end - page, 2 * page, NULL));
+	EXPECT_EQ(-EINVAL, kiommu_refresh(fd, end, page, NULL));
+	EXPECT_EQ(-EINVAL, kiommu_translate(fd, first - 1, &answer));
+	EXPECT_EQ(-EINVAL, kiommu_translate(fd, end, &answer));
+	EXPECT_EQ(-EINVAL, kiommu_unmap_dma(fd, first - page, &size, 0));
+	EXPECT_EQ(-EINVAL, kiommu_unmap_dma(fd, end, &size, 0));
 	EXPECT_EQ(0, kiommu_mapped_pages(fd));
 	EXPECT_EQ(0, kiommu_refresh(fd, first, 2 * page, NULL));
 	EXPECT_EQ(0, kiommu_translate(fd, end - 1, &answer));
@@ -225,10 +289,10 @@ TEST_F_TIMEOUT(anchor, calls_beyond_the_reach, 120)
 
 		ioat_map_pages(t, 0, KIOMMU_AREA_GPA, 2, IOAT_RW);
 		ASSERT_EQ(0, kiommu_register_tables(self->fd, t));
-		EXPECT_EQ(-ERANGE, kiommu_refresh(self->fd, beyond, KIOMMU_PAGE, NULL));
-		EXPECT_EQ(-ERANGE, kiommu_refresh(self->fd, beyond - KIOMMU_PAGE,
+		EXPECT_EQ(-EINVAL, kiommu_refresh(self->fd, beyond, KIOMMU_PAGE, NULL));
+		EXPECT_EQ(-EINVAL, kiommu_refresh(self->fd, beyond - KIOMMU_PAGE,
 						  2 * KIOMMU_PAGE, NULL));
-		EXPECT_EQ(-ERANGE, kiommu_translate(self->fd, beyond, &answer));
+		EXPECT_EQ(-EINVAL, kiommu_translate(self->fd, beyond, &answer));
 		EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 		ASSERT_EQ(0, kiommu_unregister(self->fd));
 	}
@@ -270,7 +334,7 @@ TEST_F_TIMEOUT(anchor, again_and_again_at_new_places, 120)
 		uint64_t iova = KIOMMU_IOVA_BASE + ((uint64_t)(i + 1) << 26);
 
 		bad.iota = ioat_iota(t) - t->root + HOLE_GPA;
-		ASSERT_EQ(-EADDRNOTAVAIL, kiommu_register(fd, &bad));
+		ASSERT_EQ(-EINVAL, kiommu_register(fd, &bad));
 		ioat_map_pages(t, iova, kiommu_gpa(area, page), 8, IOAT_RW);
 		ASSERT_EQ(0, kiommu_register_tables(fd, t));
 		ASSERT_EQ(-EEXIST, kiommu_register_tables(fd, t));

@@ -167,16 +167,16 @@ TEST_F_TIMEOUT(limits, memlock, 120)
 	ioat_map(self->t, iova + 3 * PAGE, self->gpa, 0, IOAT_RW);
 	set_memlock(self->k.locked_vm + allowed * PAGE);
 	drop_ipc_lock();
-	EXPECT_EQ(-EDQUOT, kiommu_refresh(self->fd, iova, 64 * PAGE, &r));
+	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, iova, 64 * PAGE, &r));
 	EXPECT_EQ(KVM_IOMMU_STATUS_MEMLOCK, r.status);
 	EXPECT_EQ(allowed + 1, r.mapped);
 	EXPECT_EQ(iova + (allowed + 1) * PAGE, r.stopped_iova);
 	EXPECT_EQ(allowed, kiommu_pinned_pages(self->fd));
 	EXPECT_EQ(self->k.locked_vm + allowed * PAGE, kiommu_locked_vm());
 	/* No further without room, and TRANSLATE needs none. */
-	EXPECT_EQ(-EDQUOT, kiommu_refresh(self->fd, r.stopped_iova, PAGE, &r));
+	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, r.stopped_iova, PAGE, &r));
 	EXPECT_EQ(0, r.mapped);
-	EXPECT_EQ(-EDQUOT, kiommu_map_dma(self->fd, NULL, iova, 64 * PAGE,
+	EXPECT_EQ(-ENOMEM, kiommu_map_dma(self->fd, NULL, iova, 64 * PAGE,
 					  VFIO_DMA_MAP_FLAG_READ |
 					  VFIO_DMA_MAP_FLAG_WRITE));
 	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, r.stopped_iova));
@@ -184,7 +184,7 @@ TEST_F_TIMEOUT(limits, memlock, 120)
 	size = PAGE;
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, iova + PAGE, &size, 0));
 	EXPECT_EQ(0, kiommu_refresh(self->fd, r.stopped_iova, PAGE, &r));
-	EXPECT_EQ(-EDQUOT, kiommu_refresh(self->fd, iova + PAGE, PAGE, &r));
+	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, iova + PAGE, PAGE, &r));
 	/* The limit is raised: it converges. */
 	set_memlock(self->k.locked_vm + 63 * PAGE);
 	EXPECT_EQ(0, kiommu_refresh(self->fd, iova, 64 * PAGE, &r));

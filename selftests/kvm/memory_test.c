@@ -361,7 +361,7 @@ TEST_F_TIMEOUT(memory, identity_maps_all_memory, 120)
 	/* At an offset: IOVA = GPA + offset. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	ASSERT_EQ(0, kiommu_register_identity(self->fd, offset));
-	EXPECT_EQ(-ERANGE, kiommu_refresh(self->fd, KIOMMU_AREA_GPA, PAGE, NULL));
+	EXPECT_EQ(-EINVAL, kiommu_refresh(self->fd, KIOMMU_AREA_GPA, PAGE, NULL));
 	ASSERT_EQ(0, kiommu_refresh(self->fd, offset, offset, NULL));
 	EXPECT_EQ(mapped, kiommu_mapped_pages(self->fd));
 	ASSERT_EQ(0, kiommu_translate(self->fd, offset + KIOMMU_AREA_GPA + 5, &a));

@@ -327,16 +327,16 @@ TEST_F_TIMEOUT(pins, bad_ranges, 120)
 {
 	const uint64_t top = 0ull - PAGE;
 
-	EXPECT_EQ(-EDOM, kiommu_pin_memory(self->fd, GPA + 1, SIZE));
-	EXPECT_EQ(-EDOM, kiommu_pin_memory(self->fd, GPA, SIZE - 1));
+	EXPECT_EQ(-EINVAL, kiommu_pin_memory(self->fd, GPA + 1, SIZE));
+	EXPECT_EQ(-EINVAL, kiommu_pin_memory(self->fd, GPA, SIZE - 1));
 	EXPECT_EQ(-EOVERFLOW, kiommu_pin_memory(self->fd, top, 2 * PAGE));
 	/* A part of a slot; no slot. */
-	EXPECT_EQ(-ERANGE, kiommu_pin_memory(self->fd, GPA, SIZE - PAGE));
-	EXPECT_EQ(-ERANGE, kiommu_pin_memory(self->fd, GPA + PAGE, SIZE - PAGE));
-	EXPECT_EQ(-ERANGE, kiommu_pin_memory(self->fd, GPA + SIZE, PAGE));
-	EXPECT_EQ(-EDOM, kiommu_unpin_memory(self->fd, GPA + 1, SIZE));
+	EXPECT_EQ(-EINVAL, kiommu_pin_memory(self->fd, GPA, SIZE - PAGE));
+	EXPECT_EQ(-EINVAL, kiommu_pin_memory(self->fd, GPA + PAGE, SIZE - PAGE));
+	EXPECT_EQ(-EINVAL, kiommu_pin_memory(self->fd, GPA + SIZE, PAGE));
+	EXPECT_EQ(-EINVAL, kiommu_unpin_memory(self->fd, GPA + 1, SIZE));
 	EXPECT_EQ(-EOVERFLOW, kiommu_unpin_memory(self->fd, top, 2 * PAGE));
-	EXPECT_EQ(-ERANGE, kiommu_unpin_memory(self->fd, GPA, SIZE - PAGE));
+	EXPECT_EQ(-EINVAL, kiommu_unpin_memory(self->fd, GPA, SIZE - PAGE));
 	EXPECT_PINNED(0, 0);
 	/* Holes around it do not matter. */
 	EXPECT_EQ(0, kiommu_pin_memory(self->fd, GPA - PAGE, SIZE + 2 * PAGE));
@@ -382,7 +382,7 @@ TEST_F_TIMEOUT(pins, memlock, 120)
 	limit.rlim_cur = self->k.locked_vm + (PAGES - 1) * PAGE;
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
 	drop_ipc_lock();
-	EXPECT_EQ(-EDQUOT, kiommu_pin_memory(self->fd, GPA, SIZE));
+	EXPECT_EQ(-ENOMEM, kiommu_pin_memory(self->fd, GPA, SIZE));
 	EXPECT_PINNED(0, 0);
 	limit.rlim_cur += PAGE;
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));

@@ -89,7 +89,7 @@ static void remember_upper(struct race *r, uint64_t iova, uint32_t level)
 	r->sound[r->uppers++] = ioat_read(r->t, entry);
 }
 
-/* EINVAL: the container has no type at the moment. */
+/* EINVAL: the container has no type at the moment; ESTALE: it just lost it. */
 static int do_refresh(void *arg, uint64_t random)
 {
 	struct race *r = arg;
@@ -102,7 +102,7 @@ static int do_refresh(void *arg, uint64_t random)
 	if (ret == -EIO && !(result.status >= KVM_IOMMU_STATUS_ENTRY_TYPE &&
 			     result.status <= KVM_IOMMU_STATUS_RESERVED_IOVA))
 		return -EPROTO;
-	return KIOMMU_ONLY(ret, -EINVAL, -ENODEV, -ENXIO, -EIO);
+	return KIOMMU_ONLY(ret, -EINVAL, -ESTALE, -ENODEV, -ENXIO, -EIO);
 }
 
 static int do_translate(void *arg, uint64_t random)
@@ -112,7 +112,7 @@ static int do_translate(void *arg, uint64_t random)
 
 	return KIOMMU_ONLY(kiommu_translate(r->fd, IOVA + random % (PAGES * PAGE),
 					    &answer),
-			   -EINVAL, -ENODEV, -ENXIO);
+			   -EINVAL, -ESTALE, -ENODEV, -ENXIO);
 }
 
 static int do_unmap(void *arg, uint64_t random)
@@ -123,7 +123,7 @@ static int do_unmap(void *arg, uint64_t random)
 	uint64_t iova = size ? IOVA + (random >> 32) % PAGES * PAGE : 0;
 
 	return KIOMMU_ONLY(kiommu_unmap_dma(r->fd, iova, &size, flags),
-			   -EINVAL, -ENODEV, -ENXIO);
+			   -EINVAL, -ESTALE, -ENODEV, -ENXIO);
 }
 
 static int do_info(void *arg, uint64_t random)
@@ -136,7 +136,7 @@ static int do_info(void *arg, uint64_t random)
 	if (!ret && info.state != KVM_IOMMU_STATE_ANCHORED &&
 	    (info.mapped_pages || info.pinned_pages || info.shadow_bytes))
 		return -EPROTO;
-	return KIOMMU_ONLY(ret, -EINVAL);
+	return KIOMMU_ONLY(ret, -EINVAL, -ESTALE);
 }
 
 static int do_anchor(void *arg, uint64_t random)
@@ -144,9 +144,9 @@ static int do_anchor(void *arg, uint64_t random)
 	struct race *r = arg;
 
 	if (random % 2)
-		return KIOMMU_ONLY(kiommu_unregister(r->fd), -EINVAL, -ENODEV, -ENXIO);
+		return KIOMMU_ONLY(kiommu_unregister(r->fd), -EINVAL, -ESTALE, -ENODEV, -ENXIO);
 	return KIOMMU_ONLY(kiommu_register_tables(r->fd, r->t),
-			   -EINVAL, -ENODEV, -EEXIST);
+			   -EINVAL, -ESTALE, -ENODEV, -EEXIST);
 }
 
 static int do_start(void *arg, uint64_t random)
@@ -154,8 +154,8 @@ static int do_start(void *arg, uint64_t random)
 	struct race *r = arg;
 
 	if (random % 4 == 0)
-		return KIOMMU_ONLY(kiommu_stop(r->fd), -EINVAL, -ENODEV);
-	return KIOMMU_ONLY(kiommu_start(r->fd, r->vm), -EINVAL, -ENOTCONN);
+		return KIOMMU_ONLY(kiommu_stop(r->fd), -EINVAL, -ESTALE, -ENODEV);
+	return KIOMMU_ONLY(kiommu_start(r->fd, r->vm), -EINVAL, -ESTALE, -ENODEV);
 }
 
 TEST_F_TIMEOUT(race, states, 120)
@@ -413,10 +413,10 @@ static int do_pins(void *arg, uint64_t random)
 	switch (random % 4) {
 	case 0:
 		return KIOMMU_ONLY(kiommu_pin_memory(r->fd, KIOMMU_FREE_GPA, size),
-				   -ERANGE, -EIO);
+				   -EINVAL, -EIO);
 	case 1:
 		return KIOMMU_ONLY(kiommu_unpin_memory(r->fd, KIOMMU_FREE_GPA, size),
-				   -ERANGE);
+				   -EINVAL);
 	default:
 		return kiommu_set_idle_limit(r->fd, (random >> 8) % 2048);
 	}

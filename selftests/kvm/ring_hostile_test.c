@@ -22,6 +22,7 @@
 #include "processor.h"
 
 #include "bell.h"
+#include "faults.h"
 #include "kiommu_util.h"
 #include "patience.h"
 #include "ring.h"
@@ -219,7 +220,6 @@ static void run_hostile(struct __test_metadata *_metadata, struct hostile *h,
 TEST_F_TIMEOUT(hostile, soak, 300)
 {
 	struct hostile *h = &self->h;
-	struct kvm_iommu_get_fault_fd arg = { .size = sizeof(arg) };
 	pthread_t refiller, mover;
 	int faults;
 
@@ -227,7 +227,7 @@ TEST_F_TIMEOUT(hostile, soak, 300)
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, h->slot);
 	/* Of which nobody reads. */
-	faults = kiommu_ioctl(h->fd, KVM_IOMMU_GET_FAULT_FD, &arg);
+	faults = kiommu_open_faults(h->fd, 0);
 	ASSERT_LE(0, faults);
 	ASSERT_EQ(0, pthread_create(&refiller, NULL, refill, h));
 	ASSERT_EQ(0, pthread_create(&mover, NULL, move_slot, h));
@@ -255,10 +255,7 @@ TEST_F_TIMEOUT(hostile, broken_rings, 120)
 {
 	struct hostile *h = &self->h;
 	struct kvm_iommu_ring *mem = h->ring->mem;
-	struct kvm_iommu_get_fault_fd arg = {
-		.size = sizeof(arg), .flags = KVM_IOMMU_FAULT_FD_NONBLOCK,
-	};
-	int faults = kiommu_ioctl(h->fd, KVM_IOMMU_GET_FAULT_FD, &arg);
+	int faults = kiommu_open_faults(h->fd, KVM_IOMMU_FAULT_FD_NONBLOCK);
 	const uint32_t wrong[] = { ENTRIES + 1, 1000, 0x80000000u, ~0u };
 	struct kvm_iommu_fault fault = {};
 
@@ -302,31 +299,32 @@ TEST_F_TIMEOUT(hostile, set_sync_errors, 120)
 	int file = open("/dev/null", O_RDONLY);
 	struct kvm_iommu_info info;
 
-#define EXPECT_REFUSED(_error, ...) do {				\
+#define EXPECT_REFUSED(_error, _status, ...) do {			\
 	cmd = good;							\
 	__VA_ARGS__;							\
-	EXPECT_EQ(-(_error), kiommu_set_sync(h->fd, &cmd)) {		\
+	EXPECT_EQ(-(_error), kiommu_ioctl(h->fd, KVM_IOMMU_SET_SYNC,	\
+					  &cmd)) {			\
 		TH_LOG("%s", #__VA_ARGS__);				\
 	}								\
+	EXPECT_EQ(KVM_IOMMU_STATUS_ ## _status, cmd.status);		\
 } while (0)
 	ASSERT_EQ(0, kiommu_set_sync(h->fd, &good));
-	EXPECT_REFUSED(EBADF, cmd.kick_fd = -1);
-	EXPECT_REFUSED(EBADF, cmd.notify_fd = 1000);
-	EXPECT_REFUSED(EBADF, cmd.notify_fd = -2);
-	EXPECT_REFUSED(EBADFD, cmd.kick_fd = file);
-	EXPECT_REFUSED(EBADFD, cmd.notify_fd = h->fd);
-	EXPECT_REFUSED(EDOM, cmd.ring += 32);
-	EXPECT_REFUSED(EOVERFLOW, cmd.ring = -128ull);
-	EXPECT_REFUSED(ERANGE, cmd.entries = 0);
-	EXPECT_REFUSED(ERANGE, cmd.entries = 1);
-	EXPECT_REFUSED(ERANGE, cmd.entries = 96);
-	EXPECT_REFUSED(ERANGE, cmd.entries = 65536);
-	EXPECT_REFUSED(EPROTOTYPE, cmd.mode = 3);
-	EXPECT_REFUSED(EPROTOTYPE, cmd.mode = ~0u);
-	EXPECT_REFUSED(EOPNOTSUPP, cmd.flags = 2);
-	EXPECT_REFUSED(EOPNOTSUPP, cmd.burst = 1);
-	EXPECT_REFUSED(EOPNOTSUPP, cmd.__reserved = 1);
-	EXPECT_REFUSED(EOPNOTSUPP, cmd.mode = KVM_IOMMU_SYNC_EXPLICIT);
+	EXPECT_REFUSED(EBADF, NO_FD, cmd.kick_fd = -1);
+	EXPECT_REFUSED(EBADF, NO_FD, cmd.notify_fd = 1000);
+	EXPECT_REFUSED(EBADF, NO_FD, cmd.notify_fd = -2);
+	EXPECT_REFUSED(EINVAL, FD_TYPE, cmd.kick_fd = file);
+	EXPECT_REFUSED(EINVAL, FD_TYPE, cmd.notify_fd = h->fd);
+	EXPECT_REFUSED(EINVAL, MISALIGNED, cmd.ring += 32);
+	EXPECT_REFUSED(EOVERFLOW, OVERFLOW, cmd.ring = -128ull);
+	EXPECT_REFUSED(EINVAL, RANGE, cmd.entries = 0);
+	EXPECT_REFUSED(EINVAL, RANGE, cmd.entries = 1);
+	EXPECT_REFUSED(EINVAL, RANGE, cmd.entries = 96);
+	EXPECT_REFUSED(EINVAL, RANGE, cmd.entries = 65536);
+	EXPECT_REFUSED(EOPNOTSUPP, MODE, cmd.mode = 3);
+	EXPECT_REFUSED(EOPNOTSUPP, MODE, cmd.mode = ~0u);
+	EXPECT_REFUSED(EOPNOTSUPP, FLAGS, cmd.flags = 2);
+	EXPECT_REFUSED(EOPNOTSUPP, FIELD, cmd.burst = 1);
+	EXPECT_REFUSED(EOPNOTSUPP, FIELD, cmd.mode = KVM_IOMMU_SYNC_EXPLICIT);
 	/* Nothing has changed: the ring is looked at. */
 	ASSERT_EQ(0, kiommu_get_info(h->fd, &info));
 	EXPECT_EQ(KVM_IOMMU_SYNC_RING, info.sync);

@@ -20,6 +20,7 @@
 #include "processor.h"
 
 #include "bell.h"
+#include "faults.h"
 #include "kiommu_util.h"
 #include "ring.h"
 
@@ -242,20 +243,17 @@ TEST_F_TIMEOUT(ring, status_per_entry, 120)
 	} entries[] = {
 		{ IOVA, 4 * PAGE, 0, KVM_IOMMU_STATUS_NO_SLOT, IOVA + 2 * PAGE },
 		{ IOVA + 8 * PAGE, PAGE, 0, KVM_IOMMU_STATUS_OK, IOVA + 9 * PAGE },
-		{ IOVA + 1, PAGE, 0, KVM_IOMMU_STATUS_RANGE, IOVA + 1 },
-		{ IOVA, 0, 0, KVM_IOMMU_STATUS_RANGE, IOVA },
-		{ IOVA, PAGE + 8, 0, KVM_IOMMU_STATUS_RANGE, IOVA },
-		{ -PAGE, 2 * PAGE, 0, KVM_IOMMU_STATUS_RANGE, -PAGE },
+		{ IOVA + 1, PAGE, 0, KVM_IOMMU_STATUS_MISALIGNED, IOVA + 1 },
+		{ IOVA, 0, 0, KVM_IOMMU_STATUS_MISALIGNED, IOVA },
+		{ IOVA, PAGE + 8, 0, KVM_IOMMU_STATUS_MISALIGNED, IOVA },
+		{ -PAGE, 2 * PAGE, 0, KVM_IOMMU_STATUS_OVERFLOW, -PAGE },
 		{ IOVA, PAGE, 2, KVM_IOMMU_STATUS_FLAGS, IOVA },
 		{ IOVA, PAGE, ~0u, KVM_IOMMU_STATUS_FLAGS, IOVA },
 		{ IOVA + 16 * PAGE, PAGE, 0, KVM_IOMMU_STATUS_OK, IOVA + 17 * PAGE },
 	};
-	struct kvm_iommu_get_fault_fd arg = {
-		.size = sizeof(arg), .flags = KVM_IOMMU_FAULT_FD_NONBLOCK,
-	};
 	struct kvm_iommu_fault fault[16];
 	const uint32_t n = ARRAY_SIZE(entries);
-	int faults = kiommu_ioctl(self->fd, KVM_IOMMU_GET_FAULT_FD, &arg);
+	int faults = kiommu_open_faults(self->fd, KVM_IOMMU_FAULT_FD_NONBLOCK);
 
 	ASSERT_LE(0, faults);
 	ioat_map_pages(self->s->t, IOVA, self->s->gpa, 2, IOAT_RW);
@@ -289,7 +287,7 @@ TEST_F_TIMEOUT(ring, status_per_entry, 120)
 	close(faults);
 	/* Without tables. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
-	EXPECT_EQ(KVM_IOMMU_STATUS_STATE,
+	EXPECT_EQ(KVM_IOMMU_STATUS_NO_ANCHOR,
 		  GUEST(kiommu_ring_sync, self->ring, IOVA, PAGE, 0));
 	/* The mode outlives them. */
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->s->t));

@@ -140,15 +140,15 @@ TEST_F_TIMEOUT(state, start_refuses_what_is_no_kvm, 120)
 
 	EXPECT_EQ(-EBADF, kiommu_start(fd, -1));
 	EXPECT_EQ(-EBADF, kiommu_start(fd, 1 << 20));
-	EXPECT_EQ(-EBADFD, kiommu_start(fd, zero));
+	EXPECT_EQ(-EINVAL, kiommu_start(fd, zero));
 	for (unsigned int i = kiommu_vm_other_files(&self->k.vm, others, 4); i--;)
-		EXPECT_EQ(-EBADFD, kiommu_start(fd, others[i]));
-	EXPECT_EQ(-EBADFD, kiommu_start(fd, fd));
+		EXPECT_EQ(-EINVAL, kiommu_start(fd, others[i]));
+	EXPECT_EQ(-EINVAL, kiommu_start(fd, fd));
 	EXPECT_EQ(CREATED, kiommu_get_state(fd));
 	/* The same while a KVM is registered: it stays. */
 	ASSERT_EQ(0, kiommu_start(fd, self->vm));
 	EXPECT_EQ(-EBADF, kiommu_start(fd, -1));
-	EXPECT_EQ(-EBADFD, kiommu_start(fd, zero));
+	EXPECT_EQ(-EINVAL, kiommu_start(fd, zero));
 	EXPECT_EQ(STARTED, kiommu_get_state(fd));
 	close(zero);
 }
@@ -156,7 +156,7 @@ TEST_F_TIMEOUT(state, start_refuses_what_is_no_kvm, 120)
 TEST_F_TIMEOUT(state, start_needs_an_open_device, 120)
 {
 	kiommu_close_devices(&self->k);
-	EXPECT_EQ(-ENOTCONN, kiommu_start(self->fd, self->vm));
+	EXPECT_EQ(-ENODEV, kiommu_start(self->fd, self->vm));
 	EXPECT_EQ(CREATED, kiommu_get_state(self->fd));
 	kiommu_open_devices(&self->k);
 	EXPECT_EQ(0, kiommu_start(self->fd, self->vm));

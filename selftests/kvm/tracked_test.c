@@ -369,7 +369,7 @@ TEST_F_TIMEOUT(tracked, modes_change, 120)
 	EXPECT_EQ(-EOPNOTSUPP, kiommu_set_sync(self->fd, &cmd));
 	ASSERT_EQ(0, kiommu_set_explicit(self->fd));
 	EXPECT_EQ(0, kiommu_tracked_pages(self->fd));
-	EXPECT_EQ(-EPROTOTYPE, kiommu_untrack(self->fd, self->gpa, PAGE));
+	EXPECT_EQ(-ENXIO, kiommu_untrack(self->fd, self->gpa, PAGE));
 	kiommu_guest_call(&self->k.vm, kiommu_store, entry, value);
 	kiommu_guest_call(&self->k.vm, kiommu_store, entry + 1, value);
 	EXPECT_TRUE(kiommu_blocks(self->fd, IOVA + PAGE));
@@ -391,7 +391,7 @@ TEST_F_TIMEOUT(tracked, modes_change, 120)
 	kiommu_guest_call(&self->k.vm, kiommu_store, entry, value + PAGE);
 	EXPECT_EQ(-ENODEV, kiommu_set_tracked(self->fd, 0));
 	ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.fd));
-	EXPECT_EQ(-EPROTOTYPE, kiommu_untrack(self->fd, self->gpa, PAGE));
+	EXPECT_EQ(-ENXIO, kiommu_untrack(self->fd, self->gpa, PAGE));
 }
 
 /* Tables in a slot that goes, and comes back empty. */

@@ -123,7 +123,7 @@ static int do_start(void *arg, uint64_t random)
 
 	if (random % 4 == 0)
 		return KIOMMU_ONLY(zpci_stop(r->vm, r->dev), -ENOENT);
-	return KIOMMU_ONLY(zpci_start(r->vm, r->dev), -EEXIST, -ENOTCONN, -ENXIO);
+	return KIOMMU_ONLY(zpci_start(r->vm, r->dev), -EEXIST, -ENODEV, -ENXIO);
 }
 
 /* Tables are rewritten meanwhile. */

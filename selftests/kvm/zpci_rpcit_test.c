@@ -82,13 +82,8 @@ static void set_up(struct __test_metadata *_metadata, FIXTURE_DATA(rpcit) *self,
 
 FIXTURE_SETUP(rpcit)
 {
-	struct kvm_iommu_get_fault_fd arg = {
-		.size = sizeof(arg),
-		.flags = KVM_IOMMU_FAULT_FD_NONBLOCK,
-	};
-
 	set_up(_metadata, self, "256");
-	self->faults = kiommu_ioctl(self->fd, KVM_IOMMU_GET_FAULT_FD, &arg);
+	self->faults = kiommu_open_faults(self->fd, KVM_IOMMU_FAULT_FD_NONBLOCK);
 	ASSERT_LE(0, self->faults);
 }
 

@@ -129,10 +129,13 @@ int DmaDomain::stop() {
   });
 }
 
-int DmaDomain::anchor(const kiommu_anchor& anchor) {
+int DmaDomain::anchor(const kiommu_anchor& anchor, kiommu_u32* status) {
   before_call();
-  return call(Locks::kExclusive, false,
-              [&] { return kiommu_core_register_ioat(domain_, &anchor); });
+  kiommu_u32 unwanted;
+  return call(Locks::kExclusive, false, [&] {
+    return kiommu_core_register_ioat(domain_, &anchor,
+                                     status != nullptr ? status : &unwanted);
+  });
 }
 
 int DmaDomain::unanchor() {
@@ -256,9 +259,12 @@ int DmaDomain::stored(std::uint64_t gpa, std::uint32_t bytes) {
 }
 
 int DmaDomain::untrack(std::uint64_t gpa, std::uint64_t length,
-                       kiommu_u64* count) {
-  return call(Locks::kShared, false,
-              [&] { return kiommu_core_untrack(domain_, gpa, length, count); });
+                       kiommu_u64* count, kiommu_u32* status) {
+  kiommu_u32 unwanted;
+  return call(Locks::kShared, false, [&] {
+    return kiommu_core_untrack(domain_, gpa, length, count,
+                               status != nullptr ? status : &unwanted);
+  });
 }
 
 int DmaDomain::shared(const std::function<int(kiommu_domain*)>& function) {

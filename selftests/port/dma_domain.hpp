@@ -45,7 +45,8 @@ class DmaDomain {
   int start() { return start(*own_pins_); }
   int start(PinTable& pins);
   int stop();
-  int anchor(const kiommu_anchor& anchor);
+  // `status`: where its reason goes, if it is wanted.
+  int anchor(const kiommu_anchor& anchor, kiommu_u32* status = nullptr);
   int unanchor();
   RefreshOutcome refresh(std::uint64_t iova, std::uint64_t length);
   int unmap(std::uint64_t iova, std::uint64_t length,
@@ -77,7 +78,8 @@ class DmaDomain {
   void unfollow();
   // What the guest has stored, if the page is tracked.
   int stored(std::uint64_t gpa, std::uint32_t bytes);
-  int untrack(std::uint64_t gpa, std::uint64_t length, kiommu_u64* count);
+  int untrack(std::uint64_t gpa, std::uint64_t length, kiommu_u64* count,
+              kiommu_u32* status = nullptr);
   // Calls of the doors of arch/.
   int shared(const std::function<int(kiommu_domain*)>& function);
   int exclusive(const std::function<int(kiommu_domain*)>& function,

@@ -45,24 +45,30 @@ void PinTable::after_call() {
   kiommu_core_pins_trim_to_limit(pins_);
 }
 
-int PinTable::preregister(std::uint64_t gpa, std::uint64_t length) {
+int PinTable::preregister(std::uint64_t gpa, std::uint64_t length,
+                          kiommu_u32* status) {
   before_call();
   int error;
+  kiommu_u32 unwanted;
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
-    error = kiommu_core_pins_preregister(pins_, gpa, length);
+    error = kiommu_core_pins_preregister(
+        pins_, gpa, length, status != nullptr ? status : &unwanted);
   }
   if (error == 0) preregistered_ = true;
   after_call();
   return error;
 }
 
-int PinTable::unregister(std::uint64_t gpa, std::uint64_t length) {
+int PinTable::unregister(std::uint64_t gpa, std::uint64_t length,
+                         kiommu_u32* status) {
   before_call();
   int error;
+  kiommu_u32 unwanted;
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
-    error = kiommu_core_pins_unregister(pins_, gpa, length);
+    error = kiommu_core_pins_unregister(pins_, gpa, length,
+                                        status != nullptr ? status : &unwanted);
   }
   if (error == 0 && gpa == 0 && length == 0) preregistered_ = false;
   after_call();
@@ -72,21 +78,26 @@ int PinTable::unregister(std::uint64_t gpa, std::uint64_t length) {
 int PinTable::start_dirty() {
   before_call();
   const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
-  return kiommu_core_dirty_start(pins_);
+  kiommu_u32 status;
+  return kiommu_core_dirty_start(pins_, &status);
 }
 
 int PinTable::stop_dirty() {
   before_call();
   const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
-  return kiommu_core_dirty_stop(pins_);
+  kiommu_u32 status;
+  return kiommu_core_dirty_stop(pins_, &status);
 }
 
 int PinTable::read_dirty(std::uint64_t gpa, std::uint64_t length,
                          std::vector<kiommu_u64>* bits, std::uint64_t part) {
+  kiommu_u32 status;
   before_call();
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
-    if (int error = kiommu_core_dirty_mark(pins_, gpa, length)) return error;
+    if (int error = kiommu_core_dirty_mark(pins_, gpa, length, &status)) {
+      return error;
+    }
   }
   const std::uint64_t pages = length / kPageBytes;
   // One more word: what lies behind must stay as it is.
@@ -98,7 +109,7 @@ int PinTable::read_dirty(std::uint64_t gpa, std::uint64_t length,
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
     if (int error = kiommu_core_dirty_take(pins_, gpa + done * kPageBytes,
                                            now * kPageBytes,
-                                           bits->data() + done / 64)) {
+                                           bits->data() + done / 64, &status)) {
       return error;
     }
   }

@@ -36,8 +36,10 @@ class PinTable {
 
   // Whether slots may be preregistered.
   bool preregistered() const { return preregistered_; }
-  int preregister(std::uint64_t gpa = 0, std::uint64_t length = 0);
-  int unregister(std::uint64_t gpa = 0, std::uint64_t length = 0);
+  int preregister(std::uint64_t gpa = 0, std::uint64_t length = 0,
+                  kiommu_u32* status = nullptr);
+  int unregister(std::uint64_t gpa = 0, std::uint64_t length = 0,
+                 kiommu_u32* status = nullptr);
   // The dirty log. read_dirty() takes the lock anew for each `part` pages, as
   // an adapter does.
   int start_dirty();

@@ -40,7 +40,8 @@ class RingWorld : public World<Format> {
 
   void create() {
     EXPECT_EQ(this->shared([&](kiommu_domain*) {
-      return kiommu_core_ring_create(gpa, entries, &ring);
+      kiommu_u32 status;
+      return kiommu_core_ring_create(gpa, entries, &ring, &status);
     }),
               0);
     this->exclusive([&](kiommu_domain* domain) {

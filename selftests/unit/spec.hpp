@@ -62,7 +62,7 @@ struct BadEntry {
 struct BadAnchor {
   const char* what;
   kiommu_anchor anchor;
-  int error;
+  unsigned status;  // enum kvm_iommu_status
 };
 
 // What a translation comes to.

@@ -66,6 +66,7 @@ struct Spec<AmdV1Format> : LittleEndianEntries {
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
     kiommu_anchor anchor{};
+    anchor.rights = kRW;
     anchor.format = KVM_IOMMU_FORMAT_AMD_V1;
     anchor.levels = top + 1;
     anchor.iota = gpa;
@@ -74,16 +75,18 @@ struct Spec<AmdV1Format> : LittleEndianEntries {
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
     std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, int error, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), error};
+    const auto add = [&](const char* what, unsigned status, auto change) {
+      BadAnchor one{what, anchor(kUsualTop, gpa), status};
       change(one.anchor);
       bad.push_back(one);
     };
     for (unsigned levels : {0u, 7u, ~0u}) {
-      add("mode", -EPROTOTYPE, [&](auto& a) { a.levels = levels; });
+      add("mode", KVM_IOMMU_STATUS_DESIGNATION,
+          [&](auto& a) { a.levels = levels; });
     }
-    add("misaligned", -EDOM, [](auto& a) { a.iota += 0x800; });
-    add("offset", -EOPNOTSUPP, [](auto& a) { a.offset = 0x1000; });
+    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+        [](auto& a) { a.iota += 0x800; });
+    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
     return bad;
   }
 

@@ -105,6 +105,7 @@ struct ArmSpec : LittleEndianEntries {
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
     kiommu_anchor anchor{};
+    anchor.rights = kRW;
     anchor.format = granule.format;
     anchor.levels = top + 1;
     anchor.iota = gpa;
@@ -113,24 +114,26 @@ struct ArmSpec : LittleEndianEntries {
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
     std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, int error, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), error};
+    const auto add = [&](const char* what, unsigned status, auto change) {
+      BadAnchor one{what, anchor(kUsualTop, gpa), status};
       change(one.anchor);
       bad.push_back(one);
     };
     for (unsigned levels : {0u, 1u, granule.levels + 1, ~0u}) {
-      add("levels", -EPROTOTYPE, [&](auto& a) { a.levels = levels; });
+      add("levels", KVM_IOMMU_STATUS_DESIGNATION,
+          [&](auto& a) { a.levels = levels; });
     }
-    add("misaligned", -EDOM,
+    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
         [](auto& a) { a.iota += table_bytes(kUsualTop) / 2; });
-    add("CnP", -EDOM, [](auto& a) { a.iota |= 1; });
+    add("CnP", KVM_IOMMU_STATUS_MISALIGNED, [](auto& a) { a.iota |= 1; });
     // A top table of which one entry is used is aligned to 64 bytes.
-    add("short and misaligned", -EDOM, [](auto& a) {
+    add("short and misaligned", KVM_IOMMU_STATUS_MISALIGNED, [](auto& a) {
       a.iota += 32;
       a.last = 0xffff;
     });
-    add("ASID", -EADDRNOTAVAIL, [](auto& a) { a.iota |= u64{1} << 48; });
-    add("offset", -EOPNOTSUPP, [](auto& a) { a.offset = 0x1000; });
+    add("ASID", KVM_IOMMU_STATUS_TABLE,
+        [](auto& a) { a.iota |= u64{1} << 48; });
+    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
     return bad;
   }
 

@@ -74,6 +74,7 @@ struct Spec<ZpciFormat> {
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
     kiommu_anchor anchor{};
+    anchor.rights = kRW;
     anchor.format = KVM_IOMMU_FORMAT_ZPCI;
     anchor.iota = gpa | 0x800 | u64{top - 1} << 2;
     return anchor;
@@ -81,22 +82,27 @@ struct Spec<ZpciFormat> {
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
     std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, int error, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), error};
+    const auto add = [&](const char* what, unsigned status, auto change) {
+      BadAnchor one{what, anchor(kUsualTop, gpa), status};
       change(one.anchor);
       bad.push_back(one);
     };
-    add("T is 0", -EPROTOTYPE, [](auto& a) { a.iota &= ~u64{0x800}; });
+    add("T is 0", KVM_IOMMU_STATUS_DESIGNATION,
+        [](auto& a) { a.iota &= ~u64{0x800}; });
     for (u64 type : {4, 5, 6, 7}) {
-      add("page frame or undefined designation", -EPROTOTYPE,
+      add("page frame or undefined designation", KVM_IOMMU_STATUS_DESIGNATION,
           [&](auto& a) { a.iota = (a.iota & ~u64{0x1c}) | type << 2; });
     }
-    add("frame size", -EPROTOTYPE, [](auto& a) { a.iota |= 1; });
-    add("frame size", -EPROTOTYPE, [](auto& a) { a.iota |= 2; });
-    add("misaligned", -EDOM, [](auto& a) { a.iota += 0x1000; });
-    add("misaligned", -EDOM, [](auto& a) { a.iota += 0x2000; });
-    add("levels", -EOPNOTSUPP, [](auto& a) { a.levels = 3; });
-    add("offset", -EOPNOTSUPP, [](auto& a) { a.offset = 0x1000; });
+    add("frame size", KVM_IOMMU_STATUS_DESIGNATION,
+        [](auto& a) { a.iota |= 1; });
+    add("frame size", KVM_IOMMU_STATUS_DESIGNATION,
+        [](auto& a) { a.iota |= 2; });
+    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+        [](auto& a) { a.iota += 0x1000; });
+    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+        [](auto& a) { a.iota += 0x2000; });
+    add("levels", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.levels = 3; });
+    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
     return bad;
   }
 

@@ -114,9 +114,9 @@ TEST(DirtyLog, RefusedCallsChangeNothing) {
   world.tables.map(iova(0), world.data(0));
   world.expect_refresh(iova(0), kPage);
   ASSERT_EQ(world.unmap(iova(0), kPage), 0);
-  EXPECT_EQ(world.pins.read_dirty(world.data(0), 0, &bits), -EDOM);
-  EXPECT_EQ(world.pins.read_dirty(world.data(0) + 1, kPage, &bits), -EDOM);
-  EXPECT_EQ(world.pins.read_dirty(world.data(0), kPage + 1, &bits), -EDOM);
+  EXPECT_EQ(world.pins.read_dirty(world.data(0), 0, &bits), -EINVAL);
+  EXPECT_EQ(world.pins.read_dirty(world.data(0) + 1, kPage, &bits), -EINVAL);
+  EXPECT_EQ(world.pins.read_dirty(world.data(0), kPage + 1, &bits), -EINVAL);
   EXPECT_EQ(world.pins.read_dirty(~u64{0xfff}, 2 * kPage, &bits), -EOVERFLOW);
   EXPECT_EQ(read(world.pins, ~u64{0xffff}, 0x10000), Gfns{});
   EXPECT_EQ(read(world.pins), pages(world.data(0), 1));
@@ -201,7 +201,8 @@ TEST(DirtyLog, UnmapTellsWhatWasWritable) {
   W world(small(port::kContiguous2M));
   Bits bits;
   u64 unmapped = 0;
-  EXPECT_EQ(world.unmap_writable(iova(0), kPage + 1, &bits, &unmapped), -EDOM);
+  EXPECT_EQ(world.unmap_writable(iova(0), kPage + 1, &bits, &unmapped),
+            -EINVAL);
   world.tables.map(iova(0), world.data(0), kRW, 1);
   world.tables.map_pages(iova(520), world.data(600), 4, kR);
   world.tables.map_pages(iova(530), world.data(700), 2);

@@ -154,7 +154,8 @@ TEST_F(Faults, RecordsComeInOrderAndWhole) {
   fault.device = 0xdeadbeef;
   // Not the poster's business.
   fault.sequence = fault.count = fault.lost = 77;
-  fault.reserved[0] = fault.reserved[1] = fault.reserved[2] = 77;
+  fault.pasid = fault.group = 77;
+  fault.cookie = fault.reserved = 77;
   EXPECT_TRUE(machine_.report(fault));
   report(1, 2);
   EXPECT_TRUE(machine_.faults_readable());
@@ -172,7 +173,10 @@ TEST_F(Faults, RecordsComeInOrderAndWhole) {
   EXPECT_EQ(record.access, fault.access);
   EXPECT_EQ(record.level, fault.level);
   EXPECT_EQ(record.device, fault.device);
-  for (kiommu_u64 reserved : record.reserved) EXPECT_EQ(reserved, 0u);
+  EXPECT_EQ(record.pasid, 0u);
+  EXPECT_EQ(record.group, 0u);
+  EXPECT_EQ(record.cookie, 0u);
+  EXPECT_EQ(record.reserved, 0u);
   const auto rest = machine_.read_faults(16);
   ASSERT_EQ(rest.size(), 2u);
   EXPECT_EQ(rest[0].sequence, 1u);

@@ -108,7 +108,7 @@ TEST(Hosts, CapsThatForbidWhatIsMappedAreRefused) {
   world.expect_refresh(0, 16 * kMiB);
   EXPECT_EQ(
       world.set_caps({0, 16 * kMiB - 1}, {{15 * kMiB, 15 * kMiB + 0xfff}}), 0);
-  EXPECT_EQ(world.refresh(0, 32 * kMiB).error, -ERANGE);
+  EXPECT_EQ(world.refresh(0, 32 * kMiB).error, -EINVAL);
   world.tables.map(15 * kMiB, world.data(1));
   world.expect_stops(15 * kMiB, kPage, 15 * kMiB, -EIO,
                      KVM_IOMMU_STATUS_RESERVED_IOVA);
@@ -116,7 +116,7 @@ TEST(Hosts, CapsThatForbidWhatIsMappedAreRefused) {
 
 TEST(Hosts, NothingCanBeMappedWithoutAHost) {
   W world({.machine = {.hosts = {}, .aperture = {0, 0}}});
-  EXPECT_EQ(world.refresh(0, kPage).error, -ERANGE);
+  EXPECT_EQ(world.refresh(0, kPage).error, -EINVAL);
 }
 
 TEST(Hosts, RefusedRunAfterOthersAreMapped) {
@@ -128,7 +128,7 @@ TEST(Hosts, RefusedRunAfterOthersAreMapped) {
   }
   faults().map.arm(lists + 8);
   world.iommus.map_error = -EIO;
-  world.expect_stops(0, 300 * kPage, lists * kPage, -EREMOTEIO,
+  world.expect_stops(0, 300 * kPage, lists * kPage, -EIO,
                      KVM_IOMMU_STATUS_HOST);
   EXPECT_EQ(world.info().mapped_pages, lists);
   world.expect_refresh(lists * kPage, (300 - lists) * kPage);

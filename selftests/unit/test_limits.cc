@@ -24,7 +24,7 @@ const FaultKind kFaultKinds[] = {
     {"node", &Faults::node, -ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY, true},
     {"pin", &Faults::pin, -ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY, false},
     // One refused charge is tried again with fewer pages.
-    {"account", &Faults::account, -EDQUOT, KVM_IOMMU_STATUS_MEMLOCK, false},
+    {"account", &Faults::account, -ENOMEM, KVM_IOMMU_STATUS_MEMLOCK, false},
     {"map", &Faults::map, -ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY, true},
     {"interrupt", &Faults::interrupt, -EINTR, KVM_IOMMU_STATUS_INTERRUPTED,
      false},
@@ -148,7 +148,7 @@ TEST_P(EachFault, IsConsistentAndConverges) {
     times = 2;
     nth = 0;
   }
-  EXPECT_TRUE(failures > 0 || kind.error == -EDQUOT);
+  EXPECT_TRUE(failures > 0 || kind.error == -ENOMEM);
 }
 
 TEST_P(EachFault, UnmapConverges) {
@@ -191,7 +191,7 @@ TEST(Limits, HostRefusalHasAnErrorOfItsOwn) {
   world.tables.map_pages(0, world.data(0), 10);
   world.iommus.map_error = -EINVAL;
   faults().map.arm(1);
-  world.expect_stops(0, 10 * kPage, 0, -EREMOTEIO, KVM_IOMMU_STATUS_HOST);
+  world.expect_stops(0, 10 * kPage, 0, -EIO, KVM_IOMMU_STATUS_HOST);
   world.expect_refresh(0, 10 * kPage);
 }
 
@@ -200,7 +200,7 @@ TEST(Limits, MemlockStopsAtTheLastPageAndGoesOnWhenItIsRaised) {
   world.guest.memlock_pages = 700;
   world.tables.map(0, world.data(0), kRW, 1);
   world.tables.map(2 * kMiB, world.data(512), kRW, 1);
-  world.expect_stops(0, 4 * kMiB, 700 * kPage, -EDQUOT,
+  world.expect_stops(0, 4 * kMiB, 700 * kPage, -ENOMEM,
                      KVM_IOMMU_STATUS_MEMLOCK);
   EXPECT_EQ(world.guest.accounted(), 700u);
   EXPECT_EQ(world.info().mapped_pages, 700u);
@@ -213,7 +213,7 @@ TEST(Limits, RoomThatIsMadeIsRoomForOthers) {
   W world;
   world.guest.memlock_pages = 4;
   world.tables.map_pages(0, world.data(0), 8);
-  world.expect_stops(0, 8 * kPage, 4 * kPage, -EDQUOT,
+  world.expect_stops(0, 8 * kPage, 4 * kPage, -ENOMEM,
                      KVM_IOMMU_STATUS_MEMLOCK);
   for (u64 i = 0; i < 4; ++i) world.tables.clear(i * kPage);
   world.expect_refresh(0, 4 * kPage);

@@ -96,7 +96,7 @@ TYPED_TEST(MakeRoom, KnowsWhatIsWanted) {
   // At the page before all of these, memory runs out.
   world.tables.map(base - kGiB, world.leaf(30));
   world.guest.memlock_pages = 0;
-  world.expect_stops(base - kGiB, 4 * kGiB, base - kGiB, -EDQUOT,
+  world.expect_stops(base - kGiB, 4 * kGiB, base - kGiB, -ENOMEM,
                      KVM_IOMMU_STATUS_MEMLOCK);
   for (u64 i = 0; i < 13; ++i) {
     const bool gone = i == 1 || i == 3 || i == 5 || i >= 10;
@@ -130,7 +130,7 @@ TEST(MakeRoomCore, LargePagesAreTakenApart) {
     world.tables.map(0, world.data(4096));
     world.guest.memlock_pages = 0;
     const RefreshOutcome outcome = world.refresh(0, 8 * kMiB);
-    EXPECT_EQ(outcome.error, -EDQUOT);
+    EXPECT_EQ(outcome.error, -ENOMEM);
     EXPECT_EQ(outcome.result.unmapped, 4u);
     EXPECT_EQ(world.info().mapped_pages, 3 * 512u - 4);
     EXPECT_EQ(world.sees(599 * kPage), world.frame(world.data(599)));
@@ -189,7 +189,7 @@ TEST(MakeRoomCore, SignalsEndIt) {
   world.expect_stops(0, kGiB, 0, -EINTR, KVM_IOMMU_STATUS_INTERRUPTED);
   EXPECT_GT(world.info().mapped_pages, 0u);
   EXPECT_LT(world.info().mapped_pages, 19u);
-  world.expect_stops(0, kGiB, 0, -EDQUOT, KVM_IOMMU_STATUS_MEMLOCK);
+  world.expect_stops(0, kGiB, 0, -ENOMEM, KVM_IOMMU_STATUS_MEMLOCK);
   EXPECT_EQ(world.info().mapped_pages, 0u);
 }
 

@@ -130,7 +130,7 @@ TEST_F(Mmio, ErrorsAreTold) {
   world_.iommus.mmio_error = -ENOMEM;
   stops(-ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY);
   world_.iommus.mmio_error = -EINVAL;
-  stops(-EREMOTEIO, KVM_IOMMU_STATUS_HOST);
+  stops(-EIO, KVM_IOMMU_STATUS_HOST);
   world_.iommus.mmio_error = 0;
   map(4);
   world_.guest.set_backing(hva_, kBarPages, Backing::kReadOnlyDevice);
@@ -144,7 +144,7 @@ TEST_F(Mmio, FailureUnmapsWhatThePageHeld) {
   world_.expect_refresh(kIova, 4 * kPage);
   world_.tables.map(kIova + kPage, kBar);
   world_.iommus.mmio_error = -EINVAL;
-  world_.expect_stops(kIova, 4 * kPage, kIova + kPage, -EREMOTEIO,
+  world_.expect_stops(kIova, 4 * kPage, kIova + kPage, -EIO,
                       KVM_IOMMU_STATUS_HOST);
   EXPECT_EQ(sees(1), kBlocked);
 }
@@ -257,6 +257,7 @@ TEST_F(Mmio, IdentityMapsDevicesAndPassesOverTheRest) {
   ASSERT_EQ(world_.unanchor(), 0);
   world_.guest.set_backing(hva_ + 20 * kPage, 10, Backing::kMmio);
   kiommu_anchor anchor{};
+  anchor.rights = kRW;
   anchor.format = KVM_IOMMU_FORMAT_IDENTITY;
   ASSERT_EQ(world_.anchor(anchor), 0);
   const RefreshOutcome outcome = world_.refresh(kBar - kMiB, 2 * kMiB);

@@ -325,16 +325,16 @@ TEST(Preregistered, RangesAreWholeSlots) {
     u64 gpa, length;
     int error;
   } cases[] = {
-      {kDataGpa + 1, bytes, -EDOM},
-      {kDataGpa, bytes + 1, -EDOM},
-      {kDataGpa, 0, -EDOM},
+      {kDataGpa + 1, bytes, -EINVAL},
+      {kDataGpa, bytes + 1, -EINVAL},
+      {kDataGpa, 0, -EINVAL},
       {~u64{0xfff}, 2 * kPage, -EOVERFLOW},
-      {kDataGpa, bytes - kPage, -ERANGE},
-      {kDataGpa + kPage, bytes - kPage, -ERANGE},
-      {0, kMiB, -ERANGE},
-      {kDataGpa + bytes, bytes, -ERANGE},
+      {kDataGpa, bytes - kPage, -EINVAL},
+      {kDataGpa + kPage, bytes - kPage, -EINVAL},
+      {0, kMiB, -EINVAL},
+      {kDataGpa + bytes, bytes, -EINVAL},
       // From a whole slot into a part of another.
-      {kTablesGpa, kDataGpa - kTablesGpa + kPage, -ERANGE},
+      {kTablesGpa, kDataGpa - kTablesGpa + kPage, -EINVAL},
   };
   for (const auto& one : cases) {
     EXPECT_EQ(world.pins.preregister(one.gpa, one.length), one.error)
@@ -404,7 +404,7 @@ TEST(Preregistered, FailureIsUndone) {
 TEST(Preregistered, LimitAndMissingMemoryAreTold) {
   W world = with_idle(0);
   world.guest.memlock_pages = 3000;
-  EXPECT_EQ(world.pins.preregister(kDataGpa, 4096 * kPage), -EDQUOT);
+  EXPECT_EQ(world.pins.preregister(kDataGpa, 4096 * kPage), -ENOMEM);
   EXPECT_EQ(world.guest.accounted(), 0u);
   world.guest.memlock_pages = 4096;
   world.guest.set_backing(world.data_hva + 4000 * kPage, 1, Backing::kUnbacked);

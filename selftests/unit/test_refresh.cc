@@ -238,10 +238,10 @@ TEST(Refresh, LargeGuestPageAcrossAReservedWindow) {
 
 TEST(Refresh, AperturesBoundTheRange) {
   W world({.machine = {.aperture = {kMiB, kGiB - 1}}});
-  EXPECT_EQ(world.refresh(0, kPage).error, -ERANGE);
-  EXPECT_EQ(world.refresh(kMiB - kPage, 2 * kPage).error, -ERANGE);
-  EXPECT_EQ(world.refresh(kGiB - kPage, 2 * kPage).error, -ERANGE);
-  EXPECT_EQ(world.refresh(kGiB, kPage).error, -ERANGE);
+  EXPECT_EQ(world.refresh(0, kPage).error, -EINVAL);
+  EXPECT_EQ(world.refresh(kMiB - kPage, 2 * kPage).error, -EINVAL);
+  EXPECT_EQ(world.refresh(kGiB - kPage, 2 * kPage).error, -EINVAL);
+  EXPECT_EQ(world.refresh(kGiB, kPage).error, -EINVAL);
   EXPECT_EQ(world.guest.read_calls, 0u);
   world.tables.map(kGiB - kPage, world.data(1));
   world.expect_refresh(kMiB, kGiB - kMiB);
@@ -254,14 +254,14 @@ TEST(Refresh, BadRangesAreRefused) {
     u64 iova, length;
     int error;
   } cases[] = {
-      {0, 0, -EDOM},
-      {1, kPage, -EDOM},
-      {0, kPage + 1, -EDOM},
-      {0x800, 0x800, -EDOM},
+      {0, 0, -EINVAL},
+      {1, kPage, -EINVAL},
+      {0, kPage + 1, -EINVAL},
+      {0x800, 0x800, -EINVAL},
       {~u64{0xfff}, 2 * kPage, -EOVERFLOW},
-      {kPage, ~u64{0xfff}, -ERANGE},
+      {kPage, ~u64{0xfff}, -EINVAL},
       {2 * kPage, ~u64{0xfff}, -EOVERFLOW},
-      {u64{1} << 57, kPage, -ERANGE},
+      {u64{1} << 57, kPage, -EINVAL},
   };
   for (const auto& one : cases) {
     const RefreshOutcome outcome = world.refresh(one.iova, one.length);

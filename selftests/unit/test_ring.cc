@@ -18,19 +18,20 @@ TEST(Ring, CreateChecksItsArguments) {
   const auto create = [&](u64 gpa, u32 entries) {
     kiommu_ring* ring = nullptr;
     const int error = world.shared([&](kiommu_domain*) {
-      return kiommu_core_ring_create(gpa, entries, &ring);
+      kiommu_u32 status;
+      return kiommu_core_ring_create(gpa, entries, &ring, &status);
     });
     if (error == 0) kiommu_core_ring_destroy(ring);
     return error;
   };
   for (const u32 entries : {0u, 1u, 3u, 6u, 65u, 65536u, 0x80000000u, ~0u}) {
-    EXPECT_EQ(create(0, entries), -ERANGE) << entries;
+    EXPECT_EQ(create(0, entries), -EINVAL) << entries;
   }
   for (const u32 entries : {2u, 4u, 1024u, 32768u}) {
     EXPECT_EQ(create(64, entries), 0) << entries;
   }
-  EXPECT_EQ(create(8, 2), -EDOM);
-  EXPECT_EQ(create(32, 2), -EDOM);
+  EXPECT_EQ(create(8, 2), -EINVAL);
+  EXPECT_EQ(create(32, 2), -EINVAL);
   EXPECT_EQ(create(~u64{0} - 63, 2), -EOVERFLOW);
   EXPECT_EQ(create(u64{0} - 192, 2), 0);  // up to the last byte
   EXPECT_EQ(create(u64{0} - 128, 2), -EOVERFLOW);
@@ -193,10 +194,10 @@ TEST(Ring, EachEntryHasItsStatus) {
   EXPECT_EQ(w.status(0), unsigned{KVM_IOMMU_STATUS_NO_SLOT});
   EXPECT_EQ(w.stopped(0), w.kIova + 2 * kPage);
   EXPECT_EQ(w.status(1), 0u);
-  EXPECT_EQ(w.status(2), unsigned{KVM_IOMMU_STATUS_RANGE});
+  EXPECT_EQ(w.status(2), unsigned{KVM_IOMMU_STATUS_MISALIGNED});
   EXPECT_EQ(w.stopped(2), w.kIova + 1);
-  EXPECT_EQ(w.status(3), unsigned{KVM_IOMMU_STATUS_RANGE});
-  EXPECT_EQ(w.status(4), unsigned{KVM_IOMMU_STATUS_RANGE});
+  EXPECT_EQ(w.status(3), unsigned{KVM_IOMMU_STATUS_MISALIGNED});
+  EXPECT_EQ(w.status(4), unsigned{KVM_IOMMU_STATUS_OVERFLOW});
   EXPECT_EQ(w.status(5), unsigned{KVM_IOMMU_STATUS_FLAGS});
   EXPECT_EQ(w.status(6), 0u);
   EXPECT_EQ(w.mapped(), 5u);
@@ -215,7 +216,7 @@ TEST(Ring, EachEntryHasItsStatus) {
   ASSERT_EQ(w.unanchor(), 0);
   w.post(w.kIova, kPage);
   w.consume();
-  EXPECT_EQ(w.status(7), unsigned{KVM_IOMMU_STATUS_STATE});
+  EXPECT_EQ(w.status(7), unsigned{KVM_IOMMU_STATUS_NO_ANCHOR});
   EXPECT_EQ(w.stopped(7), w.kIova);
 }
 

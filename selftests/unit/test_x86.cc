@@ -25,7 +25,7 @@ TEST(AmdV1, SmallModes) {
     world.expect_refresh(0, world.tables.reach());
     EXPECT_EQ(world.sees(5 * kPage), world.frame(world.data(7)));
     EXPECT_EQ(world.info().mapped_pages, 1u);
-    EXPECT_EQ(world.refresh(world.tables.reach(), kPage).error, -ERANGE);
+    EXPECT_EQ(world.refresh(world.tables.reach(), kPage).error, -EINVAL);
   }
 }
 

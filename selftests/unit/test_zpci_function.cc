@@ -48,21 +48,21 @@ TEST_F(ZpciRegister, OnePage) {
 TEST_F(ZpciRegister, BadBounds) {
   guest.function.f.sdma = kGiB;
   ASSERT_EQ(guest.set_caps({kGiB, 8 * kGiB - 1}, {}), 0);
-  EXPECT_EQ(guest.reg(3 * kGiB, 2 * kGiB), -ERANGE);
-  EXPECT_EQ(guest.reg(2 * kGiB, 2 * kGiB - 1), -ERANGE);
-  EXPECT_EQ(guest.reg(kGiB - kPage, 2 * kGiB), -ERANGE);  // below SDMA
-  EXPECT_EQ(guest.reg(kGiB, 8 * kGiB), -ERANGE);  // above the host's aperture
+  EXPECT_EQ(guest.reg(3 * kGiB, 2 * kGiB), -EINVAL);
+  EXPECT_EQ(guest.reg(2 * kGiB, 2 * kGiB - 1), -EINVAL);
+  EXPECT_EQ(guest.reg(kGiB - kPage, 2 * kGiB), -EINVAL);  // below SDMA
+  EXPECT_EQ(guest.reg(kGiB, 8 * kGiB), -EINVAL);  // above the host's aperture
   ASSERT_EQ(guest.set_caps({0, 8 * kGiB - 1}, {}), 0);
-  EXPECT_EQ(guest.reg(kGiB - kPage, 2 * kGiB), -ERANGE);
+  EXPECT_EQ(guest.reg(kGiB - kPage, 2 * kGiB), -EINVAL);
   guest.function.f.sdma = 0;
   ASSERT_EQ(guest.set_caps({kGiB, 8 * kGiB - 1}, {}), 0);
-  EXPECT_EQ(guest.reg(kGiB - kPage, 2 * kGiB), -ERANGE);
+  EXPECT_EQ(guest.reg(kGiB - kPage, 2 * kGiB), -EINVAL);
   EXPECT_EQ(guest.info().state, u32{KVM_IOMMU_STATE_STARTED});
   EXPECT_EQ(guest.reg(kGiB, 8 * kGiB - 1), 0);
 }
 
 TEST_F(ZpciRegister, TablesEndWhereTheyDo) {
-  EXPECT_EQ(guest.reg(kReach, kReach + kGiB), -ERANGE);
+  EXPECT_EQ(guest.reg(kReach, kReach + kGiB), -EINVAL);
   EXPECT_EQ(guest.reg(kReach - kPage, kReach + kGiB), 0);
   EXPECT_EQ(guest.info().anchor.last, kReach - 1);
 }
@@ -72,11 +72,11 @@ TEST_F(ZpciRegister, BadIotas) {
        Spec<ZpciFormat>::bad_anchors(guest.tables.root())) {
     if (bad.anchor.levels != 0 || bad.anchor.offset != 0) continue;
     if ((bad.anchor.iota & 0x800) == 0) continue;  // T = 0 is another matter
-    EXPECT_EQ(guest.function.reg(bad.anchor.iota, 0, kReach - 1), bad.error)
+    EXPECT_EQ(guest.function.reg(bad.anchor.iota, 0, kReach - 1), -EINVAL)
         << bad.what;
   }
   EXPECT_EQ(guest.function.reg(guest.iota() + (u64{1} << 40), 0, kReach - 1),
-            -EADDRNOTAVAIL);
+            -EIO);
   EXPECT_EQ(guest.info().state, u32{KVM_IOMMU_STATE_STARTED});
   EXPECT_EQ(guest.function.f.anchor, 0u);
   EXPECT_EQ(guest.rpcit(0, kPage), kInError);
@@ -284,7 +284,7 @@ TEST(ZpciShadow, ShortageIsAnError) {
   ZpciGuest guest;
   guest.tables.map_pages(0, guest.data(0), 4);
   guest.guest.memlock_pages = 3;
-  EXPECT_EQ(guest.function.shadow(), -EDQUOT);
+  EXPECT_EQ(guest.function.shadow(), -ENOMEM);
   guest.guest.memlock_pages = 4;
   EXPECT_EQ(guest.function.shadow(), 0);
   EXPECT_EQ(guest.mapped(), 4u);
@@ -305,7 +305,7 @@ TEST(ZpciDirect, MemoryAtAnOffset) {
   ZpciGuest guest;
   ASSERT_EQ(guest.function.dereg(), 0);
   guest.function.f.sdma = kSdma;
-  EXPECT_EQ(guest.function.reg(0, 0, kReach - 1), -ERANGE);
+  EXPECT_EQ(guest.function.reg(0, 0, kReach - 1), -EINVAL);
   // All but T is without meaning, also what would be a bad designation.
   ASSERT_EQ(guest.function.reg(0x1234'5000'0000'07ff, kSdma, kReach - 1), 0);
   EXPECT_EQ(guest.info().anchor.format, u32{KVM_IOMMU_FORMAT_IDENTITY});
@@ -342,7 +342,7 @@ TEST(ZpciDirect, OffsetOfWholePages) {
   ZpciGuest guest;
   ASSERT_EQ(guest.function.dereg(), 0);
   guest.function.f.sdma = kGiB + 0x800;
-  EXPECT_EQ(guest.function.reg(0, 2 * kGiB, 3 * kGiB), -EDOM);
+  EXPECT_EQ(guest.function.reg(0, 2 * kGiB, 3 * kGiB), -EINVAL);
 }
 
 TEST(ZpciDirect, WhatCannotBeMappedIsAnError) {
@@ -350,7 +350,7 @@ TEST(ZpciDirect, WhatCannotBeMappedIsAnError) {
   ASSERT_EQ(guest.function.dereg(), 0);
   ASSERT_EQ(guest.function.reg(0, 0, kReach - 1), 0);
   guest.guest.memlock_pages = 100;
-  EXPECT_EQ(guest.function.shadow(), -EDQUOT);
+  EXPECT_EQ(guest.function.shadow(), -ENOMEM);
   guest.guest.memlock_pages = ~u64{0};
   guest.guest.set_backing(guest.data_hva, 1, Backing::kUnbacked);
   EXPECT_EQ(guest.function.shadow(), -EIO);

@@ -16,7 +16,16 @@
  *  - Every struct starts with its size, set by the caller. A size smaller than
  *    the first published one is EINVAL. A larger one is accepted while all
  *    bytes that the kernel does not know are zero, else E2BIG.
- *  - Unknown flags and reserved fields that are not zero are EOPNOTSUPP.
+ *  - Unknown flags and reserved fields that are not zero are EOPNOTSUPP, also in
+ *    calls that only ask.
+ *  - Answers are fields; every ioctl returns 0 or an error.
+ *  - A struct with a field status gets the reason of a failure there (enum
+ *    kvm_iommu_status), whatever failed, unless the struct itself could not be
+ *    read or stored: E2BIG, EFAULT, or EINVAL because it is too small. What
+ *    status held before is ignored. In the lists of errors below the statuses
+ *    that go with an errno are in brackets where there are several.
+ *  - ESTALE: VFIO has released the container meanwhile. EINTR: a fatal signal
+ *    came while the call waited.
  *  - A bad user pointer is EFAULT. A call that fails with one of these or with
  *    an errno listed at the ioctl as "nothing changed" has changed nothing.
  *  - Addresses and lengths are bytes. Pages are 4096 bytes.
@@ -132,8 +141,8 @@ enum kvm_iommu_format {
 #define KVM_IOMMU_WRITE (1u << 1)
 
 /*
- * Why a refresh stopped, or a translation has no answer. The errno that goes
- * with each is given in brackets.
+ * Why a call failed or stopped, why a translation has no answer, what came of
+ * an entry of a ring. The errno that goes with each is given in brackets.
  */
 enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_OK = 0,
@@ -152,22 +161,53 @@ enum kvm_iommu_status {
 	/* Resources: make room and refresh again from stopped_iova. */
 	KVM_IOMMU_STATUS_NO_MEMORY = 16, /* [ENOMEM] kernel memory */
 	KVM_IOMMU_STATUS_SHADOW_LIMIT = 17, /* [ENOSPC] shadow_limit_mb */
-	KVM_IOMMU_STATUS_MEMLOCK = 18, /* [EDQUOT] RLIMIT_MEMLOCK */
+	KVM_IOMMU_STATUS_MEMLOCK = 18, /* [ENOMEM] RLIMIT_MEMLOCK */
 	/* Progress: refresh again from stopped_iova. */
 	KVM_IOMMU_STATUS_BUDGET = 19, /* [EAGAIN] enough for one call */
 	KVM_IOMMU_STATUS_INTERRUPTED = 20, /* [EINTR] a fatal signal */
 	/* The host. */
-	KVM_IOMMU_STATUS_HOST = 24, /* [EREMOTEIO] host IOMMU refused a map */
-	/* Of an entry of a ring, which has no errno: nothing has changed. */
-	KVM_IOMMU_STATUS_STATE = 32, /* ENODEV, ENXIO: no KVM, no anchor */
-	KVM_IOMMU_STATUS_RANGE = 33, /* EDOM, EOVERFLOW, ERANGE */
-	KVM_IOMMU_STATUS_FLAGS = 34, /* EOPNOTSUPP: unknown flags */
+	KVM_IOMMU_STATUS_HOST = 24, /* [EIO] host IOMMU refused a map */
+	/* The call, or the entry of a ring, was refused: nothing has changed. */
+	KVM_IOMMU_STATUS_NO_KVM = 32, /* [ENODEV] no KVM is registered */
+	/*
+	 * [EINVAL] outside of the aperture, the window of the anchor or what
+	 * its tables reach; an empty window; not whole slots; a number of
+	 * entries that rings cannot have; no room for a record
+	 */
+	KVM_IOMMU_STATUS_RANGE = 33,
+	KVM_IOMMU_STATUS_FLAGS = 34, /* [EOPNOTSUPP] unknown flags */
+	KVM_IOMMU_STATUS_NO_ANCHOR = 35, /* [ENXIO] no anchor is set */
+	KVM_IOMMU_STATUS_PROCESS = 36, /* [EPERM] the KVM is not the caller's */
+	KVM_IOMMU_STATUS_MISALIGNED = 37, /* [EINVAL] also if length is 0 */
+	KVM_IOMMU_STATUS_OVERFLOW = 38, /* [EOVERFLOW] ends above 2^64 */
+	KVM_IOMMU_STATUS_FORMAT = 39, /* [EOPNOTSUPP] unknown format */
+	KVM_IOMMU_STATUS_DESIGNATION = 40, /* [EINVAL] iota, levels */
+	KVM_IOMMU_STATUS_TABLE = 41, /* [EINVAL] not in writable memory slots */
+	/* [EOPNOTSUPP] a field is set that is reserved or of no use here */
+	KVM_IOMMU_STATUS_FIELD = 42,
+	KVM_IOMMU_STATUS_RIGHTS = 43, /* [EINVAL] none, or unknown ones */
+	KVM_IOMMU_STATUS_MODE = 44, /* [EOPNOTSUPP] unknown mode or operation */
+	/* [EOPNOTSUPP] this kernel or this KVM does not have the mode */
+	KVM_IOMMU_STATUS_UNSUPPORTED = 45,
+	KVM_IOMMU_STATUS_NOT_TRACKED = 46, /* [ENXIO] mode is not TRACKED */
+	KVM_IOMMU_STATUS_NO_FD = 47, /* [EBADF] no such file descriptor */
+	KVM_IOMMU_STATUS_FD_TYPE = 48, /* [EINVAL] descriptor of another kind */
+	KVM_IOMMU_STATUS_NO_DEVICE = 49, /* [ENODEV] no device is open */
+	KVM_IOMMU_STATUS_BUSY = 50, /* [EBUSY] another KVM is registered */
+	KVM_IOMMU_STATUS_EXISTS = 51, /* [EEXIST] an anchor, or a log */
+	KVM_IOMMU_STATUS_NO_LOG = 52, /* [ENOENT] nothing is logged */
+	KVM_IOMMU_STATUS_KVM_GONE = 53, /* [ENODEV] KVM or process is going */
+	KVM_IOMMU_STATUS_RELEASED = 54, /* [ESTALE] container was released */
+	/* [EFAULT] what a field points to cannot be written */
+	KVM_IOMMU_STATUS_BAD_ADDRESS = 55,
+	/* Another errno, which tells all that is known. */
+	KVM_IOMMU_STATUS_OTHER = 63,
 };
 
 /**
  * struct kvm_iommu_info - KVM_IOMMU_GET_INFO: what the domain is and can
  * @size: in: size of the caller's struct; out: size of the kernel's.
- * @flags: out: KVM_IOMMU_INFO_*.
+ * @flags: in: must be 0; out: KVM_IOMMU_INFO_*.
  * @state: out: enum kvm_iommu_state.
  * @format: out: format of the anchor, valid in state anchored.
  * @iota: out: iota of the anchor, valid in state anchored.
@@ -188,12 +228,14 @@ enum kvm_iommu_status {
  * @idle_limit: out: limit of @idle_pages.
  * @pin_bytes: out: kernel memory that keeps track of @pinned_pages.
  * @sync: out: enum kvm_iommu_sync_mode.
- * @__reserved: out: 0.
+ * @__reserved: must be 0; out: 0.
  * @tracked_pages: out: pages of the guest's tables whose stores are seen.
  * @unsynced_pages: out: pages of tables that are out of sync, see
  *	KVM_IOMMU_SET_SYNC.
+ * @features: out: KVM_IOMMU_FEATURE_*: what this kernel has.
  *
- * Legal in each state. Errors: EINVAL, EFAULT.
+ * Fields that are out alone may hold anything. Legal in each state. Errors:
+ * EINVAL, EFAULT, E2BIG, EOPNOTSUPP, ESTALE, EINTR.
  */
 struct kvm_iommu_info {
 	__u32 size;
@@ -219,6 +261,19 @@ struct kvm_iommu_info {
 	__u32 __reserved;
 	__aligned_u64 tracked_pages;
 	__aligned_u64 unsynced_pages;
+	__aligned_u64 features;
+/* Mode RING of KVM_IOMMU_SET_SYNC. */
+#define KVM_IOMMU_FEATURE_RING (1ull << 0)
+/* The vCPU that rings the doorbell of a ring can do what is in it. */
+#define KVM_IOMMU_FEATURE_RING_INLINE (1ull << 1)
+/* Mode TRACKED, of the KVM that is registered; never set in state created. */
+#define KVM_IOMMU_FEATURE_TRACKED (1ull << 2)
+/* Device memory in slots is mapped (peer-to-peer DMA). */
+#define KVM_IOMMU_FEATURE_P2P (1ull << 3)
+/* KVM_IOMMU_DIRTY_LOG. */
+#define KVM_IOMMU_FEATURE_DIRTY_LOG (1ull << 4)
+/* kvm_iommu_register_ioat.rights: less than READ | WRITE is obeyed. */
+#define KVM_IOMMU_FEATURE_ANCHOR_RIGHTS (1ull << 5)
 };
 #define KVM_IOMMU_GET_INFO _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 0)
 
@@ -227,7 +282,7 @@ struct kvm_iommu_info {
  * @size: sizeof(struct kvm_iommu_start).
  * @flags: must be 0.
  * @kvm_fd: file descriptor of the VM (KVM_CREATE_VM).
- * @__reserved: must be 0.
+ * @status: out: enum kvm_iommu_status.
  *
  * Not needed where KVM_DEV_VFIO_FILE_ADD came before VFIO_GROUP_GET_DEVICE_FD:
  * VFIO hands the KVM on when the device is opened. START with the KVM that is
@@ -236,16 +291,16 @@ struct kvm_iommu_info {
  * A registration lasts until KVM_IOMMU_STOP or until the last device of the
  * container is closed, whichever is first.
  *
- * Errors (nothing changed): EBADF no such fd; EBADFD the fd is not a KVM;
- * ENOTCONN no device of the container is open; EBUSY another KVM is
- * registered; EPERM the KVM is another process's; ENODEV the KVM or its process
- * is going away; ENOMEM; EOPNOTSUPP; E2BIG; EINVAL.
+ * Errors (nothing changed): EBADF no such fd; EINVAL the fd is not a KVM
+ * (FD_TYPE); EBUSY another KVM is registered; EPERM the KVM is another
+ * process's; ENODEV no device of the container is open (NO_DEVICE), or the KVM
+ * or its process is going away (KVM_GONE); ENOMEM; EOPNOTSUPP.
  */
 struct kvm_iommu_start {
 	__u32 size;
 	__u32 flags;
 	__s32 kvm_fd;
-	__u32 __reserved;
+	__u32 status;
 };
 #define KVM_IOMMU_START _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 1)
 
@@ -276,16 +331,21 @@ struct kvm_iommu_stop {
  * @first: lowest IOVA of the guest's DMA window (zPCI: PBA).
  * @last: highest one, inclusive (zPCI: PAL); 0 with @first 0: all that the
  *	tables can reach.
+ * @rights: KVM_IOMMU_READ, KVM_IOMMU_WRITE, at least one: what devices may do at
+ *	most, whatever the tables say (IR and IW of AMD's device table entry;
+ *	both where the guest's architecture has nothing like it).
+ * @status: out: enum kvm_iommu_status.
  *
  * Reads nothing but checks that the top table lies in the guest's memory.
  * Maps nothing: refresh does.
  *
  * Errors (nothing changed): ENODEV no KVM; EEXIST an anchor is set; EPERM;
- * EPROTONOSUPPORT unknown format; EPROTOTYPE designation, translation mode,
- * number of levels or bits of iota that the format does not have; EDOM
- * misaligned table, offset or window; EADDRNOTAVAIL table outside memory slots
- * or in a read-only one; ERANGE window empty or beyond what the tables reach;
- * EOPNOTSUPP a field is set that the format does not have.
+ * EOPNOTSUPP unknown format (FORMAT), a field is set that the format does not
+ * have (FIELD), FLAGS; EINVAL designation, translation mode, number of levels
+ * or bits of iota that the format does not have (DESIGNATION), misaligned
+ * table, offset or window (MISALIGNED), table outside memory slots or in a
+ * read-only one (TABLE), window empty or beyond what the tables reach (RANGE),
+ * no rights or unknown ones (RIGHTS).
  */
 struct kvm_iommu_register_ioat {
 	__u32 size;
@@ -296,6 +356,8 @@ struct kvm_iommu_register_ioat {
 	__aligned_u64 offset;
 	__aligned_u64 first;
 	__aligned_u64 last;
+	__u32 rights;
+	__u32 status;
 };
 #define KVM_IOMMU_REGISTER_IOAT _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 3)
 
@@ -335,17 +397,18 @@ struct kvm_iommu_unregister_ioat {
  * bad, what was mapped for its IOVAs from @stopped_iova on, within the range,
  * is gone. When resources run short, what the guest's tables no longer map is
  * unmapped in all of the range, and what took room by that is tried once more;
- * pins that are idle still count for RLIMIT_MEMLOCK. The out fields are written
- * on success and on each failure with a status other than OK.
+ * pins that are idle still count for RLIMIT_MEMLOCK. When the call is refused,
+ * @status alone means something.
  *
  * One failure reaches beyond the range: with NO_MEMORY, IOVAs around it that
  * a host mapped by the same large page may have lost their mapping.
  *
- * Errors (nothing changed): ENODEV no KVM; ENXIO no anchor; EPERM; EDOM @iova
- * or @length misaligned, or @length 0; EOVERFLOW the end is above 2^64;
- * ERANGE outside the aperture or the window of the anchor.
- * Errors with a status: EIO, ENOMEM, ENOSPC, EDQUOT, EAGAIN, EINTR,
- * EREMOTEIO: see enum kvm_iommu_status.
+ * Errors (refused, nothing changed): ENODEV no KVM; ENXIO no anchor; EPERM;
+ * EINVAL @iova or @length misaligned, or @length 0 (MISALIGNED), outside the
+ * aperture or the window of the anchor (RANGE); EOVERFLOW the end is above 2^64;
+ * EOPNOTSUPP (FLAGS, FIELD).
+ * Errors that tell how far it got: EIO, ENOMEM, ENOSPC, EAGAIN, EINTR: see enum
+ * kvm_iommu_status, below 32.
  */
 struct kvm_iommu_refresh {
 	__u32 size;
@@ -367,7 +430,7 @@ struct kvm_iommu_refresh {
  * @iova: the IOVA, any alignment.
  * @gpa: out: what the guest's tables say now.
  * @page_size: out: size of the guest's page at @iova, bytes.
- * @rights: out: KVM_IOMMU_READ, KVM_IOMMU_WRITE as guest and slot allow.
+ * @rights: out: KVM_IOMMU_READ, KVM_IOMMU_WRITE as guest, anchor and slot allow.
  * @shadow_rights: out: what the device can do at @iova now; 0: blocked. It
  *	differs from @rights while a refresh is due.
  * @status: out: enum kvm_iommu_status; @gpa, @page_size and @rights are 0
@@ -376,8 +439,8 @@ struct kvm_iommu_refresh {
  *
  * Succeeds with a status in @status. It looks at tables and slots, not at the
  * memory behind: a refresh can still fail for that. Errors: ENODEV no KVM;
- * ENXIO no anchor; EPERM; ERANGE outside the aperture or the window of the
- * anchor.
+ * ENXIO no anchor; EPERM; EINVAL outside the aperture or the window of the
+ * anchor (RANGE); EOPNOTSUPP (FLAGS, FIELD).
  */
 struct kvm_iommu_translate {
 	__u32 size;
@@ -398,6 +461,8 @@ struct kvm_iommu_translate {
  * @flags: must be 0.
  * @gpa: first byte of the first memory slot.
  * @length: bytes to the end of the last one; 0 with @gpa 0: all slots.
+ * @status: out: enum kvm_iommu_status.
+ * @__reserved: must be 0.
  *
  * Pins all memory of the slots, so that no refresh has to. The range is made
  * of whole slots; holes between them do not matter. The pins last until
@@ -405,17 +470,20 @@ struct kvm_iommu_translate {
  * container lets go of the KVM. Pages whose memory the process gives up, or
  * device memory, are not pinned. Slots that are pinned already are left alone.
  *
- * Errors (nothing changed): ENODEV no KVM; EPERM; EDOM @gpa or @length is not
- * a multiple of 4096; EOVERFLOW the end is above 2^64; ERANGE a slot reaches
- * out of the range, or there is none in it; EIO a slot without memory behind
- * it, of private memory, or of memory that the kernel does not pin for long;
- * ENOMEM kernel memory; EDQUOT RLIMIT_MEMLOCK; EINTR a fatal signal.
+ * Errors (nothing changed): ENODEV no KVM; EPERM; EINVAL @gpa or @length is not
+ * a multiple of 4096 (MISALIGNED), a slot reaches out of the range, or there is
+ * none in it (RANGE); EOVERFLOW the end is above 2^64; EIO a slot without memory
+ * behind it, of private memory, or of memory that the kernel does not pin for
+ * long (UNBACKED, PRIVATE, PIN_REFUSED); ENOMEM kernel memory (NO_MEMORY),
+ * RLIMIT_MEMLOCK (MEMLOCK); EINTR; EOPNOTSUPP (FLAGS, FIELD).
  */
 struct kvm_iommu_pin_memory {
 	__u32 size;
 	__u32 flags;
 	__aligned_u64 gpa;
 	__aligned_u64 length;
+	__u32 status;
+	__u32 __reserved;
 };
 #define KVM_IOMMU_PIN_MEMORY _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 7)
 
@@ -425,16 +493,20 @@ struct kvm_iommu_pin_memory {
  * @flags: must be 0.
  * @gpa: as in KVM_IOMMU_PIN_MEMORY.
  * @length: likewise.
+ * @status: likewise.
+ * @__reserved: must be 0.
  *
  * Pages of the slots that are mapped stay pinned for as long as they are; the
- * others become idle. Errors (nothing changed): ENODEV, EPERM, EDOM,
- * EOVERFLOW, ERANGE as above.
+ * others become idle. Errors (nothing changed): ENODEV, EPERM, EINVAL,
+ * EOVERFLOW, EOPNOTSUPP as above.
  */
 struct kvm_iommu_unpin_memory {
 	__u32 size;
 	__u32 flags;
 	__aligned_u64 gpa;
 	__aligned_u64 length;
+	__u32 status;
+	__u32 __reserved;
 };
 #define KVM_IOMMU_UNPIN_MEMORY _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 8)
 
@@ -461,9 +533,10 @@ struct kvm_iommu_set_idle_limit {
  * struct kvm_iommu_get_fault_fd - KVM_IOMMU_GET_FAULT_FD: read what goes wrong
  * @size: sizeof(struct kvm_iommu_get_fault_fd).
  * @flags: KVM_IOMMU_FAULT_FD_*.
+ * @fd: out: the new file descriptor (close-on-exec).
+ * @__reserved: must be 0.
  *
- * Returns a new file descriptor (close-on-exec) of which struct
- * kvm_iommu_fault can be read, one for each fault of the domain that no caller
+ * Of the file struct kvm_iommu_fault can be read, one for each fault of the domain that no caller
  * was told of. A domain has one such file at a time; faults are queued while
  * it is open. Legal in each state.
  *
@@ -487,6 +560,8 @@ struct kvm_iommu_get_fault_fd {
 	__u32 size;
 	__u32 flags;
 #define KVM_IOMMU_FAULT_FD_NONBLOCK (1u << 0) /* as O_NONBLOCK of open() */
+	__s32 fd;
+	__u32 __reserved;
 };
 #define KVM_IOMMU_GET_FAULT_FD _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 10)
 
@@ -551,7 +626,14 @@ enum kvm_iommu_fault_reason {
  * @device: KVM_IOMMU_FAULT_PCI: segment << 16 | bus << 8 | device << 3 |
  *	function, as the host numbers them. KVM_IOMMU_FAULT_ZPCI: the function
  *	handle.
+ * @pasid: whose address space it was; valid with HAS_PASID.
+ * @group: what the guest's answer (a page response) is to name; valid with
+ *	HAS_GROUP.
+ * @cookie: what the answer is to carry; valid with HAS_COOKIE.
  * @__reserved: 0.
+ *
+ * No fault has HAS_PASID, HAS_GROUP or HAS_COOKIE today: the fields are 0, and
+ * the flags are kept for them.
  */
 struct kvm_iommu_fault {
 	__aligned_u64 sequence;
@@ -566,13 +648,19 @@ struct kvm_iommu_fault {
 #define KVM_IOMMU_FAULT_HAS_FORMAT (1u << 2)
 #define KVM_IOMMU_FAULT_PCI (1u << 3)
 #define KVM_IOMMU_FAULT_ZPCI (1u << 4)
+#define KVM_IOMMU_FAULT_HAS_PASID (1u << 5)
+#define KVM_IOMMU_FAULT_HAS_GROUP (1u << 6)
+#define KVM_IOMMU_FAULT_HAS_COOKIE (1u << 7)
 	__u32 code;
 	__u32 status;
 	__u32 format;
 	__u32 access;
 	__u32 level;
 	__u32 device;
-	__aligned_u64 __reserved[3];
+	__u32 pasid;
+	__u32 group;
+	__aligned_u64 cookie;
+	__aligned_u64 __reserved;
 };
 
 /* How the shadow follows the guest's tables, for kvm_iommu_set_sync.mode. */
@@ -600,7 +688,7 @@ enum kvm_iommu_sync_mode {
  * @notify_fd: RING: eventfd to notify the guest by (KVM_IRQFD), or -1; else 0.
  * @burst: TRACKED: stores to one page of tables, without a refresh between,
  *	after which it goes out of sync; 0: never. Else 0.
- * @__reserved: must be 0.
+ * @status: out: enum kvm_iommu_status.
  *
  * A mode lasts until the next KVM_IOMMU_SET_SYNC or until the KVM leaves; it
  * outlives anchors. Changing it loses nothing: what the guest has put into a
@@ -623,11 +711,12 @@ enum kvm_iommu_sync_mode {
  * KVM_IOMMU_REFRESH, are told by KVM_IOMMU_GET_FAULT_FD in both modes.
  *
  * Errors (nothing changed; but TRACKED, set anew while it is set, leaves EXPLICIT
- * if it fails): ENODEV no KVM; EPERM; EBADF, EBADFD @kick_fd or
- * @notify_fd is no eventfd; EDOM @ring misaligned; EOVERFLOW its end is above
- * 2^64; ERANGE @entries; EPROTOTYPE unknown mode; EOPNOTSUPP unknown flags, a
- * field is set that is not the mode's, or a mode that this kernel or this KVM
- * does not have; ENOMEM; EINTR.
+ * if it fails): ENODEV no KVM; EPERM; EBADF @kick_fd or @notify_fd is no file;
+ * EINVAL one of them is no eventfd (FD_TYPE), @ring misaligned (MISALIGNED),
+ * @entries (RANGE); EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown
+ * flags (FLAGS), unknown mode (MODE), a field is set that is not the mode's
+ * (FIELD), or a mode that this kernel or this KVM does not have (UNSUPPORTED);
+ * ENOMEM; EINTR.
  */
 struct kvm_iommu_set_sync {
 	__u32 size;
@@ -639,7 +728,7 @@ struct kvm_iommu_set_sync {
 	__s32 kick_fd;
 	__s32 notify_fd;
 	__u32 burst;
-	__u32 __reserved;
+	__u32 status;
 };
 #define KVM_IOMMU_SET_SYNC _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 11)
 
@@ -649,6 +738,9 @@ struct kvm_iommu_set_sync {
  * @flags: must be 0.
  * @gpa: first byte, a multiple of 4096.
  * @length: bytes, a multiple of 4096, not 0.
+ * @count: out: how many pages of tables that were (0: it was something else).
+ * @status: out: enum kvm_iommu_status.
+ * @__reserved: must be 0.
  *
  * TRACKED: pages of tables in the range go out of sync, with a fault record
  * each. For what KVM cannot emulate on a page that is write-protected (AVX
@@ -656,15 +748,17 @@ struct kvm_iommu_set_sync {
  * calls this and runs the vCPU again. It must have enabled
  * KVM_CAP_EXIT_ON_EMULATION_FAILURE, else KVM gives the guest #UD, too.
  *
- * Returns how many pages that were (0: it was something else). Errors (nothing
- * changed): ENODEV no KVM; EPERM; EDOM; EOVERFLOW; EPROTOTYPE the mode is not
- * TRACKED.
+ * Errors (nothing changed): ENODEV no KVM; EPERM; ENXIO the mode is not TRACKED;
+ * EINVAL (MISALIGNED); EOVERFLOW; EOPNOTSUPP (FLAGS, FIELD).
  */
 struct kvm_iommu_untrack {
 	__u32 size;
 	__u32 flags;
 	__aligned_u64 gpa;
 	__aligned_u64 length;
+	__aligned_u64 count;
+	__u32 status;
+	__u32 __reserved;
 };
 #define KVM_IOMMU_UNTRACK _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 12)
 
@@ -720,10 +814,11 @@ struct kvm_iommu_translation {
  * tells was true at some moment during the call. Refreshes of the range wait
  * while up to a page of records is collected.
  *
- * Errors: ENODEV no KVM; ENXIO no anchor; EPERM; EDOM @iova or @length
- * misaligned, or @length or @capacity 0; EOVERFLOW the end is above 2^64; ERANGE
- * outside the aperture or the window of the anchor; EFAULT also for @records;
- * EOPNOTSUPP; ENOMEM; EINTR.
+ * Errors: ENODEV no KVM; ENXIO no anchor; EPERM; EINVAL @iova or @length
+ * misaligned, or @length 0 (MISALIGNED), @capacity 0, or outside the aperture or
+ * the window of the anchor (RANGE); EOVERFLOW the end is above 2^64; EFAULT also
+ * for @records; EOPNOTSUPP (FLAGS, FIELD); ENOMEM; EINTR. What was told before
+ * is told by @count and @next_iova.
  */
 struct kvm_iommu_translate_range {
 	__u32 size;
@@ -756,7 +851,7 @@ enum kvm_iommu_dirty_op {
  * @size: sizeof(struct kvm_iommu_dirty_log).
  * @flags: must be 0.
  * @op: enum kvm_iommu_dirty_op.
- * @__reserved: must be 0.
+ * @status: out: enum kvm_iommu_status.
  * @gpa: READ: first byte, a multiple of 4096; else 0.
  * @length: READ: bytes, a multiple of 4096, not 0; else 0.
  * @bitmap: READ: user pointer to a bitmap with a bit for each page of the
@@ -790,15 +885,16 @@ enum kvm_iommu_dirty_op {
  * first time can fail with NO_MEMORY for it.
  *
  * Errors (nothing changed): ENODEV no KVM; EPERM; EEXIST START: it is logged
- * already; ENOENT STOP, READ: it is not; EDOM; EOVERFLOW the end is above 2^64;
- * EPROTOTYPE unknown @op; EOPNOTSUPP unknown flags, or a field is set that is
- * not the operation's; EFAULT READ also for @bitmap; ENOMEM; EINTR.
+ * already; ENOENT STOP, READ: it is not; EINVAL (MISALIGNED); EOVERFLOW the end
+ * is above 2^64; EOPNOTSUPP unknown @op (MODE), unknown flags (FLAGS), or a field
+ * is set that is not the operation's (FIELD); EFAULT READ also for @bitmap;
+ * ENOMEM; EINTR.
  */
 struct kvm_iommu_dirty_log {
 	__u32 size;
 	__u32 flags;
 	__u32 op;
-	__u32 __reserved;
+	__u32 status;
 	__aligned_u64 gpa;
 	__aligned_u64 length;
 	__aligned_u64 bitmap;
@@ -810,6 +906,8 @@ struct kvm_iommu_dirty_log {
 /*
  * Ioctls of type1 that work on the same container
  *
+ * They have type1's structs, without a status: there is the errno alone.
+ *
  * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges, migration
  *	(page size and largest bitmap of VFIO_IOMMU_DIRTY_PAGES), and DMA avail:
  *	pages of kernel memory that are left for the shadow, of which a mapping
@@ -819,9 +917,9 @@ struct kvm_iommu_dirty_log {
  *	for KVM_IOMMU_REFRESH.
  * VFIO_IOMMU_UNMAP_DMA: removes what is mapped in [iova, iova + size), or
  *	everything with VFIO_DMA_UNMAP_FLAG_ALL (iova and size must be 0 then,
- *	else EDOM); size tells the bytes that were mapped. Legal in state
- *	anchored alone: ENODEV, ENXIO. Errors: EDOM, EOVERFLOW, ERANGE as
- *	above; EOPNOTSUPP for other flags; EINVAL argsz too small; ENOMEM when a
+ *	else EINVAL); size tells the bytes that were mapped. Legal in state
+ *	anchored alone: ENODEV, ENXIO. Errors: EINVAL, EOVERFLOW as
+ *	above; EOPNOTSUPP for other flags; EINVAL argsz too small, too; ENOMEM when a
  *	large host page had to be split and the host had no memory: the range
  *	is unmapped, and the rest of that page is too until it is refreshed.
  *	With VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP, alone: the pages that a device

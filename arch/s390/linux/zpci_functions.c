@@ -146,7 +146,10 @@ static int check_unused(const void *key, const struct zpci_dev *zdev)
 	return 0;
 }
 
-/* Context: functions_lock is held. Return: as kiommu_container_start(). */
+/*
+ * Context: functions_lock is held. Return: as kiommu_container_start(); -ENXIO
+ * the container has no open device, or was released.
+ */
 static int start_locked(struct kiommu_function *function,
 			struct kiommu_mem *guest)
 {
@@ -158,9 +161,12 @@ static int start_locked(struct kiommu_function *function,
 		return ret;
 	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
-		return ret == -EINVAL ? -ENXIO : ret;
+		return ret == -ESTALE ? -ENXIO : ret;
 	ret = kiommu_container_start(container, guest);
 	kiommu_unlock_exclusive(container);
+	/* ENODEV is for a KVM or a function that is going away. */
+	if (ret == -ENODEV)
+		return -ENXIO;
 	if (ret < 0)
 		return ret;
 	function->registered = !ret;
@@ -277,7 +283,7 @@ void kiommu_functions_exit(void)
 /* VFIO has released the container: no device of it is open any more. */
 static int lock_error(int ret)
 {
-	return ret == -EINVAL ? -ENOENT : ret;
+	return ret == -ESTALE ? -ENOENT : ret;
 }
 
 int kiommu_function_lock_exclusive(struct kiommu_function *function)

@@ -61,7 +61,7 @@ struct kiommu_function {
  * KVM with it, if none is registered.
  * Context: may sleep; as kiommu_guest_get(). The process is the KVM's. Return:
  * 0; -EEXIST it has it; -EBUSY another KVM has the function or the container;
- * -ENXIO the group is in no container of ours; -ENOTCONN no device of the
+ * -ENXIO the group is in no container of ours, or no device of the
  * container is open; -ENODEV KVM, process or device is going away; -ENOMEM;
  * -EINTR a fatal signal. On failure nothing has changed.
  */

@@ -62,7 +62,7 @@ static int shadow_ioat(struct kiommu_function *function)
 					      function->container->domain,
 					      &next);
 		kiommu_function_unlock_shared(function);
-		if ((ret == -EDQUOT || ret == -ENOMEM) && !made_room) {
+		if (ret == -ENOMEM && !made_room) {
 			made_room = true;
 			ret = kiommu_function_make_room(function) ?: -EAGAIN;
 		}

@@ -66,8 +66,16 @@ class World {
     check(kiommu_core_pins_create(&mem_, 0, &pins_) == 0, "pins");
     check(kiommu_core_start(domain_, pins_) == 0, "start");
     const kvm_iommu_register_ioat ioat = ioat_anchor(&tables_);
-    const kiommu_anchor anchor{ioat.format, ioat.levels, ioat.iota, 0, 0, 0};
-    check(kiommu_core_register_ioat(domain_, &anchor) == 0, "register");
+    const kiommu_anchor anchor{ioat.format,
+                               ioat.levels,
+                               ioat.iota,
+                               0,
+                               0,
+                               0,
+                               KVM_IOMMU_READ | KVM_IOMMU_WRITE};
+    kiommu_u32 status;
+    check(kiommu_core_register_ioat(domain_, &anchor, &status) == 0,
+          "register");
     check(refresh(kIova, kLength) == kPages, "map");
   }
   World(const World&) = delete;

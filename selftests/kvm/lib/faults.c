@@ -24,7 +24,9 @@ int kiommu_open_faults(int fd, uint32_t flags)
 		.flags = flags,
 	};
 
-	return kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, &arg);
+	int ret = kiommu_ioctl(fd, KVM_IOMMU_GET_FAULT_FD, &arg);
+
+	return ret ? ret : arg.fd;
 }
 
 ssize_t kiommu_read_faults(int faults, void *to, size_t size)

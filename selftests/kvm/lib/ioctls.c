@@ -70,6 +70,7 @@ int kiommu_register_identity(int fd, uint64_t offset)
 		.size = sizeof(anchor),
 		.format = KVM_IOMMU_FORMAT_IDENTITY,
 		.offset = offset,
+		.rights = KVM_IOMMU_READ | KVM_IOMMU_WRITE,
 	};
 	int ret = kiommu_register(fd, &anchor);
 

@@ -87,6 +87,7 @@ struct kvm_iommu_register_ioat ioat_anchor(const struct ioat *t)
 		.format = t->format->id,
 		.levels = vtd ? t->levels : 0,
 		.iota = ioat_iota(t),
+		.rights = KVM_IOMMU_READ | KVM_IOMMU_WRITE,
 	};
 }
 

@@ -28,7 +28,9 @@ int kiommu_untrack(int fd, uint64_t gpa, uint64_t length)
 		.length = length,
 	};
 
-	return kiommu_ioctl(fd, KVM_IOMMU_UNTRACK, &cmd);
+	int ret = kiommu_ioctl(fd, KVM_IOMMU_UNTRACK, &cmd);
+
+	return ret ? ret : (int)cmd.count;
 }
 
 uint64_t kiommu_tracked_pages(int fd)

@@ -11,7 +11,7 @@
 
 #include <linux/kvm_iommu.h>
 
-/* KVM_IOMMU_SET_SYNC and KVM_IOMMU_UNTRACK: what the ioctl returns, or -errno. */
+/* KVM_IOMMU_SET_SYNC: 0 or -errno. KVM_IOMMU_UNTRACK: pages, or -errno. */
 int kiommu_set_tracked(int fd, uint32_t burst);
 int kiommu_untrack(int fd, uint64_t gpa, uint64_t length);
 

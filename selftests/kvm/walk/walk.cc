@@ -115,6 +115,7 @@ int walk_range(const struct walk_tables* tables, uint64_t first, uint64_t last,
                void (*found)(const walk_leaf*, void*), void* data) {
   kiommu_mem mem{tables};
   kiommu_anchor anchor{};
+  anchor.rights = 3;
   anchor.format = tables->format;
   anchor.levels = tables->levels;
   anchor.iota = tables->iota;
