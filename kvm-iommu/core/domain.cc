@@ -63,6 +63,7 @@ void Domain::clear() {
 void Domain::report_lost(PageRange pages, Status why) {
   kiommu_fault fault{};
   fault.iova = pages.first << kPageShift;
+  fault.length = (pages.last - pages.first + 1) << kPageShift;
   fault.reason = static_cast<uint32_t>(FaultReason::kLost);
   fault.flags = FaultFlags::kHasIova;
   fault.status = status_code(why);

@@ -13,7 +13,7 @@ bool alike(const kiommu_fault& a, const kiommu_fault& b) {
   return ((a.iova ^ b.iova) & kPageMask) == 0 && a.gpa == b.gpa &&
          a.reason == b.reason && a.flags == b.flags && a.code == b.code &&
          a.status == b.status && a.format == b.format && a.access == b.access &&
-         a.level == b.level && a.device == b.device;
+         a.level == b.level && a.device == b.device && a.length == b.length;
 }
 
 }  // namespace
@@ -102,7 +102,7 @@ bool FaultQueue::enter(const kiommu_fault& fault) {
   queued.lost = 0;
   // No source of faults knows these yet: the flags say that they mean nothing.
   queued.pasid = queued.group = 0;
-  queued.cookie = queued.reserved = 0;
+  queued.cookie = 0;
   return true;
 }
 

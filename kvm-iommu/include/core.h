@@ -215,7 +215,7 @@ struct kiommu_fault {
 	kiommu_u32 pasid;
 	kiommu_u32 group;
 	kiommu_u64 cookie;
-	kiommu_u64 reserved;
+	kiommu_u64 length;
 };
 
 /**
@@ -259,7 +259,7 @@ void kiommu_core_faults_drop(struct kiommu_faults *faults, kiommu_u32 count);
 
 /**
  * kiommu_core_report_fault() - queue a fault, if somebody reads
- * @fault: sequence, count, lost, pasid, group, cookie and reserved are set here.
+ * @fault: sequence, count, lost, pasid, group and cookie are set here.
  *
  * Never sleeps, waits for no reader, allocates nothing; in any context but
  * that of a non-maskable interrupt. Lock: none; with or without those of a

@@ -42,7 +42,7 @@ SAME(device, device);
 SAME(pasid, pasid);
 SAME(group, group);
 SAME(cookie, cookie);
-SAME(reserved, __reserved);
+SAME(length, length);
 static_assert(sizeof(struct kiommu_fault) == sizeof(struct kvm_iommu_fault));
 
 void kiommu_port_faults_lock(struct kiommu_fault_reader *reader)

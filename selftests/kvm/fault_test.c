@@ -159,7 +159,7 @@ TEST_F_TIMEOUT(fault, records_are_whole_and_in_order, 120)
 	EXPECT_EQ(0, records[0].pasid);
 	EXPECT_EQ(0, records[0].group);
 	EXPECT_EQ(0, records[0].cookie);
-	EXPECT_EQ(0, records[0].__reserved);
+	EXPECT_EQ(0, records[0].length);
 	EXPECT_EQ(1, records[1].sequence);
 	EXPECT_EQ(KVM_IOMMU_READ, records[1].access);
 	EXPECT_EQ(1, records[1].count);

@@ -155,7 +155,7 @@ TEST_F(Faults, RecordsComeInOrderAndWhole) {
   // Not the poster's business.
   fault.sequence = fault.count = fault.lost = 77;
   fault.pasid = fault.group = 77;
-  fault.cookie = fault.reserved = 77;
+  fault.cookie = 77;
   EXPECT_TRUE(machine_.report(fault));
   report(1, 2);
   EXPECT_TRUE(machine_.faults_readable());
@@ -176,7 +176,7 @@ TEST_F(Faults, RecordsComeInOrderAndWhole) {
   EXPECT_EQ(record.pasid, 0u);
   EXPECT_EQ(record.group, 0u);
   EXPECT_EQ(record.cookie, 0u);
-  EXPECT_EQ(record.reserved, 0u);
+  EXPECT_EQ(record.length, 0u);
   const auto rest = machine_.read_faults(16);
   ASSERT_EQ(rest.size(), 2u);
   EXPECT_EQ(rest[0].sequence, 1u);

@@ -400,8 +400,10 @@ struct kvm_iommu_unregister_ioat {
  * pins that are idle still count for RLIMIT_MEMLOCK. When the call is refused,
  * @status alone means something.
  *
- * One failure reaches beyond the range: with NO_MEMORY, IOVAs around it that
- * a host mapped by the same large page may have lost their mapping.
+ * One failure reaches beyond the range: with NO_MEMORY or HOST, IOVAs around it
+ * that a host mapped by the same large page may have lost their mapping. Each
+ * is told by KVM_IOMMU_FAULT_LOST. If nothing of the range itself is lost,
+ * @stopped_iova is @iova.
  *
  * Errors (refused, nothing changed): ENODEV no KVM; ENXIO no anchor; EPERM;
  * EINVAL @iova or @length misaligned, or @length 0 (MISALIGNED), outside the
@@ -592,10 +594,10 @@ enum kvm_iommu_fault_reason {
 	 */
 	KVM_IOMMU_FAULT_SYNC = 8,
 	/*
-	 * Mappings from @iova on are gone that nobody asked to be removed: the
-	 * host had no memory (@status) to map the rest of a large page again of
-	 * which a part was unmapped. A refresh of them, and of what is around,
-	 * brings them back.
+	 * Mappings of @length bytes from @iova on are gone that nobody asked to
+	 * be removed: the host had no memory (@status) to map the rest of a
+	 * large page again of which a part was unmapped, or a page that
+	 * replaces another. A refresh of them brings them back.
 	 */
 	KVM_IOMMU_FAULT_LOST = 9,
 };
@@ -630,7 +632,7 @@ enum kvm_iommu_fault_reason {
  * @group: what the guest's answer (a page response) is to name; valid with
  *	HAS_GROUP.
  * @cookie: what the answer is to carry; valid with HAS_COOKIE.
- * @__reserved: 0.
+ * @length: LOST: bytes from @iova on; else 0.
  *
  * No fault has HAS_PASID, HAS_GROUP or HAS_COOKIE today: the fields are 0, and
  * the flags are kept for them.
@@ -660,7 +662,7 @@ struct kvm_iommu_fault {
 	__u32 pasid;
 	__u32 group;
 	__aligned_u64 cookie;
-	__aligned_u64 __reserved;
+	__aligned_u64 length;
 };
 
 /* How the shadow follows the guest's tables, for kvm_iommu_set_sync.mode. */
