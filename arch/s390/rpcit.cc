@@ -139,7 +139,7 @@ void Rpcit::refuse(kiommu_zpci_function& function, Status why,
   if (!zpci_enter_error(function)) return done(Code::kRecover);
   rpcit_.event = {.pec = zpci_event_code(why, kNoRights),
                   .fh = function.fh,
-                  .status = status_code(why),
+                  .status = is_guest_mistake(why) ? status_code(why) : 0,
                   .address = result.stopped_iova,
                   .level = result.level,
                   .gpa = result.gpa,
