@@ -318,10 +318,15 @@ class Summary(unittest.TestCase):
 
 
 class Units(unittest.TestCase):
-    def run_program(self, script):
+    def run_program(self, script, *shard):
         with tempfile.TemporaryDirectory() as directory:
             found, _ = unit.run(
-                "s", 0, ("sh", "-c", script), directory, pathlib.Path(directory)
+                "s",
+                0,
+                ("sh", "-c", script),
+                directory,
+                pathlib.Path(directory),
+                *shard,
             )
         return results.count(found)
 
@@ -350,6 +355,30 @@ class Units(unittest.TestCase):
     def test_no_gtest(self):
         self.assertEqual(self.run_program("exit 0"), (1, 0, 0))
         self.assertEqual(self.run_program("exit 3"), (0, 1, 0))
+
+    def test_shards(self):
+        case = '<testcase name="\'$GTEST_SHARD_INDEX\'" classname="c"/>'
+        xml = f"<testsuites>{case * 2}</testsuites>"
+        write = f"echo '{xml}' >${{GTEST_OUTPUT#xml:}};"
+        right = '[ "$GTEST_TOTAL_SHARDS" = 4 ];'
+        self.assertEqual(self.run_program(write + right, 3, 4), (2, 0, 0))
+        self.assertEqual(self.run_program(write + right, 3, 5), (2, 1, 0))
+        # Each shard leaves a report of its own, and one that does not failed.
+        self.assertEqual(self.run_program("exit 0", 3, 4), (0, 1, 0))
+        # Without shards GoogleTest is told nothing of them.
+        alone = '[ -z "$GTEST_TOTAL_SHARDS" ];'
+        self.assertEqual(self.run_program(write + alone), (2, 0, 0))
+
+    def test_commands(self):
+        test = {"name": "a", "command": ["p", "--gtest_filter=x", "-v"]}
+        labels = [{"name": "LABELS", "value": [unit.LABEL]}]
+        place = [{"name": "WORKING_DIRECTORY", "value": "/w"}]
+        listing = {"tests": [test, {**test, "command": ["q"]}, test]}
+        listing["tests"][1]["properties"] = labels + place
+        self.assertEqual(
+            unit.commands_of(listing, "/b"),
+            {("p", "-v"): ("/b", 1), ("q",): ("/w", unit.SHARDS)},
+        )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the unit tests of a CMake build directory, counts GoogleTest cases.
 
-What is to be run is asked of ctest. Each GoogleTest program is run once,
-whole, whether its cases are known to ctest one by one or not, and its XML
-report is read: faster than a process per case, and a case is a result. A
-test of another kind (no XML report) is one result: its exit status.
+What is to be run is asked of ctest. Each GoogleTest program is run whole,
+whether its cases are known to ctest one by one or not, and its XML report is
+read: faster than a process per case, and a case is a result. If it has the
+label gtest-shards, it is run as several processes, each with a part of its
+cases, as many at a time as there are jobs: then all CPUs are busy, and no
+process comes near the time limit. A test of another kind (no XML report) is
+one result: its exit status.
 """
 
 import argparse
@@ -20,19 +23,28 @@ import xml.etree.ElementTree
 import results
 from results import Result
 
-TIMEOUT = 900  # seconds, for one program
+TIMEOUT = 900  # seconds, for one process
+# Of a program. Many, so that CPUs do not wait for a long one at the end, and
+# the slowest sanitizer is done with each in a minute or two.
+SHARDS = 32
+LABEL = "gtest-shards"
 
 
 def commands(build_dir):
-    """{command line: working directory}, each once."""
+    """{command line: (working directory, number of shards)}, each once."""
     listing = subprocess.run(
         ["ctest", "--test-dir", build_dir, "--show-only=json-v1"],
         check=True,
         capture_output=True,
         text=True,
     )
+    return commands_of(json.loads(listing.stdout), build_dir)
+
+
+def commands_of(listing, build_dir):
+    """The same of ctest's answer."""
     found = {}
-    for test in json.loads(listing.stdout)["tests"]:
+    for test in listing["tests"]:
         # Without a command the program has not been built.
         command = test.get("command", [test["name"]])
         command = tuple(
@@ -41,7 +53,10 @@ def commands(build_dir):
         properties = {
             item["name"]: item["value"] for item in test.get("properties", [])
         }
-        found[command] = properties.get("WORKING_DIRECTORY", build_dir)
+        found[command] = (
+            properties.get("WORKING_DIRECTORY", build_dir),
+            SHARDS if LABEL in properties.get("LABELS", []) else 1,
+        )
     return found
 
 
@@ -67,13 +82,17 @@ def read_report(suite, path):
     return [case_result(suite, case) for case in tree.iter("testcase")]
 
 
-def run(suite, index, command, cwd, report_dir):
-    """Returns (results, output) of one program."""
+def run(suite, index, command, cwd, report_dir, shard=0, shards=1):
+    """Returns (results, output) of one program, or of a shard of it."""
     name = pathlib.Path(command[0]).name
-    report = (report_dir / f"{index}-{name}.xml").absolute()
+    report = (report_dir / f"{index}-{shard}-{name}.xml").absolute()
     environment = dict(
         os.environ, GTEST_OUTPUT=f"xml:{report}", GTEST_BRIEF="1"
     )
+    if shards > 1:
+        environment["GTEST_TOTAL_SHARDS"] = str(shards)
+        environment["GTEST_SHARD_INDEX"] = str(shard)
+        name = f"{name}, shard {shard} of {shards}"
     try:
         done = subprocess.run(
             command,
@@ -97,6 +116,8 @@ def run(suite, index, command, cwd, report_dir):
             found = read_report(suite, report)
         except xml.etree.ElementTree.ParseError:
             status = status or "unreadable report"
+    elif status == 0 and shards > 1:
+        status = "0, no report"
     elif status == 0:
         found = [Result("pass", suite, name)]
     if status != 0 and not any(result.status == "fail" for result in found):
@@ -122,10 +143,20 @@ def main():
     everything = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         runs = [
-            pool.submit(run, options.suite, index, command, cwd, report_dir)
-            for index, (command, cwd) in enumerate(
+            pool.submit(
+                run,
+                options.suite,
+                index,
+                command,
+                cwd,
+                report_dir,
+                shard,
+                shards,
+            )
+            for index, (command, (cwd, shards)) in enumerate(
                 commands(options.build_dir).items()
             )
+            for shard in range(shards)
         ]
         for future in runs:
             found, output = future.result()
