@@ -124,6 +124,15 @@ tsan: ## unit tests under ThreadSanitizer
 ubsan: ## unit tests under UndefinedBehaviorSanitizer
 	@$(call run-suites,ubsan)
 
+.PHONY: mutants mutants-part
+mutants: build/setup.env ## each of many ways to break the core must fail a unit test; ONLY='15-*' picks some
+	@selftests/check/mutants build/unit $(JOBS) $(if $(ONLY),--only '$(ONLY)')
+
+# Another part for each commit.
+mutants-part: build/setup.env ## those of them that 3 minutes suffice for
+	@selftests/check/mutants build/unit $(JOBS) --seconds 180 \
+		--seed "$$(git rev-parse --short HEAD 2>/dev/null || date +%F)"
+
 .PHONY: format
 format: build/setup.env ## bring the C++ sources into the form that `make check` wants
 	@find . \( -path ./.git -o -path ./build \) -prune -o \

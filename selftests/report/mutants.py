@@ -1,0 +1,428 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Proves that the unit tests watch the invariants of the design.
+
+Each mutant breaks the sources in one place, and a test must fail. They are
+listed in selftests/unit/mutants.txt, which says how. --check only looks
+whether each still applies.
+
+Otherwise the unit tests were built in --build, by CMake. A mutant is compiled
+from a copy of the sources: the objects that depend on the file that it
+changes, with the build's own commands; the other objects are the build's. The
+test that the list names runs first, then the quick ones, then all, until one
+fails. A mutant ends
+after a time that is a multiple of what all tests take unbroken; that it does
+not end in that time counts as failing.
+
+Prints a line for each mutant; the last line is
+`N killed, N survived, N do not apply`. What does not build does not apply.
+"""
+
+import argparse
+import concurrent.futures
+import fnmatch
+import json
+import os
+import pathlib
+import queue
+import random
+import re
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIST = ROOT / "selftests/unit/mutants.txt"
+SOURCES = ("kvm-iommu", "arch", "uapi", "selftests/port", "selftests/unit")
+MEMORY = 8 << 30  # bytes of address space that a broken test may take
+# Of what all tests take, and at least so many seconds.
+PATIENCE = 5
+LEAST_TIMEOUT = 60
+SLOW = 0.1  # seconds; tests that take longer come last
+FASTER = ("-O0", "-g0", "-w")
+
+
+class Mutant(NamedTuple):
+    name: str
+    file: str
+    changes: tuple  # of (old text, new text)
+    times: int = 1  # how often each old text is there
+    killer: str = ""  # the test that is tried first
+
+
+class Malformed(Exception):
+    pass
+
+
+def parse(text):
+    """The mutants of a list, see the head of mutants.txt."""
+    mutants = []
+    current = None
+    before = ""
+
+    def begin(words, number):
+        found = re.fullmatch(r"(\S+) (\S+)(?: x(\d+))?(?: by (\S+))?", words)
+        if not found:
+            raise Malformed(f"line {number}: {words}")
+        name, file, times, killer = found.groups()
+        return {
+            "name": name,
+            "file": file,
+            "times": int(times or 1),
+            "killer": killer or "",
+            "changes": [],
+        }
+
+    def end():
+        if current is None:
+            return
+        if not current["changes"]:
+            raise Malformed(f"{current['name']}: it changes nothing")
+        current["changes"] = tuple(
+            ("\n".join(old), "\n".join(new)) for old, new in current["changes"]
+        )
+        mutants.append(Mutant(**current))
+
+    for number, line in enumerate(text.split("\n"), 1):
+        kind = line[:1]
+        if kind in ("-", "+"):
+            if current is None or (kind == "+" and not current["changes"]):
+                raise Malformed(f"line {number}: {line}")
+            if kind == "-" and before != "-":
+                current["changes"].append(([], []))
+            current["changes"][-1][kind == "+"].append(line[1:].strip())
+        elif kind not in ("", "#", "="):
+            end()
+            current = begin(line, number)
+        before = kind
+    end()
+    names = [mutant.name for mutant in mutants]
+    if len(names) != len(set(names)):
+        raise Malformed("two mutants have one name")
+    return mutants
+
+
+def pattern(old):
+    """What finds a text, however its white space is laid out."""
+    tokens = re.findall(r"\w+|[^\w\s]", old)
+    parts = [re.escape(tokens[0])]
+    for left, right in zip(tokens, tokens[1:]):
+        both = left[-1:] + right[:1]
+        parts.append(r"\s+" if re.fullmatch(r"\w\w", both) else r"\s*")
+        parts.append(re.escape(right))
+    first = r"(?<!\w)" if tokens[0][0].isidentifier() else ""
+    last = r"(?!\w)" if re.fullmatch(r"\w+", tokens[-1]) else ""
+    return re.compile(first + "".join(parts) + last)
+
+
+def apply(mutant, text):
+    """The text, broken; None if an old text is not there as often as said."""
+    for old, new in mutant.changes:
+        text, count = pattern(old).subn(lambda _, new=new: new, text)
+        if count != mutant.times:
+            return None
+    return text
+
+
+def check(mutants, root):
+    """The mutants that do not apply."""
+    bad = []
+    for mutant in mutants:
+        path = root / mutant.file
+        if not path.is_file() or apply(mutant, path.read_text()) is None:
+            bad.append(mutant)
+    return bad
+
+
+class Object(NamedTuple):
+    path: str  # of the object file
+    command: tuple  # that compiles it
+    directory: str
+    sources: frozenset  # what it depends on, relative to the root
+
+
+def dependencies(text, directory, root):
+    """The files of a compiler's dependency file that are below the root."""
+    words = text.replace("\\\n", " ").partition(":")[2].split()
+    found = set()
+    for word in words:
+        path = os.path.normpath(os.path.join(directory, word))
+        if path.startswith(f"{root}/"):
+            found.add(os.path.relpath(path, root))
+    return frozenset(found)
+
+
+def objects(build, root):
+    """What CMake has compiled there."""
+    found = []
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        directory = entry["directory"]
+        command = tuple(shlex.split(entry["command"]))
+        output = command[command.index("-o") + 1]
+        path = os.path.join(directory, output)
+        depends = pathlib.Path(path + ".d").read_text()
+        found.append(
+            Object(
+                path, command, directory, dependencies(depends, directory, root)
+            )
+        )
+    return found
+
+
+def command_for(command, root, tree, output):
+    """The same command for a copy of the sources, faster."""
+    words = []
+    skip = False
+    for word in command:
+        if skip:
+            skip = False
+        elif word in ("-o", "-MF", "-MT"):
+            skip = True
+        elif word == "-MD":
+            pass
+        else:
+            words.append(word.replace(f"{root}/", f"{tree}/"))
+    return [*words, *FASTER, "-o", output]
+
+
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    os.nice(5)
+
+
+class Worker:
+    """A copy of the sources, and what is built from it."""
+
+    def __init__(self, place, runner):
+        self.runner = runner
+        self.tree = place / "src"
+        self.out = place / "out"
+        shutil.rmtree(place, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        for source in SOURCES:
+            shutil.copytree(runner.root / source, self.tree / source)
+
+    def build(self, file):
+        """(program, what the compiler says) for a file that was changed;
+        the program is None if it does not build."""
+        linked = []
+        for number, item in enumerate(self.runner.objects):
+            if file not in item.sources:
+                linked.append(item.path)
+                continue
+            output = str(self.out / f"{number}.o")
+            command = command_for(
+                item.command, str(self.runner.root), str(self.tree), output
+            )
+            done = subprocess.run(
+                command,
+                cwd=item.directory,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode != 0:
+                return None, done.stderr.decode(errors="replace")
+            linked.append(output)
+        program = str(self.out / "tests")
+        compiler = next(
+            word
+            for word in self.runner.objects[0].command
+            if not word.endswith("ccache")
+        )
+        done = subprocess.run(
+            [compiler, "-Wl,-S", "-o", program, *linked]
+            + ["-lgtest", "-pthread"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        said = done.stderr.decode(errors="replace")
+        return (program if done.returncode == 0 else None), said
+
+    def judge(self, mutant):
+        """(verdict, words): killed, survived, or does not apply."""
+        path = self.tree / mutant.file
+        original = path.read_text()
+        broken = apply(mutant, original)
+        if broken is None:
+            return "none", "DOES NOT APPLY"
+        path.write_text(broken)
+        try:
+            program, said = self.build(mutant.file)
+            if program is None:
+                error = [line for line in said.split("\n") if "error" in line]
+                return "none", "DOES NOT BUILD: " + " ".join(error[:1])
+            first = [mutant.killer] * bool(mutant.killer)
+            for only in [*first, self.runner.quick, "*"]:
+                killer = self.runner.run(program, only)
+                if killer is not None:
+                    return "killed", f"killed by {killer}"
+            return "survived", "SURVIVES"
+        finally:
+            path.write_text(original)
+
+
+def quick_filter(report):
+    """What leaves out the tests that took long, by GoogleTest's report."""
+    slow = [
+        f"{suite['name']}.{test['name']}"
+        for suite in report["testsuites"]
+        for test in suite["testsuite"]
+        if float(test["time"].rstrip("s")) > SLOW
+    ]
+    return "-" + ":".join(slow) if slow else "*"
+
+
+class Runner:
+    def __init__(self, build, root=ROOT):
+        self.root = root
+        self.objects = objects(build, root)
+        self.timeout = None
+        self.quick = "*"  # the filter of tests that do not take long
+
+    def run(self, program, only="*", *options):
+        """The test that fails first; None if none does."""
+        environment = dict(os.environ, KIOMMU_SEEDS="5")
+        try:
+            done = subprocess.run(
+                [program, "--gtest_brief=1", "--gtest_fail_fast"]
+                + [f"--gtest_filter={only}", *options],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=self.timeout,
+                preexec_fn=limit_memory,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return "the time limit"
+        if done.returncode == 0:
+            return None
+        failed = re.search(
+            r"^\[  FAILED  \] ([^ ,\n]+)",
+            done.stdout.decode(errors="replace"),
+            re.M,
+        )
+        return failed.group(1) if failed else "a crash"
+
+    def measure(self, program, report):
+        """Sets what depends on time; returns the test that fails unbroken."""
+        start = time.monotonic()
+        failed = self.run(program, "*", f"--gtest_output=json:{report}")
+        took = time.monotonic() - start
+        self.timeout = max(LEAST_TIMEOUT, PATIENCE * took)
+        if failed is None:
+            self.quick = quick_filter(json.loads(report.read_text()))
+        return failed
+
+
+def learn(text, killers):
+    """The list, with the tests that killed."""
+    lines = []
+    for line in text.split("\n"):
+        name = line.partition(" ")[0]
+        if line[:1] not in ("-", "+", "#", "=", "") and name in killers:
+            line = line.partition(" by ")[0]
+            if "." in killers[name]:
+                line += f" by {killers[name]}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def run_all(runner, place, mutants, jobs, seconds=None):
+    """Yields (mutant, verdict, words) as they are done, for some time."""
+    idle = queue.SimpleQueue()
+    for number in range(min(jobs, len(mutants))):
+        idle.put(Worker(place / str(number), runner))
+    start = time.monotonic()
+
+    def judge(mutant):
+        if seconds is not None and time.monotonic() - start > seconds:
+            return None
+        worker = idle.get()
+        try:
+            return worker.judge(mutant)
+        finally:
+            idle.put(worker)
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(judge, mutant): mutant for mutant in mutants}
+        for future in concurrent.futures.as_completed(futures):
+            if future.result() is not None:
+                yield futures[future], *future.result()
+
+
+def summary(verdicts):
+    return (
+        f"{verdicts.count('killed')} killed, "
+        f"{verdicts.count('survived')} survived, "
+        f"{verdicts.count('none')} do not apply"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--only", default="*", help="pattern of names")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--build", type=pathlib.Path)
+    parser.add_argument("--place", type=pathlib.Path, help="for the copies")
+    parser.add_argument(
+        "--seconds", type=float, help="those that can be done in this time"
+    )
+    parser.add_argument("--seed", default="", help="which those are")
+    parser.add_argument(
+        "--learn", action="store_true", help="note in the list what killed"
+    )
+    options = parser.parse_args()
+
+    mutants = [
+        mutant
+        for mutant in parse(LIST.read_text())
+        if fnmatch.fnmatch(mutant.name, options.only)
+    ]
+    if not mutants:
+        sys.exit(f"there is no mutant {options.only}")
+    if options.check:
+        bad = check(mutants, ROOT)
+        for mutant in bad:
+            print(f"{mutant.name}: does not apply to {mutant.file}")
+        sys.exit(1 if bad else 0)
+
+    runner = Runner(options.build.resolve())
+    options.place.mkdir(parents=True, exist_ok=True)
+    failed = runner.measure(
+        str(options.build / "kiommu_unit"), options.place.resolve() / "tests.json"
+    )
+    if failed is not None:
+        sys.exit(f"the tests fail as they are: {failed}")
+    if options.seconds is not None:
+        random.Random(options.seed).shuffle(mutants)
+    verdicts = []
+    killers = {}
+    for mutant, verdict, words in run_all(
+        runner,
+        options.place.resolve(),
+        mutants,
+        options.jobs,
+        options.seconds,
+    ):
+        verdicts.append(verdict)
+        killers[mutant.name] = words.removeprefix("killed by ")
+        print(f"{mutant.name:<36} {words}", flush=True)
+    if options.learn:
+        LIST.write_text(learn(LIST.read_text(), killers))
+    if options.seconds is not None:
+        print(f"{len(verdicts)} of {len(mutants)}, seed {options.seed}")
+    print(summary(verdicts))
+    sys.exit(0 if set(verdicts) == {"killed"} else 1)
+
+
+if __name__ == "__main__":
+    main()
