@@ -7,12 +7,21 @@
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 
 #include "../../kvm-iommu/include/port.h"
 #include "caller.hpp"
 #include "fault_reader.hpp"
 #include "faults.hpp"
 #include "violation.hpp"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define KIOMMU_ADDRESS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KIOMMU_ADDRESS_SANITIZER
+#endif
+#endif
 
 namespace kiommu::port {
 namespace {
@@ -40,11 +49,29 @@ Ledger& own_ledger() {
 
 thread_local Ledger* ledger_in_use = nullptr;
 
+#ifndef KIOMMU_ADDRESS_SANITIZER  // which knows memory that was freed
+// Lets small memory rest, and returns what has rested longest, or nullptr.
+void* rest(void* memory, std::uint64_t bytes) {
+  constexpr unsigned kResting = 256;
+  static std::mutex mutex;
+  static void* resting[kResting] = {};
+  static unsigned next = 0;
+  if (bytes > KIOMMU_NODE_BYTES) return memory;
+  const std::lock_guard locked(mutex);
+  void*& place = resting[next++ % kResting];
+  return std::exchange(place, memory);
+}
+#endif
+
 void free_memory(Kind kind, void* memory) {
   std::uint64_t bytes = 0;
   if (!note_free(kind, memory, &bytes)) return;
-  // A stale user of it finds nonsense, not what it expects.
+  // A stale user of it finds nonsense, not what it expects; for a while: memory
+  // that is given back at once is soon another's, or malloc() writes to it.
   std::memset(memory, 0xdb, bytes);
+#ifndef KIOMMU_ADDRESS_SANITIZER
+  memory = rest(memory, bytes);
+#endif
   std::free(memory);
 }
 

@@ -44,6 +44,9 @@ class MemoryChange : public testing::Test {
     EXPECT_EQ(second_.iommus.device_sees(0, kIova / kPage + page), want)
         << page;
   }
+  void expect_mapped_in_first(u64 page, u64 gpa) {
+    EXPECT_EQ(world_.sees(kIova + page * kPage), world_.frame(gpa)) << page;
+  }
   // Calls that would change a host or a pin.
   u64 work() const {
     return world_.iommus.map_calls + world_.iommus.unmap_calls +
@@ -173,6 +176,43 @@ TEST_F(MemoryChange, SlotThatContradictsIsNotUsedBeforeItIsTold) {
   refresh(17);
   expect_mapped(16, kSlot - 8 * kPage);
   expect_mapped(3, kSlot + 3 * kPage);
+}
+
+// By one page, at either end.
+TEST_F(MemoryChange, SlotThatContradictsByOnePageIsNotUsed) {
+  for (const u64 first : {kSlot - 7 * kPage, kSlot + 15 * kPage}) {
+    world_.guest.add_ram(kSlot, 16, port::kShuffled);
+    map(kSlot, 16);
+    world_.pins.notices_slots = false;
+    world_.guest.remove_slot(kSlot);
+    world_.guest.add_ram(first, 8, port::kShuffled);
+    // Of the new slot, not of that which is known.
+    const u64 page = first < kSlot ? first : first + kPage;
+    world_.tables.map(kIova + 16 * kPage, page);
+    EXPECT_EQ(world_.refresh(kIova + 16 * kPage, kPage).error, -EAGAIN);
+    EXPECT_EQ(world_.sees(kIova + 16 * kPage), kBlocked);
+    world_.pins.notices_slots = true;
+    world_.pins.slots_changed();
+    EXPECT_EQ(world_.info().mapped_pages, 0u);
+    EXPECT_EQ(world_.refresh(kIova + 16 * kPage, kPage).error, 0);
+    expect_mapped_in_first(16, page);
+    world_.guest.remove_slot(first);
+    world_.pins.slots_changed();
+  }
+}
+
+// What a request remembers of slots goes with them, whatever comes into their
+// place.
+TEST_F(MemoryChange, SlotIsNotRememberedWhenItIsGone) {
+  world_.guest.add_ram(kSlot, 16, port::kShuffled);
+  map(kSlot, 16);
+  world_.guest.remove_slot(kSlot);
+  world_.pins.slots_changed();
+  EXPECT_EQ(world_.info().mapped_pages, 0u);
+  const RefreshOutcome outcome = world_.refresh(kIova, 16 * kPage);
+  EXPECT_EQ(outcome.error, -EIO);
+  EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_NO_SLOT});
+  check();
 }
 
 TEST_F(MemoryChange, SpuriousNotificationCostsNothing) {
@@ -311,6 +351,28 @@ TEST_F(HugeMemoryChange, ExchangedPageGoesAlsoWithoutMemory) {
     ASSERT_EQ(world_.anchor(world_.tables.anchor()), 0);
     ASSERT_EQ(second_.anchor(world_.tables.anchor()), 0);
   }
+}
+
+// What is mapped of a device holds no pins, also where memory has come into its
+// place since.
+TEST_F(HugeMemoryChange, DeviceEntryHoldsNoPageOfALargeOne) {
+  const u64 device = world_.data(5);
+  world_.guest.set_backing(world_.data_hva + 5 * kPage, 1, Backing::kDevice);
+  world_.tables.map(kIova + kGiB, device);
+  EXPECT_EQ(world_.refresh(kIova + kGiB, kPage).error, 0);
+  world_.guest.set_backing(world_.data_hva + 5 * kPage, 1, Backing::kRam);
+  world_.tables.map_pages(kIova, world_.data(0), 512);
+  EXPECT_EQ(world_.refresh(kIova, 512 * kPage).error, 0);
+  ASSERT_EQ(world_.iommus[0].blocks().size(), 2u);
+  world_.guest.exchange(world_.data_hva + 100 * kPage, 1);
+  world_.pins.memory_changed(world_.data_hva + 100 * kPage, 1);
+  EXPECT_EQ(world_.info().mapped_pages, 512u);
+  EXPECT_EQ(world_.unmap(kIova, 512 * kPage), 0);
+  world_.pins.trim(0);
+  EXPECT_EQ(world_.host.pins(), 0u);
+  EXPECT_EQ(world_.info().pinned_pages, 0u);
+  EXPECT_EQ(world_.info().idle_pages, 0u);
+  EXPECT_EQ(world_.info().mapped_pages, 1u);
 }
 
 }  // namespace

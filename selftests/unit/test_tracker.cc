@@ -46,6 +46,63 @@ TYPED_TEST(Tracker, StoresAreFollowed) {
   world.expect_tracked();
 }
 
+// What the tables say of the first page.
+template <class F>
+std::optional<HostPage> wanted(TrackedWorld<F>& world) {
+  const auto read = [&](u64 gpa, u8* bytes) -> unsigned {
+    world.guest.read(gpa, bytes, 8);
+    return KVM_IOMMU_STATUS_OK;
+  };
+  const Answer answer =
+      Spec<F>::translate(read, world.tables.anchor(), world.kIova);
+  if (answer.status != KVM_IOMMU_STATUS_OK) return kBlocked;
+  return world.frame(answer.gpa, answer.rights);
+}
+
+// A walk that begins at a lowest table has the rights of what is above.
+TYPED_TEST(Tracker, StoreBelowAnEntryThatLostRights) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  world.tables.map(world.kIova, world.leaf(1));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 table = world.tables.table(world.kIova, 0);
+  for (const unsigned rights : {kR, kRW}) {
+    world.store(world.kIova, 1, S::table(1, table, rights));
+    EXPECT_EQ(world.sees(world.kIova), wanted(world));
+    world.store(world.kIova, 0, S::leaf(0, world.leaf(2 + rights), kRW));
+    EXPECT_EQ(world.sees(world.kIova), wanted(world));
+  }
+  EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(2 + kRW)));
+  world.expect_tracked();
+}
+
+// No walk begins below a page that is not followed: nobody knows whether it
+// still names the table.
+TYPED_TEST(Tracker, StoreBelowATableThatIsNotFollowed) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  world.tables.map(world.kIova, world.leaf(1));
+  const u64 other = world.tables.new_table(0);
+  const u64 in_table = world.tables.entry_gpa(world.kIova, 0) -
+                       world.tables.table(world.kIova, 0);
+  world.tables.write_entry(other + in_table, S::leaf(0, world.leaf(9), kRW));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 above = world.tables.entry_gpa(world.kIova, 1);
+  kiommu_u64 count = 0;
+  ASSERT_EQ(world.untrack(above & ~(kPage - 1), kPage, &count), 0);
+  ASSERT_EQ(count, 1u);
+  // Nobody is told of this.
+  world.store_entry(above, S::table(1, other, kRW));
+  EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
+  // The old table is followed still.
+  ASSERT_TRUE(
+      world.guest.is_tracked(world.tables.entry_gpa(world.kIova, 0) / kPage));
+  world.store(world.kIova, 0, S::leaf(0, world.leaf(3), kRW));
+  EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(9)));
+  world.expect_refresh(world.kIova, world.kLeaf);
+  EXPECT_EQ(world.sees(world.kIova), wanted(world));
+}
+
 TYPED_TEST(Tracker, TableThatIsUnlinkedIsOrdinaryMemory) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;

@@ -61,7 +61,7 @@ class TrackerModel {
       for (;;) {
         const Table& below = tables_[pick(tables_.size())];
         if (any || below.level + 1 == level) {
-          return S::table(level, below.gpa, kRW);
+          return S::table(level, below.gpa, pick(4) ? kRW : kR);
         }
       }
     }
