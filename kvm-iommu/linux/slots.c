@@ -48,7 +48,7 @@ void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages)
 {
 	down_write(&guest->lock);
 	if (pages)
-		kiommu_tracked_forget(guest, gfn, pages);
+		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
 	kiommu_core_slots_changed(guest->pins);
 	/* What tables in the slot mapped can be pinned for nobody now. */
 	kiommu_unlock_guest(guest);

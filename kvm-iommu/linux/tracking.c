@@ -11,6 +11,10 @@
  * in it: a look-up here, without a lock, tells whether anybody wants a store.
  * KVM forgets the pages of a slot that goes; so do we then, before the core is
  * told, and what the core untracks later is not here any more.
+ *
+ * Pages are tracked in slots of address space 0. KVM tells of slots of other
+ * address spaces, too, and not of which one they were: so the slots themselves
+ * are asked which pages they still hold.
  */
 #include <linux/errno.h>
 #include <linux/slab.h>
@@ -96,15 +100,32 @@ void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn)
 	mutex_unlock(&tracked->lock);
 }
 
-void kiommu_tracked_forget(struct kiommu_mem *guest, u64 gfn, u64 pages)
+static void forget(struct kiommu_tracked *tracked, u64 first, u64 last)
 {
-	unsigned long at = gfn;
+	unsigned long at = first;
 	void *users;
 
+	xa_for_each_range(&tracked->pages, at, users, first, last) {
+		xa_erase(&tracked->pages, at);
+		cond_resched();
+	}
+}
+
+void kiommu_tracked_forget(struct kiommu_mem *guest, u64 first, u64 last)
+{
+	struct kiommu_slot slot;
+
 	lockdep_assert_held_write(&guest->lock);
-	xa_for_each_range(&guest->tracked.pages, at, users, gfn,
-			  gfn + pages - 1)
-		xa_erase(&guest->tracked.pages, at);
+	while (first <= last &&
+	       !guest->provider->find_slot(guest->memory, first, &slot) &&
+	       slot.first_gfn <= last) {
+		if (first < slot.first_gfn)
+			forget(&guest->tracked, first, slot.first_gfn - 1);
+		first = slot.first_gfn + slot.pages;
+		cond_resched();
+	}
+	if (first <= last)
+		forget(&guest->tracked, first, last);
 }
 
 /*

@@ -43,19 +43,23 @@ void kiommu_tracked_destroy(struct kiommu_tracked *tracked);
 void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes);
 
 /**
- * kiommu_tracked_forget() - the provider tracks these pages no longer
+ * kiommu_tracked_forget() - the provider tracks pages no longer
+ * @first: GFN; @last: GFN, inclusive.
  *
- * Their slot has gone. Context: the guest's lock is held for writing; the core
- * is told of the slot before it is let go.
+ * A slot of them has gone. Those that slots hold are tracked as before: what has
+ * gone was a slot that devices do not see.
+ * Context: the guest's lock is held for writing, and slots do not change; the
+ * core is told of the slot before it is let go.
  */
-void kiommu_tracked_forget(struct kiommu_mem *guest, u64 gfn, u64 pages);
+void kiommu_tracked_forget(struct kiommu_mem *guest, u64 first, u64 last);
 
 /**
  * kiommu_tracking_start() - pages of tables are tracked as the walker meets them
  * @burst: as of KVM_IOMMU_SET_SYNC.
  *
- * Context: kiommu_lock_exclusive(); a KVM is registered; not started yet.
- * Return: 0; -EOPNOTSUPP this kernel, or this KVM, cannot; -ENOMEM.
+ * Context: kiommu_lock_exclusive(); a KVM is registered, and it tells
+ * (kiommu_slots_listen()); not started yet. Return: 0; -EOPNOTSUPP this kernel, or
+ * this KVM, cannot; -ENOMEM.
  */
 int kiommu_tracking_start(struct kiommu_container *container, u32 burst);
 
