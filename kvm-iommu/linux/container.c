@@ -12,7 +12,6 @@
 #include <linux/xarray.h>
 
 #include "container.h"
-#include "doorbell.h"
 #include "guest.h"
 #include "lock.h"
 
@@ -148,7 +147,7 @@ struct kiommu_left kiommu_container_stop(struct kiommu_container *container)
 	lockdep_assert_held_write(&container->lock);
 	if (!left.guest)
 		return left;
-	left.doorbell = kiommu_sync_reset(container);
+	left.sync = kiommu_sync_reset(container);
 	kiommu_core_stop(container->domain);
 	container->guest = NULL;
 	kiommu_unlock_guest(left.guest);
@@ -157,7 +156,7 @@ struct kiommu_left kiommu_container_stop(struct kiommu_container *container)
 
 void kiommu_container_leave(struct kiommu_left left)
 {
-	kiommu_doorbell_close(left.doorbell);
+	kiommu_sync_leave(left.sync, left.guest);
 	kiommu_guest_put(left.guest);
 }
 
@@ -167,6 +166,7 @@ void kiommu_container_open_device(struct kiommu_container *container,
 	struct kiommu_mem *guest = kvm ? kiommu_guest_get(kvm) : NULL;
 	int ret = 1;
 
+	/* Who is killed while he waits for his own memory opens it all the same. */
 	if (IS_ERR(guest)) {
 		pr_warn_ratelimited("kvm_iommu: a KVM could not register: %ld\n",
 				    PTR_ERR(guest));

@@ -100,10 +100,10 @@ void kiommu_container_close_device(struct kiommu_container *container);
 int kiommu_container_start(struct kiommu_container *container,
 			   struct kiommu_mem *guest);
 
-/* What a KVM that left has left behind: either may be NULL. */
+/* What a KVM that left has left behind; @guest may be NULL. */
 struct kiommu_left {
 	struct kiommu_mem *guest;
-	struct kiommu_doorbell *doorbell;
+	struct kiommu_sync_left sync;
 };
 
 /**
@@ -115,7 +115,7 @@ struct kiommu_left {
  */
 struct kiommu_left kiommu_container_stop(struct kiommu_container *container);
 
-/* Context: as kiommu_guest_put() and kiommu_doorbell_close(). */
+/* Context: as kiommu_guest_put() and kiommu_sync_leave(). */
 void kiommu_container_leave(struct kiommu_left left);
 
 #endif /* KIOMMU_CONTAINER_H */

@@ -3,17 +3,34 @@
  * Guests, see guest.h: found by their key, made, settled, freed. And those who
  * provide their memory, see memory_provider.h.
  *
- * guests_lock protects both lists and serialises making guests, so that a key
- * has one. It is taken outside of all other locks here, and inside of those that
- * are held across changes of slots (kvm->slots_lock); memory reclaim only tries
- * it. A guest that is being freed has left the list: its key may get a new one
+ * guests_lock protects both lists. It is a lock of all tenants, so nothing is
+ * waited for under it, nor allocated: it is held to search a list and to change
+ * it. It is taken inside of locks that are held across changes of slots
+ * (kvm->slots_lock); memory reclaim only tries it.
+ *
+ * A guest is made in two steps. What needs nobody else is done first; then the
+ * guest enters the list, so that its key has one. To register with the memory of
+ * its process needs the mmap_lock of that, which the process can hold up for as
+ * long as it likes: a thread waits for it, and who wants the guest waits for the
+ * thread, killably, under no lock. If it fails, the guest leaves the list at
+ * once, and all who have waited get the error. When the last one who waits is
+ * killed, so is the thread: else it would have his end wait for it, as each thread
+ * that ends takes its mmap_lock for reading, behind those who want to write.
+ *
+ * A guest that is being freed has left the list, too: its key may get a new one
  * meanwhile.
+ *
+ * Providers are called under providers_srcu, so that one that unregisters waits
+ * for calls to end, and calls do not wait for each other.
  */
 #include <linux/file.h>
+#include <linux/kthread.h>
 #include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
 
 #include "guest.h"
 
@@ -25,7 +42,7 @@ MODULE_PARM_DESC(idle_pins_mb,
 static DEFINE_MUTEX(guests_lock);
 static LIST_HEAD(guests);
 static LIST_HEAD(providers);
-static struct workqueue_struct *kiommu_wq;
+DEFINE_STATIC_SRCU(providers_srcu);
 
 bool kiommu_guest_due(struct kiommu_mem *guest)
 {
@@ -40,13 +57,16 @@ void kiommu_guest_settle(struct kiommu_mem *guest)
 	kiommu_notifier_settle(guest);
 }
 
+/* Pages count as asked for until they are unpinned: nobody asks for them twice. */
 static void shrink(struct kiommu_mem *guest)
 {
 	u64 idle = kiommu_core_pins_idle(guest->pins);
-	u64 pages = atomic64_xchg(&guest->shrink, 0);
+	u64 pages = atomic64_read(&guest->shrink);
 
-	if (pages)
-		kiommu_core_pins_trim(guest->pins, idle - min(idle, pages));
+	if (!pages)
+		return;
+	kiommu_core_pins_trim(guest->pins, idle - min(idle, pages));
+	atomic64_sub(pages, &guest->shrink);
 }
 
 /* What is allocated is charged as if the process had come by itself. */
@@ -66,7 +86,7 @@ static void settle_work(struct work_struct *work)
 
 void kiommu_guest_kick(struct kiommu_mem *guest)
 {
-	queue_work(kiommu_wq, &guest->work);
+	queue_work(guest->wq, &guest->work);
 }
 
 /*
@@ -79,7 +99,7 @@ static int get_memory(struct kiommu_mem *guest,
 {
 	struct kiommu_memory *memory;
 
-	/* Not while its exit waits for guests_lock: nothing is its then. */
+	/* Not while its exit waits for us: nothing is its then. */
 	if (!try_module_get(provider->owner))
 		return -ENOENT;
 	memory = provider->get(key);
@@ -105,48 +125,32 @@ static int find_memory(struct kiommu_mem *guest, const void *key)
 {
 	const struct kiommu_memory_provider *provider;
 	int ret = -ENOENT;
+	int idx;
 
-	list_for_each_entry(provider, &providers, list) {
+	idx = srcu_read_lock(&providers_srcu);
+	list_for_each_entry_srcu(provider, &providers, list,
+				 srcu_read_lock_held(&providers_srcu)) {
 		ret = get_memory(guest, provider, key);
 		if (ret != -ENOENT)
 			break;
 	}
+	srcu_read_unlock(&providers_srcu, idx);
 	return ret;
 }
 
-struct kiommu_register {
-	struct work_struct work;
-	struct kiommu_mem *guest;
-	int ret;
-};
-
-static void register_work(struct work_struct *work)
-{
-	struct kiommu_register *reg =
-		container_of(work, struct kiommu_register, work);
-
-	reg->ret = kiommu_notifier_register(reg->guest);
-}
-
 /*
- * mmu_notifier_register() fails when a signal is pending, and who opens a
- * device cannot be told to try again: a kernel thread does it.
+ * Works of a guest wait for its lock, and so for mmap_lock and locks of inodes,
+ * whose holders may be in reclaim themselves. What reclaim may wait for must not
+ * wait for these: so they have no WQ_MEM_RECLAIM, and reclaim never waits for
+ * them (see shrinker.c).
  */
-static int register_notifier(struct kiommu_mem *guest)
+static struct workqueue_struct *alloc_works(void)
 {
-	struct kiommu_register reg = { .guest = guest };
-
-	if (!mmget_not_zero(guest->mm))
-		return -ENODEV;
-	INIT_WORK_ONSTACK(&reg.work, register_work);
-	queue_work(kiommu_wq, &reg.work);
-	flush_work(&reg.work);
-	destroy_work_on_stack(&reg.work);
-	mmput(guest->mm);
-	return reg.ret;
+	return alloc_workqueue("kvm_iommu", WQ_UNBOUND, 0);
 }
 
-static struct kiommu_mem *create_guest(const void *key)
+/* All of a guest that needs nobody else. It is in no list and not registered. */
+static struct kiommu_mem *alloc_guest(const void *key)
 {
 	u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
 	struct kiommu_mem *guest;
@@ -156,32 +160,46 @@ static struct kiommu_mem *create_guest(const void *key)
 	if (!guest)
 		return ERR_PTR(-ENOMEM);
 	refcount_set(&guest->refs, 1);
+	INIT_LIST_HEAD(&guest->list);
+	init_completion(&guest->made);
 	init_rwsem(&guest->lock);
 	INIT_WORK(&guest->work, settle_work);
+	kiommu_slots_init(&guest->slots);
 	kiommu_mmio_init(&guest->mmio);
 	kiommu_tracked_init(&guest->tracked);
 	kiommu_notifier_init(&guest->notifier);
 
+	ret = -ENOMEM;
+	guest->wq = alloc_works();
+	if (!guest->wq)
+		goto err_free;
 	ret = find_memory(guest, key);
 	if (ret)
-		goto err_free;
+		goto err_works;
 	ret = kiommu_core_pins_create(guest, limit << (20 - PAGE_SHIFT),
 				      &guest->pins);
 	if (ret)
 		goto err_memory;
-	ret = register_notifier(guest);
-	if (ret)
-		goto err_pins;
 	return guest;
 
-err_pins:
-	kiommu_core_pins_destroy(guest->pins);
 err_memory:
 	/* The caller has a reference: this one is not the last. */
 	put_memory(guest);
+err_works:
+	destroy_workqueue(guest->wq);
 err_free:
 	kfree(guest);
 	return ERR_PTR(ret);
+}
+
+/* Nobody calls back any more. Works that callbacks have queued are done first. */
+static void free_guest(struct kiommu_mem *guest)
+{
+	destroy_workqueue(guest->wq);
+	kiommu_core_pins_destroy(guest->pins);
+	kiommu_tracked_destroy(&guest->tracked);
+	put_memory(guest);
+	kfree(guest);
 }
 
 /* The guest with this key, referenced, or NULL. Context: guests_lock is held. */
@@ -198,28 +216,174 @@ static struct kiommu_mem *find_guest(const void *key)
 	return NULL;
 }
 
-static struct kiommu_mem *find_or_create_guest(const void *key)
+static struct kiommu_mem *look_up(const void *key)
 {
-	struct kiommu_mem *guest = find_guest(key);
+	struct kiommu_mem *guest;
 
+	mutex_lock(&guests_lock);
+	guest = find_guest(key);
+	mutex_unlock(&guests_lock);
+	return guest;
+}
+
+/* The guest is made, or is not. Context: no lock; the caller has a reference. */
+static void finish(struct kiommu_mem *guest, int error)
+{
+	mutex_lock(&guests_lock);
+	guest->error = error;
+	guest->maker = NULL;
+	if (error)
+		list_del_init(&guest->list);
+	mutex_unlock(&guests_lock);
+	complete_all(&guest->made);
+}
+
+static bool is_abandoned(struct kiommu_mem *guest)
+{
+	bool abandoned;
+
+	mutex_lock(&guests_lock);
+	abandoned = guest->error;
+	mutex_unlock(&guests_lock);
+	return abandoned;
+}
+
+/* Has the memory of the process, a reference, and one to this module. */
+static int make_thread(void *data)
+{
+	struct kiommu_mem *guest = data;
+	int ret = -EINTR;
+
+	/* A signal that came before was lost. */
+	allow_signal(SIGKILL);
+	if (!is_abandoned(guest))
+		ret = kiommu_notifier_register(guest);
+	if (!ret)
+		kiommu_slots_watch(guest);
+	mmput(guest->mm);
+	finish(guest, ret);
+	kiommu_guest_put(guest);
+	module_put_and_kthread_exit(0);
+}
+
+/*
+ * Registering fails when a signal is pending, and who opens a device cannot be
+ * told to try again. And who waits for mmap_lock here must be free to leave when
+ * he is killed. So a thread does it, one for each guest: works of a queue could
+ * be held up by those of others.
+ */
+static int start_making(struct kiommu_mem *guest)
+{
+	struct task_struct *thread;
+
+	if (!mmget_not_zero(guest->mm))
+		return -ENODEV;
+	kiommu_guest_hold(guest);
+	__module_get(THIS_MODULE);
+	thread = kthread_create(make_thread, guest, "kvm_iommu-guest");
+	if (IS_ERR(thread)) {
+		module_put(THIS_MODULE);
+		mmput(guest->mm);
+		/* Never the last one: it is the caller's. */
+		refcount_dec(&guest->refs);
+		return PTR_ERR(thread);
+	}
+	mutex_lock(&guests_lock);
+	guest->maker = thread;
+	mutex_unlock(&guests_lock);
+	wake_up_process(thread);
+	return 0;
+}
+
+/*
+ * Has the thread give up if nobody waits for it any more. Who comes before it has
+ * done so waits, and makes another one then.
+ */
+static void stop_waiting(struct kiommu_mem *guest, bool killed)
+{
+	mutex_lock(&guests_lock);
+	if (!--guest->waiters && killed && guest->maker) {
+		guest->error = -EINTR;
+		send_sig(SIGKILL, guest->maker, 1);
+	}
+	mutex_unlock(&guests_lock);
+}
+
+/* Return: 0; why it could not be made; -EINTR a fatal signal. */
+static int wait_until_made(struct kiommu_mem *guest)
+{
+	bool killed;
+
+	mutex_lock(&guests_lock);
+	guest->waiters++;
+	mutex_unlock(&guests_lock);
+	killed = wait_for_completion_killable(&guest->made);
+	stop_waiting(guest, killed);
+	return killed ? -EINTR : guest->error;
+}
+
+/*
+ * A guest that is being made, or is made. It is @guest, unless another one with
+ * its key came first.
+ */
+static struct kiommu_mem *make_guest(struct kiommu_mem *guest)
+{
+	struct kiommu_mem *first;
+	int ret;
+
+	mutex_lock(&guests_lock);
+	first = find_guest(guest->memory->key);
+	if (!first)
+		list_add(&guest->list, &guests);
+	mutex_unlock(&guests_lock);
+	if (first) {
+		free_guest(guest);
+		return first;
+	}
+	ret = start_making(guest);
+	if (ret)
+		finish(guest, ret);
+	return guest;
+}
+
+/* @mm: of the process that it must be the guest of, or NULL. */
+static struct kiommu_mem *find_or_make(const void *key, struct mm_struct *mm)
+{
+	struct kiommu_mem *guest;
+	int ret;
+
+	guest = look_up(key);
 	if (!guest) {
-		guest = create_guest(key);
+		guest = alloc_guest(key);
 		if (IS_ERR(guest))
 			return guest;
-		list_add(&guest->list, &guests);
+		if (mm && guest->mm != mm) {
+			free_guest(guest);
+			return ERR_PTR(-EPERM);
+		}
+		guest = make_guest(guest);
 	}
-	kiommu_slots_listen(guest);
+	ret = mm && guest->mm != mm ? -EPERM : wait_until_made(guest);
+	if (!ret)
+		return guest;
+	kiommu_guest_put(guest);
+	return ERR_PTR(ret);
+}
+
+/* That who made it was killed is no error of those who wait for it. */
+static struct kiommu_mem *get_guest(const void *key, struct mm_struct *mm)
+{
+	struct kiommu_mem *guest;
+
+	do {
+		guest = find_or_make(key, mm);
+	} while (guest == ERR_PTR(-EINTR) && !fatal_signal_pending(current));
 	return guest;
 }
 
 struct kiommu_mem *kiommu_guest_get(const void *key)
 {
-	struct kiommu_mem *guest;
-
-	mutex_lock(&guests_lock);
-	guest = find_or_create_guest(key);
-	mutex_unlock(&guests_lock);
-	return guest;
+	return get_guest(key, NULL);
 }
 
 /* The key of the guest whose file it is, or NULL. */
@@ -227,12 +391,16 @@ static const void *key_of_file(struct file *file)
 {
 	const struct kiommu_memory_provider *provider;
 	const void *key = NULL;
+	int idx;
 
-	list_for_each_entry(provider, &providers, list) {
+	idx = srcu_read_lock(&providers_srcu);
+	list_for_each_entry_srcu(provider, &providers, list,
+				 srcu_read_lock_held(&providers_srcu)) {
 		key = provider->key_of_file(file);
 		if (key)
 			break;
 	}
+	srcu_read_unlock(&providers_srcu, idx);
 	return key;
 }
 
@@ -245,23 +413,23 @@ struct kiommu_mem *kiommu_guest_get_fd(int fd)
 	file = fget(fd);
 	if (!file)
 		return ERR_PTR(-EBADF);
-	mutex_lock(&guests_lock);
 	/* The file holds what the key names. */
 	key = key_of_file(file);
 	if (key)
-		guest = find_or_create_guest(key);
-	mutex_unlock(&guests_lock);
+		guest = get_guest(key, current->mm);
 	fput(file);
 	return guest;
 }
 
+void kiommu_guest_hold(struct kiommu_mem *guest)
+{
+	refcount_inc(&guest->refs);
+}
+
 void kiommu_guest_slots_changed(const void *key)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_mem *guest = look_up(key);
 
-	mutex_lock(&guests_lock);
-	guest = find_guest(key);
-	mutex_unlock(&guests_lock);
 	if (!guest)
 		return;
 	kiommu_slots_deleted(guest, 0, 0);
@@ -273,7 +441,7 @@ EXPORT_SYMBOL_NS_GPL(kiommu_guest_slots_changed, KVM_IOMMU);
 void kiommu_memory_register(struct kiommu_memory_provider *provider)
 {
 	mutex_lock(&guests_lock);
-	list_add(&provider->list, &providers);
+	list_add_rcu(&provider->list, &providers);
 	mutex_unlock(&guests_lock);
 }
 EXPORT_SYMBOL_NS_GPL(kiommu_memory_register, KVM_IOMMU);
@@ -281,14 +449,16 @@ EXPORT_SYMBOL_NS_GPL(kiommu_memory_register, KVM_IOMMU);
 void kiommu_memory_unregister(struct kiommu_memory_provider *provider)
 {
 	mutex_lock(&guests_lock);
-	list_del(&provider->list);
+	list_del_rcu(&provider->list);
 	mutex_unlock(&guests_lock);
+	synchronize_srcu(&providers_srcu);
 }
 EXPORT_SYMBOL_NS_GPL(kiommu_memory_unregister, KVM_IOMMU);
 
 /*
- * Who calls back goes first, then the work that callbacks queue, then what
- * both work on.
+ * Who calls back goes first, then the works that callbacks queue, then what both
+ * work on. Whoever has the last reference: making it has ended, for the thread
+ * that does it has one, too.
  */
 void kiommu_guest_put(struct kiommu_mem *guest)
 {
@@ -297,13 +467,20 @@ void kiommu_guest_put(struct kiommu_mem *guest)
 	list_del(&guest->list);
 	mutex_unlock(&guests_lock);
 
-	kiommu_slots_ignore(guest);
-	kiommu_notifier_unregister(guest);
-	cancel_work_sync(&guest->work);
-	kiommu_core_pins_destroy(guest->pins);
-	kiommu_tracked_destroy(&guest->tracked);
-	put_memory(guest);
-	kfree(guest);
+	if (!guest->error) {
+		kiommu_slots_ignore(guest);
+		kiommu_notifier_unregister(guest);
+	}
+	free_guest(guest);
+}
+
+/* Idle pages that nobody has asked for. */
+static u64 idle_pages(struct kiommu_mem *guest)
+{
+	u64 idle = kiommu_core_pins_idle(guest->pins);
+	u64 asked = atomic64_read(&guest->shrink);
+
+	return idle - min(idle, asked);
 }
 
 unsigned long kiommu_guests_idle(void)
@@ -314,7 +491,7 @@ unsigned long kiommu_guests_idle(void)
 	if (!mutex_trylock(&guests_lock))
 		return 0;
 	list_for_each_entry(guest, &guests, list)
-		pages += kiommu_core_pins_idle(guest->pins);
+		pages += idle_pages(guest);
 	mutex_unlock(&guests_lock);
 	return pages;
 }
@@ -327,8 +504,7 @@ unsigned long kiommu_guests_shrink(unsigned long pages)
 	if (!mutex_trylock(&guests_lock))
 		return 0;
 	list_for_each_entry(guest, &guests, list) {
-		u64 idle = kiommu_core_pins_idle(guest->pins);
-		u64 count = min_t(u64, idle, pages - asked);
+		u64 count = min_t(u64, idle_pages(guest), pages - asked);
 
 		if (!count)
 			continue;
@@ -340,18 +516,7 @@ unsigned long kiommu_guests_shrink(unsigned long pages)
 	return asked;
 }
 
-/* Work here makes memory free: it must go on when there is none. */
-int kiommu_guests_init(void)
+void kiommu_guests_init(void)
 {
-	kiommu_wq = alloc_workqueue("kvm_iommu", WQ_UNBOUND | WQ_MEM_RECLAIM,
-				    0);
-	if (!kiommu_wq)
-		return -ENOMEM;
 	kiommu_memory_register(&kiommu_kvm_memory);
-	return 0;
-}
-
-void kiommu_guests_exit(void)
-{
-	destroy_workqueue(kiommu_wq);
 }

@@ -7,6 +7,7 @@
 #define KIOMMU_GUEST_H
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
 #include <linux/mm_types.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
@@ -22,8 +23,12 @@
 /**
  * struct kiommu_mem - see above
  * @refs: one for each container that is started with it, one for each call
- *	that looked it up.
- * @list: in the list of all guests.
+ *	that looked it up, one for the thread that makes it.
+ * @list: in the list of all guests, unless making it has failed.
+ * @made: completed when the guest is made, or when that has failed.
+ * @error: 0 or why it has failed; valid after @made.
+ * @maker: the thread that makes it, until @made.
+ * @waiters: who waits for that; protected, as is @maker, by the lock of the list.
  * @provider: whose memory it is; its module is referenced.
  * @memory: got from it.
  * @mm: the process whose memory is the guest's; that of @memory.
@@ -34,14 +39,22 @@
  * @notifier: what happened to the process's memory.
  * @mmio: device memory of other devices that is mapped for devices.
  * @tracked: pages of tables whose stores are followed.
+ * @wq: runs @work, and what compares the generation of @slots. It is the
+ *	guest's own: works of another guest may wait for that one's memory, and
+ *	must not use up a limit of this one.
  * @work: settles what is due when no call comes to do it.
- * @shrink: idle pages that memory pressure asked back.
+ * @shrink: idle pages that memory pressure asked for, and that @work has not
+ *	unpinned yet.
  *
- * @provider, @memory, @mm, @pins do not change while it exists.
+ * @provider, @memory, @mm, @pins, @wq do not change while it exists.
  */
 struct kiommu_mem {
 	refcount_t refs;
 	struct list_head list;
+	struct completion made;
+	int error;
+	struct task_struct *maker;
+	unsigned int waiters;
 	const struct kiommu_memory_provider *provider;
 	struct kiommu_memory *memory;
 	struct mm_struct *mm;
@@ -51,6 +64,7 @@ struct kiommu_mem {
 	struct kiommu_notifier notifier;
 	struct kiommu_mmio mmio;
 	struct kiommu_tracked tracked;
+	struct workqueue_struct *wq;
 	struct work_struct work;
 	atomic64_t shrink;
 };
@@ -62,8 +76,11 @@ struct kiommu_mem {
  *
  * A guest that is known is found by the key alone. If there is none, modules
  * that registered as providers are asked first; what they do not know is a KVM.
+ * Making one waits for the mmap_lock of the guest's process, and so do all who
+ * ask for this guest meanwhile; who asks for another one does not.
  * Context: may sleep; no lock of lock.h is held. Return: referenced; -ENOMEM;
- * -ENODEV if kvm.ko is not there or the KVM or its process is going away.
+ * -ENODEV if kvm.ko is not there or the KVM or its process is going away;
+ * -EINTR a fatal signal.
  */
 struct kiommu_mem *kiommu_guest_get(const void *key);
 
@@ -71,9 +88,13 @@ struct kiommu_mem *kiommu_guest_get(const void *key);
  * kiommu_guest_get_fd() - the guest of a file descriptor: KVM's, or a provider's
  *
  * Context: as kiommu_guest_get(). Return: referenced, or -EBADF; -EINVAL if no
- * provider knows the file; or what kiommu_guest_get() returns.
+ * provider knows the file; -EPERM if it is the guest of another process, which
+ * is not registered then; or what kiommu_guest_get() returns.
  */
 struct kiommu_mem *kiommu_guest_get_fd(int fd);
+
+/* Another reference. Context: any; the caller has one, or D of a container. */
+void kiommu_guest_hold(struct kiommu_mem *guest);
 
 /**
  * kiommu_guest_put() - drop a reference
@@ -101,17 +122,24 @@ void kiommu_guest_kick(struct kiommu_mem *guest);
 
 /**
  * kiommu_guests_idle() - pages of all guests that memory pressure can ask for
- * kiommu_guests_shrink() - ask up to @pages of them back
  *
- * Context: any that may sleep, memory reclaim included: they wait for nothing.
+ * Without those that it has asked for already.
+ * Context: any that may sleep, memory reclaim included: it waits for nothing.
  * Return: pages; 0 if the list of guests is locked.
  */
 unsigned long kiommu_guests_idle(void);
+
+/**
+ * kiommu_guests_shrink() - ask for up to @pages idle pages
+ *
+ * The guests' works unpin them later. Context: as kiommu_guests_idle().
+ * Return: pages that were asked for, of which none is unpinned yet; 0 if the
+ * list of guests is locked.
+ */
 unsigned long kiommu_guests_shrink(unsigned long pages);
 
-/* The work queue of all guests, and KVM as a provider. Return: 0, -ENOMEM. */
-int kiommu_guests_init(void);
-void kiommu_guests_exit(void);
+/* KVM as a provider. */
+void kiommu_guests_init(void);
 
 /* shrinker.c. Return: 0, -ENOMEM. */
 int kiommu_shrinker_init(void);

@@ -233,17 +233,13 @@ static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 			cmd->status = KVM_IOMMU_STATUS_KVM_GONE;
 		return ret;
 	}
-	ret = -EPERM;
-	if (guest->mm != current->mm)
-		goto out;
 	ret = kiommu_lock_exclusive_killable(container);
-	if (ret)
-		goto out;
-	ret = kiommu_container_start(container, guest);
-	kiommu_unlock_exclusive(container);
-	if (ret == -ENODEV)
-		cmd->status = KVM_IOMMU_STATUS_NO_DEVICE;
-out:
+	if (!ret) {
+		ret = kiommu_container_start(container, guest);
+		kiommu_unlock_exclusive(container);
+		if (ret == -ENODEV)
+			cmd->status = KVM_IOMMU_STATUS_NO_DEVICE;
+	}
 	if (ret)
 		kiommu_guest_put(guest);
 	return ret < 0 ? ret : 0;
@@ -386,7 +382,8 @@ static const struct kiommu_op kiommu_ops[] = {
 		  .flags = KVM_IOMMU_FAULT_FD_NONBLOCK,
 		  .finish = finish_fault_fd),
 	KIOMMU_STATUS_OP(KVM_IOMMU_SET_SYNC, kvm_iommu_set_sync, status, NULL,
-			 set_sync, .flags = KVM_IOMMU_SYNC_THREAD),
+			 set_sync,
+			 .flags = KVM_IOMMU_SYNC_THREAD | KVM_IOMMU_SYNC_SLOTS),
 	KIOMMU_STATUS_OP(KVM_IOMMU_UNTRACK, kvm_iommu_untrack, __reserved,
 			 &shared, untrack, RESERVED(kvm_iommu_untrack)),
 	KIOMMU_STATUS_OP(KVM_IOMMU_TRANSLATE_RANGE, kvm_iommu_translate_range,

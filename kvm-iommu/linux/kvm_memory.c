@@ -6,11 +6,11 @@
  * this module loads without kvm.ko. Memory slots are read under kvm->srcu by
  * the inline functions of kvm_host.h, which need no symbol.
  *
- * KVM's page tracker calls track_deleted() from within
+ * KVM's page tracker, while it is registered, calls track_deleted() from within
  * KVM_SET_USER_MEMORY_REGION, under kvm->slots_lock, when the slot cannot be
- * found any more: see slots.c. It must not be unregistered under the guest's
- * lock, for that waits for track_deleted() to return. Kernels without the
- * tracker, and processes that may not register one, are served by the
+ * found any more: see slots.c. It does so for slots of each address space. It
+ * must not be unregistered under the guest's lock, for that waits for
+ * track_deleted() to return. Kernels without the tracker are served by the
  * generation.
  *
  * It calls track_write() for each store that KVM emulates, after it was made, in
@@ -31,11 +31,10 @@
  * @put_kvm: kvm_put_kvm(); kvm.ko is held while it is kept.
  * @guest: whose it is, while @tracker is registered.
  * @tracker: told by KVM when a slot is deleted, and of stores.
- * @untrack: kvm_page_track_unregister_notifier() while @tracker is registered:
- *	kvm.ko is held by it. Protected by the lock of the guest list.
- * @add_gfn: kvm_write_track_add_gfn(), @remove_gfn: kvm_write_track_remove_gfn();
- *	kvm.ko is held by @untrack.
- * @listens: @tracker is registered.
+ * @untrack: kvm_page_track_unregister_notifier() while @tracker is registered,
+ *	else NULL. Protected by the lock of struct kiommu_slots.
+ * @add_gfn: kvm_write_track_add_gfn(), @remove_gfn: kvm_write_track_remove_gfn(),
+ *	set when @tracker is registered first; kvm.ko is held by @put_kvm.
  */
 struct kvm_memory {
 	struct kiommu_memory memory;
@@ -48,7 +47,6 @@ struct kvm_memory {
 			struct kvm_page_track_notifier_node *tracker);
 	int (*add_gfn)(struct kvm *kvm, gfn_t gfn);
 	int (*remove_gfn)(struct kvm *kvm, gfn_t gfn);
-	bool listens;
 #endif
 };
 
@@ -216,25 +214,28 @@ static void find_symbols(struct kvm_memory *memory)
 		symbol_put(kvm_write_track_remove_gfn);
 }
 
-/* KVM allows it to the process alone that made the VM. */
-static void listen(struct kiommu_memory *base, struct kiommu_mem *guest)
+/*
+ * KVM allocates two bytes for each page of each slot, charged to the caller, and
+ * takes slots_arch_lock and mmu_lock of the VM: it can take its time. KVM allows it
+ * to the process alone that made the VM.
+ */
+static int listen(struct kiommu_memory *base, struct kiommu_mem *guest)
 {
 	struct kvm_memory *memory = to_kvm_memory(base);
 	int (*track)(struct kvm *kvm,
 		     struct kvm_page_track_notifier_node *tracker);
-	int idx, ret;
+	int ret = -EOPNOTSUPP;
+	int idx;
 
-	if (memory->untrack || current->mm != base->mm)
-		return;
 	track = symbol_get(kvm_page_track_register_notifier);
 	if (!track)
-		return;
+		return ret;
 	memory->untrack = symbol_get(kvm_page_track_unregister_notifier);
+	if (!memory->untrack)
+		goto out;
 	memory->tracker.track_remove_region = track_deleted;
 	memory->tracker.track_write = track_write;
 	memory->guest = guest;
-	if (!memory->untrack)
-		goto out;
 	find_symbols(memory);
 	/* It looks at all slots, under slots_arch_lock alone. */
 	idx = srcu_read_lock(&memory->kvm->srcu);
@@ -244,19 +245,17 @@ static void listen(struct kiommu_memory *base, struct kiommu_mem *guest)
 		symbol_put(kvm_page_track_unregister_notifier);
 		memory->untrack = NULL;
 	}
-	/* Whoever reads it without the lock sees the symbols. */
-	smp_store_release(&memory->listens, !ret);
 out:
 	symbol_put(kvm_page_track_register_notifier);
+	return ret;
 }
 
 static void ignore(struct kiommu_memory *base)
 {
 	struct kvm_memory *memory = to_kvm_memory(base);
 
-	if (!memory->untrack)
-		return;
 	memory->untrack(memory->kvm, &memory->tracker);
+	memory->untrack = NULL;
 	symbol_put(kvm_page_track_unregister_notifier);
 }
 
@@ -264,9 +263,7 @@ static bool can_track(struct kiommu_memory *base)
 {
 	struct kvm_memory *memory = to_kvm_memory(base);
 
-	/* As listen() stores it. */
-	return smp_load_acquire(&memory->listens) && memory->add_gfn &&
-	       memory->remove_gfn;
+	return memory->add_gfn && memory->remove_gfn;
 }
 
 static int track(struct kiommu_memory *base, u64 gfn)

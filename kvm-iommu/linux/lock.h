@@ -6,6 +6,7 @@
  * Order, outermost first; what is on one line is never held together:
  *	VFIO: group_lock of the container | lock of the device set
  *	list of guests, without what is below | inside of kvm->slots_lock
+ *	kiommu_slots.lock, without D and P: KVM's slots_arch_lock, mmu_lock; vCPUs
  *	kvm->srcu (read), KVM's write tracker: calls with it
  *	D, kiommu_container.lock
  *	P, kiommu_mem.lock | below kvm->slots_lock, without D

@@ -13,16 +13,18 @@
  * cannot go away, nor can its module, which is referenced. What a provider may
  * be asked when:
  *
- *   key_of_file, get, listen  one at a time, under the lock of the guest list
+ *   key_of_file, get  any time while it is registered
  *   find_slot, hold_hva, generation  any time between get and put
- *   ignore, put  once for each get, after all of these
+ *   listen, ignore  in turns, between get and put, ignore last
+ *   put  once for each get, after all of these
  *
  * Slots that change. A look-up that begins after a change was made must see it;
  * generation() must have changed by then, too. A slot that was deleted or moved
  * stays mapped until the core is told: as part of the change, before whoever
  * asked for it is answered, a provider calls kiommu_guest_slots_changed(), when
  * look-ups do not find the slot any more. A provider that cannot is served by
- * the generation: the next call on the guest notices.
+ * the generation: the next call on the guest notices, or within a second or so a
+ * work.
  */
 #ifndef KIOMMU_MEMORY_PROVIDER_H
 #define KIOMMU_MEMORY_PROVIDER_H
@@ -73,10 +75,10 @@ struct kiommu_memory {
  *	are looked up after it are at least as new. Any context.
  * @listen: optional, for one that is told of slots that go in a context in which
  *	kiommu_guest_slots_changed() may not be called (KVM): from now on call
- *	kiommu_slots_deleted() for @guest instead. Called for each container
- *	that comes, also when it listens already; may fail, nobody is told.
- * @ignore: the opposite, with @listen, before put. No call is under way on
- *	return.
+ *	kiommu_slots_deleted() for @guest instead. Called in a thread of the
+ *	guest's process. Return: 0; -EOPNOTSUPP the kernel has no such thing;
+ *	-ENOMEM.
+ * @ignore: the opposite, with @listen. No call is under way on return.
  * @can_track: optional, with the two below: whether stores of the guest are told
  *	by kiommu_tracked_store(), which needs @listen to have worked.
  * @track: tell of the stores to a page that are made after this returned. Called
@@ -96,7 +98,7 @@ struct kiommu_memory_provider {
 	bool (*hold_hva)(struct kiommu_memory *memory, unsigned long first,
 			 unsigned long last);
 	u64 (*generation)(struct kiommu_memory *memory);
-	void (*listen)(struct kiommu_memory *memory, struct kiommu_mem *guest);
+	int (*listen)(struct kiommu_memory *memory, struct kiommu_mem *guest);
 	void (*ignore)(struct kiommu_memory *memory);
 	bool (*can_track)(struct kiommu_memory *memory);
 	int (*track)(struct kiommu_memory *memory, u64 gfn);
@@ -118,7 +120,7 @@ void kiommu_memory_register(struct kiommu_memory_provider *provider);
  * kiommu_memory_unregister() - no longer
  *
  * For a module's exit: there is no guest of it then. No call is under way on
- * return. Context: may sleep.
+ * return. Context: may sleep; waits for calls of @key_of_file and @get.
  */
 void kiommu_memory_unregister(struct kiommu_memory_provider *provider);
 

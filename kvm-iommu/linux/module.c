@@ -14,12 +14,10 @@ static int __init kiommu_init(void)
 {
 	int ret;
 
-	ret = kiommu_guests_init();
-	if (ret)
-		return ret;
+	kiommu_guests_init();
 	ret = kiommu_shrinker_init();
 	if (ret)
-		goto err_guests;
+		return ret;
 	ret = kiommu_zpci_hook_init();
 	if (ret)
 		goto err_shrinker;
@@ -33,8 +31,6 @@ err_hook:
 	kiommu_zpci_hook_exit();
 err_shrinker:
 	kiommu_shrinker_exit();
-err_guests:
-	kiommu_guests_exit();
 	return ret;
 }
 module_init(kiommu_init);
@@ -44,7 +40,6 @@ static void __exit kiommu_exit(void)
 	kiommu_vfio_unregister();
 	kiommu_zpci_hook_exit();
 	kiommu_shrinker_exit();
-	kiommu_guests_exit();
 	kiommu_dma_faults_exit();
 	kiommu_doorbells_exit();
 }

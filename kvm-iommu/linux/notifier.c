@@ -112,6 +112,8 @@ static void invalidate_end(struct mmu_notifier *mn,
 	struct kiommu_notifier *notifier = &guest->notifier;
 	bool due = !keeps_pages(range->event) &&
 		   kiommu_slots_hold(guest, range->start, range->end - 1);
+	/* Memory of a slot that has gone is in no slot: look at it all the same. */
+	bool slots_due = kiommu_slots_due(guest);
 
 	spin_lock(&notifier->lock);
 	if (due)
@@ -120,7 +122,7 @@ static void invalidate_end(struct mmu_notifier *mn,
 	if (--notifier->active == 0)
 		wake_up_all(&notifier->quiet);
 	spin_unlock(&notifier->lock);
-	if (due)
+	if (due || slots_due)
 		kiommu_guest_kick(guest);
 }
 
@@ -156,9 +158,16 @@ void kiommu_notifier_init(struct kiommu_notifier *notifier)
 	notifier->plain.first = ULONG_MAX;
 }
 
+/* As mmu_notifier_register(), which cannot be killed. */
 int kiommu_notifier_register(struct kiommu_mem *guest)
 {
-	return mmu_notifier_register(&guest->notifier.mn, guest->mm);
+	int ret;
+
+	if (mmap_write_lock_killable(guest->mm))
+		return -EINTR;
+	ret = __mmu_notifier_register(&guest->notifier.mn, guest->mm);
+	mmap_write_unlock(guest->mm);
+	return ret;
 }
 
 void kiommu_notifier_unregister(struct kiommu_mem *guest)

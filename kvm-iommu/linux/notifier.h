@@ -56,8 +56,8 @@ void kiommu_notifier_init(struct kiommu_notifier *notifier);
 /**
  * kiommu_notifier_register() - start to listen
  *
- * Context: the process's memory is held (mmget); may sleep. Return: 0,
- * -ENOMEM, -EINTR.
+ * Context: the process's memory is held (mmget); may sleep, for as long as the
+ * process likes: no lock is held. Return: 0; -ENOMEM; -EINTR a signal.
  */
 int kiommu_notifier_register(struct kiommu_mem *guest);
 

@@ -4,8 +4,13 @@
  *
  * Reclaim runs below any lock whose holder allocates, mmap_lock and folio
  * locks included. Unpinning may lock folios, uncharging locks mmap_lock: so
- * nothing is unpinned here. The scan asks the guests' work to do it, and counts
- * what it asked for as freed; the next count sees what is left.
+ * nothing is unpinned here. The scan asks the guests' works to do it.
+ *
+ * What was asked for is not free yet, and may not be for long: the scan returns
+ * 0, as for objects that were looked at and not freed. It counts as scanned,
+ * so that reclaim goes on with other caches and does not carry these pages over
+ * to its next round; and no count has them any more, so that they are not asked
+ * for again. When nothing can be asked for, the scan says SHRINK_STOP.
  */
 #include <linux/shrinker.h>
 
@@ -22,7 +27,12 @@ static unsigned long count_idle(struct shrinker *shrinker,
 static unsigned long scan_idle(struct shrinker *shrinker,
 			       struct shrink_control *sc)
 {
-	return kiommu_guests_shrink(sc->nr_to_scan) ?: SHRINK_STOP;
+	unsigned long asked = kiommu_guests_shrink(sc->nr_to_scan);
+
+	if (!asked)
+		return SHRINK_STOP;
+	sc->nr_scanned = asked;
+	return 0;
 }
 
 int kiommu_shrinker_init(void)

@@ -3,7 +3,7 @@
  * Memory slots, see slots.h: what the core wants to know of them, whoever
  * provides them.
  *
- * A slot that is deleted is noticed in two ways.
+ * A slot that is deleted is noticed in three ways.
  *
  * Its provider tells, as part of the change: KVM's page tracker from within
  * KVM_SET_USER_MEMORY_REGION, others by kiommu_guest_slots_changed(), under a
@@ -15,12 +15,20 @@
  * held across a change of slots, is waited for; and nobody may stop to listen
  * under it, which waits for kiommu_slots_deleted() to return.
  *
- * Beside that, each call compares the generation of the slots. This covers
- * kernels whose KVM does not tell, and processes that it does not tell.
+ * KVM's tracker costs its VM memory, and lets no slot move. It is registered
+ * while a container wants it: in mode TRACKED, or by KVM_IOMMU_SYNC_SLOTS.
+ *
+ * Beside that, each call compares the generation of the slots, and so does the
+ * end of each change of the process's memory (notifier.c). And while nobody
+ * listens, it is compared once a second: this has devices lose a slot that goes
+ * also if nothing else happens.
  */
 #include "guest.h"
 #include "lock.h"
 #include "port.h"
+
+/* How often the generation is compared, in jiffies. */
+#define WATCH_INTERVAL HZ
 
 static u64 generation_of(struct kiommu_mem *guest)
 {
@@ -60,16 +68,67 @@ bool kiommu_slots_hold(struct kiommu_mem *guest, unsigned long first,
 	return guest->provider->hold_hva(guest->memory, first, last);
 }
 
-void kiommu_slots_listen(struct kiommu_mem *guest)
+static void watch(struct work_struct *work)
 {
-	if (guest->provider->listen)
-		guest->provider->listen(guest->memory, guest);
+	struct kiommu_mem *guest = container_of(to_delayed_work(work),
+						struct kiommu_mem, slots.watch);
+
+	/* Who stops to listen begins anew. */
+	if (READ_ONCE(guest->slots.listeners))
+		return;
+	if (kiommu_slots_due(guest))
+		kiommu_guest_kick(guest);
+	kiommu_slots_watch(guest);
+}
+
+void kiommu_slots_init(struct kiommu_slots *slots)
+{
+	mutex_init(&slots->lock);
+	INIT_DELAYED_WORK(&slots->watch, watch);
+}
+
+void kiommu_slots_watch(struct kiommu_mem *guest)
+{
+	queue_delayed_work(guest->wq, &guest->slots.watch,
+			   round_jiffies_relative(WATCH_INTERVAL));
+}
+
+int kiommu_slots_listen(struct kiommu_mem *guest)
+{
+	const struct kiommu_memory_provider *provider = guest->provider;
+	struct kiommu_slots *slots = &guest->slots;
+	int ret = 0;
+
+	if (!provider->listen)
+		return -EOPNOTSUPP;
+	if (mutex_lock_killable(&slots->lock))
+		return -EINTR;
+	if (!slots->listeners)
+		ret = provider->listen(guest->memory, guest);
+	if (!ret)
+		WRITE_ONCE(slots->listeners, slots->listeners + 1);
+	mutex_unlock(&slots->lock);
+	return ret;
+}
+
+void kiommu_slots_unlisten(struct kiommu_mem *guest)
+{
+	struct kiommu_slots *slots = &guest->slots;
+
+	mutex_lock(&slots->lock);
+	if (slots->listeners == 1)
+		guest->provider->ignore(guest->memory);
+	WRITE_ONCE(slots->listeners, slots->listeners - 1);
+	if (!slots->listeners)
+		kiommu_slots_watch(guest);
+	mutex_unlock(&slots->lock);
 }
 
 void kiommu_slots_ignore(struct kiommu_mem *guest)
 {
-	if (guest->provider->ignore)
-		guest->provider->ignore(guest->memory);
+	WARN_ON(guest->slots.listeners);
+	cancel_delayed_work_sync(&guest->slots.watch);
+	mutex_destroy(&guest->slots.lock);
 }
 
 int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,

@@ -4,8 +4,10 @@
  *
  * A doorbell is made before any lock is taken, and freed after: who looks at its
  * ring takes the container's lock, and looks whether the ring is still the
- * container's. What is in the ring that is set when a call comes is done before
- * the call takes the lock for writing: others can go on meanwhile.
+ * container's. In the same way the guest's slots are listened to before, and no
+ * longer after: that waits for KVM. What is in the ring that is set when a call
+ * comes is done before the call takes the lock for writing: others can go on
+ * meanwhile.
  */
 #include <linux/err.h>
 #include <linux/sched.h>
@@ -23,22 +25,29 @@
 static u32 check_fields(const struct kvm_iommu_set_sync *cmd)
 {
 	bool ring = cmd->entries || cmd->ring || cmd->kick_fd || cmd->notify_fd;
+	u32 flags = cmd->flags & ~KVM_IOMMU_SYNC_SLOTS;
 	bool unused;
 
 	switch (cmd->mode) {
 	case KVM_IOMMU_SYNC_EXPLICIT:
-		unused = ring || cmd->burst || cmd->flags;
+		unused = ring || cmd->burst || flags;
 		break;
 	case KVM_IOMMU_SYNC_RING:
 		unused = cmd->burst;
 		break;
 	case KVM_IOMMU_SYNC_TRACKED:
-		unused = ring || cmd->flags;
+		unused = ring || flags;
 		break;
 	default:
 		return KVM_IOMMU_STATUS_MODE;
 	}
 	return unused ? KVM_IOMMU_STATUS_FIELD : KVM_IOMMU_STATUS_OK;
+}
+
+static bool must_listen(const struct kvm_iommu_set_sync *cmd)
+{
+	return cmd->mode == KVM_IOMMU_SYNC_TRACKED ||
+	       cmd->flags & KVM_IOMMU_SYNC_SLOTS;
 }
 
 static int check_state(struct kiommu_container *container)
@@ -48,116 +57,161 @@ static int check_state(struct kiommu_container *container)
 	return kiommu_check_caller(container);
 }
 
-struct kiommu_doorbell *kiommu_sync_reset(struct kiommu_container *container)
+struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container)
 {
-	struct kiommu_doorbell *bell = container->sync.doorbell;
+	struct kiommu_sync_left left = {
+		.doorbell = container->sync.doorbell,
+		.listens = container->sync.listens,
+	};
 
 	lockdep_assert_held_write(&container->lock);
 	if (container->sync.mode == KVM_IOMMU_SYNC_TRACKED)
 		kiommu_tracking_stop(container);
 	container->sync.doorbell = NULL;
+	container->sync.listens = false;
 	container->sync.mode = KVM_IOMMU_SYNC_EXPLICIT;
-	return bell;
+	return left;
 }
 
-static int set_explicit(struct kiommu_container *container)
+void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_mem *guest)
 {
-	struct kiommu_doorbell *old = NULL;
+	kiommu_doorbell_close(left.doorbell);
+	if (left.listens)
+		kiommu_slots_unlisten(guest);
+}
+
+/* The guest that is registered, held. */
+static struct kiommu_mem *hold_guest(struct kiommu_container *container)
+{
+	struct kiommu_mem *guest;
 	int ret;
 
-	kiommu_doorbell_drain(container);
-	ret = kiommu_lock_exclusive_killable(container);
+	ret = kiommu_lock_shared(container);
 	if (ret)
-		return ret;
+		return ERR_PTR(ret);
+	guest = container->guest;
 	ret = check_state(container);
 	if (!ret)
-		old = kiommu_sync_reset(container);
-	kiommu_unlock_exclusive(container);
-	kiommu_doorbell_close(old);
-	return ret;
-}
-
-static int set_ring(struct kiommu_container *container,
-		    struct kvm_iommu_set_sync *cmd)
-{
-	struct kiommu_doorbell *bell, *old = NULL;
-	int ret;
-
-	bell = kiommu_doorbell_create(container, cmd);
-	if (IS_ERR(bell))
-		return PTR_ERR(bell);
-	kiommu_doorbell_drain(container);
-	ret = kiommu_lock_exclusive_killable(container);
-	if (ret)
-		goto err_bell;
-	ret = check_state(container);
-	if (!ret) {
-		old = kiommu_sync_reset(container);
-		container->sync.doorbell = bell;
-		container->sync.mode = KVM_IOMMU_SYNC_RING;
-		kiommu_doorbell_open(bell);
-	}
-	kiommu_unlock_exclusive(container);
-	if (ret)
-		goto err_bell;
-	kiommu_doorbell_close(old);
-	return 0;
-
-err_bell:
-	kiommu_doorbell_close(bell);
-	return ret;
+		kiommu_guest_hold(guest);
+	kiommu_unlock_shared(container);
+	return ret ? ERR_PTR(ret) : guest;
 }
 
 /* The old mode ends no sooner than it is known that the new one works. */
-static int set_tracked(struct kiommu_container *container,
-		       const struct kvm_iommu_set_sync *cmd)
+static int set_tracked(struct kiommu_container *container, u32 burst,
+		       struct kiommu_sync_left *old)
 {
-	struct kiommu_doorbell *old = NULL;
+	bool anew = container->sync.mode == KVM_IOMMU_SYNC_TRACKED;
 	int ret;
 
-	kiommu_doorbell_drain(container);
-	ret = kiommu_lock_exclusive_killable(container);
+	if (anew)
+		*old = kiommu_sync_reset(container);
+	ret = kiommu_tracking_start(container, burst);
 	if (ret)
 		return ret;
-	ret = check_state(container);
-	if (ret)
-		goto out;
-	if (container->sync.mode == KVM_IOMMU_SYNC_TRACKED)
-		kiommu_sync_reset(container);
-	ret = kiommu_tracking_start(container, cmd->burst);
-	if (ret)
-		goto out;
-	if (container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
-		old = kiommu_sync_reset(container);
+	if (!anew)
+		*old = kiommu_sync_reset(container);
 	container->sync.mode = KVM_IOMMU_SYNC_TRACKED;
 	ret = kiommu_tracking_fill(container);
 	if (ret)
 		kiommu_sync_reset(container);
-out:
+	return ret;
+}
+
+/*
+ * @new: what the new mode is given; on success *@old is what the old one has left.
+ * Context: kiommu_lock_exclusive(). On failure *@old may be set, too.
+ */
+static int set_mode(struct kiommu_container *container,
+		    const struct kvm_iommu_set_sync *cmd,
+		    const struct kiommu_sync_left *new,
+		    struct kiommu_sync_left *old)
+{
+	int ret = 0;
+
+	switch (cmd->mode) {
+	case KVM_IOMMU_SYNC_RING:
+		*old = kiommu_sync_reset(container);
+		container->sync.doorbell = new->doorbell;
+		container->sync.mode = KVM_IOMMU_SYNC_RING;
+		kiommu_doorbell_open(new->doorbell);
+		break;
+	case KVM_IOMMU_SYNC_TRACKED:
+		ret = set_tracked(container, cmd->burst, old);
+		break;
+	default:
+		*old = kiommu_sync_reset(container);
+	}
+	if (!ret)
+		container->sync.listens = new->listens;
+	return ret;
+}
+
+/* What the mode needs and is waited for. Context: no lock of lock.h. */
+static int prepare(struct kiommu_container *container, struct kiommu_mem *guest,
+		   struct kvm_iommu_set_sync *cmd,
+		   struct kiommu_sync_left *new)
+{
+	struct kiommu_doorbell *bell;
+	int ret;
+
+	if (must_listen(cmd)) {
+		ret = kiommu_slots_listen(guest);
+		if (ret)
+			return ret;
+		new->listens = true;
+	}
+	if (cmd->mode != KVM_IOMMU_SYNC_RING)
+		return 0;
+	bell = kiommu_doorbell_create(container, cmd);
+	if (IS_ERR(bell))
+		return PTR_ERR(bell);
+	new->doorbell = bell;
+	return 0;
+}
+
+static int change_mode(struct kiommu_container *container,
+		       struct kiommu_mem *guest,
+		       const struct kvm_iommu_set_sync *cmd,
+		       const struct kiommu_sync_left *new,
+		       struct kiommu_sync_left *old)
+{
+	int ret;
+
+	ret = kiommu_lock_exclusive_killable(container);
+	if (ret)
+		return ret;
+	/* Another KVM may have come meanwhile. */
+	ret = container->guest == guest ? 0 : -ENODEV;
+	if (!ret)
+		ret = set_mode(container, cmd, new, old);
 	kiommu_unlock_exclusive(container);
-	kiommu_doorbell_close(old);
 	return ret;
 }
 
 int kiommu_set_sync(struct kiommu_container *container,
 		    struct kvm_iommu_set_sync *cmd)
 {
+	struct kiommu_sync_left new = {}, old = {};
+	struct kiommu_mem *guest;
 	int ret;
 
 	cmd->status = check_fields(cmd);
 	if (cmd->status)
 		return -EOPNOTSUPP;
-	switch (cmd->mode) {
-	case KVM_IOMMU_SYNC_RING:
-		ret = set_ring(container, cmd);
-		break;
-	case KVM_IOMMU_SYNC_TRACKED:
-		ret = set_tracked(container, cmd);
-		break;
-	default:
-		ret = set_explicit(container);
+	guest = hold_guest(container);
+	if (IS_ERR(guest))
+		return PTR_ERR(guest);
+	ret = prepare(container, guest, cmd, &new);
+	if (!ret) {
+		kiommu_doorbell_drain(container);
+		ret = change_mode(container, guest, cmd, &new, &old);
 	}
-	/* This kernel's make_thread(), or kiommu_tracking_start(). */
+	kiommu_sync_leave(old, guest);
+	if (ret)
+		kiommu_sync_leave(new, guest);
+	kiommu_guest_put(guest);
+	/* This kernel, or this KVM, cannot. */
 	if (ret == -EOPNOTSUPP)
 		cmd->status = KVM_IOMMU_STATUS_UNSUPPORTED;
 	return ret;

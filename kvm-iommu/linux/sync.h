@@ -10,6 +10,7 @@
 
 struct kiommu_container;
 struct kiommu_doorbell;
+struct kiommu_mem;
 struct kvm_iommu_set_sync;
 
 /**
@@ -17,6 +18,8 @@ struct kvm_iommu_set_sync;
  * @mode: enum kvm_iommu_sync_mode.
  * @doorbell: RING: the one whose ring is looked at, or NULL.
  * @tracking: TRACKED: in the list of the guest's containers that are.
+ * @listens: the container is a listener of the guest's slots: TRACKED, or
+ *	KVM_IOMMU_SYNC_SLOTS.
  *
  * All change with D held for writing.
  */
@@ -24,6 +27,13 @@ struct kiommu_sync {
 	u32 mode;
 	struct kiommu_doorbell *doorbell;
 	struct list_head tracking;
+	bool listens;
+};
+
+/* What a mode that has ended has left behind. */
+struct kiommu_sync_left {
+	struct kiommu_doorbell *doorbell;
+	bool listens;
 };
 
 /**
@@ -38,8 +48,14 @@ int kiommu_set_sync(struct kiommu_container *container,
  * kiommu_sync_reset() - back to KVM_IOMMU_SYNC_EXPLICIT: the KVM leaves
  *
  * Context: kiommu_lock_exclusive(). Return: what the caller must give to
- * kiommu_doorbell_close() after kiommu_unlock_exclusive(), or NULL.
+ * kiommu_sync_leave() after kiommu_unlock_exclusive().
  */
-struct kiommu_doorbell *kiommu_sync_reset(struct kiommu_container *container);
+struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container);
+
+/*
+ * @guest: that was registered, held. Context: as kiommu_doorbell_close() and
+ * kiommu_slots_unlisten().
+ */
+void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_mem *guest);
 
 #endif /* KIOMMU_SYNC_H */

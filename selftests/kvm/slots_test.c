@@ -16,6 +16,7 @@
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
+#include "ring.h"
 
 #define PAGE KIOMMU_PAGE
 #define GPA KIOMMU_FREE_GPA
@@ -32,6 +33,7 @@ FIXTURE(slots) {
 	struct kiommu k;
 	int fd;
 	int memfd;
+	bool told; /* the module is told of each slot that goes, in any mode */
 	struct ioat *t;
 	char *buffer; /* a page of the area, always mapped */
 	char *mem; /* SIZE bytes of a file, in SLOT at GPA, mapped at IOVA */
@@ -48,6 +50,8 @@ FIXTURE_SETUP(slots)
 {
 	kiommu_setup(&self->k, VFIO_KVM_IOMMU);
 	self->fd = self->k.vfio.fd;
+	self->told = kiommu_host_lacks(KIOMMU_KVM);
+	ASSERT_EQ(self->told ? -EOPNOTSUPP : 0, kiommu_set_explicit_slots(self->fd));
 	self->buffer = kiommu_alloc_page(self->k.vm.area);
 	self->t = ioat_new(self->k.vm.area, KVM_IOMMU_FORMAT_VTD_SS, 3);
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
@@ -165,10 +169,10 @@ TEST_F_TIMEOUT(slots, becomes_read_only, 120)
 	EXPECT_TRUE(HOLDS(self->mem, 5));
 }
 
-/* Not while a KVM is registered; and nothing has changed then. */
+/* Not while KVM tells of slots that go; and nothing has changed then. */
 TEST_F_TIMEOUT(slots, cannot_be_moved, 120)
 {
-	if (kiommu_host_has(KIOMMU_MOVING_SLOTS))
+	if (self->told)
 		SKIP(return, "slots can be moved");
 	ASSERT_EQ(-EINVAL, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA + SIZE,
 					      SIZE, self->mem));
@@ -177,16 +181,19 @@ TEST_F_TIMEOUT(slots, cannot_be_moved, 120)
 	EXPECT_KEPT();
 }
 
-/* Where it was, nothing is left of it, at once; where it is now, it is new. */
+/* Where it was, nothing is left of it; where it is now, it is new. */
 TEST_F_TIMEOUT(slots, moved, 120)
 {
 	struct kvm_iommu_refresh r;
 
-	if (kiommu_host_lacks(KIOMMU_MOVING_SLOTS))
-		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_MOVING_SLOTS));
+	if (!self->told)
+		ASSERT_EQ(0, kiommu_set_explicit(self->fd));
 	EXPECT_REACHES(3, 5);
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA + SIZE, SIZE,
 					self->mem));
+	/* At once, or by the next call. */
+	if (!self->told)
+		EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(self->pins, kiommu_pins());
 	store(_metadata, self, 3, 6);
 	EXPECT_TRUE(HOLDS(self->mem + 3 * PAGE, 5));
@@ -197,6 +204,59 @@ TEST_F_TIMEOUT(slots, moved, 120)
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, SIZE, &r));
 	EXPECT_EQ(PAGES, r.mapped);
 	EXPECT_REACHES(3, 6);
+}
+
+/*
+ * Nobody tells: neither the call that deletes it nor any other one is needed for
+ * devices to lose a slot.
+ */
+TEST_F_TIMEOUT(slots, deletion_shows_without_a_call, 120)
+{
+	ASSERT_EQ(0, self->told ? 0 : kiommu_set_explicit(self->fd));
+	EXPECT_REACHES(3, 5);
+	ASSERT_EQ(0, set_slot(self, 0, 0, NULL));
+	EXPECT_EQ(0, settled_pins(self, 0));
+	store(_metadata, self, 3, 6);
+	EXPECT_TRUE(HOLDS(self->mem + 3 * PAGE, 5));
+	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
+}
+
+/* As above, and the next call does not wait for the kernel's work. */
+TEST_F_TIMEOUT(slots, next_call_sees_deletion, 120)
+{
+	const struct sched_param urgent = { .sched_priority = 1 };
+
+	ASSERT_EQ(0, self->told ? 0 : kiommu_set_explicit(self->fd));
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO, &urgent));
+	for (int i = 0; i < 16; i++) {
+		ASSERT_EQ(0, set_slot(self, 0, 0, NULL));
+		ASSERT_EQ(1, kiommu_mapped_pages(self->fd));
+		ASSERT_EQ(self->pins, kiommu_pins());
+		ASSERT_EQ(0, set_slot(self, 0, SIZE, self->mem));
+		ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, SIZE, NULL));
+	}
+}
+
+/* KVM is asked to tell while a container wants it, and no longer. */
+TEST_F_TIMEOUT(slots, told_while_wanted, 120)
+{
+	if (self->told)
+		SKIP(return, "the module is told in any mode");
+	for (int i = 0; i < 3; i++) {
+		/* Twice is once. */
+		ASSERT_EQ(0, kiommu_set_explicit_slots(self->fd));
+		ASSERT_EQ(-EINVAL, kiommu_vm_set_slot(&self->k.vm, SLOT, 0,
+						      GPA + SIZE, SIZE, self->mem));
+		ASSERT_EQ(0, kiommu_set_explicit(self->fd));
+		ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA + SIZE,
+						SIZE, self->mem));
+		ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, SIZE,
+						self->mem));
+	}
+	ASSERT_EQ(0, kiommu_set_explicit_slots(self->fd));
+	ASSERT_EQ(0, kiommu_stop(self->fd));
+	EXPECT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA + SIZE, SIZE,
+					self->mem));
 }
 
 /* Dirty logging on and off: the same slot. */

@@ -48,9 +48,11 @@
  *    When a memory slot is deleted, or the process gives memory up (munmap,
  *    madvise, hole punching, truncation), devices lose what was mapped of it,
  *    and the pins are returned; the IOVAs are blocked until they are refreshed.
- *    For a slot this is done when KVM_SET_USER_MEMORY_REGION returns, for
- *    memory soon, and at the latest when the next call on a container begins.
- *    Until then, pages that were given up stay pinned.
+ *    This is done soon (for a slot within seconds), and at the latest when the
+ *    next call on a container begins. Until then, pages that were given up stay
+ *    pinned, and devices reach them. In mode KVM_IOMMU_SYNC_TRACKED, and with
+ *    KVM_IOMMU_SYNC_SLOTS, it is done for a slot before
+ *    KVM_SET_USER_MEMORY_REGION returns.
  *
  * Device memory
  *    A slot can be a BAR of another device of VFIO, mapped by the process: it
@@ -709,6 +711,11 @@ enum kvm_iommu_sync_mode {
  * is out of sync is followed no longer, until a refresh of IOVAs that it maps:
  * the guest must invalidate after each change, maps included, if @burst is set.
  *
+ * KVM_IOMMU_SYNC_SLOTS, in any mode, implied by TRACKED: slots that are deleted are
+ * taken from devices before KVM_SET_USER_MEMORY_REGION returns. While a container
+ * of the KVM has it, KVM uses two more bytes for each page of its slots, and
+ * refuses to move slots (EINVAL).
+ *
  * Bad entries, and what else would be told to the caller of
  * KVM_IOMMU_REFRESH, are told by KVM_IOMMU_GET_FAULT_FD in both modes.
  *
@@ -717,13 +724,14 @@ enum kvm_iommu_sync_mode {
  * EINVAL one of them is no eventfd (FD_TYPE), @ring misaligned (MISALIGNED),
  * @entries (RANGE); EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown
  * flags (FLAGS), unknown mode (MODE), a field is set that is not the mode's
- * (FIELD), or a mode that this kernel or this KVM does not have (UNSUPPORTED);
- * ENOMEM; EINTR.
+ * (FIELD), or a mode or KVM_IOMMU_SYNC_SLOTS that this kernel or this KVM does
+ * not have (UNSUPPORTED); ENOMEM; EINTR.
  */
 struct kvm_iommu_set_sync {
 	__u32 size;
 	__u32 flags;
 #define KVM_IOMMU_SYNC_THREAD (1u << 0) /* RING: never by the vCPU */
+#define KVM_IOMMU_SYNC_SLOTS (1u << 1) /* slots that go are taken away at once */
 	__u32 mode;
 	__u32 entries;
 	__aligned_u64 ring;

@@ -22,8 +22,6 @@ enum kiommu_property {
 	KIOMMU_KVM,
 	/* BARs can be mapped: as memory slots, and for other devices' DMA. */
 	KIOMMU_BARS,
-	/* A slot of a registered guest can be moved. */
-	KIOMMU_MOVING_SLOTS,
 };
 
 /* NULL if it has the property, else why not. */

@@ -62,6 +62,17 @@ int kiommu_set_explicit(int fd)
 	return kiommu_set_sync(fd, &cmd);
 }
 
+int kiommu_set_explicit_slots(int fd)
+{
+	const struct kvm_iommu_set_sync cmd = {
+		.size = sizeof(cmd),
+		.flags = KVM_IOMMU_SYNC_SLOTS,
+		.mode = KVM_IOMMU_SYNC_EXPLICIT,
+	};
+
+	return kiommu_set_sync(fd, &cmd);
+}
+
 static uint32_t load(const __le32 *field)
 {
 	return le32toh(__atomic_load_n(field, __ATOMIC_ACQUIRE));

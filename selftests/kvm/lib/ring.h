@@ -57,6 +57,8 @@ void kiommu_ring_reset(struct kiommu_ring *ring);
 int kiommu_set_ring(int fd, struct kiommu_ring *ring, uint32_t flags, int kick_fd,
 		    int notify_fd);
 int kiommu_set_explicit(int fd);
+/* With KVM_IOMMU_SYNC_SLOTS. */
+int kiommu_set_explicit_slots(int fd);
 int kiommu_set_sync(int fd, const struct kvm_iommu_set_sync *cmd);
 
 /* Guest: room for how many more. */

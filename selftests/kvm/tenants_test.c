@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Two processes, each with a guest and a device of its own. One has its mmap_lock
+ * taken, for as long as it likes, and then registers its guest, which needs that
+ * lock for writing. The other one must not notice; who waits can be killed; and
+ * when the lock is free all go on, or are gone without a trace.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_util.h"
+
+#include "kiommu_util.h"
+#include "stuck_file.h"
+
+#define PATH "stuck"
+/* So long must be enough for what does not wait. */
+#define PATIENCE_MS 60000
+
+enum { OPEN, START, THREADS };
+
+/* What the processes share. */
+struct shared {
+	pid_t tid[THREADS]; /* of the stuck process: who opens, who calls START */
+	int ret[THREADS];
+	bool done[THREADS];
+};
+
+FIXTURE(tenants) {
+	struct kiommu_stuck_file file;
+	struct shared *shared;
+	pid_t stuck, other;
+	int to_stuck[2], to_other[2]; /* a byte: the next step */
+	int from_stuck[2], from_other[2]; /* a byte: it is done; else it fails */
+	uint64_t pins;
+	long kvm_refs;
+};
+
+static void tell(const int *pipe)
+{
+	TEST_ASSERT(write(pipe[1], "", 1) == 1, "pipe: %d", errno);
+}
+
+static void await(const int *pipe)
+{
+	char byte;
+
+	TEST_ASSERT(read(pipe[0], &byte, 1) == 1, "pipe: %d", errno);
+}
+
+/* Whether it comes in time. */
+static bool comes(const int *pipe)
+{
+	struct pollfd ready = { .fd = pipe[0], .events = POLLIN };
+	char byte;
+
+	return poll(&ready, 1, PATIENCE_MS) == 1 && read(pipe[0], &byte, 1) == 1;
+}
+
+/* A guest and a container with device @i; the guest is not registered yet. */
+struct tenant {
+	struct kiommu_container vfio;
+	struct kiommu_vm vm;
+	int kvm_vfio;
+	struct kiommu_device *dev;
+};
+
+static void set_up(struct tenant *t, unsigned int i)
+{
+	kiommu_container_open(&t->vfio);
+	t->dev = &t->vfio.dev[i];
+	TEST_ASSERT(!kiommu_group_open(&t->vfio, t->dev) &&
+		    !kiommu_group_attach(&t->vfio, t->dev) &&
+		    !kiommu_set_iommu(t->vfio.fd, VFIO_KVM_IOMMU), "container");
+	kiommu_vm_create_bare(&t->vm);
+	t->kvm_vfio = kiommu_vm_open_vfio(&t->vm);
+	TEST_ASSERT(!kiommu_kvm_add_group(t->kvm_vfio, t->dev), "group");
+}
+
+static void tear_down(struct tenant *t)
+{
+	close(t->kvm_vfio);
+	kiommu_container_close(&t->vfio);
+	kiommu_vm_free(&t->vm);
+}
+
+struct waiter {
+	FIXTURE_DATA(tenants) *self;
+	struct tenant *t;
+	int which;
+};
+
+/* Registers the guest: by opening the device, or by START. */
+static void *register_guest(void *arg)
+{
+	struct waiter *w = arg;
+	struct shared *shared = w->self->shared;
+	int ret;
+
+	await(w->self->to_stuck);
+	__atomic_store_n(&shared->tid[w->which], syscall(SYS_gettid),
+			 __ATOMIC_RELEASE);
+	if (w->which == OPEN)
+		ret = kiommu_device_open(w->t->dev);
+	else
+		ret = kiommu_start(w->t->vfio.fd, w->t->vm.fd);
+	shared->ret[w->which] = ret;
+	__atomic_store_n(&shared->done[w->which], true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* All is made ready before the lock is taken: even a malloc() may wait for it. */
+static void be_stuck(FIXTURE_DATA(tenants) *self)
+{
+	struct waiter w[THREADS];
+	pthread_t thread[THREADS];
+	struct tenant t;
+	int hold[2];
+
+	close(self->file.dev);
+	set_up(&t, 0);
+	TEST_ASSERT(!pipe(hold), "pipe");
+	kiommu_stuck_file_hold_mmap_lock(PATH, hold[0]);
+	for (int i = 0; i < THREADS; i++) {
+		w[i] = (struct waiter){ .self = self, .t = &t, .which = i };
+		TEST_ASSERT(!pthread_create(&thread[i], NULL, register_guest, &w[i]),
+			    "no thread");
+	}
+	tell(hold);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	TEST_ASSERT(kiommu_get_state(t.vfio.fd) == KVM_IOMMU_STATE_STARTED,
+		    "not registered");
+	tear_down(&t);
+	_exit(0);
+}
+
+/* Each way to register and to leave. */
+static void live(FIXTURE_DATA(tenants) *self)
+{
+	struct tenant t;
+
+	close(self->file.dev);
+	await(self->to_other);
+	set_up(&t, 1);
+	TEST_ASSERT(!kiommu_device_open(t.dev), "open");
+	TEST_ASSERT(kiommu_get_state(t.vfio.fd) == KVM_IOMMU_STATE_STARTED, "state");
+	tell(self->from_other);
+	TEST_ASSERT(!kiommu_stop(t.vfio.fd), "STOP");
+	TEST_ASSERT(!kiommu_start(t.vfio.fd, t.vm.fd), "START");
+	TEST_ASSERT(!kiommu_register_identity(t.vfio.fd, 0), "anchor");
+	tell(self->from_other);
+	kiommu_device_close(t.dev);
+	tear_down(&t);
+	tell(self->from_other);
+	_exit(0);
+}
+
+FIXTURE_SETUP(tenants)
+{
+	if (kiommu_stuck_file_lacks())
+		SKIP(return, "%s", kiommu_stuck_file_lacks());
+	if (kiommu_device_count() < 2)
+		SKIP(return, "needs two devices");
+	self->pins = kiommu_pins();
+	self->kvm_refs = kiommu_kvm_refs();
+	self->shared = mmap(NULL, KIOMMU_PAGE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)self->shared);
+	ASSERT_EQ(0, pipe(self->to_stuck) | pipe(self->to_other) |
+			     pipe(self->from_stuck) | pipe(self->from_other));
+	kiommu_stuck_file_create(&self->file, PATH);
+	self->stuck = fork();
+	if (!self->stuck)
+		be_stuck(self);
+	self->other = fork();
+	if (!self->other)
+		live(self);
+}
+
+/* Whether thread @which of the stuck process is there, and asleep in the kernel. */
+static char state_of(FIXTURE_DATA(tenants) *self, int which)
+{
+	pid_t tid = __atomic_load_n(&self->shared->tid[which], __ATOMIC_ACQUIRE);
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", self->stuck, tid);
+	file = tid ? fopen(path, "r") : NULL;
+	if (!file)
+		return 0;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state;
+}
+
+static bool reaches(FIXTURE_DATA(tenants) *self, int which, char state)
+{
+	for (int i = 0; i < PATIENCE_MS / 10; i++) {
+		if (state_of(self, which) == state)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* The one waits for mmap_lock, and the other one for him. */
+static void get_stuck(struct __test_metadata *_metadata,
+		      FIXTURE_DATA(tenants) *self)
+{
+	ASSERT_TRUE(kiommu_stuck_file_wanted(&self->file));
+	for (int i = 0; i < THREADS; i++)
+		tell(self->to_stuck);
+	for (int i = 0; i < THREADS; i++)
+		ASSERT_TRUE(reaches(self, i, 'D'));
+	for (int i = 0; i < THREADS; i++)
+		ASSERT_FALSE(self->shared->done[i]);
+}
+
+static void expect_exit(struct __test_metadata *_metadata, pid_t pid, int expected)
+{
+	int status = -1;
+
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(expected, status);
+}
+
+FIXTURE_TEARDOWN(tenants)
+{
+	kiommu_stuck_file_let_go(&self->file);
+	kill(self->stuck, SIGKILL);
+	kill(self->other, SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	kiommu_stuck_file_remove(&self->file, PATH);
+	for (int i = 0; i < PATIENCE_MS / 10 && kiommu_module_refs(); i++)
+		usleep(10000);
+	KIOMMU_EXPECT_NOTHING_LEFT();
+}
+
+/* Opens, starts, stops, closes, while the other one waits. */
+TEST_F_TIMEOUT(tenants, other_one_does_not_wait, 240)
+{
+	get_stuck(_metadata, self);
+	tell(self->to_other);
+	for (int i = 0; i < 3; i++) {
+		ASSERT_TRUE(comes(self->from_other)) {
+			TH_LOG("step %d", i);
+		}
+	}
+	for (int i = 0; i < THREADS; i++)
+		EXPECT_FALSE(self->shared->done[i]);
+	kiommu_stuck_file_let_go(&self->file);
+	expect_exit(_metadata, self->other, 0);
+	expect_exit(_metadata, self->stuck, 0);
+	EXPECT_EQ(0, self->shared->ret[OPEN]);
+	/* Who comes before the device is open is told so. */
+	EXPECT_TRUE(!self->shared->ret[START] ||
+		    self->shared->ret[START] == -ENOTCONN);
+}
+
+/* While the thread that has the lock cannot be killed, those that wait for it can. */
+TEST_F_TIMEOUT(tenants, who_waits_is_killed, 240)
+{
+	get_stuck(_metadata, self);
+	ASSERT_EQ(0, kill(self->stuck, SIGKILL));
+	for (int i = 0; i < THREADS; i++) {
+		EXPECT_TRUE(reaches(self, i, 0)) {
+			TH_LOG("thread %d", i);
+		}
+	}
+	tell(self->to_other);
+	for (int i = 0; i < 3; i++)
+		EXPECT_TRUE(comes(self->from_other));
+	kiommu_stuck_file_let_go(&self->file);
+	expect_exit(_metadata, self->stuck, SIGKILL);
+	expect_exit(_metadata, self->other, 0);
+}
+
+struct foreign {
+	struct kiommu_stuck_file file;
+	int ready[2], hold[2], go[2], result[2];
+};
+
+/* A device without a guest; then the guest of the parent, whose KVM file it has. */
+static void start_foreign(struct foreign *f, int kvm_fd)
+{
+	struct kiommu_container vfio;
+
+	kiommu_container_open(&vfio);
+	TEST_ASSERT(!kiommu_group_open(&vfio, &vfio.dev[1]) &&
+		    !kiommu_group_attach(&vfio, &vfio.dev[1]) &&
+		    !kiommu_set_iommu(vfio.fd, VFIO_KVM_IOMMU) &&
+		    !kiommu_device_open(&vfio.dev[1]), "container");
+	tell(f->ready);
+	await(f->go);
+	TEST_ASSERT(kiommu_start(vfio.fd, kvm_fd) == -EPERM, "START");
+	TEST_ASSERT(kiommu_get_state(vfio.fd) == KVM_IOMMU_STATE_CREATED, "state");
+	tell(f->result);
+	kiommu_container_close(&vfio);
+	_exit(0);
+}
+
+static void have_foreign(struct foreign *f)
+{
+	struct kiommu_vm vm;
+
+	close(f->file.dev);
+	kiommu_vm_create_bare(&vm);
+	if (!fork())
+		start_foreign(f, vm.fd);
+	kiommu_stuck_file_hold_mmap_lock(PATH, f->hold[0]);
+	for (;;)
+		pause();
+}
+
+/*
+ * Nothing of another process is registered before it is refused: who names the
+ * guest of one whose mmap_lock is taken gets his error at once.
+ */
+TEST(guest_of_another_process)
+{
+	struct foreign f;
+	pid_t child;
+
+	if (kiommu_stuck_file_lacks())
+		SKIP(return, "%s", kiommu_stuck_file_lacks());
+	if (kiommu_device_count() < 2)
+		SKIP(return, "needs two devices");
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
+	ASSERT_EQ(0, pipe(f.ready) | pipe(f.hold) | pipe(f.go) | pipe(f.result));
+	kiommu_stuck_file_create(&f.file, PATH);
+	child = fork();
+	if (!child)
+		have_foreign(&f);
+	ASSERT_TRUE(comes(f.ready));
+	tell(f.hold);
+	ASSERT_TRUE(kiommu_stuck_file_wanted(&f.file));
+	tell(f.go);
+	EXPECT_TRUE(comes(f.result));
+	kiommu_stuck_file_let_go(&f.file);
+	kill(child, SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	kiommu_stuck_file_remove(&f.file, PATH);
+	EXPECT_EQ(0, kiommu_module_refs());
+}
+
+TEST_HARNESS_MAIN
