@@ -8,6 +8,7 @@
  * container, and a container that held the KVM for longer would keep all three
  * for ever.
  */
+#include <linux/iommu.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -15,7 +16,9 @@
 #include "guest.h"
 #include "lock.h"
 
+/* By id; and by the id of each group that is in them. Looked up under RCU. */
 static DEFINE_XARRAY(containers);
+static DEFINE_XARRAY(grouped);
 static atomic_long_t last_id;
 
 struct kiommu_container *kiommu_container_create(u64 shadow_limit)
@@ -81,35 +84,29 @@ struct kiommu_container *kiommu_container_get(void *iommu_data)
 	return container;
 }
 
-static bool has_group(struct kiommu_container *container,
-		      const struct iommu_group *group)
+int kiommu_container_add_group(struct kiommu_container *container,
+			       struct iommu_group *group)
 {
-	bool found;
+	return xa_err(xa_store(&grouped, iommu_group_id(group), container,
+			       GFP_KERNEL));
+}
 
-	down_read(&container->lock);
-	found = kiommu_hosts_have_group(&container->hosts, group);
-	up_read(&container->lock);
-	return found;
+void kiommu_container_del_group(struct iommu_group *group)
+{
+	xa_erase(&grouped, iommu_group_id(group));
 }
 
 struct kiommu_container *
-kiommu_container_get_group(const struct iommu_group *group)
+kiommu_container_get_group(struct iommu_group *group)
 {
 	struct kiommu_container *container;
-	unsigned long id;
 
 	rcu_read_lock();
-	xa_for_each(&containers, id, container) {
-		if (!refcount_inc_not_zero(&container->refs))
-			continue;
-		rcu_read_unlock();
-		if (has_group(container, group))
-			return container;
-		kiommu_container_put(container);
-		rcu_read_lock();
-	}
+	container = xa_load(&grouped, iommu_group_id(group));
+	if (container && !refcount_inc_not_zero(&container->refs))
+		container = NULL;
 	rcu_read_unlock();
-	return NULL;
+	return container;
 }
 
 void kiommu_container_put(struct kiommu_container *container)

@@ -14,6 +14,7 @@
 #include "hosts.h"
 #include "sync.h"
 
+struct iommu_group;
 struct kiommu_mem;
 struct kvm;
 
@@ -71,12 +72,22 @@ struct kiommu_container *kiommu_container_get(void *iommu_data);
 /* Context of both: any but non-maskable interrupts. */
 void kiommu_container_put(struct kiommu_container *container);
 
+/**
+ * kiommu_container_add_group() - a group is in the container from now on
+ * kiommu_container_del_group() - it is not any longer
+ *
+ * Return of the first: 0 or -ENOMEM. Context: may sleep.
+ */
+int kiommu_container_add_group(struct kiommu_container *container,
+			       struct iommu_group *group);
+void kiommu_container_del_group(struct iommu_group *group);
+
 /*
  * The container that a group is in, referenced, or NULL. It stays there while
- * one of its devices is open. Context: may sleep; no lock of lock.h is held.
+ * one of its devices is open. Context: any: no container is waited for.
  */
 struct kiommu_container *
-kiommu_container_get_group(const struct iommu_group *group);
+kiommu_container_get_group(struct iommu_group *group);
 
 /**
  * kiommu_container_open_device() - a device is opened

@@ -21,12 +21,6 @@ static struct kiommu_group *find_group(const struct kiommu_hosts *hosts,
 	return NULL;
 }
 
-bool kiommu_hosts_have_group(const struct kiommu_hosts *hosts,
-			     const struct iommu_group *group)
-{
-	return find_group(hosts, group);
-}
-
 /*
  * Reads the reserved regions of a group. Relaxable regions are those that no
  * driver but the firmware's needs: type1 lets user space map them, too. Where

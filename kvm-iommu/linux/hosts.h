@@ -141,10 +141,6 @@ int kiommu_group_attach(struct kiommu_hosts *hosts,
 			struct iommu_group *iommu_group,
 			bool unsafe_interrupts, bool own_domain);
 
-/* Return: @group is attached. Context: the container's lock is held. */
-bool kiommu_hosts_have_group(const struct kiommu_hosts *hosts,
-			     const struct iommu_group *group);
-
 /* Takes a group away; it must be attached. Cannot fail. Context: as above. */
 void kiommu_group_detach(struct kiommu_hosts *hosts,
 			 struct kiommu_domain *domain,

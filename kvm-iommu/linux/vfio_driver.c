@@ -74,6 +74,13 @@ static int kiommu_vfio_attach_group(void *iommu_data,
 				  mmio_of(container), group,
 				  READ_ONCE(allow_unsafe_interrupts),
 				  READ_ONCE(domain_per_group));
+	if (!ret) {
+		ret = kiommu_container_add_group(container, group);
+		if (ret)
+			kiommu_group_detach(&container->hosts,
+					    container->domain,
+					    mmio_of(container), group);
+	}
 	kiommu_unlock_exclusive(container);
 	kiommu_container_put(container);
 	return ret;
@@ -84,6 +91,7 @@ static void kiommu_vfio_detach_group(void *iommu_data,
 {
 	struct kiommu_container *container = kiommu_container_get(iommu_data);
 
+	kiommu_container_del_group(group);
 	kiommu_lock_exclusive(container);
 	kiommu_group_detach(&container->hosts, container->domain,
 			    mmio_of(container), group);

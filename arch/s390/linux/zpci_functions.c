@@ -6,9 +6,12 @@
  * functions, among which the handle is looked for by what the zdev says now. A
  * zdev is freed by RCU: its handle can be read in look-ups also when it has gone.
  *
- * functions_lock comes before D: it serialises START and STOP, so that a function
- * is started once, and the last one of a container is known. Look-ups do not take
- * it.
+ * functions_lock is a lock of all KVMs: it is held to change the table and to look
+ * at all of it, innermost, and nothing is waited for under it. A function is in
+ * the table from before START takes its container's lock (D) until after STOP has
+ * let it go, so that it is started once; in between, while it is live, look-ups
+ * find it. They do not take the lock. Which function of a container is the last
+ * one is decided under D.
  */
 #include <linux/hashtable.h>
 #include <linux/iommu.h>
@@ -23,6 +26,12 @@
 static DEFINE_HASHTABLE(functions, 8);
 static DEFINE_MUTEX(functions_lock); /* of changes of the table */
 
+/* Started, and not being stopped. */
+static bool is_live(const struct kiommu_function *function)
+{
+	return READ_ONCE(function->live);
+}
+
 static u32 handle_of(const struct zpci_dev *zdev)
 {
 	return READ_ONCE(zdev->fh);
@@ -36,7 +45,7 @@ bool kiommu_functions_started(const void *key)
 	rcu_read_lock();
 	hash_for_each_possible_rcu(functions, function, node,
 				   (unsigned long)key) {
-		found = function->key == key;
+		found = function->key == key && is_live(function);
 		if (found)
 			break;
 	}
@@ -53,7 +62,7 @@ struct kiommu_function *kiommu_function_get(const void *key,
 	hash_for_each_possible_rcu(functions, function, node,
 				   (unsigned long)key) {
 		if (function->key == key && function->zdev == zdev &&
-		    refcount_inc_not_zero(&function->refs)) {
+		    is_live(function) && refcount_inc_not_zero(&function->refs)) {
 			found = function;
 			break;
 		}
@@ -70,7 +79,7 @@ struct kiommu_function *kiommu_function_get_handle(const void *key, u32 fh)
 	hash_for_each_possible_rcu(functions, function, node,
 				   (unsigned long)key) {
 		if (function->key == key && handle_of(function->zdev) == fh &&
-		    refcount_inc_not_zero(&function->refs)) {
+		    is_live(function) && refcount_inc_not_zero(&function->refs)) {
 			found = function;
 			break;
 		}
@@ -146,31 +155,59 @@ static int check_unused(const void *key, const struct zpci_dev *zdev)
 	return 0;
 }
 
+static int enter_table(struct kiommu_function *function)
+{
+	int ret;
+
+	mutex_lock(&functions_lock);
+	ret = check_unused(function->key, function->zdev);
+	if (!ret)
+		hash_add_rcu(functions, &function->node,
+			     (unsigned long)function->key);
+	mutex_unlock(&functions_lock);
+	return ret;
+}
+
+static void leave_table(struct kiommu_function *function)
+{
+	mutex_lock(&functions_lock);
+	hash_del_rcu(&function->node);
+	mutex_unlock(&functions_lock);
+}
+
 /*
- * Context: functions_lock is held. Return: as kiommu_container_start(); -ENXIO
- * the container has no open device, or was released.
+ * Return: as kiommu_container_start(); -ENXIO the container has no open device,
+ * or was released.
  */
-static int start_locked(struct kiommu_function *function,
-			struct kiommu_mem *guest)
+static int enter_container(struct kiommu_function *function,
+			   struct kiommu_mem *guest)
 {
 	struct kiommu_container *container = function->container;
 	int ret;
 
-	ret = check_unused(function->key, function->zdev);
-	if (ret)
-		return ret;
 	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		return ret == -ESTALE ? -ENXIO : ret;
 	ret = kiommu_container_start(container, guest);
+	if (ret >= 0) {
+		function->registered = !ret;
+		WRITE_ONCE(function->live, true);
+	}
 	kiommu_unlock_exclusive(container);
 	/* ENODEV is for a KVM or a function that is going away. */
-	if (ret == -ENODEV)
-		return -ENXIO;
-	if (ret < 0)
+	return ret == -ENODEV ? -ENXIO : ret;
+}
+
+static int start(struct kiommu_function *function, struct kiommu_mem *guest)
+{
+	int ret;
+
+	ret = enter_table(function);
+	if (ret)
 		return ret;
-	function->registered = !ret;
-	hash_add_rcu(functions, &function->node, (unsigned long)function->key);
+	ret = enter_container(function, guest);
+	if (ret < 0)
+		leave_table(function);
 	return ret;
 }
 
@@ -188,9 +225,7 @@ int kiommu_function_start(const void *key, struct zpci_dev *zdev)
 		free_function(function);
 		return PTR_ERR(guest);
 	}
-	mutex_lock(&functions_lock);
-	ret = start_locked(function, guest);
-	mutex_unlock(&functions_lock);
+	ret = start(function, guest);
 	if (ret)
 		kiommu_guest_put(guest);
 	if (ret < 0)
@@ -199,69 +234,91 @@ int kiommu_function_start(const void *key, struct zpci_dev *zdev)
 }
 
 /*
- * The function leaves its container, whose lock is held, as is functions_lock.
- * Return: what is for kiommu_container_leave() then.
+ * Another live function of the container takes the registration over, if there is
+ * one. Context: the container's lock is held for writing.
+ */
+static bool hand_on(struct kiommu_function *function)
+{
+	struct kiommu_function *other;
+	bool found = false;
+
+	mutex_lock(&functions_lock);
+	hash_for_each_possible(functions, other, node,
+			       (unsigned long)function->key) {
+		found = other->container == function->container &&
+			is_live(other);
+		if (found) {
+			other->registered = true;
+			break;
+		}
+	}
+	mutex_unlock(&functions_lock);
+	return found;
+}
+
+/*
+ * The function, which is not live any more, leaves its container, whose lock is
+ * held. Return: what is for kiommu_container_leave() then.
  */
 static struct kiommu_left leave_container(struct kiommu_function *function)
 {
 	struct kiommu_container *container = function->container;
 	struct kiommu_left nothing = {};
-	struct kiommu_function *other;
 
 	if (!container->domain)
 		return nothing;
 	kiommu_zpci_reset(&function->zpci, container->domain);
-	if (!function->registered)
+	if (!function->registered || hand_on(function))
 		return nothing;
-	hash_for_each_possible(functions, other, node,
-			       (unsigned long)function->key) {
-		if (other->container == container) {
-			other->registered = true;
-			return nothing;
-		}
-	}
 	/* User space may have exchanged it meanwhile. */
 	if (!container->guest || container->guest->memory->key != function->key)
 		return nothing;
 	return kiommu_container_stop(container);
 }
 
-/* Context: functions_lock is held; the caller gets the table's reference. */
-static struct kiommu_left stop_locked(struct kiommu_function *function)
+/*
+ * Of a function that nobody else stops. All references but those of calls under
+ * way are dropped, and these end soon: it is stopped.
+ */
+static void stop(struct kiommu_function *function)
 {
 	struct kiommu_left left;
 
-	hash_del_rcu(&function->node);
 	kiommu_lock_exclusive(function->container);
 	left = leave_container(function);
 	kiommu_unlock_exclusive(function->container);
-	return left;
-}
-
-/* The last reference but for calls under way, which end soon: it is stopped. */
-static void wait_and_free(struct kiommu_function *function,
-			  struct kiommu_left left)
-{
+	leave_table(function);
 	kiommu_container_leave(left);
 	kiommu_function_put(function);
 	wait_for_completion(&function->unused);
 	free_function(function);
 }
 
+/* Whoever is the first to say so stops it. */
+static bool set_dead(struct kiommu_function *function)
+{
+	bool first;
+
+	mutex_lock(&functions_lock);
+	first = function->live;
+	WRITE_ONCE(function->live, false);
+	mutex_unlock(&functions_lock);
+	return first;
+}
+
 int kiommu_function_stop(const void *key, struct zpci_dev *zdev)
 {
 	struct kiommu_function *function;
-	struct kiommu_left left = {};
+	bool first;
 
-	mutex_lock(&functions_lock);
 	function = kiommu_function_get(key, zdev);
-	if (function)
-		left = stop_locked(function);
-	mutex_unlock(&functions_lock);
 	if (!function)
 		return -ENOENT;
+	first = set_dead(function);
 	kiommu_function_put(function);
-	wait_and_free(function, left);
+	if (!first)
+		return -ENOENT;
+	stop(function);
 	return 0;
 }
 
@@ -269,14 +326,11 @@ void kiommu_functions_exit(void)
 {
 	struct kiommu_function *function;
 	struct hlist_node *next;
-	struct kiommu_left left;
 	int bucket;
 
 	hash_for_each_safe(functions, bucket, next, function, node) {
-		mutex_lock(&functions_lock);
-		left = stop_locked(function);
-		mutex_unlock(&functions_lock);
-		wait_and_free(function, left);
+		if (set_dead(function))
+			stop(function);
 	}
 }
 

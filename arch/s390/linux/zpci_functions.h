@@ -7,10 +7,10 @@
  * until the function is stopped.
  *
  * Lifetimes. A function is in a table from START to STOP. Whoever finds it there
- * gets a reference, and with it the container and the zdev. STOP takes it out of
- * the table, resets it under the container's lock, so that RPCITs under way find
- * it disabled, and waits for the references: then nobody uses function, container
- * and zdev any more.
+ * while it is live gets a reference, and with it the container and the zdev. STOP
+ * has it no longer live, resets it under the container's lock, so that RPCITs under
+ * way find it disabled, takes it out of the table, and waits for the references:
+ * then nobody uses function, container and zdev any more.
  */
 #ifndef KIOMMU_ZPCI_FUNCTIONS_H
 #define KIOMMU_ZPCI_FUNCTIONS_H
@@ -36,9 +36,12 @@ struct zpci_dev;
  * @pdev: referenced, and so is @zdev by it.
  * @zdev: the function; its handle changes with each reset.
  * @container: referenced.
+ * @live: look-ups find it. Set with the container's lock held for writing when
+ *	START has done its work, cleared with the lock of the table held when STOP
+ *	begins.
  * @registered: START registered the KVM with the container, and STOP of the
- *	last function of the container lets it go. Protected by the lock of the
- *	table.
+ *	last function of the container lets it go. Protected by the container's
+ *	lock.
  * @zpci: the core's; protected as zpci.h says, by the container's lock.
  */
 struct kiommu_function {
@@ -50,6 +53,7 @@ struct kiommu_function {
 	struct pci_dev *pdev;
 	struct zpci_dev *zdev;
 	struct kiommu_container *container;
+	bool live;
 	bool registered;
 	struct kiommu_zpci_function zpci;
 };
