@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// What a request has to itself: the blocks of the hosts that its range begins
+// and ends in, as a whole.
+#include "../../kvm-iommu/core/door.hpp"
+#include "world.hpp"
+
+namespace kiommu::test {
+namespace {
+
+constexpr u64 kLeafPages = 512;
+
+TEST(Reach, BlocksAtBothEnds) {
+  World<VtdSsFormat> world({.machine = {.hosts = {port::kAmd}}});
+  // Two blocks of 8 MiB, and nothing between them.
+  for (const u64 block : {8 * kMiB, 24 * kMiB}) {
+    for (u64 at = block; at < block + 8 * kMiB; at += 2 * kMiB) {
+      world.tables.map(at, kDataGpa + at, kRW, 1);
+    }
+    world.expect_refresh(block, 8 * kMiB);
+  }
+  ASSERT_EQ(world.iommus[0].blocks().size(), 2u);
+  const PageRange first{8 * kMiB / kPage, 16 * kMiB / kPage - 1};
+  const PageRange second{24 * kMiB / kPage, 32 * kMiB / kPage - 1};
+  world.shared([&](kiommu_domain* domain) {
+    const Shadow& shadow = domain->domain.shadow();
+    Request* request = Request::create(world.iommus.handle());
+    const auto reach = [&](u64 begin, u64 end) {
+      request->range = {begin, end};
+      request->leaf = {};
+      return shadow.reach(*request);
+    };
+    // Within one leaf of each block; those between belong to no block.
+    const PageRange both =
+        reach(first.last - kLeafPages + 1, second.first + kLeafPages - 1);
+    EXPECT_EQ(both.first, first.first);
+    EXPECT_EQ(both.last, second.last);
+    const PageRange end =
+        reach(second.first - kLeafPages, second.first + kLeafPages - 1);
+    EXPECT_EQ(end.first, second.first - kLeafPages);
+    EXPECT_EQ(end.last, second.last);
+    const PageRange begin =
+        reach(first.last - kLeafPages + 1, first.last + kLeafPages);
+    EXPECT_EQ(begin.first, first.first);
+    EXPECT_EQ(begin.last, first.last + kLeafPages);
+    const PageRange neither = reach(first.last + 1, second.first - 1);
+    EXPECT_EQ(neither.first, first.last + 1);
+    EXPECT_EQ(neither.last, second.first - 1);
+    Request::destroy(request);
+    return 0;
+  });
+}
+
+}  // namespace
+}  // namespace kiommu::test
