@@ -9,25 +9,72 @@ namespace kiommu {
 namespace {
 
 constexpr unsigned kWordBits = 64;
-
-// The word of a bitmap that has the bit of a page: bitmaps begin at a multiple
-// of 64 pages.
-uint64_t* word_of(const Region& region, uint64_t gfn) {
-  return &region.dirty[gfn / kWordBits - region.first_gfn / kWordBits];
-}
+static_assert(DirtyBlock::kPages == kWordBits);
 
 // Bits [first, last] of a word.
 constexpr uint64_t mask_of(uint64_t first, uint64_t last) {
   return ~uint64_t{0} >> (kWordBits - 1 - (last - first)) << first;
 }
 
-// Sets the bits of pages [first, last].
+// The counts of a word of a DirtyBlock: a lane for each page, the lowest first.
+namespace lanes {
+constexpr unsigned kBits = kWordBits / DirtyBlock::kLanes;
+constexpr uint64_t kOnes = 0x0101010101010101;
+constexpr uint64_t kLow = 0x7f7f7f7f7f7f7f7f;
+static_assert(kBits == 8 && DirtyBlock::kMany == 0xff);
+
+// A one in each lane of [first, last].
+constexpr uint64_t ones(uint64_t first, uint64_t last) {
+  return kOnes & mask_of(first * kBits, last * kBits + kBits - 1);
+}
+
+// A one in each lane that is not 0. No sum leaves its lane.
+constexpr uint64_t nonzero(uint64_t word) {
+  return (((word & kLow) + kLow) | word) >> (kBits - 1) & kOnes;
+}
+
+// Bit i is the one of lane i.
+constexpr uint64_t bits(uint64_t ones) {
+  return ones * 0x0102040810204080 >> (kWordBits - DirtyBlock::kLanes);
+}
+}  // namespace lanes
+
+enum class Change : std::uint8_t { kCount, kUncount };
+
+// Adds one to each of the lanes of `ones`, or takes one off.
+void change_word(uint64_t* word, uint64_t ones, Change change) {
+  uint64_t have = __atomic_load_n(word, __ATOMIC_RELAXED);
+  uint64_t want = have;
+  do {
+    // Lanes that are full stay so.
+    const uint64_t step = ones & lanes::nonzero(~have);
+    want = change == Change::kCount ? have + step : have - step;
+  } while (want != have &&
+           !__atomic_compare_exchange_n(word, &have, want, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+}
+
+void change_counts(const Region& region, uint64_t first, uint64_t last,
+                   Change change) {
+  constexpr uint64_t kLanes = DirtyBlock::kLanes;
+  while (first <= last) {
+    const uint64_t end = first | (kLanes - 1);
+    const uint64_t ones =
+        lanes::ones(first % kLanes, (end < last ? end : last) % kLanes);
+    DirtyBlock& block = region.dirty_block(first);
+    change_word(&block.writers[first % DirtyBlock::kPages / kLanes], ones,
+                change);
+    first = end + 1;
+  }
+}
+
+// Notes that pages [first, last] were unmapped.
 void mark(const Region& region, uint64_t first, uint64_t last) {
   while (first <= last) {
     const uint64_t end = first | (kWordBits - 1);
     const uint64_t mask =
         mask_of(first % kWordBits, (end < last ? end : last) % kWordBits);
-    uint64_t* word = word_of(region, first);
+    uint64_t* word = &region.dirty_block(first).unmapped;
     // What is mapped and unmapped all the time is marked already.
     if ((__atomic_load_n(word, __ATOMIC_RELAXED) & mask) != mask) {
       __atomic_fetch_or(word, mask, __ATOMIC_RELAXED);
@@ -36,14 +83,45 @@ void mark(const Region& region, uint64_t first, uint64_t last) {
   }
 }
 
-// Calls visit(word, mask, at) for each word of the log with bits of `gfns`:
-// bit 0 of the word is page gfns.first + at, which may be below.
+// The pages of a block that can be written now.
+uint64_t writable(const DirtyBlock& block) {
+  uint64_t pages = 0;
+  for (unsigned i = 0; i < DirtyBlock::kPages / DirtyBlock::kLanes; ++i) {
+    pages |= lanes::bits(lanes::nonzero(block.writers[i]))
+             << (i * DirtyBlock::kLanes);
+  }
+  return pages;
+}
+
+// Calls visit(first, last) for neighbouring pages of `n` entries that a device
+// can write.
 template <class Visit>
-void for_words(Pins& pins, PageRange gfns, Visit visit) {
+void for_writable(const uint64_t* entries, unsigned n, Visit visit) {
+  unsigned i = 0;
+  while (i < n) {
+    const ShadowEntry entry{entries[i]};
+    ++i;
+    if (!entry.rights().write()) continue;
+    const uint64_t first = entry.gfn();
+    uint64_t last = first;
+    while (i < n) {
+      const ShadowEntry next{entries[i]};
+      if (!next.rights().write() || next.gfn() != last + 1) break;
+      ++last;
+      ++i;
+    }
+    visit(first, last);
+  }
+}
+
+// Calls visit(block, mask, at) for each block of the log with pages of `gfns`,
+// which are those of `mask`: bit 0 is page gfns.first + at, which may be below.
+template <class Visit>
+void for_blocks(Pins& pins, PageRange gfns, Visit visit) {
   Regions& regions = pins.regions();
-  for (uint64_t i = 0; i < regions.count(); ++i) {
+  for (uint64_t i = regions.index_of(gfns.first); i < regions.count(); ++i) {
     const Region& region = regions.at(i);
-    if (region.dirty == nullptr) continue;
+    if (region.first_gfn > gfns.last) break;
     uint64_t gfn =
         region.first_gfn > gfns.first ? region.first_gfn : gfns.first;
     const uint64_t last =
@@ -51,7 +129,7 @@ void for_words(Pins& pins, PageRange gfns, Visit visit) {
     while (gfn <= last) {
       const uint64_t end = gfn | (kWordBits - 1);
       const uint64_t base = gfn & ~uint64_t{kWordBits - 1};
-      visit(*word_of(region, gfn),
+      visit(region.dirty_block(gfn),
             mask_of(gfn - base, (end < last ? end : last) - base),
             static_cast<int64_t>(base - gfns.first));
       gfn = end + 1;
@@ -91,59 +169,80 @@ uint64_t words_of(PageRange gfns) {
 
 }  // namespace
 
-void note_unmapped(const Region& region, const uint64_t* entries, unsigned n) {
-  unsigned i = 0;
-  while (i < n) {
-    const ShadowEntry entry{entries[i]};
-    ++i;
-    if (!entry.rights().write()) continue;
-    const uint64_t first = entry.gfn();
-    uint64_t last = first;
-    while (i < n) {
-      const ShadowEntry next{entries[i]};
-      if (!next.rights().write() || next.gfn() != last + 1) break;
-      ++last;
-      ++i;
+void note_mapped(Stage2& stage2, const uint64_t* entries, unsigned n) {
+  while (n > 0) {
+    const Region& region = stage2.mapped_region(ShadowEntry{entries[0]}.gfn());
+    unsigned count = 1;
+    while (count < n && region.holds(ShadowEntry{entries[count]}.gfn())) {
+      ++count;
     }
-    mark(region, first, last);
+    for_writable(entries, count, [&](uint64_t first, uint64_t last) {
+      change_counts(region, first, last, Change::kCount);
+    });
+    entries += count;
+    n -= count;
   }
+}
+
+void note_mapped_run(const Region& region, ShadowEntry run) {
+  if (!run.rights().write()) return;
+  change_counts(region, run.gfn(), run.gfn() + Radix::kNodeWords - 1,
+                Change::kCount);
+}
+
+void note_unmapped(const Region& region, const uint64_t* entries, unsigned n) {
+  for_writable(entries, n, [&](uint64_t first, uint64_t last) {
+    mark(region, first, last);
+    change_counts(region, first, last, Change::kUncount);
+  });
 }
 
 void note_unmapped_run(const Region& region, ShadowEntry run) {
   if (!run.rights().write()) return;
-  mark(region, run.gfn(), run.gfn() + Radix::kNodeWords - 1);
+  const uint64_t last = run.gfn() + Radix::kNodeWords - 1;
+  mark(region, run.gfn(), last);
+  change_counts(region, run.gfn(), last, Change::kUncount);
 }
 
-void mark_writable(Pins& pins, PageRange gfns) {
+Result<void> start_log(Pins& pins) {
+  KIOMMU_TRY(pins.regions().start_log());
   Stage2 stage2(pins.mem(), pins.regions());
-  for (Domain* domain = pins.domains; domain != nullptr;
+  bool killed = false;
+  unsigned entries = 0;
+  for (Domain* domain = pins.domains; domain != nullptr && !killed;
        domain = domain->next) {
     domain->shadow().for_each([&](ShadowEntry entry, unsigned pages) {
-      if (entry.is_mmio() || !entry.rights().write()) return;
-      uint64_t first = entry.gfn();
-      uint64_t last = first + pages - 1;
-      const Region& region = stage2.mapped_region(first);
-      if (first < gfns.first) first = gfns.first;
-      if (last > gfns.last) last = gfns.last;
-      if (first <= last) mark(region, first, last);
+      if (++entries % Radix::kNodeWords == 0 || pages > 1) {
+        killed |= kiommu_port_interrupted() != 0;
+      }
+      if (killed || entry.is_mmio()) return;
+      if (pages > 1) {
+        note_mapped_run(stage2.mapped_region(entry.gfn()), entry);
+      } else {
+        note_mapped(stage2, &entry.word, 1);
+      }
     });
   }
+  if (!killed) return {};
+  pins.regions().stop_log();
+  return fail(Status::kInterrupted);
 }
 
 void take_dirty(Pins& pins, PageRange gfns, kiommu_u64* bits) {
   const uint64_t words = words_of(gfns);
   for (uint64_t i = 0; i < words; ++i) bits[i] = 0;
-  for_words(pins, gfns, [&](uint64_t& word, uint64_t mask, int64_t at) {
-    if ((word & mask) == 0) return;
-    add_bits(bits, words, at, word & mask);
-    word &= ~mask;
+  for_blocks(pins, gfns, [&](DirtyBlock& block, uint64_t mask, int64_t at) {
+    const uint64_t dirty = (block.unmapped | writable(block)) & mask;
+    if (dirty == 0) return;
+    add_bits(bits, words, at, dirty);
+    block.unmapped &= ~mask;
   });
 }
 
 void put_dirty_back(Pins& pins, PageRange gfns, const kiommu_u64* bits) {
   const uint64_t words = words_of(gfns);
-  for_words(pins, gfns, [&](uint64_t& word, uint64_t mask, int64_t at) {
-    word |= bits_at(bits, words, at) & mask;
+  for_blocks(pins, gfns, [&](DirtyBlock& block, uint64_t mask, int64_t at) {
+    block.unmapped |= bits_at(bits, words, at) & mask;
   });
 }
 

@@ -2,18 +2,23 @@
 //
 // The dirty log of a guest's memory: which pages a device may have written
 // since they were last asked for. It belongs to the pin table, so that it
-// covers all domains of the guest: a bitmap for each region, a bit for each
-// page, which are there while the log runs.
+// covers all domains of the guest: each region has blocks of it while it runs.
 //
 // A page is dirty because it is mapped with the right to write, or because it
-// was until it was unmapped. The first is found out when the log is read, from
-// what is mapped; the second is noted when pages leave a shadow, by requests
-// in parallel, before they are flushed. Who reads has the pin table for
-// himself: each request has flushed then, so that no device writes a page after
-// its bit was taken, unless it is still mapped, and so dirty the next time.
+// was until it was unmapped. So the log counts for each page the entries of
+// shadows that let a device write it, and has a bit for each that was unmapped.
+// The start counts what is mapped already; from then on requests count in
+// parallel what they enter into a shadow and what they take out of it, before
+// they flush. So a read looks at the pages that are asked for alone. Who reads
+// has the pin table for himself: each request has flushed then, so that no
+// device writes a page after its bit was taken, unless it is still mapped, and
+// so dirty the next time.
+//
+// A count that has reached DirtyBlock::kMany is not changed any more: the page
+// is dirty at each read until the log is stopped.
 //
 // Device memory is not logged. Nothing here but the start allocates; regions
-// that are learnt later bring their bitmap with them.
+// that are learnt later bring their blocks with them.
 #pragma once
 
 #include "pins.hpp"
@@ -22,21 +27,25 @@
 
 namespace kiommu {
 
-// Requests: pages of a region that has a bitmap leave a shadow; the entries of
-// pages, or of a run.
+// Requests, while the log runs (PinUser::is_logging()): entries of pages of
+// memory, or of a run, have come into a shadow.
+void note_mapped(Stage2& stage2, const uint64_t* entries, unsigned n);
+void note_mapped_run(const Region& region, ShadowEntry run);
+// They leave a shadow, all of them of a region that has blocks of the log.
 void note_unmapped(const Region& region, const uint64_t* entries, unsigned n);
 void note_unmapped_run(const Region& region, ShadowEntry run);
 
 // All below: the pin table is the caller's.
 
-// Marks those of `gfns` that can be written now. The work is bounded by what is
-// mapped.
-void mark_writable(Pins& pins, PageRange gfns);
-// Takes the bits of `gfns` out of the log; bit i % 64 of bits[i / 64] is that
-// of page i from gfns.first on. The last word is written as a whole.
+// Begins to log. Looks at all that is mapped. The errors are kNoMemory and
+// kInterrupted.
+Result<void> start_log(Pins& pins);
+// Tells which of `gfns` are dirty, and takes what was unmapped out of the log;
+// the work is bounded by the pages of `gfns`. Bit i % 64 of bits[i / 64] is
+// that of page i from gfns.first on. The last word is written as a whole.
 void take_dirty(Pins& pins, PageRange gfns, kiommu_u64* bits);
-// The opposite, for bits that did not get where they should: what has become
-// dirty meanwhile stays so, regions that are gone do not matter.
+// For bits that did not get where they should: they are told again. What has
+// become dirty meanwhile stays so, regions that are gone do not matter.
 void put_dirty_back(Pins& pins, PageRange gfns, const kiommu_u64* bits);
 
 }  // namespace kiommu

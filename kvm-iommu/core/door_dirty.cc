@@ -57,10 +57,10 @@ int kiommu_core_translate_range(kiommu_domain* domain, kiommu_u64 iova,
 }
 
 int kiommu_core_dirty_start(kiommu_pins* pins, kiommu_u32* status) {
-  kiommu::Regions& regions = pins->pins.regions();
-  return answer(
-      regions.is_logging() ? fail(Status::kLogBusy) : regions.start_log(),
-      status);
+  return answer(pins->pins.regions().is_logging()
+                    ? fail(Status::kLogBusy)
+                    : kiommu::start_log(pins->pins),
+                status);
 }
 
 int kiommu_core_dirty_stop(kiommu_pins* pins, kiommu_u32* status) {
@@ -69,11 +69,9 @@ int kiommu_core_dirty_stop(kiommu_pins* pins, kiommu_u32* status) {
   return answer(logging, status);
 }
 
-int kiommu_core_dirty_mark(kiommu_pins* pins, kiommu_u64 gpa, kiommu_u64 length,
-                           kiommu_u32* status) {
-  auto checked = check_gpas(pins, gpa, length);
-  if (checked) kiommu::mark_writable(pins->pins, gfns_of(gpa, length));
-  return answer(checked, status);
+int kiommu_core_dirty_check(kiommu_pins* pins, kiommu_u64 gpa,
+                            kiommu_u64 length, kiommu_u32* status) {
+  return answer(check_gpas(pins, gpa, length), status);
 }
 
 int kiommu_core_dirty_take(kiommu_pins* pins, kiommu_u64 gpa, kiommu_u64 length,

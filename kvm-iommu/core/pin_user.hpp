@@ -58,6 +58,9 @@ class PinUser {
   // of them at least: call again.
   Made make(Region& region, uint64_t gfn, uint64_t count);
 
+  // Whether the dirty log runs: it does not begin or end during a request.
+  bool is_logging() const { return pins_.regions().is_logging(); }
+
   // Ends the request.
   void finish();
 

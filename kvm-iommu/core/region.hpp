@@ -61,6 +61,20 @@ struct Chunk {
   static uint64_t pfn(uint64_t word) { return word >> kPageShift; }
 };
 
+// 64 neighbouring pages in the dirty log, see dirty.hpp; the first GFN is a
+// multiple of 64.
+struct DirtyBlock {
+  static constexpr uint64_t kPages = 64;
+  static constexpr unsigned kLanes = 8;  // counts in a word
+
+  uint64_t unmapped;  // a bit a page: was writable, and was unmapped
+  // A byte a page: how many entries of shadows let a device write it. One that
+  // has reached kMany stays so.
+  uint64_t writers[kPages / kLanes];
+
+  static constexpr unsigned kMany = 0xff;
+};
+
 struct Region {
   uint64_t first_gfn = 0;
   uint64_t pages = 0;
@@ -71,8 +85,8 @@ struct Region {
   bool new_pins = false;       // being preregistered
   bool gone = false;           // the slot is not there any more
   Chunk* chunks = nullptr;     // made when first needed
-  // While the dirty log runs: a bit for each page, see dirty.hpp.
-  uint64_t* dirty = nullptr;
+  // While the dirty log runs: what it knows of the pages.
+  DirtyBlock* dirty = nullptr;
 
   bool holds(uint64_t gfn) const {
     return gfn - first_gfn < pages;  // wraps for a gfn below
@@ -106,6 +120,12 @@ struct Region {
     const uint64_t gfn =
         (first_gfn / kChunkPages + index) * kChunkPages + kChunkPages - 1;
     return gfn > last_gfn() ? last_gfn() : gfn;
+  }
+  uint64_t dirty_blocks() const {
+    return last_gfn() / DirtyBlock::kPages - first_gfn / DirtyBlock::kPages + 1;
+  }
+  DirtyBlock& dirty_block(uint64_t gfn) const {
+    return dirty[gfn / DirtyBlock::kPages - first_gfn / DirtyBlock::kPages];
   }
   bool has_chunks() const {
     return __atomic_load_n(&chunks, __ATOMIC_ACQUIRE) != nullptr;

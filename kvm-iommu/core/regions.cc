@@ -14,9 +14,8 @@ uint64_t chunks_bytes(const Region& region) {
   return region.chunk_count() * sizeof(Chunk);
 }
 
-uint64_t bitmap_bytes(const Region& region) {
-  return (region.last_gfn() / 64 - region.first_gfn / 64 + 1) *
-         sizeof(*region.dirty);
+uint64_t dirty_bytes(const Region& region) {
+  return region.dirty_blocks() * sizeof(*region.dirty);
 }
 
 bool same(const Region& region, const kiommu_slot& slot) {
@@ -93,7 +92,7 @@ Result<Region*> Regions::insert(const kiommu_slot& slot) {
              .hva = {slot.hva},
              .read_only = (slot.flags & KIOMMU_SLOT_READ_ONLY) != 0,
              .may_be_private = (slot.flags & KIOMMU_SLOT_PRIVATE) != 0};
-  if (logging_ && !add_bitmap(*region)) {
+  if (logging_ && !add_dirty_blocks(*region)) {
     kiommu_port_free_array(region);
     release(sizeof(Region));
     return fail(Status::kNoMemory);
@@ -114,30 +113,34 @@ Result<void> Regions::ensure_chunks(Region& region) {
   return {};
 }
 
-bool Regions::add_bitmap(Region& region) {
-  region.dirty = static_cast<uint64_t*>(allocate(bitmap_bytes(region)));
+bool Regions::add_dirty_blocks(Region& region) {
+  region.dirty = static_cast<DirtyBlock*>(allocate(dirty_bytes(region)));
   return region.dirty != nullptr;
 }
 
-void Regions::remove_bitmap(Region& region) {
+void Regions::remove_dirty_blocks(Region& region) {
   if (region.dirty == nullptr) return;
   kiommu_port_free_array(region.dirty);
-  release(bitmap_bytes(region));
+  release(dirty_bytes(region));
   region.dirty = nullptr;
 }
 
 Result<void> Regions::start_log() {
-  for (uint64_t i = 0; i < count_; ++i) {
-    if (add_bitmap(*table_[i])) continue;
-    stop_log();
-    return fail(Status::kNoMemory);
+  Result<void> started;
+  for (uint64_t i = 0; started && i < count_; ++i) {
+    if (!add_dirty_blocks(*table_[i])) started = fail(Status::kNoMemory);
+    if (kiommu_port_interrupted() != 0) started = fail(Status::kInterrupted);
   }
   logging_ = true;
-  return {};
+  if (!started) stop_log();
+  return started;
 }
 
 void Regions::stop_log() {
-  for (uint64_t i = 0; i < count_; ++i) remove_bitmap(*table_[i]);
+  for (uint64_t i = 0; i < count_; ++i) {
+    remove_dirty_blocks(*table_[i]);
+    kiommu_port_yield();
+  }
   logging_ = false;
 }
 
@@ -153,7 +156,7 @@ void Regions::remove(uint64_t index) {
     kiommu_port_free_array(region->chunks);
     release(chunks_bytes(*region));
   }
-  remove_bitmap(*region);
+  remove_dirty_blocks(*region);
   kiommu_port_free_array(region);
   release(sizeof(Region));
   --count_;

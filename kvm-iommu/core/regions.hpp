@@ -24,14 +24,18 @@ class Regions {
   // Makes the region's chunks. The error is kNoMemory.
   Result<void> ensure_chunks(Region& region);
 
-  // The dirty log: each region has a bitmap while it runs, those that are
-  // learnt meanwhile, too. The error of starting it is kNoMemory.
+  // The dirty log: each region has blocks of it while it runs, those that are
+  // learnt meanwhile, too.
   bool is_logging() const { return logging_; }
 
   // What follows wants the table for itself.
+
+  // The errors of starting the log are kNoMemory and kInterrupted.
   Result<void> start_log();
   void stop_log();
   uint64_t count() const { return count_; }
+  // The index of the first region that ends at `gfn` or above, or count().
+  uint64_t index_of(uint64_t gfn) const { return lower_bound(gfn); }
   Region& at(uint64_t index) const { return *table_[index]; }
   // Whether the slot of a region is as it was.
   bool is_current(const Region& region) const;
@@ -45,8 +49,8 @@ class Regions {
  private:
   uint64_t lower_bound(uint64_t gfn) const;
   Result<Region*> insert(const kiommu_slot& slot);
-  bool add_bitmap(Region& region);
-  void remove_bitmap(Region& region);
+  bool add_dirty_blocks(Region& region);
+  void remove_dirty_blocks(Region& region);
   void* allocate(uint64_t bytes);
   void release(uint64_t bytes);
 

@@ -4,6 +4,8 @@
 // what it tells the hosts in shadow_hosts.cc.
 #include "shadow.hpp"
 
+#include "dirty.hpp"
+
 namespace kiommu {
 namespace {
 
@@ -190,8 +192,9 @@ Shadow::Tried Shadow::bring_run(Request& request, uint64_t page,
   (void)request.user->take_limited();
   const Rights rights{static_cast<unsigned>(hpa & kReadWrite.bits)};
   const uint64_t pfn = hpa >> kPageShift;
+  const ShadowEntry entry = ShadowEntry::alone(word, hpa);
   if (pfn % kChunkPages != 0 || !rights.any() ||
-      !make_run(request, page, ShadowEntry::alone(word, hpa))) {
+      !make_run(request, page, entry)) {
     request.user->put_chunk(region, gfn);
     return Tried::kNotPossible;
   }
@@ -200,6 +203,7 @@ Shadow::Tried Shadow::bring_run(Request& request, uint64_t page,
     request.user->put_chunk(region, gfn);
     return Tried::kRefused;
   }
+  if (request.user->is_logging()) note_mapped_run(region, entry);
   request.outcome.mapped += kLeafPages;
   return Tried::kDone;
 }
@@ -287,6 +291,7 @@ Shadow::Done Shadow::enter(Request& request, uint64_t page,
   const uint64_t cut = hosts_.cut_pages();
   unsigned done = 0;
   while (done < n) {
+    const unsigned first = done;
     const unsigned end =
         done + request.host.add_pages(page + done, hpas + done, n - done, cut);
     // What is gathered is in the shadow.
@@ -298,6 +303,9 @@ Shadow::Done Shadow::enter(Request& request, uint64_t page,
       for (; done < end; ++done) {
         have[done] = ShadowEntry::alone(want[done]).word;
       }
+    }
+    if (request.user->is_logging()) {
+      note_mapped(*request.stage2, have + first, end - first);
     }
     if (done == n) break;
     map_gathered(request);

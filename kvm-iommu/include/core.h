@@ -455,7 +455,8 @@ int kiommu_core_translate_range(struct kiommu_domain *domain, kiommu_u64 iova,
 /**
  * kiommu_core_dirty_start() - log which pages devices may write
  *
- * Lock: P. Return: 0; -EEXIST it is logged already; -ENOMEM.
+ * Looks at all that is mapped. Lock: P. Return: 0; -EEXIST it is logged already;
+ * -ENOMEM; -EINTR a fatal signal: there is no log then.
  */
 int kiommu_core_dirty_start(struct kiommu_pins *pins, kiommu_u32 *status);
 
@@ -463,20 +464,22 @@ int kiommu_core_dirty_start(struct kiommu_pins *pins, kiommu_u32 *status);
 int kiommu_core_dirty_stop(struct kiommu_pins *pins, kiommu_u32 *status);
 
 /**
- * kiommu_core_dirty_mark() - note which pages devices can write now
+ * kiommu_core_dirty_check() - whether a range can be read
  *
  * Lock: P. Never allocates. Return: 0; -EINVAL @gpa or @length misaligned, or
  * @length 0; -EOVERFLOW; -ENOENT there is no log.
  */
-int kiommu_core_dirty_mark(struct kiommu_pins *pins, kiommu_u64 gpa,
-			   kiommu_u64 length, kiommu_u32 *status);
+int kiommu_core_dirty_check(struct kiommu_pins *pins, kiommu_u64 gpa,
+			    kiommu_u64 length, kiommu_u32 *status);
 
 /**
- * kiommu_core_dirty_take() - take what is noted out of the log
+ * kiommu_core_dirty_take() - tell which pages are dirty
  * @bits: of the pages of the range, which was checked: bit i % 64 of word i / 64
  *	is that of page i. All words with one of them are written.
  *
- * Lock: P. Never allocates. Return: 0; -ENOENT there is no log.
+ * What was unmapped is taken out of the log. The cost is that of the range,
+ * whatever is mapped. Lock: P. Never allocates. Return: 0; -ENOENT there is no
+ * log.
  */
 int kiommu_core_dirty_take(struct kiommu_pins *pins, kiommu_u64 gpa,
 			   kiommu_u64 length, kiommu_u64 *bits,

@@ -6,6 +6,8 @@
  */
 #include <linux/bitops.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -74,12 +76,14 @@ static int read_chunk(struct kiommu_mem *guest,
 	u64 dirty;
 	int ret = 0;
 
-	if (down_write_killable(&guest->lock))
+	/* Without contention nobody else asks. */
+	cond_resched();
+	if (fatal_signal_pending(current) || down_write_killable(&guest->lock))
 		return -EINTR;
 	kiommu_guest_settle(guest);
 	if (gpa == cmd->gpa)
-		ret = kiommu_core_dirty_mark(guest->pins, cmd->gpa,
-					     cmd->length, &cmd->status);
+		ret = kiommu_core_dirty_check(guest->pins, cmd->gpa,
+					      cmd->length, &cmd->status);
 	if (!ret)
 		ret = kiommu_core_dirty_take(guest->pins, gpa, length, bits,
 					     &cmd->status);

@@ -3,6 +3,7 @@
  * The core's memory and its share of the CPU.
  */
 #include <linux/gfp.h>
+#include <linux/limits.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -25,7 +26,8 @@ void kiommu_port_free_node(void *node)
 
 void *kiommu_port_alloc_array(kiommu_u64 bytes)
 {
-	if (bytes != (size_t)bytes)
+	/* kvmalloc() warns of more. */
+	if (bytes > INT_MAX)
 		return NULL;
 	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
 }

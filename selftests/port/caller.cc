@@ -95,6 +95,11 @@ void may_sleep(const char* what) {
   if (atomic_depth > 0) violation(what, " where nothing may sleep");
 }
 
+std::uint64_t& yields() {
+  static thread_local std::uint64_t count = 0;
+  return count;
+}
+
 std::uint64_t CallScope::number() { return current.number; }
 Locks CallScope::locks() { return current.locks; }
 bool CallScope::forbids_allocation() { return current.never_allocates; }

@@ -77,6 +77,10 @@ class AtomicScope {
 // Checks that this thread may sleep.
 void may_sleep(const char* what);
 
+// How often the core has given the CPU away on this thread: a measure of the
+// work in its loops.
+std::uint64_t& yields();
+
 // Whether this thread holds a monitor of the port, or has unmapped what is not
 // flushed yet.
 bool holds_monitor();

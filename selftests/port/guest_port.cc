@@ -258,9 +258,13 @@ void kiommu_port_untrack(kiommu_mem* mem, kiommu_u64 gfn) {
   mem->memory->untrack(gfn);
 }
 
-void kiommu_port_yield() { entered("yield"); }
+void kiommu_port_yield() {
+  entered("yield");
+  ++kiommu::port::yields();
+}
 
 int kiommu_port_interrupted() {
   entered("interrupted");
+  ++kiommu::port::yields();
   return kiommu::port::faults().interrupt.fires() ? 1 : 0;
 }

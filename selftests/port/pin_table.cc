@@ -95,7 +95,7 @@ int PinTable::read_dirty(std::uint64_t gpa, std::uint64_t length,
   before_call();
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
-    if (int error = kiommu_core_dirty_mark(pins_, gpa, length, &status)) {
+    if (int error = kiommu_core_dirty_check(pins_, gpa, length, &status)) {
       return error;
     }
   }

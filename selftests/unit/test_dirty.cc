@@ -87,6 +87,118 @@ TEST(DirtyLog, LargePages) {
   EXPECT_EQ(read(world.pins), Gfns{});
 }
 
+TEST(DirtyLog, CountsHowOftenAPageIsMapped) {
+  W world(small(port::kContiguous2M));
+  port::DmaDomain second(world.host, world.pins, world.ledger,
+                         {.hosts = {port::kAmd}});
+  ASSERT_EQ(second.start(), 0);
+  ASSERT_EQ(second.anchor(world.tables.anchor()), 0);
+  // A large page, and one of its pages by itself, with its neighbours out of
+  // order: some before the log runs, some after.
+  world.tables.map(iova(0), world.data(512), kRW, 1);
+  world.tables.map(iova(512), world.data(515));
+  world.expect_refresh(iova(0), 513 * kPage);
+  ASSERT_EQ(world.pins.start_dirty(), 0);
+  world.tables.map(iova(513), world.data(515));
+  world.tables.map(iova(514), world.data(514), kR);
+  world.tables.map(iova(515), world.data(513));
+  world.expect_refresh(iova(512), 4 * kPage);
+  EXPECT_EQ(second.refresh(iova(0), 516 * kPage).error, 0);
+
+  const Gfns all = pages(world.data(512), 512);
+  EXPECT_EQ(read(world.pins), all);
+  ASSERT_EQ(world.unmap(iova(0), 512 * kPage), 0);
+  EXPECT_EQ(read(world.pins), all);
+  ASSERT_EQ(second.unmap(iova(0), 512 * kPage), 0);
+  EXPECT_EQ(read(world.pins), all);
+  Gfns left = pages(world.data(515), 1);
+  left.merge(pages(world.data(513), 1));
+  EXPECT_EQ(read(world.pins), left);
+  ASSERT_EQ(world.unmap(iova(512), 4 * kPage), 0);
+  EXPECT_EQ(read(world.pins), left);
+  EXPECT_EQ(read(world.pins), left);
+  ASSERT_EQ(second.unmap(iova(513), 3 * kPage), 0);
+  EXPECT_EQ(read(world.pins), left);
+  left = pages(world.data(515), 1);
+  EXPECT_EQ(read(world.pins), left);
+  ASSERT_EQ(second.stop(), 0);
+  EXPECT_EQ(read(world.pins), left);
+  EXPECT_EQ(read(world.pins), Gfns{});
+}
+
+TEST(DirtyLog, PageThatIsMappedTooOftenStaysDirty) {
+  W world(small());
+  ASSERT_EQ(world.pins.start_dirty(), 0);
+  const Gfns page = pages(world.data(8), 1);
+  for (const u64 times : {254, 255, 256, 300}) {
+    for (u64 i = 0; i < times; ++i) {
+      world.tables.map(iova(i), world.data(8));
+    }
+    // Its neighbours are as ever.
+    world.tables.map(iova(400), world.data(7));
+    world.tables.map(iova(401), world.data(9));
+    world.expect_refresh(iova(0), 402 * kPage);
+    EXPECT_EQ(read(world.pins), pages(world.data(7), 3));
+    ASSERT_EQ(world.unmap(iova(0), 402 * kPage), 0);
+    EXPECT_EQ(read(world.pins), pages(world.data(7), 3));
+    EXPECT_EQ(read(world.pins), times == 254 ? Gfns{} : page) << times;
+  }
+  ASSERT_EQ(world.pins.stop_dirty(), 0);
+  ASSERT_EQ(world.pins.start_dirty(), 0);
+  EXPECT_EQ(read(world.pins), Gfns{});
+}
+
+// Whatever is mapped, in however many domains.
+TEST(DirtyLog, ReadCostsWhatIsAskedFor) {
+  W world(small());
+  port::DmaDomain second(world.host, world.pins, world.ledger,
+                         {.hosts = {port::kAmd}});
+  ASSERT_EQ(second.start(), 0);
+  ASSERT_EQ(second.anchor(world.tables.anchor()), 0);
+  ASSERT_EQ(world.pins.start_dirty(), 0);
+  const auto cost = [&] {
+    const u64 before = port::yields();
+    EXPECT_EQ(read(world.pins, world.data(0), kPage), pages(world.data(0), 1));
+    return port::yields() - before;
+  };
+  world.tables.map(iova(0), world.data(0));
+  world.expect_refresh(iova(0), kPage);
+  const u64 least = cost();
+  for (u64 i = 0; i < 64; ++i) {
+    world.tables.map(iova(i * 512), world.data(i));
+  }
+  world.expect_refresh(iova(0), 64 * 512 * kPage);
+  EXPECT_EQ(second.refresh(iova(0), 64 * 512 * kPage).error, 0);
+  EXPECT_EQ(cost(), least);
+}
+
+// However far it has come.
+TEST(DirtyLog, StartCanBeKilled) {
+  W world(small(port::kContiguous2M));
+  world.tables.map(iova(0), world.data(512), kRW, 1);
+  world.tables.map_pages(iova(512), world.data(0), 512);
+  world.expect_refresh(iova(0), 1024 * kPage);
+  const u64 bytes = world.info().pin_bytes;
+  faults() = {};
+  ASSERT_EQ(world.pins.start_dirty(), 0);
+  const u64 occasions = faults().interrupt.occasions();
+  EXPECT_GT(occasions, 2u);
+  ASSERT_EQ(world.pins.stop_dirty(), 0);
+  for (u64 nth = 1; nth <= occasions; ++nth) {
+    faults().interrupt.arm(nth);
+    EXPECT_EQ(world.pins.start_dirty(), -EINTR);
+    faults() = {};
+    EXPECT_EQ(world.pins.stop_dirty(), -ENOENT);
+    EXPECT_EQ(world.info().pin_bytes, bytes);
+  }
+  ASSERT_EQ(world.pins.start_dirty(), 0);
+  Gfns want = pages(world.data(0), 1024);
+  EXPECT_EQ(read(world.pins), want);
+  ASSERT_EQ(world.unmap(iova(0), 1024 * kPage), 0);
+  EXPECT_EQ(read(world.pins), want);
+  EXPECT_EQ(read(world.pins), Gfns{});
+}
+
 TEST(DirtyLog, ReadsWhatIsAskedForAndNoMore) {
   W world(small());
   ASSERT_EQ(world.pins.start_dirty(), 0);

@@ -886,10 +886,12 @@ enum kvm_iommu_dirty_op {
  * KVM_GET_DIRTY_LOG does, on each machine; pages in no memory slot are 0. The
  * bits that were written to @bitmap are cleared in the log, no others: where
  * @bitmap cannot be written READ ends, with success if some of it was, and
- * @next_gpa tells where. Its cost is that of looking at all that is mapped in
- * all containers of the KVM, and of @length: better one READ than many.
+ * @next_gpa tells where. Its cost is that of @length, whatever is mapped; START
+ * looks once at all that is mapped in all containers of the KVM, and can be
+ * killed. A page that was mapped with the right to write by 255 entries at a
+ * time, or more, of all containers together, is dirty at each READ until STOP.
  *
- * When a memory slot is deleted, its bits are gone. The log takes a bit of
+ * When a memory slot is deleted, its bits are gone. The log takes nine bits of
  * kernel memory for each page of the slots that devices use
  * (kvm_iommu_info.pin_bytes); with a log, maps of a slot that is used for the
  * first time can fail with NO_MEMORY for it.
