@@ -214,7 +214,7 @@ class MarkStale {
       }
       if (idle == 0 || region.preregistered) continue;
       pins_.count(0, idle);
-      region.mark_idle(gfn);
+      pins_.note_idle(region, chunk);
     }
   }
 

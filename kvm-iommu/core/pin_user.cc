@@ -112,11 +112,12 @@ unsigned PinUser::put_words(const Region& region, const Word* words,
     const uint64_t before =
         __atomic_fetch_sub(at.pin(node, word), pin::kHolder, __ATOMIC_RELAXED);
     if ((before & pin::kHoldersMask) == pin::kHolder) {
+      if (region.preregistered) continue;
       ++idle;
-      __atomic_store_n(&chunk.maybe_idle, 1, __ATOMIC_RELAXED);
+      pins_.note_idle(region, chunk);
     }
   }
-  if (!region.preregistered) idle_ += idle;
+  idle_ += idle;
   return i;
 }
 
@@ -150,7 +151,7 @@ void PinUser::put_huge(const Region& region, uint64_t gfn, uint32_t pages) {
 void PinUser::became_idle(const Region& region, uint64_t gfn, uint64_t pages) {
   if (region.preregistered) return;
   idle_ += pages;
-  region.mark_idle(gfn);
+  pins_.note_idle(region, region.chunk(gfn));
 }
 
 bool PinUser::is_pinned(const Region& region, uint64_t gfn) {

@@ -89,8 +89,8 @@ uint64_t Pins::pfn(const Region& region, uint64_t gfn) {
 // or none, by a pin made up for it. A chunk that is empty then gives its node
 // back. Returns how many pages were unpinned.
 template <class Select>
-uint64_t Pins::release_chunk(Region& region, uint64_t index, Select select) {
-  Chunk& chunk = region.chunks[index];
+uint64_t Pins::release_chunk(const Region& region, Chunk& chunk,
+                             Select select) {
   uint64_t released = 0;
   UnpinRun run(mem_);
   if (Chunk::is_huge(chunk.word)) {
@@ -127,41 +127,36 @@ uint64_t Pins::release_chunk(Region& region, uint64_t index, Select select) {
   return released;
 }
 
-// Unpins idle pages of a region while more than `keep` are idle.
-uint64_t Pins::release_idle(Region& region, uint64_t keep) {
-  if (region.chunks == nullptr || region.preregistered) return 0;
-  uint64_t released = 0;
-  for (uint64_t i = 0; i < region.chunk_count() && idle() > keep; ++i) {
-    Chunk& chunk = region.chunks[i];
-    if (chunk.maybe_idle == 0) continue;
-    uint64_t over = idle() - keep;
-    released += release_chunk(region, i, [&](uint64_t pin) {
-      if (!is_idle(pin) || over == 0) return false;
-      --over;
-      return true;
-    });
-    chunk.maybe_idle = over > 0 || idle_pages(chunk) == 0 ? 0 : 1;
-    kiommu_port_yield();
-  }
+// Unpins up to `most` idle pages of the first chunk of a region that may have
+// some.
+uint64_t Pins::release_first_idle(const Region& region, uint64_t most) {
+  Chunk& chunk = *IdleQueue::first_chunk(region);
+  const uint64_t released = release_chunk(region, chunk, [&](uint64_t pin) {
+    if (!is_idle(pin) || most == 0) return false;
+    --most;
+    return true;
+  });
+  if (most > 0 || idle_pages(chunk) == 0) idle_chunks_.remove_first(region);
+  kiommu_port_yield();
   return released;
 }
 
 uint64_t Pins::trim(uint64_t keep) {
   uint64_t released = 0;
-  const uint64_t count = regions_.count();
-  for (uint64_t n = 0; n < count && idle() > keep; ++n) {
-    if (hand_ >= count) hand_ = 0;
-    released += release_idle(regions_.at(hand_), keep);
-    if (idle() > keep) ++hand_;
+  while (idle() > keep) {
+    const Region* region = idle_chunks_.first();
+    if (region == nullptr) break;
+    released += release_first_idle(*region, idle() - keep);
   }
   return released;
 }
 
 void Pins::release_region(Region& region) {
   if (region.chunks == nullptr) return;
+  idle_chunks_.remove_all(region);
   for (uint64_t i = 0; i < region.chunk_count(); ++i) {
     if (region.chunks[i].word == 0) continue;
-    release_chunk(region, i, [](uint64_t) { return true; });
+    release_chunk(region, region.chunks[i], [](uint64_t) { return true; });
     kiommu_port_yield();
   }
 }
@@ -171,7 +166,7 @@ void Pins::release_stale(Region& region, uint64_t first_gfn,
   for (uint64_t i = region.chunk_index(first_gfn);
        i <= region.chunk_index(last_gfn); ++i) {
     if (region.chunks[i].word == 0) continue;
-    release_chunk(region, i,
+    release_chunk(region, region.chunks[i],
                   [](uint64_t pin) { return (pin & pin::kStale) != 0; });
   }
 }
@@ -247,14 +242,22 @@ Result<void> Pins::pin_region(Region& region) {
   return result;
 }
 
-// The idle pages of a region begin or cease to count as such.
-void Pins::count_idle(Region& region, bool idle) {
+// The idle pages of a region begin to count as such.
+void Pins::count_idle(const Region& region) {
   for (uint64_t i = 0; region.chunks != nullptr && i < region.chunk_count();
        ++i) {
     const uint64_t pages = idle_pages(region.chunks[i]);
     if (pages == 0) continue;
-    count(0, idle ? pages : -pages);
-    region.mark_idle(region.chunk_first(i));
+    count(0, pages);
+    note_idle(region, region.chunks[i]);
+  }
+}
+
+// They cease to.
+void Pins::uncount_idle(const Region& region) {
+  while (const Chunk* chunk = IdleQueue::first_chunk(region)) {
+    count(0, -idle_pages(*chunk));
+    idle_chunks_.remove_first(region);
   }
 }
 
@@ -271,11 +274,11 @@ Result<void> Pins::preregister(uint64_t gpa, uint64_t length) {
     if (!region.new_pins) continue;
     region.new_pins = false;
     if (pinned) {
-      count_idle(region, false);
+      uncount_idle(region);
       region.preregistered = true;
     } else {
       // What was idle before goes as well: it was kept for its use alone.
-      release_idle(region, 0);
+      while (region.first_idle != 0) release_first_idle(region, kChunkPages);
     }
   }
   return pinned;
@@ -285,7 +288,7 @@ Result<void> Pins::unregister(uint64_t gpa, uint64_t length) {
   return for_slots(gpa, length, [&](Region& region) -> Result<void> {
     if (region.preregistered) {
       region.preregistered = false;
-      count_idle(region, true);
+      count_idle(region);
     }
     return {};
   });

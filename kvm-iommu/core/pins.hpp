@@ -10,6 +10,7 @@
 // which keeps "clear, flush, unpin" in order.
 #pragma once
 
+#include "idle_queue.hpp"
 #include "regions.hpp"
 
 namespace kiommu {
@@ -69,6 +70,11 @@ class Pins {
     __atomic_fetch_add(&pinned_, pinned, __ATOMIC_RELAXED);
     __atomic_fetch_add(&idle_, idle, __ATOMIC_RELAXED);
   }
+  // Some page of this chunk, of a region that is not preregistered, has become
+  // idle.
+  void note_idle(const Region& region, Chunk& chunk) {
+    idle_chunks_.add(region, chunk);
+  }
   // A node for a chunk; nullptr if there is no memory.
   uint64_t* allocate_node();
   void free_node(uint64_t* node);
@@ -81,12 +87,13 @@ class Pins {
     return __atomic_load_n(&counter, __ATOMIC_RELAXED);
   }
   template <class Select>
-  uint64_t release_chunk(Region& region, uint64_t index, Select select);
-  uint64_t release_idle(Region& region, uint64_t keep);
+  uint64_t release_chunk(const Region& region, Chunk& chunk, Select select);
+  uint64_t release_first_idle(const Region& region, uint64_t most);
   template <class Function>
   Result<void> for_slots(uint64_t gpa, uint64_t length, Function function);
   Result<void> pin_region(Region& region);
-  void count_idle(Region& region, bool idle);
+  void count_idle(const Region& region);
+  void uncount_idle(const Region& region);
 
   kiommu_mem* mem_;
   Regions regions_;
@@ -94,7 +101,7 @@ class Pins {
   uint64_t pinned_ = 0;
   uint64_t idle_ = 0;
   uint64_t node_bytes_ = 0;
-  uint64_t hand_ = 0;  // region at which the next trim begins
+  IdleQueue idle_chunks_;
 };
 
 }  // namespace kiommu

@@ -47,8 +47,9 @@ struct Chunk {
   static constexpr uint32_t kFull = pin::kFull >> pin::kHoldersShift;
 
   uint64_t word;
-  uint32_t holders;     // of a huge chunk: holds of all of its pages together
-  uint32_t maybe_idle;  // not 0: some page may be idle
+  uint32_t holders;  // of a huge chunk: holds of all of its pages together
+  // 0 unless some page may be idle: a link of the queue, see idle_queue.hpp.
+  uint32_t next_idle;
 
   uint64_t load() const { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
   static bool is_huge(uint64_t word) { return (word & kHuge) != 0; }
@@ -85,6 +86,13 @@ struct Region {
   bool new_pins = false;       // being preregistered
   bool gone = false;           // the slot is not there any more
   Chunk* chunks = nullptr;     // made when first needed
+  // The chunks that may have idle pages, and this region's place among those
+  // that have such chunks, see idle_queue.hpp. Changed by who only uses the
+  // region, too.
+  mutable uint32_t first_idle = 0;
+  mutable uint32_t last_idle = 0;
+  mutable const Region* next = nullptr;
+  mutable const Region* previous = nullptr;
   // While the dirty log runs: what it knows of the pages.
   DirtyBlock* dirty = nullptr;
 
@@ -129,9 +137,6 @@ struct Region {
   }
   bool has_chunks() const {
     return __atomic_load_n(&chunks, __ATOMIC_ACQUIRE) != nullptr;
-  }
-  void mark_idle(uint64_t gfn) const {
-    __atomic_store_n(&chunk(gfn).maybe_idle, 1, __ATOMIC_RELAXED);
   }
 };
 

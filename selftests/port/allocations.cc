@@ -3,11 +3,15 @@
 // See allocations.hpp.
 #include "allocations.hpp"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "../../kvm-iommu/include/port.h"
 #include "caller.hpp"
@@ -63,6 +67,24 @@ void* rest(void* memory, std::uint64_t bytes) {
 }
 #endif
 
+// The whole pages of [memory, memory + bytes).
+struct Pages {
+  Pages(void* memory, std::uint64_t bytes) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+    const auto size = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    const std::uintptr_t end = (begin + bytes) / size * size;
+    const std::uintptr_t up = (begin + size - 1) / size * size;
+    first = reinterpret_cast<void*>(up);
+    length = end > up ? end - up : 0;
+    count = length / size;
+    page = size;
+  }
+  void* first;
+  std::size_t length;
+  std::size_t count;
+  std::size_t page;
+};
+
 void free_memory(Kind kind, void* memory) {
   std::uint64_t bytes = 0;
   if (!note_free(kind, memory, &bytes)) return;
@@ -116,12 +138,36 @@ bool note_free(Kind kind, void* what, std::uint64_t* bytes) {
   return true;
 }
 
+std::uint64_t touched_arrays() {
+  std::uint64_t bytes = 0;
+  const std::lock_guard locked(known().mutex);
+  for (const auto& [memory, allocation] : known().allocations) {
+    if (allocation.kind != Kind::kArray) continue;
+    const Pages pages(memory, allocation.bytes);
+    if (pages.count == 0) continue;
+    std::vector<unsigned char> in_memory(pages.count);
+    if (mincore(pages.first, pages.length, in_memory.data()) != 0) {
+      violation("mincore");
+    }
+    for (const unsigned char touched : in_memory) {
+      bytes += (touched & 1) != 0 ? pages.page : 0;
+    }
+  }
+  return bytes;
+}
+
 void* allocate(Kind kind, std::uint64_t bytes, std::uint64_t alignment) {
   if (allocation_fails("allocation")) return nullptr;
   if (bytes == 0) violation("allocation of no bytes");
   const std::uint64_t room = (bytes + alignment - 1) & ~(alignment - 1);
   void* memory = std::aligned_alloc(alignment, room);
   std::memset(memory, 0, room);
+  // Whole pages are given back, so that touched_arrays() sees who comes to
+  // them; they are zero again then.
+  const Pages pages(memory, room);
+  if (kind == Kind::kArray && pages.count > 0) {
+    madvise(pages.first, pages.length, MADV_DONTNEED);
+  }
   note_allocation(kind, memory, bytes);
   return memory;
 }

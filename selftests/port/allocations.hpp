@@ -26,6 +26,10 @@ Ledger* use_ledger(Ledger* ledger);
 // Allocations that are alive in ledger().
 inline std::int64_t live_allocations() { return ledger().live; }
 
+// Bytes of arrays of several pages that were looked at, by the page: how much
+// of what grows with the guest's memory the core has been at.
+std::uint64_t touched_arrays();
+
 // Each returns nullptr if Faults::node says so. Zeroed.
 void* allocate(Kind kind, std::uint64_t bytes, std::uint64_t alignment);
 // Whether an allocation of this kind may fail now, and fails: for objects.

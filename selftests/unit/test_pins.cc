@@ -166,6 +166,129 @@ TEST(IdlePins, OfSeveralSlotsGoAsWell) {
   EXPECT_EQ(world.host.pins(), 0u);
 }
 
+// However large a slot is: only what may be idle is looked at.
+TEST(IdlePins, TrimLooksAtWhatMayBeIdleAlone) {
+  W world = with_idle(0);
+  constexpr u64 kSlot = kDataGpa + 64 * kGiB;
+  constexpr u64 kPages = 1 << 22;  // 16 GiB, chunks: 128 KiB
+  const u64 hva = world.guest.add_area(kPages, port::kShuffled);
+  world.guest.add_slot(kSlot, kPages, hva);
+  const u64 before = port::touched_arrays();
+  for (u64 i = 1; i < 4; ++i) {
+    // Far from the first chunk, and from what shares a page with its end.
+    world.tables.map(kIova, kSlot + (kPages / 4 * 3 + i) * kPage);
+    world.expect_refresh(kIova, kPage);
+    EXPECT_EQ(world.unmap(kIova, kPage), 0);
+    EXPECT_EQ(world.info().pinned_pages, 0u);
+  }
+  EXPECT_EQ(world.pins.trim(0), 0u);
+  const u64 touched = port::touched_arrays() - before;
+  EXPECT_GT(touched, 0u);
+  EXPECT_LE(touched, 4 * kPage);
+}
+
+// First come, first trimmed: what was idle before others, and was used again
+// meanwhile, is not lost sight of.
+TEST(IdlePins, GoInTheOrderInWhichTheirChunksCame) {
+  W world = with_idle(~u64{0});
+  // Page 0 of each of four chunks; the third one first.
+  constexpr u64 kOrder[] = {2, 0, 3, 1};
+  for (const u64 chunk : kOrder) {
+    const u64 iova = kIova + chunk * 2 * kMiB;
+    world.tables.map_pages(iova, world.data(chunk * 512), 4);
+    world.expect_refresh(iova, 4 * kPage);
+  }
+  for (const u64 chunk : kOrder) {
+    EXPECT_EQ(world.unmap(kIova + chunk * 2 * kMiB, 4 * kPage), 0);
+  }
+  // Held again, and given back, the first one is still the first.
+  world.expect_refresh(kIova + 4 * kMiB, 4 * kPage);
+  EXPECT_EQ(world.unmap(kIova + 4 * kMiB, 4 * kPage), 0);
+  const auto idle = [&] {
+    std::vector<u64> found;
+    for (u64 chunk = 0; chunk < 4; ++chunk) {
+      const auto page =
+          world.guest.page_at(world.data_hva + chunk * 512 * kPage);
+      if (world.host.is_pinned(page.pfn)) found.push_back(chunk);
+    }
+    return found;
+  };
+  EXPECT_EQ(idle(), (std::vector<u64>{0, 1, 2, 3}));
+  EXPECT_EQ(world.pins.trim(12), 4u);
+  EXPECT_EQ(idle(), (std::vector<u64>{0, 1, 3}));
+  EXPECT_EQ(world.pins.trim(6), 6u);
+  EXPECT_EQ(world.info().idle_pages, 6u);
+  // One of those that were trimmed comes back, behind the others.
+  world.expect_refresh(kIova + 4 * kMiB, 4 * kPage);
+  EXPECT_EQ(world.unmap(kIova + 4 * kMiB, 4 * kPage), 0);
+  EXPECT_EQ(world.pins.trim(4), 6u);
+  EXPECT_EQ(idle(), (std::vector<u64>{2}));
+  expect_consistent(world);
+  EXPECT_EQ(world.pins.trim(0), 4u);
+  EXPECT_EQ(world.host.pins(), 0u);
+}
+
+// A slot that goes is not looked at any more, the others are, wherever it was
+// among them; with chunks that may be idle, and are not.
+TEST(IdlePins, OfSlotsThatGo) {
+  for (u64 gone = 0; gone < 3; ++gone) {
+    W world = with_idle(10000);
+    const auto gpa = [](u64 slot) { return kDataGpa + (64 + slot) * kGiB; };
+    for (u64 slot = 0; slot < 3; ++slot) {
+      world.guest.add_ram(gpa(slot), 1024, port::kShuffled);
+      world.tables.map_pages(kIova + slot * 4 * kMiB, gpa(slot) + kMiB, 400);
+    }
+    world.expect_refresh(kIova, 12 * kMiB);
+    EXPECT_EQ(world.unmap(kIova, 12 * kMiB), 0);
+    // Held again.
+    world.expect_refresh(kIova + gone * 4 * kMiB, kMiB);
+    world.guest.remove_slot(gpa(gone));
+    world.pins.slots_changed();
+    EXPECT_EQ(world.info().idle_pages, 800u);
+    EXPECT_EQ(world.pins.trim(700), 100u);
+    EXPECT_EQ(world.pins.trim(0), 700u);
+    EXPECT_EQ(world.host.pins(), 0u);
+    // And what comes to its place.
+    world.guest.add_ram(gpa(gone), 1024, port::kShuffled);
+    world.expect_refresh(kIova + gone * 4 * kMiB, 4 * kMiB);
+    EXPECT_EQ(world.unmap(kIova + gone * 4 * kMiB, 4 * kMiB), 0);
+    EXPECT_EQ(world.pins.trim(0), 400u);
+  }
+}
+
+// Chunks that are made again in another form: huge, broken, empty.
+TEST(IdlePins, OfChunksThatAreExchanged) {
+  const auto iova_of = [](u64 page) { return kGiB + page * kPage; };
+  W world({.machine = {.idle_limit = 10000},
+           .data_pages = 4096,
+           .data_order = port::kContiguous2M});
+  world.tables.map(iova_of(0), world.data(0), kRW, 1);
+  world.tables.map(iova_of(512), world.data(512), kRW, 1);
+  world.expect_refresh(iova_of(0), 4 * kMiB);
+  EXPECT_EQ(world.unmap(iova_of(0), 2 * kMiB), 0);
+  // An idle one is broken, and one that is held in part.
+  world.guest.exchange(world.data_hva + 3 * kPage, 1);
+  world.pins.memory_changed(world.data_hva + 3 * kPage, 1);
+  EXPECT_EQ(world.info().idle_pages, 511u);
+  EXPECT_EQ(world.unmap(iova_of(520), 8 * kPage), 0);
+  world.guest.exchange(world.data_hva + 515 * kPage, 1);
+  world.pins.memory_changed(world.data_hva + 515 * kPage, 1);
+  EXPECT_EQ(world.info().idle_pages, 519u);
+  EXPECT_EQ(world.pins.trim(515), 4u);
+  // All of the first goes while it is first in the queue.
+  world.guest.exchange(world.data_hva, 512);
+  world.pins.memory_changed(world.data_hva, 512);
+  EXPECT_EQ(world.info().idle_pages, 8u);
+  EXPECT_EQ(world.pins.trim(0), 8u);
+  expect_consistent(world);
+  // Huge again.
+  world.expect_refresh(iova_of(0), 4 * kMiB);
+  EXPECT_EQ(world.unmap(iova_of(0), 4 * kMiB), 0);
+  EXPECT_EQ(world.info().idle_pages, 1024u);
+  EXPECT_EQ(world.pins.trim(0), 1024u);
+  EXPECT_EQ(world.host.pins(), 0u);
+}
+
 TEST(IdlePins, AreGoneWithAnchorAndWithTheGuest) {
   for (const bool stop : {false, true}) {
     W world = with_idle(1000);
@@ -304,6 +427,31 @@ TEST(Preregistered, IdlePagesCeaseToCountAsSuch) {
   EXPECT_EQ(world.info().idle_pages, 0u);
   EXPECT_EQ(world.pins.trim(0), 0u);
   EXPECT_EQ(world.info().pinned_pages, 4096u);
+}
+
+// In both directions, several times, with slots of either kind beside it.
+TEST(Preregistered, IdlePagesCountAgainWhenItIsOver) {
+  W world = with_idle(10000);
+  world.guest.add_ram(kDataGpa + 64 * kGiB, 600, port::kShuffled);
+  for (int round = 0; round < 3; ++round) {
+    world.tables.map_pages(kIova, world.data(0), 50);
+    world.tables.map_pages(kIova + kMiB, kDataGpa + 64 * kGiB, 20);
+    world.expect_refresh(kIova, 2 * kMiB);
+    EXPECT_EQ(world.unmap(kIova, 2 * kMiB), 0);
+    EXPECT_EQ(world.info().idle_pages, 70u);
+    ASSERT_EQ(world.pins.preregister(kDataGpa, 4096 * kPage), 0);
+    EXPECT_EQ(world.info().idle_pages, 20u);
+    world.expect_refresh(kIova, kMiB);
+    EXPECT_EQ(world.unmap(kIova, 30 * kPage), 0);
+    EXPECT_EQ(world.pins.trim(15), 5u);
+    ASSERT_EQ(world.pins.unregister(kDataGpa, 4096 * kPage), 0);
+    EXPECT_EQ(world.info().idle_pages, 4096u - 20 + 15);
+    EXPECT_EQ(world.pins.trim(0), 4096u - 20 + 15);
+    expect_consistent(world);
+    EXPECT_EQ(world.unmap(kIova, kMiB), 0);
+    EXPECT_EQ(world.pins.trim(0), 20u);
+    EXPECT_EQ(world.host.pins(), 0u);
+  }
 }
 
 TEST(Preregistered, AreNotTrimmedWithOthers) {
