@@ -32,6 +32,15 @@ void free_memory(RequestMemory memory) {
 
 }  // namespace
 
+void Request::begin(Pins& pins) {
+  outcome = {};
+  leaf = {};
+  if (!stage2 || !stage2->is_current()) {
+    stage2.emplace(pins.mem(), pins.regions());
+  }
+  user.emplace(pins, memory.new_pfns);
+}
+
 Request* Request::create(kiommu_hosts* hosts) {
   RequestMemory memory;
   bool complete = true;

@@ -45,14 +45,7 @@ class Request {
   static void destroy(Request* request);
 
   // Begins and ends the use of a guest's memory.
-  void begin(Pins& pins) {
-    outcome = {};
-    leaf = {};
-    if (!stage2 || !stage2->is_current()) {
-      stage2.emplace(pins.mem(), pins.regions());
-    }
-    user.emplace(pins, memory.new_pfns);
-  }
+  void begin(Pins& pins);
   void end() {
     user->finish();
     user.reset();

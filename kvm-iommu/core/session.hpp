@@ -12,22 +12,8 @@ namespace kiommu {
 // request has cost goes unsaid.
 class Domain::Session {
  public:
-  Session(Domain& domain, PageRange range)
-      : domain_(domain), request_(domain.requests_.take(leaves_of(range))) {
-    request_.begin(*domain.pins_);
-    for (;;) {
-      const PageRange reach = domain_.shadow_.reach(request_);
-      if (request_.range.contains(reach)) break;
-      // Only who has a whole block to himself changes it: with these locked,
-      // it stays as it is.
-      domain_.requests_.exchange(request_, leaves_of(reach));
-    }
-  }
-  ~Session() {
-    [[maybe_unused]] const Outcome told = finish();
-    request_.end();
-    domain_.requests_.give(request_);
-  }
+  Session(Domain& domain, PageRange range);
+  ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -37,21 +23,9 @@ class Domain::Session {
   // cost is told: by the faults, but for pages of `told`, which the caller
   // tells; and by pages of tables that go out of sync, where stores are
   // tracked. The end of the scope does the same for what nobody has asked for.
-  Outcome finish(std::optional<PageRange> told = {}) {
-    domain_.shadow_.settle(request_);
-    const Outcome outcome = request_.outcome;
-    request_.outcome = {};
-    domain_.shadow_.count(outcome);
-    if (outcome.failed()) domain_.tell_lost(outcome, told);
-    return outcome;
-  }
+  Outcome finish(std::optional<PageRange> told = {});
 
  private:
-  static PageRange leaves_of(PageRange range) {
-    return {range.first & ~uint64_t{Shadow::kLeafPages - 1},
-            range.last | (Shadow::kLeafPages - 1)};
-  }
-
   Domain& domain_;
   Request& request_;
 };
