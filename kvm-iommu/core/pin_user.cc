@@ -144,14 +144,40 @@ void PinUser::put_chunk(const Region& region, uint64_t gfn) {
 void PinUser::put_huge(const Region& region, uint64_t gfn, uint32_t pages) {
   if (__atomic_fetch_sub(&region.chunk(gfn).holders, pages, __ATOMIC_RELAXED) ==
       pages) {
-    became_idle(region, gfn, kChunkPages);
+    if (region.preregistered) return;
+    idle_ += kChunkPages;
+    pins_.note_idle(region, region.chunk(gfn));
   }
 }
 
-void PinUser::became_idle(const Region& region, uint64_t gfn, uint64_t pages) {
-  if (region.preregistered) return;
-  idle_ += pages;
-  pins_.note_idle(region, region.chunk(gfn));
+// Of `count` pages of a chunk, `made` were pinned, which nobody holds yet.
+void PinUser::made_idle(const Region& region, uint64_t gfn, uint64_t count,
+                        uint64_t made) {
+  if (made == 0 || region.preregistered) return;
+  idle_ += made;
+  queue_made();
+  made_region_ = &region;
+  made_gfn_ = gfn;
+  made_pages_ = count;
+}
+
+// Queues the chunk of the pages that were pinned last, if one of them is idle.
+// One that is held now is queued by who puts it.
+void PinUser::queue_made() {
+  if (made_region_ == nullptr) return;
+  Chunk& chunk = made_region_->chunk(made_gfn_);
+  const uint64_t* const node = Chunk::node(chunk.load());
+  bool idle = false;
+  if (node == nullptr) {
+    idle = __atomic_load_n(&chunk.holders, __ATOMIC_RELAXED) == 0;
+  }
+  for (uint64_t i = 0; node != nullptr && !idle && i < made_pages_; ++i) {
+    const uint64_t pin =
+        __atomic_load_n(&node[(made_gfn_ + i) % kChunkPages], __ATOMIC_RELAXED);
+    idle = (pin & pin::kHoldersMask) == 0;
+  }
+  if (idle) pins_.note_idle(*made_region_, chunk);
+  made_region_ = nullptr;
 }
 
 bool PinUser::is_pinned(const Region& region, uint64_t gfn) {
@@ -319,7 +345,7 @@ bool PinUser::try_huge(Region& region, uint64_t gfn, bool writable) {
   }
   charged_ -= kChunkPages;
   pinned_ += kChunkPages;
-  became_idle(region, gfn, kChunkPages);
+  made_idle(region, gfn, kChunkPages, kChunkPages);
   return true;
 }
 
@@ -341,10 +367,11 @@ void PinUser::install(Region& region, uint64_t* node, uint64_t gfn,
   }
   charged_ -= installed;
   pinned_ += installed;
-  if (installed > 0) became_idle(region, gfn, installed);
+  made_idle(region, gfn, count, installed);
 }
 
 void PinUser::finish() {
+  queue_made();
   if (charged_ > 0) kiommu_port_unaccount(pins_.mem(), charged_);
   if ((pinned_ | idle_) != 0) pins_.count(pinned_, idle_);
   charged_ = pinned_ = idle_ = 0;

@@ -79,7 +79,9 @@ class PinUser {
   bool hold_huge(const Region& region, uint64_t word, uint32_t pages,
                  kiommu_u64* hpa);
   void put_huge(const Region& region, uint64_t gfn, uint32_t pages);
-  void became_idle(const Region& region, uint64_t gfn, uint64_t pages);
+  void made_idle(const Region& region, uint64_t gfn, uint64_t count,
+                 uint64_t made);
+  void queue_made();
 
   Result<uint64_t*> ensure_node(Chunk& chunk);
   uint64_t charge(uint64_t pages);
@@ -91,6 +93,11 @@ class PinUser {
   kiommu_u64* pfns_;
   bool limited_ = false;
   uint64_t charged_ = 0;  // and not used yet
+  // The pages of one chunk that were pinned last, which most likely are held
+  // next: if not, they are queued as idle when more are pinned, or at the end.
+  const Region* made_region_ = nullptr;
+  uint64_t made_gfn_ = 0;
+  uint64_t made_pages_ = 0;
   // To be added to the table's counters; they wrap.
   uint64_t pinned_ = 0;
   uint64_t idle_ = 0;

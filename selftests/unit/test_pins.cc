@@ -187,6 +187,26 @@ TEST(IdlePins, TrimLooksAtWhatMayBeIdleAlone) {
   EXPECT_LE(touched, 4 * kPage);
 }
 
+// Nor is what was pinned and is held since.
+TEST(IdlePins, TrimLooksAtNothingThatWasHeldAllTheTime) {
+  W world = with_idle(~u64{0});
+  for (u64 chunk = 0; chunk < 8; ++chunk) {
+    world.tables.map_pages(kIova + chunk * 2 * kMiB, world.data(chunk * 512),
+                           4);
+  }
+  world.expect_refresh(kIova, 16 * kMiB);
+  const auto trim = [&] {
+    const u64 before = port::yields();
+    world.pins.trim(0);
+    return port::yields() - before;
+  };
+  EXPECT_EQ(trim(), 0u);
+  EXPECT_EQ(world.unmap(kIova + 6 * kMiB, 4 * kPage), 0);
+  EXPECT_EQ(trim(), 1u);
+  EXPECT_EQ(world.info().idle_pages, 0u);
+  EXPECT_EQ(world.info().pinned_pages, 28u);
+}
+
 // First come, first trimmed: what was idle before others, and was used again
 // meanwhile, is not lost sight of.
 TEST(IdlePins, GoInTheOrderInWhichTheirChunksCame) {
