@@ -5,8 +5,9 @@
 #ifndef KIOMMU_SYNC_H
 #define KIOMMU_SYNC_H
 
-#include <linux/list.h>
 #include <linux/types.h>
+
+#include "tracking.h"
 
 struct kiommu_container;
 struct kiommu_doorbell;
@@ -26,7 +27,7 @@ struct kvm_iommu_set_sync;
 struct kiommu_sync {
 	u32 mode;
 	struct kiommu_doorbell *doorbell;
-	struct list_head tracking;
+	struct kiommu_tracked_link tracking;
 	bool listens;
 };
 

@@ -129,29 +129,31 @@ void kiommu_tracked_forget(struct kiommu_mem *guest, u64 first, u64 last)
 }
 
 /*
- * The container with the next higher id than @id, referenced, or NULL. @more:
- * whether there are others after it; who comes later looks at the tables then.
+ * The next container after @at, referenced, or NULL: then @at has left the list.
+ * @at begins as a place in no list, and goes with what is returned. So a store
+ * passes each container once, whoever leaves meanwhile. Who comes later is added
+ * before all places: it looks at the tables then.
  */
-static struct kiommu_container *next_container(struct kiommu_mem *guest,
-					       unsigned long id, bool *more)
+static struct kiommu_container *next_container(struct kiommu_tracked *tracked,
+					       struct kiommu_tracked_link *at)
 {
-	struct kiommu_container *container, *next = NULL;
+	struct kiommu_tracked_link *link = at;
 
-	*more = false;
-	mutex_lock(&guest->tracked.lock);
-	list_for_each_entry(container, &guest->tracked.containers,
-			    sync.tracking) {
-		if (container->id <= id)
-			continue;
-		*more |= !!next;
-		if (!next || container->id < next->id)
-			next = container;
+	mutex_lock(&tracked->lock);
+	if (list_empty(&at->list))
+		list_add(&at->list, &tracked->containers);
+	list_for_each_entry_continue(link, &tracked->containers, list) {
+		if (!link->container)
+			continue; /* another store */
+		/* VFIO's reference is dropped after it has left the list. */
+		refcount_inc(&link->container->refs);
+		list_move(&at->list, &link->list);
+		mutex_unlock(&tracked->lock);
+		return link->container;
 	}
-	/* VFIO's reference is dropped after it has left the list. */
-	if (next)
-		refcount_inc(&next->refs);
-	mutex_unlock(&guest->tracked.lock);
-	return next;
+	list_del(&at->list);
+	mutex_unlock(&tracked->lock);
+	return NULL;
 }
 
 /*
@@ -184,14 +186,12 @@ static int follow_store(struct kiommu_container *container,
 
 void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes)
 {
+	struct kiommu_tracked_link at = { .list = LIST_HEAD_INIT(at.list) };
 	struct kiommu_container *container;
-	unsigned long id = 0;
-	bool more = true;
 
 	if (likely(!xa_load(&guest->tracked.pages, gpa >> PAGE_SHIFT)))
 		return;
-	while (more && (container = next_container(guest, id, &more))) {
-		id = container->id;
+	while ((container = next_container(&guest->tracked, &at))) {
 		/* Who is interrupted is killed: the guest does not go on. */
 		follow_store(container, guest, gpa, bytes);
 		/* Never the last of the guest: it calls us. */
@@ -217,7 +217,8 @@ int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 	if (ret)
 		return ret;
 	mutex_lock(&guest->tracked.lock);
-	list_add_tail(&container->sync.tracking, &guest->tracked.containers);
+	container->sync.tracking.container = container;
+	list_add(&container->sync.tracking.list, &guest->tracked.containers);
 	mutex_unlock(&guest->tracked.lock);
 	return 0;
 }
@@ -228,7 +229,7 @@ void kiommu_tracking_stop(struct kiommu_container *container)
 
 	lockdep_assert_held_write(&guest->lock);
 	mutex_lock(&guest->tracked.lock);
-	list_del(&container->sync.tracking);
+	list_del(&container->sync.tracking.list);
 	mutex_unlock(&guest->tracked.lock);
 	kiommu_core_tracking_stop(container->domain);
 }

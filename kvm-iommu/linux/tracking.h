@@ -15,11 +15,22 @@ struct kiommu_mem;
 struct kvm_iommu_untrack;
 
 /**
+ * struct kiommu_tracked_link - a place in the list of a guest's containers
+ * @list: in kiommu_tracked.containers, under its lock.
+ * @container: whose place it is; NULL: a store has been told to those before.
+ */
+struct kiommu_tracked_link {
+	struct list_head list;
+	struct kiommu_container *container;
+};
+
+/**
  * struct kiommu_tracked - what is tracked of a guest; part of struct kiommu_mem
  * @lock: of both below; taken inside of all locks of lock.h, and outside of
  *	what the provider takes to track a page (kvm->mmu_lock).
  * @pages: by GFN: how many containers track it. Looked up without @lock.
- * @containers: those in mode TRACKED.
+ * @containers: of struct kiommu_tracked_link: those in mode TRACKED, the last
+ *	that came first, and how far each store under way has come.
  */
 struct kiommu_tracked {
 	struct mutex lock; /* see above */
