@@ -38,6 +38,7 @@ int kiommu_port_write_entries(kiommu_mem*, kiommu_u64, const kiommu_u64*,
   return -EFAULT;
 }
 
+void kiommu_port_yield() {}
 int kiommu_port_interrupted() { return 0; }
 
 // What the slot is kept in; there is one thread.
