@@ -61,7 +61,7 @@ static const struct op {
 	   RESERVED(kvm_iommu_get_fault_fd), .replies = true,
 	   .flags = KVM_IOMMU_FAULT_FD_NONBLOCK),
 	OP(SET_SYNC, kvm_iommu_set_sync, STATUS(kvm_iommu_set_sync),
-	   .flags = KVM_IOMMU_SYNC_THREAD),
+	   .flags = KVM_IOMMU_SYNC_THREAD | KVM_IOMMU_SYNC_SLOTS),
 	OP(UNTRACK, kvm_iommu_untrack, RESERVED(kvm_iommu_untrack),
 	   STATUS(kvm_iommu_untrack)),
 	OP(TRANSLATE_RANGE, kvm_iommu_translate_range,

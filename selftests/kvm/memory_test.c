@@ -15,6 +15,7 @@
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
+#include "ring.h"
 
 #define PAGE KIOMMU_PAGE
 #define GPA KIOMMU_FREE_GPA
@@ -229,6 +230,7 @@ TEST_F_TIMEOUT(memory, slot_deleted_and_replaced, 120)
 	struct kvm_iommu_translate a;
 	struct kvm_iommu_refresh r;
 
+	kiommu_lose_slots_at_once(self->fd);
 	expect_usable(_metadata, self, old);
 	ASSERT_EQ(0, set_slot(&self->k, SLOT, GPA, 0, NULL));
 	EXPECT_EQ(self->pins, kiommu_pins());

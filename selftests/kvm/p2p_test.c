@@ -14,6 +14,7 @@
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
+#include "ring.h"
 
 #define PAGE KIOMMU_PAGE
 #define MEM (KIOMMU_IOVA_BASE + 0x1000000ull) /* IOVA of self->mem */
@@ -230,6 +231,7 @@ TEST_F_TIMEOUT(p2p, slot_deleted, 120)
 {
 	struct kvm_iommu_refresh r;
 
+	kiommu_lose_slots_at_once(self->fd);
 	ASSERT_EQ(0, map_target(self));
 	EXPECT_REACHES(1);
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, KIOMMU_BAR_SLOT(0), 0,

@@ -310,6 +310,7 @@ static void start_foreign(struct foreign *f, int kvm_fd)
 	TEST_ASSERT(kiommu_start(vfio.fd, kvm_fd) == -EPERM, "START");
 	TEST_ASSERT(kiommu_get_state(vfio.fd) == KVM_IOMMU_STATE_CREATED, "state");
 	tell(f->result);
+	await(f->go);
 	kiommu_container_close(&vfio);
 	_exit(0);
 }
@@ -335,6 +336,7 @@ TEST(guest_of_another_process)
 {
 	struct foreign f;
 	pid_t child;
+	long refs;
 
 	if (kiommu_stuck_file_lacks())
 		SKIP(return, "%s", kiommu_stuck_file_lacks());
@@ -349,8 +351,12 @@ TEST(guest_of_another_process)
 	ASSERT_TRUE(comes(f.ready));
 	tell(f.hold);
 	ASSERT_TRUE(kiommu_stuck_file_wanted(&f.file));
+	refs = kiommu_module_refs();
 	tell(f.go);
 	EXPECT_TRUE(comes(f.result));
+	/* Nor is it registered by somebody else meanwhile. */
+	EXPECT_EQ(refs, kiommu_module_refs());
+	tell(f.go);
 	kiommu_stuck_file_let_go(&f.file);
 	kill(child, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)

@@ -9,6 +9,9 @@
 #include <endian.h>
 #include <string.h>
 
+#include "test_util.h"
+
+#include "host.h"
 #include "ioctls.h"
 #include "ring.h"
 
@@ -71,6 +74,12 @@ int kiommu_set_explicit_slots(int fd)
 	};
 
 	return kiommu_set_sync(fd, &cmd);
+}
+
+void kiommu_lose_slots_at_once(int fd)
+{
+	TEST_ASSERT(kiommu_host_lacks(KIOMMU_KVM) || !kiommu_set_explicit_slots(fd),
+		    "KVM_IOMMU_SYNC_SLOTS");
 }
 
 static uint32_t load(const __le32 *field)

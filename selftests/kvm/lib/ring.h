@@ -59,6 +59,8 @@ int kiommu_set_ring(int fd, struct kiommu_ring *ring, uint32_t flags, int kick_f
 int kiommu_set_explicit(int fd);
 /* With KVM_IOMMU_SYNC_SLOTS. */
 int kiommu_set_explicit_slots(int fd);
+/* The same, where devices do not lose slots that go at once in any mode. */
+void kiommu_lose_slots_at_once(int fd);
 int kiommu_set_sync(int fd, const struct kvm_iommu_set_sync *cmd);
 
 /* Guest: room for how many more. */
