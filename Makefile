@@ -124,6 +124,16 @@ tsan: ## unit tests under ThreadSanitizer
 ubsan: ## unit tests under UndefinedBehaviorSanitizer
 	@$(call run-suites,ubsan)
 
+# SECONDS is a variable of the shell: it counts there. So it is told by value.
+stress-seconds := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
+stress-sanitizers := address undefined thread
+.PHONY: stress stress-ci
+stress: ## threads that do all at once, by each sanitizer, on each kind of host; SECONDS=60 for each, SEED=
+	@$(call run-suites,$(stress-sanitizers:%=stress-%),1)
+
+stress-ci: ## the same, a minute in all
+	@$(MAKE) stress SECONDS=20
+
 .PHONY: mutants mutants-part
 mutants: build/setup.env ## each of many ways to break the core must fail a unit test; ONLY='15-*' picks some
 	@selftests/check/mutants build/unit $(JOBS) $(if $(ONLY),--only '$(ONLY)')
@@ -145,9 +155,9 @@ clean: ## remove build/ (the cache stays)
 
 # Not for the user: the suites, each leaving build/results/SUITE.tsv, and what
 # they need. A suite that fails does not stop the others; one that leaves no
-# results has failed.
+# results has failed. run-suites SUITES [JOBS]
 run-suites = rm -f $(1:%=build/results/%.tsv); \
-	$(MAKE) -k -j $(JOBS) --output-sync=target $(1:%=suite-%) || :; \
+	$(MAKE) -k -j $(or $(2),$(JOBS)) --output-sync=target $(1:%=suite-%) || :; \
 	selftests/report/results.py summary $(1:%=build/results/%.tsv)
 
 .PHONY: suite-unit-gcc suite-unit-clang suite-unit-s390x
@@ -171,6 +181,16 @@ suite-ubsan: sanitizer := undefined
 suite-asan suite-tsan suite-ubsan: suite-%: build/setup.env
 	@selftests/check/unit build/$* $* $(JOBS) \
 		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitizer)
+
+# In the sanitizers' build directories, of which they want a part.
+.PHONY: $(stress-sanitizers:%=suite-stress-%)
+suite-stress-address: stress-dir := asan
+suite-stress-undefined: stress-dir := ubsan
+suite-stress-thread: stress-dir := tsan
+$(stress-sanitizers:%=suite-stress-%): suite-stress-%: build/setup.env
+	@selftests/check/stress build/$(stress-dir) stress-$* $(JOBS) \
+		$(stress-seconds) '$(SEED)' \
+		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$*
 
 # for-kernel KERNEL DIR: empties DIR if what is in it is for another kernel of
 # ours; make and Kbuild see only that a file is newer.

@@ -82,7 +82,16 @@ def read_report(suite, path):
     return [case_result(suite, case) for case in tree.iter("testcase")]
 
 
-def run(suite, index, command, cwd, report_dir, shard=0, shards=1):
+def run(
+    suite,
+    index,
+    command,
+    cwd,
+    report_dir,
+    shard=0,
+    shards=1,
+    timeout=TIMEOUT,
+):
     """Returns (results, output) of one program, or of a shard of it."""
     name = pathlib.Path(command[0]).name
     report = (report_dir / f"{index}-{shard}-{name}.xml").absolute()
@@ -101,7 +110,7 @@ def run(suite, index, command, cwd, report_dir, shard=0, shards=1):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=TIMEOUT,
+            timeout=timeout,
             check=False,
         )
         status, output = done.returncode, done.stdout
@@ -133,6 +142,10 @@ def main():
     parser.add_argument("--suite", required=True)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--results", required=True)
+    parser.add_argument(
+        "--program", help="a GoogleTest program, in place of what ctest names"
+    )
+    parser.add_argument("--timeout", type=int, default=TIMEOUT)
     parser.add_argument("build_dir")
     options = parser.parse_args()
 
@@ -140,6 +153,10 @@ def main():
     report_dir.mkdir(exist_ok=True)
     for old in report_dir.iterdir():
         old.unlink()
+    if options.program is not None:
+        programs = {(os.path.abspath(options.program),): (".", 1)}
+    else:
+        programs = commands(options.build_dir)
     everything = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         runs = [
@@ -152,10 +169,9 @@ def main():
                 report_dir,
                 shard,
                 shards,
+                options.timeout,
             )
-            for index, (command, (cwd, shards)) in enumerate(
-                commands(options.build_dir).items()
-            )
+            for index, (command, (cwd, shards)) in enumerate(programs.items())
             for shard in range(shards)
         ]
         for future in runs:

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// A guest with two domains, in the hands of many threads: what each of them
+// does. The first domain follows the guest's stores at times, the second one
+// is refreshed; they share tables and pins.
+#pragma once
+
+#include <atomic>
+#include <random>
+#include <vector>
+
+#include "../tracked_world.hpp"
+
+namespace kiommu::test::stress {
+
+using Random = std::mt19937_64;
+
+inline constexpr u64 kBase = kGiB;  // first IOVA
+inline constexpr u64 kTables = 8;   // lowest tables
+inline constexpr u64 kPages = kTables * 512;
+inline constexpr u64 kData = 8192;  // pages of memory
+// A slot that comes and goes, and one of a device.
+inline constexpr u64 kSlot = kDataGpa + 64 * kGiB;
+inline constexpr u64 kSlotPages = 256;
+inline constexpr u64 kBar = kDataGpa + 65 * kGiB;
+inline constexpr u64 kBarPages = 64;
+
+struct HostSet {
+  const char* name;
+  std::vector<port::HostKind> first;
+  port::HostKind second;
+};
+
+inline void PrintTo(const HostSet& set, std::ostream* out) { *out << set.name; }
+
+class Crowd {
+ public:
+  using F = VtdSsFormat;
+  using S = Spec<F>;
+
+  // `fails`: calls fail by chance, and the shadow has little room.
+  Crowd(const HostSet& hosts, bool fails);
+  ~Crowd();
+
+  // One step of each kind of thread. `random` is the thread's own.
+  void guest_stores(Random& random);
+  void vmm_calls(Random& random);
+  void memory_changes(Random& random);
+  void domains_change(Random& random);
+  void log_and_pins(Random& random);
+
+  // When the threads are gone: all comes to what the tables say, every page
+  // that a host maps is pinned, and nothing else.
+  void settle();
+
+ private:
+  static u64 pick(Random& random, u64 below) { return random() % below; }
+  static u64 iova(u64 page) { return kBase + page * kPage; }
+  void store(u64 gpa, u64 entry);
+  u64 some_gpa(Random& random) const;
+  port::DmaDomain& some_domain(Random& random);
+  void arm(Random& random) const;
+  void put_slot_back();
+  void expect_followed();
+  void bring_back(port::DmaDomain& domain);
+  std::optional<HostPage> wanted(u64 page);
+
+  HostSet hosts_;
+  bool fails_;
+  TrackedWorld<F> world_;
+  port::DmaDomain second_;
+  u64 slot_hva_;
+  u64 bar_hva_;
+  u64 upper_;                // GPA of the entry for the first table
+  std::vector<u64> lowest_;  // GPA of each table
+  u64 extra_;                // a table that is linked at times
+  // Of domains_change(), which one thread does.
+  bool started_ = true;
+  bool anchored_ = true;
+  bool follows_ = false;
+  unsigned joined_ = 0;
+  // Of memory_changes().
+  bool has_slot_ = true;
+};
+
+}  // namespace kiommu::test::stress

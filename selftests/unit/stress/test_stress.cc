@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Threads that do all that can be done to the domains of a guest at once, for
+// some time: in rounds, each of which ends with a look at every page.
+//
+//   KIOMMU_STRESS_SECONDS  how long, for all kinds of hosts together
+//   KIOMMU_STRESS_SEED     what chance begins with; else it is another one each
+//                          time. It is printed, and part of each failure; which
+//                          thread is first is up to the machine.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include "crowd.hpp"
+
+namespace kiommu::test::stress {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+const HostSet kHostSets[] = {
+    {"vtd", {port::kVtd}, port::kVtd},
+    {"vtd4K", {port::kVtd4K}, port::kVtd4K},
+    {"amd", {port::kAmd}, port::kAmd},
+    {"virtio", {port::kVirtio}, port::kVirtio},
+    {"mixed", {port::kVtd, port::kAmd}, port::kVirtio},
+};
+
+u64 from_environment(const char* name, u64 otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? std::strtoull(value, nullptr, 0)
+                                            : otherwise;
+}
+
+u64 seed() {
+  static const u64 value =
+      from_environment("KIOMMU_STRESS_SEED", std::random_device()());
+  return value;
+}
+
+class Stress : public testing::TestWithParam<HostSet> {};
+
+TEST_P(Stress, EndsAsTheTablesSay) {
+  using Step = void (Crowd::*)(Random&);
+  constexpr Step kSteps[] = {
+      &Crowd::guest_stores,   &Crowd::guest_stores,   &Crowd::vmm_calls,
+      &Crowd::vmm_calls,      &Crowd::memory_changes, &Crowd::log_and_pins,
+      &Crowd::domains_change,
+  };
+  constexpr std::chrono::milliseconds kRound{500};
+  const std::chrono::milliseconds all{
+      from_environment("KIOMMU_STRESS_SECONDS", 60) * 1000 /
+      std::size(kHostSets)};
+  const auto end = Clock::now() + all;
+  for (u64 round = 0; round == 0 || Clock::now() < end; ++round) {
+    std::printf("stress: %s, seed %llu, round %llu\n", GetParam().name,
+                static_cast<unsigned long long>(seed()),
+                static_cast<unsigned long long>(round));
+    SCOPED_TRACE(testing::Message()
+                 << "seed " << seed() << ", round " << round);
+    // Each second round is without failures: what follows has no excuse.
+    Crowd crowd(GetParam(), round % 2 == 0);
+    const auto until = std::min(end, Clock::now() + kRound);
+    std::vector<std::thread> threads;
+    for (u64 i = 0; i < std::size(kSteps); ++i) {
+      threads.emplace_back([&, i] {
+        faults() = {};
+        Random random(seed() + (round << 8) + i);
+        do {
+          (crowd.*kSteps[i])(random);
+          std::this_thread::yield();
+        } while (Clock::now() < until);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    crowd.settle();
+    if (HasFailure()) break;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Hosts, Stress, testing::ValuesIn(kHostSets),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace kiommu::test::stress
