@@ -171,6 +171,44 @@ TYPED_TEST(Tracker, TooManyPlacesAreOutOfSync) {
   }
 }
 
+// A store to it takes as many refreshes, and there is room for no more.
+TYPED_TEST(Tracker, SixteenPlacesAreFollowed) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  const u64 table = world.tables.table(world.kIova, 0);
+  const u64 span = u64{1} << S::shift(1);
+  ASSERT_EQ(world.follow(), 0);
+  for (u64 i = 1; i < KIOMMU_TRACKING_RANGES; ++i) {
+    world.store(world.kIova + i * span, 1, S::table(1, table, kRW));
+  }
+  EXPECT_TRUE(world.guest.is_tracked(table / kPage));
+  world.store(world.kIova, 0, S::leaf(0, world.leaf(1), kRW));
+  EXPECT_EQ(world.sees(world.kIova + 15 * span), world.frame(world.leaf(1)));
+  world.store(world.kIova + 16 * span, 1, S::table(1, table, kRW));
+  EXPECT_FALSE(world.guest.is_tracked(table / kPage));
+  EXPECT_EQ(world.info().unsynced_pages, kTablePages<TypeParam>);
+}
+
+// Not those above it.
+TYPED_TEST(Tracker, TableOfAStoreThatFailedIsOutOfSync) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  ASSERT_EQ(world.open_faults(), 0);
+  world.tables.map(world.kIova, world.leaf(1));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 tracked = world.info().tracked_pages;
+  faults().pin.arm_always();
+  world.store(world.kIova, 0, S::leaf(0, world.leaf(2), kRW));
+  faults() = {};
+  EXPECT_EQ(world.sees(world.kIova), kBlocked);
+  EXPECT_EQ(world.info().unsynced_pages, 1u);
+  EXPECT_EQ(world.info().tracked_pages, tracked - 1);
+  EXPECT_EQ(count_faults(world, KVM_IOMMU_FAULT_SYNC), 1u);
+  world.expect_refresh(world.kIova, world.kLeaf);
+  EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(2)));
+  world.expect_tracked();
+}
+
 TYPED_TEST(Tracker, BadEntriesAreReportedAndPassed) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -304,6 +342,33 @@ TYPED_TEST(Tracker, SlotOfATableGoes) {
     EXPECT_EQ(world.sees(first), world.frame(world.leaf(3)));
     EXPECT_TRUE(world.guest.is_tracked(far / kPage));
   }
+}
+
+// It is told once of each page, wherever it was used.
+TYPED_TEST(Tracker, SlotOfATableInManyPlacesGoes) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  ASSERT_EQ(world.open_faults(), 0);
+  const u64 far = kDataGpa + 64 * kGiB;
+  world.guest.add_ram(far, 64, port::kShuffled);
+  world.tables.table(world.kIova, 0);
+  ASSERT_EQ(world.follow(), 0);
+  const u64 before = world.info().tracked_pages;
+  const u64 span = u64{1} << S::shift(1);
+  const u64 first = world.kIova & ~(span - 1);
+  for (u64 i = 0; i < S::entries(0); ++i) {
+    world.tables.write_entry(far + 8 * i,
+                             i ? S::absent(0) : S::leaf(0, world.leaf(3), kRW));
+  }
+  for (u64 i = 0; i < 3; ++i) {
+    world.store(first + i * span, 1, S::table(1, far, kRW));
+    EXPECT_EQ(world.sees(first + i * span), world.frame(world.leaf(3)));
+  }
+  world.guest.remove_slot(far);
+  world.pins.slots_changed();
+  EXPECT_EQ(world.info().mapped_pages, 0u);
+  EXPECT_EQ(world.info().tracked_pages, before - kTablePages<TypeParam>);
+  EXPECT_EQ(count_faults(world, KVM_IOMMU_FAULT_SYNC), kTablePages<TypeParam>);
 }
 
 TYPED_TEST(Tracker, RootGoes) {
