@@ -57,6 +57,7 @@ class Model {
 
   void edit();
   void edit_large(u64 iova);
+  void edit_block();
   void edit_upper(u64 iova);
   void edit_slots();
   void arm_faults();

@@ -14,6 +14,9 @@ inline constexpr u64 kRomGpa = kOddGpa + kGiB;
 inline constexpr u64 kPrivateGpa = kOddGpa + 2 * kGiB;
 inline constexpr u64 kMovingGpa = kOddGpa + 3 * kGiB;
 inline constexpr u64 kMovingPages = 256;
+// IOVAs, pages, where hosts that have pages of 4 and 8 MiB make some.
+inline constexpr u64 kModelBlocks = 2048;
+inline constexpr u64 kModelBlockPages = 2048;
 
 template <class Format>
 Model<Format>::Model(u32 seed, const ModelOptions& options)
@@ -40,6 +43,9 @@ Model<Format>::Model(u32 seed, const ModelOptions& options)
   // At 0, across a boundary of 1 GiB, and the end of the reach.
   regions_ = {{0, 1200}, {kGiB / kPage - 700, 1400}};
   regions_.push_back({(world_.tables.reach() - kPage) / kPage - 299, 300});
+  if (options.order == port::kContiguous) {
+    regions_.push_back({kModelBlocks, kModelBlockPages});
+  }
 }
 
 template <class Format>
@@ -86,6 +92,7 @@ template <class Format>
 void Model<Format>::edit() {
   const u64 page = some_page();
   const u64 iova = page * kPage & ~(kLeaf - 1);
+  if (page - kModelBlocks < kModelBlockPages && one_in(3)) return edit_block();
   switch (pick(16)) {
     case 0:
     case 1:
@@ -131,6 +138,26 @@ void Model<Format>::edit_large(u64 iova) {
   const u64 size = u64{1} << S::shift(level);
   const u64 offset = pick(8) * size % (kModelPages * kPage);
   world_.tables.map(iova, kDataGpa + offset, some_rights(), level);
+}
+
+// 2, 4 or 8 MiB of memory at the IOVAs that are aligned as it is, by large
+// entries if there are some of 2 MiB.
+template <class Format>
+void Model<Format>::edit_block() {
+  const u64 pages = u64{512} << pick(3);
+  const u64 from = pick(kModelBlockPages / pages) * pages;
+  const u64 gpa = world_.data(pick(2) * kModelBlockPages + from);
+  const u64 iova = (kModelBlocks + from) * kPage;
+  if (S::shift(1) == 21 && S::has_leaf(1) && !one_in(4)) {
+    for (u64 done = 0; done < pages * kPage; done += 2 * kMiB) {
+      world_.tables.map(iova + done, gpa + done, kRW, 1);
+    }
+    return;
+  }
+  for (u64 done = 0; done < pages * kPage; done += 2 * kMiB) {
+    if (world_.tables.top() > 0) world_.tables.link(iova + done, 1);
+  }
+  world_.tables.map_pages(iova, gpa, pages * kPage / kLeaf);
 }
 
 // An entry above the pages: absent, malformed, protected, nonsense, a loop.
