@@ -108,7 +108,7 @@ class Domain {
   void find_all(kiommu_tracking_work* work) const;
   Result<void> bring(kiommu_tracking_work* work);
   // Puts pages of tables in [first, last] out of sync: how many.
-  uint64_t untrack(uint64_t first_gfn, uint64_t last_gfn);
+  Result<uint64_t> untrack(uint64_t first_gfn, uint64_t last_gfn);
   // With the pin table locked: what was in these pages is no table any more.
   void forget_tables(uint64_t first_gfn, uint64_t last_gfn);
 

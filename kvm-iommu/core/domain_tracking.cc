@@ -85,14 +85,16 @@ void Domain::cut(IovaRange range) {
   }
 }
 
-uint64_t Domain::untrack(uint64_t first_gfn, uint64_t last_gfn) {
+Result<uint64_t> Domain::untrack(uint64_t first_gfn, uint64_t last_gfn) {
   uint64_t count = 0;
   if (tracker_ == nullptr || !stage1_) return count;
+  uint64_t cursor = 0;
   Tracker::Lost lost;
-  while (tracker_->untrack(&first_gfn, last_gfn, &lost)) {
+  while (tracker_->untrack(first_gfn, last_gfn, &cursor, &lost)) {
     follow(true, false)
         .report_unsynced(lost.spans[0].first, Gpa::of_page(lost.gfn));
     ++count;
+    if (kiommu_port_interrupted() != 0) return fail(Status::kInterrupted);
   }
   return count;
 }

@@ -70,7 +70,9 @@ int kiommu_core_untrack(kiommu_domain* domain, kiommu_u64 gpa,
   *count = 0;
   auto good = check_pages(gpa, length);
   if (!good) return answer(good, status);
-  *count = domain->domain.untrack(Gpa{gpa}.page_number(),
-                                  Gpa{gpa}.plus(length - 1).page_number());
+  auto untracked = domain->domain.untrack(
+      Gpa{gpa}.page_number(), Gpa{gpa}.plus(length - 1).page_number());
+  if (!untracked) return answer(kiommu::fail(untracked.error()), status);
+  *count = *untracked;
   return 0;
 }

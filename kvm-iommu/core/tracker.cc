@@ -250,44 +250,58 @@ void Tracker::describe(const TablePage& page, Lost* lost) {
   }
 }
 
-bool Tracker::untrack(uint64_t* first, uint64_t last, Lost* lost) {
-  const Locked locked(monitor_);
-  if (tracked_ == 0) return false;
-  while (*first <= last) {
-    TablePage* page = find_page((*first)++);
-    if (page == nullptr || !page->tracked) continue;
-    untrack(page);
-    describe(*page, lost);
-    return true;
+// The next page of [first, last] that is known and that `wants` accepts;
+// nullptr if there is none. *cursor counts the buckets that are done: each is
+// looked at once, however long the range is, and only where a page of it can
+// hang.
+template <class Wants>
+TablePage* Tracker::next_page(uint64_t first, uint64_t last, uint64_t* cursor,
+                              Wants wants) const {
+  constexpr uint64_t kAll = uint64_t{kBuckets} * kBuckets;
+  if (pages_ == nullptr) return nullptr;
+  const uint64_t end = last - first < kAll ? last - first + 1 : kAll;
+  while (*cursor < end) {
+    const uint64_t gfn = first + *cursor;
+    TablePage** buckets = pages_[gfn / kBuckets % kBuckets];
+    if (buckets == nullptr) {
+      *cursor += kBuckets - gfn % kBuckets;
+      continue;
+    }
+    TablePage* page = buckets[gfn % kBuckets];
+    for (; page != nullptr; page = page->next) {
+      if (page->gfn - first <= last - first && wants(*page)) return page;
+    }
+    ++*cursor;
   }
-  return false;
+  return nullptr;
+}
+
+bool Tracker::untrack(uint64_t first, uint64_t last, uint64_t* cursor,
+                      Lost* lost) {
+  const Locked locked(monitor_);
+  TablePage* page = next_page(first, last, cursor, [](const TablePage& known) {
+    return known.tracked;
+  });
+  if (page == nullptr) return false;
+  untrack(page);
+  describe(*page, lost);
+  return true;
 }
 
 bool Tracker::forget(uint64_t first, uint64_t last, uint64_t* cursor,
                      Lost* lost) {
   const Locked locked(monitor_);
-  if (pages_ == nullptr) return false;
-  for (; *cursor < uint64_t{kBuckets} * kBuckets; ++*cursor) {
-    TablePage** buckets = pages_[*cursor / kBuckets];
-    if (buckets == nullptr) {
-      *cursor |= kBuckets - 1;
-      continue;
-    }
-    TablePage* page = buckets[*cursor % kBuckets];
-    while (page != nullptr && (page->gfn < first || page->gfn > last)) {
-      page = page->next;
-    }
-    if (page == nullptr) continue;
-    describe(*page, lost);
-    // A page that is below itself goes with what it is below of.
-    do {
-      TableUse** link = place(page->uses->window);
-      while (*link != page->uses) link = &(*link)->sibling;
-      drop_tree(link);
-    } while (find_page(lost->gfn) != nullptr);
-    return true;
-  }
-  return false;
+  const TablePage* page =
+      next_page(first, last, cursor, [](const TablePage&) { return true; });
+  if (page == nullptr) return false;
+  describe(*page, lost);
+  // A page that is below itself goes with what it is below of.
+  do {
+    TableUse** link = place(page->uses->window);
+    while (*link != page->uses) link = &(*link)->sibling;
+    drop_tree(link);
+  } while (find_page(lost->gfn) != nullptr);
+  return true;
 }
 
 void Tracker::clear() {

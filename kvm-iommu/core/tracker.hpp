@@ -97,10 +97,10 @@ class Tracker {
   // it and tells the pages that are out of sync by that, at most kMostLost.
   unsigned cut(IovaRange range, TableWindow* lost);
   // Puts the next tracked page of [first, last] out of sync; false: there is
-  // none. *first is where to go on.
-  bool untrack(uint64_t* first, uint64_t last, Lost* lost);
+  // none. *cursor begins with 0.
+  bool untrack(uint64_t first, uint64_t last, uint64_t* cursor, Lost* lost);
   // The same for pages, tracked or not, that are no memory any more: they, and
-  // all below, are forgotten. *cursor begins with 0.
+  // all below, are forgotten.
   bool forget(uint64_t first, uint64_t last, uint64_t* cursor, Lost* lost);
   // Forgets everything.
   void clear();
@@ -123,6 +123,9 @@ class Tracker {
 
   TablePage** bucket(uint64_t gfn) const;
   TablePage* find_page(uint64_t gfn) const;
+  template <class Wants>
+  TablePage* next_page(uint64_t first, uint64_t last, uint64_t* cursor,
+                       Wants wants) const;
   Result<TablePage*> ensure_page(uint64_t gfn);
   void free_page(TablePage* page);
   void free_buckets();

@@ -565,7 +565,9 @@ int kiommu_core_tracking_step(struct kiommu_domain *domain,
  * kiommu_core_untrack() - KVM_IOMMU_UNTRACK
  * @count: pages that were tracked.
  *
- * Lock: shared; tracking. Return: 0; -EINVAL, -EOVERFLOW.
+ * Takes time for the pages that are known there, not for the range. Lock: shared;
+ * tracking. Return: 0; -EINVAL, -EOVERFLOW; -EINTR a fatal signal, and some may be
+ * untracked.
  */
 int kiommu_core_untrack(struct kiommu_domain *domain, kiommu_u64 gpa,
 			kiommu_u64 length, kiommu_u64 *count,

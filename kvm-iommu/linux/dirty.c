@@ -119,7 +119,9 @@ static int read_log(struct kiommu_container *container,
 	bits = kvmalloc(kiommu_bitmap_bytes(pages ?: 1), GFP_KERNEL_ACCOUNT);
 	ret = bits ? 0 : -ENOMEM;
 	while (!ret) {
-		ret = read_chunk(guest, cmd, bits);
+		/* A lock that is free is taken by who is killed, too. */
+		ret = fatal_signal_pending(current) ? -EINTR :
+						      read_chunk(guest, cmd, bits);
 		if (cmd->next_gpa == cmd->gpa + cmd->length)
 			break;
 	}

@@ -216,7 +216,11 @@ TEST_F_TIMEOUT(emulation, untrack_arguments, 120)
 	EXPECT_EQ(-EINVAL, kiommu_untrack(self->fd, self->table, 0));
 	EXPECT_EQ(-EOVERFLOW, kiommu_untrack(self->fd, -PAGE, 2 * PAGE));
 	EXPECT_EQ(0, kiommu_untrack(self->fd, self->gpa, PAGE));
+	/* Who goes over these pages one by one does so for a year. */
+	EXPECT_EQ(0, kiommu_untrack(self->fd, 1ull << 40, 1ull << 62));
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
+	EXPECT_EQ(3, kiommu_untrack(self->fd, 0, -PAGE));
+	EXPECT_EQ(0, kiommu_tracked_pages(self->fd));
 }
 
 /*

@@ -313,6 +313,61 @@ TYPED_TEST(Tracker, UntrackAndRefresh) {
   EXPECT_GE(count, 2u);
 }
 
+// The work is that of the pages which are known, however long the range is: a
+// walk over the GFNs of these would not end.
+TYPED_TEST(Tracker, UntrackOfTheWholeAddressSpaceEnds) {
+  TrackedWorld<TypeParam> world;
+  world.tables.map(world.kIova, world.leaf(0));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 tracked = world.info().tracked_pages;
+  const u64 page = world.tables.table(world.kIova, 0) & ~u64{0xfff};
+  kiommu_u64 count = 7;
+  // Nothing of it is here: above, and on both sides.
+  EXPECT_EQ(world.untrack(u64{1} << 50, u64{1} << 62, &count), 0);
+  EXPECT_EQ(count, 0u);
+  EXPECT_EQ(world.untrack(page + kPage, 0 - (page + 2 * kPage), &count), 0);
+  EXPECT_LT(count, tracked);
+  EXPECT_TRUE(world.guest.is_tracked(page / kPage));
+  world.expect_refresh(world.kIova, world.kLeaf);
+  EXPECT_EQ(world.info().tracked_pages, tracked);
+  EXPECT_EQ(world.untrack(0, 0 - kPage, &count), 0);
+  EXPECT_EQ(count, tracked);
+  EXPECT_EQ(world.info().tracked_pages, 0u);
+}
+
+// Pages that lie a multiple of the number of buckets apart share one.
+TYPED_TEST(Tracker, UntrackTakesWhatIsInTheRangeAlone) {
+  TrackedWorld<TypeParam> world;
+  world.tables.map(world.kIova, world.leaf(0));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 page = world.tables.table(world.kIova, 0) & ~u64{0xfff};
+  const u64 apart = kPage << 18;
+  kiommu_u64 count = 7;
+  EXPECT_EQ(world.untrack(page + apart, kPage, &count), 0);
+  EXPECT_EQ(count, 0u);
+  EXPECT_EQ(world.untrack(page - 3 * kPage, 3 * kPage, &count), 0);
+  EXPECT_TRUE(world.guest.is_tracked(page / kPage));
+  EXPECT_EQ(world.untrack(page - 3 * kPage, 4 * kPage, &count), 0);
+  EXPECT_EQ(count, 1u);
+  EXPECT_FALSE(world.guest.is_tracked(page / kPage));
+}
+
+TYPED_TEST(Tracker, UntrackIsKilled) {
+  TrackedWorld<TypeParam> world;
+  world.tables.map(world.kIova, world.leaf(0));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 tracked = world.info().tracked_pages;
+  kiommu_u64 count = 7;
+  port::faults().interrupt.arm(1);
+  EXPECT_EQ(world.untrack(0, 0 - kPage, &count), -EINTR);
+  port::faults().interrupt.disarm();
+  // One page at a time, and it is consistent.
+  EXPECT_EQ(world.info().tracked_pages, tracked - 1);
+  EXPECT_EQ(world.guest.tracked().size(), tracked - 1);
+  EXPECT_EQ(world.untrack(0, 0 - kPage, &count), 0);
+  EXPECT_EQ(count, tracked - 1);
+}
+
 TYPED_TEST(Tracker, SlotOfATableGoes) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;

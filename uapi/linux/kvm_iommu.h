@@ -759,7 +759,8 @@ struct kvm_iommu_set_sync {
  * KVM_CAP_EXIT_ON_EMULATION_FAILURE, else KVM gives the guest #UD, too.
  *
  * Errors (nothing changed): ENODEV no KVM; EPERM; ENXIO the mode is not TRACKED;
- * EINVAL (MISALIGNED); EOVERFLOW; EOPNOTSUPP (FLAGS, FIELD).
+ * EINVAL (MISALIGNED); EOVERFLOW; EOPNOTSUPP (FLAGS, FIELD). EINTR: a fatal
+ * signal, and some of the pages may be out of sync.
  */
 struct kvm_iommu_untrack {
 	__u32 size;
