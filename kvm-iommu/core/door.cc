@@ -276,9 +276,9 @@ void kiommu_core_slots_changed(kiommu_pins* pins) {
   kiommu::slots_changed(pins->pins);
 }
 
-void kiommu_core_memory_changed(kiommu_pins* pins, const kiommu_window* ranges,
-                                kiommu_u32 count) {
-  kiommu::memory_changed(pins->pins, ranges, count);
+kiommu_u32 kiommu_core_memory_changed(kiommu_pins* pins, kiommu_window* ranges,
+                                      kiommu_u32 count) {
+  return kiommu::memory_changed(pins->pins, ranges, count);
 }
 
 void kiommu_core_mmio_revoked(kiommu_pins* pins) {

@@ -236,9 +236,11 @@ std::optional<PageRange> pages_at(const Region& region, Hva first, Hva last) {
   return pages;
 }
 
-// Compares what is pinned with what is there.
-void compare(Pins& pins, const Region& region, PageRange pages,
+// Compares what is pinned with what is there. Returns whether that was known of
+// all pages: the others are left as they are.
+bool compare(Pins& pins, const Region& region, PageRange pages,
              MarkStale& stale) {
+  bool known = true;
   kiommu_u64 pfns[64];
   constexpr uint64_t kStep = sizeof(pfns) / sizeof(pfns[0]);
   uint64_t gfn = pages.first;
@@ -247,13 +249,18 @@ void compare(Pins& pins, const Region& region, PageRange pages,
     if (last > pages.last) last = pages.last;
     if (region.chunk(gfn).word != 0) {
       if (last - gfn >= kStep) last = gfn + kStep - 1;
-      kiommu_port_look_up(pins.mem(), region.hva_of(gfn).value,
-                          static_cast<unsigned>(last - gfn + 1), pfns);
-      stale.mark(region, gfn, last, pfns);
+      if (kiommu_port_look_up(pins.mem(), region.hva_of(gfn).value,
+                              static_cast<unsigned>(last - gfn + 1),
+                              pfns) == 0) {
+        stale.mark(region, gfn, last, pfns);
+      } else {
+        known = false;
+      }
     }
     gfn = last + 1;
     kiommu_port_yield();
   }
+  return known;
 }
 
 }  // namespace
@@ -283,27 +290,34 @@ void slots_changed(Pins& pins) {
   }
 }
 
-void memory_changed(Pins& pins, const kiommu_window* ranges, unsigned count) {
+unsigned memory_changed(Pins& pins, kiommu_window* ranges, unsigned count) {
   MarkStale stale(pins);
   Regions& regions = pins.regions();
-  const auto for_pages = [&](auto function) {
-    for (unsigned range = 0; range < count; ++range) {
-      for (uint64_t i = 0; i < regions.count(); ++i) {
-        auto pages = pages_at(regions.at(i), {ranges[range].first},
-                              {ranges[range].last});
-        if (pages) function(regions.at(i), *pages);
-      }
+  const auto for_pages = [&](unsigned range, auto function) {
+    for (uint64_t i = 0; i < regions.count(); ++i) {
+      auto pages = pages_at(regions.at(i), {ranges[range].first},
+                            {ranges[range].last});
+      if (pages) function(regions.at(i), *pages);
     }
   };
-  for_pages([&](const Region& region, PageRange pages) {
-    compare(pins, region, pages, stale);
-  });
+  bool unknown[KIOMMU_MAX_CHANGES] = {};
+  for (unsigned i = 0; i < count; ++i) {
+    for_pages(i, [&](const Region& region, PageRange pages) {
+      if (!compare(pins, region, pages, stale)) unknown[i] = true;
+    });
+  }
   stale.count_holders();
   if (stale.any_held()) unmap_from_all(pins, Stale(stale.stale()));
-  if (!stale.any()) return;
-  for_pages([&](Region& region, PageRange pages) {
-    pins.release_stale(region, pages.first, pages.last);
-  });
+  for (unsigned i = 0; i < count && stale.any(); ++i) {
+    for_pages(i, [&](Region& region, PageRange pages) {
+      pins.release_stale(region, pages.first, pages.last);
+    });
+  }
+  unsigned left = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    if (unknown[i]) ranges[left++] = ranges[i];
+  }
+  return left;
 }
 
 void mmio_revoked(Pins& pins) { unmap_from_all(pins, Revoked()); }

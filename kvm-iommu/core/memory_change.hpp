@@ -11,7 +11,9 @@ namespace kiommu {
 
 // See kiommu_core_slots_changed(), _memory_changed(), _mmio_revoked().
 void slots_changed(Pins& pins);
-void memory_changed(Pins& pins, const kiommu_window* ranges, unsigned count);
+// Returns of how many ranges, which come first then, something is not known.
+[[nodiscard]] unsigned memory_changed(Pins& pins, kiommu_window* ranges,
+                                      unsigned count);
 void mmio_revoked(Pins& pins);
 
 }  // namespace kiommu

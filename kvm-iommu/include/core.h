@@ -177,18 +177,23 @@ int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
  */
 void kiommu_core_slots_changed(struct kiommu_pins *pins);
 
+/* Ranges of one kiommu_core_memory_changed(). */
+#define KIOMMU_MAX_CHANGES 16u
+
 /**
  * kiommu_core_memory_changed() - memory may have gone or been exchanged
- * @ranges: of HVA, @count of them.
+ * @ranges: of HVA, @count of them, at most KIOMMU_MAX_CHANGES.
  *
  * Pinned pages that are no longer at their address are unmapped from all
  * domains, flushed and unpinned; the others stay. The cost is that of a
  * look at the ranges and, if something has gone, of one at what is mapped.
- * Lock: P.
+ * Lock: P. Return: how many of the ranges, which come first in @ranges then, are
+ * to be asked for again later: where kiommu_port_look_up() had no answer, pages
+ * stay as they are, mapped and pinned.
  */
-void kiommu_core_memory_changed(struct kiommu_pins *pins,
-				const struct kiommu_window *ranges,
-				kiommu_u32 count);
+kiommu_u32 kiommu_core_memory_changed(struct kiommu_pins *pins,
+				      struct kiommu_window *ranges,
+				      kiommu_u32 count);
 
 /**
  * kiommu_core_mmio_revoked() - device memory was taken out of the hosts

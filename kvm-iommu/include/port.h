@@ -143,9 +143,12 @@ kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
  * @pfns: page frame numbers, KIOMMU_NO_PFN where no page is present.
  *
  * Brings nothing into memory and pins nothing: the answer can be stale at once.
+ * Waits for no lock that another process can hold: where it would have to, there
+ * is no answer. Return: 0; -EAGAIN nothing is known of these pages now, and @pfns
+ * says nothing.
  */
-void kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
-			 kiommu_u32 count, kiommu_u64 *pfns);
+int kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
+			kiommu_u32 count, kiommu_u64 *pfns);
 
 /**
  * kiommu_port_unpin() - give back a run of pinned pages

@@ -36,14 +36,13 @@ static bool keeps_pages(enum mmu_notifier_event event)
 	       event == MMU_NOTIFY_SOFT_DIRTY;
 }
 
-/* Context: the lock is held. */
-static void record(struct kiommu_notifier *notifier, unsigned long first,
-		   unsigned long last)
+/* Adds to KIOMMU_MAX_RANGES ranges. Context: the lock is held. */
+static void add_range(struct kiommu_range *ranges, unsigned int *count,
+		      unsigned long first, unsigned long last)
 {
-	struct kiommu_range *ranges = notifier->ranges;
 	unsigned int i;
 
-	for (i = 0; i < notifier->count; i++) {
+	for (i = 0; i < *count; i++) {
 		/* Overlaps, or touches. */
 		if (first <= ranges[i].last + 1 && ranges[i].first <= last + 1)
 			break;
@@ -53,17 +52,24 @@ static void record(struct kiommu_notifier *notifier, unsigned long first,
 			first = min(first, ranges[i].first);
 			last = max(last, ranges[i].last);
 		}
-		notifier->count = 1;
+		WRITE_ONCE(*count, 1);
 		i = 0;
 	}
-	if (i == notifier->count) {
+	if (i == *count) {
 		ranges[i].first = first;
 		ranges[i].last = last;
-		WRITE_ONCE(notifier->count, i + 1);
+		WRITE_ONCE(*count, i + 1);
 		return;
 	}
 	ranges[i].first = min(ranges[i].first, first);
 	ranges[i].last = max(ranges[i].last, last);
+}
+
+/* Context: the lock is held. */
+static void record(struct kiommu_notifier *notifier, unsigned long first,
+		   unsigned long last)
+{
+	add_range(notifier->ranges, &notifier->count, first, last);
 }
 
 static struct kiommu_mem *guest_of(struct mmu_notifier *mn)
@@ -148,11 +154,29 @@ static const struct mmu_notifier_ops kiommu_mn_ops = {
 	.release = release,
 };
 
+/* What was not known is asked again: it is due, and the guest's work settles. */
+static void retry_work(struct work_struct *work)
+{
+	struct kiommu_notifier *notifier =
+		container_of(to_delayed_work(work), struct kiommu_notifier,
+			     retry);
+	unsigned int i;
+
+	spin_lock(&notifier->lock);
+	for (i = 0; i < notifier->unknown_count; i++)
+		record(notifier, notifier->unknown[i].first,
+		       notifier->unknown[i].last);
+	notifier->unknown_count = 0;
+	spin_unlock(&notifier->lock);
+	kiommu_guest_kick(container_of(notifier, struct kiommu_mem, notifier));
+}
+
 void kiommu_notifier_init(struct kiommu_notifier *notifier)
 {
 	spin_lock_init(&notifier->lock);
 	seqcount_spinlock_init(&notifier->plain_lock, &notifier->lock);
 	init_waitqueue_head(&notifier->quiet);
+	INIT_DELAYED_WORK(&notifier->retry, retry_work);
 	notifier->mn.ops = &kiommu_mn_ops;
 	/* No address is known. */
 	notifier->plain.first = ULONG_MAX;
@@ -173,12 +197,55 @@ int kiommu_notifier_register(struct kiommu_mem *guest)
 void kiommu_notifier_unregister(struct kiommu_mem *guest)
 {
 	mmu_notifier_unregister(&guest->notifier.mn, guest->mm);
+	/* The guest's work may still settle, but queues it no more. */
+	disable_delayed_work_sync(&guest->notifier.retry);
 }
 
 bool kiommu_notifier_due(struct kiommu_mem *guest)
 {
 	return READ_ONCE(guest->notifier.count) ||
 	       READ_ONCE(guest->notifier.revoked);
+}
+
+/*
+ * A range of which something is not known yet: nobody but the retry looks at it
+ * again, so that calls meanwhile need not have the pin table to themselves.
+ */
+static void postpone(struct kiommu_notifier *notifier,
+		     const struct kiommu_window *range)
+{
+	spin_lock(&notifier->lock);
+	add_range(notifier->unknown, &notifier->unknown_count, range->first,
+		  range->last);
+	spin_unlock(&notifier->lock);
+	queue_delayed_work(system_unbound_wq, &notifier->retry,
+			   KIOMMU_RETRY_DELAY);
+}
+
+bool kiommu_notifier_patient(struct kiommu_notifier *notifier)
+{
+	if (fatal_signal_pending(current))
+		return false;
+	if (!notifier->impatient) {
+		notifier->impatient = true;
+		notifier->patient_until = jiffies + KIOMMU_PATIENCE;
+	}
+	return time_before(jiffies, notifier->patient_until);
+}
+
+/* Context: the guest's lock is held for writing, the process's memory is held. */
+static void tell_changes(struct kiommu_mem *guest, struct kiommu_window *ranges,
+			 unsigned int count)
+{
+	struct kiommu_notifier *notifier = &guest->notifier;
+	unsigned int i;
+
+	static_assert(KIOMMU_MAX_RANGES == KIOMMU_MAX_CHANGES);
+	count = kiommu_core_memory_changed(guest->pins, ranges, count);
+	for (i = 0; i < count; i++)
+		postpone(notifier, &ranges[i]);
+	if (!count && !READ_ONCE(notifier->unknown_count))
+		notifier->impatient = false;
 }
 
 void kiommu_notifier_settle(struct kiommu_mem *guest)
@@ -206,7 +273,7 @@ void kiommu_notifier_settle(struct kiommu_mem *guest)
 	/* What was of a process that is gone stays until containers let go. */
 	if (!count || !mmget_not_zero(guest->mm))
 		return;
-	kiommu_core_memory_changed(guest->pins, ranges, count);
+	tell_changes(guest, ranges, count);
 	/* Should it be the last one: not the process's teardown under locks. */
 	mmput_async(guest->mm);
 }

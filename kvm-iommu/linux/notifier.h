@@ -10,11 +10,19 @@
 #include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 struct kiommu_mem;
 
 /* Ranges that are kept apart; more become one that covers them all. */
 #define KIOMMU_MAX_RANGES 16
+
+/*
+ * How long calls wait in all, until an answer comes, for locks that another
+ * process can hold; and how long it is until somebody asks again.
+ */
+#define KIOMMU_PATIENCE (HZ / 10)
+#define KIOMMU_RETRY_DELAY (HZ / 20)
 
 struct kiommu_range {
 	unsigned long first; /* HVA */
@@ -27,6 +35,13 @@ struct kiommu_range {
  * @lock: protects all below. A leaf; never held while sleeping.
  * @ranges: whose memory has changed, and the core has not been told.
  * @count: how many.
+ * @unknown: what memory there is now could not be found out; the core has it as
+ *	it was, and is told again by @retry.
+ * @unknown_count: how many.
+ * @retry: makes them due again.
+ * @impatient: there was no answer at once, and there has been none since;
+ *	protected by the guest's lock.
+ * @patient_until: jiffies; as @impatient.
  * @revoked: device memory was taken away, and the core has not been told.
  * @active: invalidations that have begun and not ended.
  * @sequence: counts how often one has begun or ended.
@@ -41,6 +56,11 @@ struct kiommu_notifier {
 	spinlock_t lock; /* of all below */
 	struct kiommu_range ranges[KIOMMU_MAX_RANGES];
 	unsigned int count;
+	struct kiommu_range unknown[KIOMMU_MAX_RANGES];
+	unsigned int unknown_count;
+	struct delayed_work retry;
+	bool impatient;
+	unsigned long patient_until;
 	bool revoked;
 	unsigned long active;
 	unsigned long sequence;
@@ -67,8 +87,21 @@ void kiommu_notifier_unregister(struct kiommu_mem *guest);
 /* Whether the core must be told. Context: any. */
 bool kiommu_notifier_due(struct kiommu_mem *guest);
 
-/* Tells the core. Context: the guest's lock is held for writing. */
+/*
+ * Tells the core. What cannot be found out now, because another process has a
+ * lock, is told by the guest's work when it can: its pages stay mapped, and
+ * pinned, until then. Context: the guest's lock is held for writing.
+ */
 void kiommu_notifier_settle(struct kiommu_mem *guest);
+
+/**
+ * kiommu_notifier_patient() - whether to wait for a lock of another process
+ *
+ * For a short time, from the first time that one had to be waited for until all
+ * is known: who holds it for longer costs the guest no more than that.
+ * Context: the guest's lock is held for writing.
+ */
+bool kiommu_notifier_patient(struct kiommu_notifier *notifier);
 
 /* A place in time, for kiommu_notifier_unchanged(). */
 unsigned long kiommu_notifier_sequence(struct kiommu_notifier *notifier);

@@ -48,6 +48,7 @@ struct Faults {
   Fault mmio;       // the same for device memory
   Fault track;      // a page cannot be tracked
   Fault interrupt;  // a fatal signal is pending
+  Fault look_up;    // what is at an address is not known now
 };
 
 inline Faults& faults() {

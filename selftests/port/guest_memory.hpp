@@ -131,7 +131,7 @@ class GuestMemory {
                     std::uint32_t count);
   std::uint32_t pin(std::uint64_t hva, std::uint32_t count, bool write,
                     kiommu_u64* pfns, kiommu_pin_result* result);
-  void look_up(std::uint64_t hva, std::uint32_t count, kiommu_u64* pfns);
+  int look_up(std::uint64_t hva, std::uint32_t count, kiommu_u64* pfns);
   void unpin(std::uint64_t pfn, std::uint64_t count, bool dirty);
   int account(std::uint64_t pages);
   void unaccount(std::uint64_t pages);

@@ -150,11 +150,16 @@ std::uint32_t GuestMemory::pin(std::uint64_t hva, std::uint32_t count,
   return done;
 }
 
-void GuestMemory::look_up(std::uint64_t hva, std::uint32_t count,
-                          kiommu_u64* pfns) {
+int GuestMemory::look_up(std::uint64_t hva, std::uint32_t count,
+                         kiommu_u64* pfns) {
   const Locked locked(mutex_);
   if (hva % kPageBytes != 0 || count == 0 || count > kMostPages) {
     violation("look-up of ", count, " pages at HVA ", hva);
+  }
+  if (faults().look_up.fires()) {
+    // Who takes this for an answer takes every page for gone.
+    for (std::uint32_t i = 0; i < count; ++i) pfns[i] = KIOMMU_NO_PFN;
+    return -EAGAIN;
   }
   for (std::uint32_t i = 0; i < count; ++i, hva += kPageBytes) {
     const HvaPage page = page_at(hva);
@@ -164,6 +169,7 @@ void GuestMemory::look_up(std::uint64_t hva, std::uint32_t count,
         page.backing != Backing::kUnbacked && !is_mmio(page.backing) && present;
     pfns[i] = ram ? page.pfn : KIOMMU_NO_PFN;
   }
+  return 0;
 }
 
 void GuestMemory::unpin(std::uint64_t pfn, std::uint64_t count, bool dirty) {
@@ -225,10 +231,10 @@ kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
   return mem->memory->pin(hva, count, write != 0, pfns, result);
 }
 
-void kiommu_port_look_up(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
-                         kiommu_u64* pfns) {
+int kiommu_port_look_up(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
+                        kiommu_u64* pfns) {
   entered("look_up");
-  mem->memory->look_up(hva, count, pfns);
+  return mem->memory->look_up(hva, count, pfns);
 }
 
 void kiommu_port_unpin(kiommu_mem* mem, kiommu_u64 pfn, kiommu_u64 count,

@@ -135,13 +135,16 @@ void PinTable::slots_changed() {
   after_call();
 }
 
-void PinTable::memory_changed(std::uint64_t hva, std::uint64_t pages) {
+int PinTable::memory_changed(std::uint64_t hva, std::uint64_t pages) {
+  int error;
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
-    const kiommu_window range{hva, hva + pages * kPageBytes - 1};
-    kiommu_core_memory_changed(pins_, &range, 1);
+    kiommu_window range{hva, hva + pages * kPageBytes - 1};
+    error =
+        kiommu_core_memory_changed(pins_, &range, 1) == 0 ? 0 : -EAGAIN;
   }
   after_call();
+  return error;
 }
 
 void PinTable::mmio_revoked() {

@@ -245,6 +245,36 @@ TEST_F(MemoryChange, ExchangedPageGoesAndTheOthersStay) {
   expect_mapped(37, world_.data(37));
 }
 
+// Somebody holds the lock of the inode: nothing is known of some of the pages.
+// They stay as they are, mapped and pinned, until there is an answer.
+TEST_F(MemoryChange, PagesOfWhichNothingIsKnownStayUntilTheyAre) {
+  map(world_.data(0), 512);
+  const u64 first = world_.frame(world_.data(3))->pfn;
+  const u64 second = world_.frame(world_.data(300))->pfn;
+  world_.guest.exchange(world_.data_hva + 3 * kPage, 1);
+  world_.guest.exchange(world_.data_hva + 300 * kPage, 1);
+  port::faults().look_up.arm_always();
+  const u64 before = work();
+  EXPECT_EQ(world_.pins.memory_changed(world_.data_hva, 512), -EAGAIN);
+  EXPECT_EQ(work(), before);
+  EXPECT_EQ(world_.sees(kIova + 3 * kPage)->pfn, first);
+  EXPECT_TRUE(world_.host.is_pinned(first));
+  // Of the first pages nothing is known still, of the others it is.
+  port::faults().look_up.disarm();
+  port::faults().look_up.arm(1);
+  EXPECT_EQ(world_.pins.memory_changed(world_.data_hva, 512), -EAGAIN);
+  port::faults().look_up.disarm();
+  EXPECT_EQ(world_.sees(kIova + 3 * kPage)->pfn, first);
+  EXPECT_TRUE(world_.host.is_pinned(first));
+  expect_blocked(300);
+  EXPECT_FALSE(world_.host.is_pinned(second));
+  EXPECT_EQ(world_.pins.memory_changed(world_.data_hva, 512), 0);
+  check();
+  expect_blocked(3);
+  EXPECT_FALSE(world_.host.is_pinned(first));
+  EXPECT_EQ(world_.host.pins(), 510u);
+}
+
 TEST_F(MemoryChange, DiscardedAndPunchedAndUnmappedPagesGo) {
   map(world_.data(0), 64);
   world_.guest.discard(world_.data_hva + 10 * kPage, 5);

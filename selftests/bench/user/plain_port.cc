@@ -86,7 +86,7 @@ kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
   return count;
 }
 
-void kiommu_port_look_up(kiommu_mem*, kiommu_u64, kiommu_u32, kiommu_u64*) {}
+int kiommu_port_look_up(kiommu_mem*, kiommu_u64, kiommu_u32, kiommu_u64*) {}
 void kiommu_port_unpin(kiommu_mem*, kiommu_u64, kiommu_u64, int) {}
 int kiommu_port_account(kiommu_mem*, kiommu_u64) { return 0; }
 void kiommu_port_unaccount(kiommu_mem*, kiommu_u64) {}
