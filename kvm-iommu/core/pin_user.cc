@@ -32,11 +32,13 @@ class PinUser::Lookup {
       : first_(region.first_gfn << kPageShift),
         bytes_(region.pages << kPageShift),
         first_chunk_(region.first_gfn / kChunkPages),
+        chunk_count_(region.chunk_count()),
         chunks_(chunks) {}
 
   bool holds(uint64_t word) const { return word - first_ < bytes_; }
   Chunk& chunk(uint64_t word) const {
-    return chunks_[(word >> kChunkShift) - first_chunk_];
+    return chunks_[clamp_index((word >> kChunkShift) - first_chunk_,
+                               chunk_count_)];
   }
   static uint64_t* pin(uint64_t* node, uint64_t word) {
     return &node[(word >> kPageShift) % kChunkPages];
@@ -49,6 +51,7 @@ class PinUser::Lookup {
   uint64_t first_;
   uint64_t bytes_;
   uint64_t first_chunk_;
+  uint64_t chunk_count_;
   Chunk* chunks_;
 };
 

@@ -35,6 +35,17 @@ inline constexpr uint64_t kFull = uint64_t{1} << (kPfnShift - 1);
 
 inline constexpr unsigned kChunkPages = 512;
 
+// `index`; 0 where it is not below `size`, which is so only where the processor
+// runs ahead of a check (Spectre v1). What is loaded by the index is the
+// address of the next load, so nothing but an entry of the array may be. Both
+// are below 2^63. The compiler must not conclude from the check that the mask
+// is all ones.
+inline uint64_t clamp_index(uint64_t index, uint64_t size) {
+  asm("" : "+r"(index));
+  const uint64_t outside = index | (size - 1 - index);
+  return index & ~static_cast<uint64_t>(static_cast<int64_t>(outside) >> 63);
+}
+
 struct Chunk {
   // Layout of `word`: address of a node, or page frame number of the first
   // page << kPageShift | kHuge | flags; 0 if empty.
@@ -118,7 +129,9 @@ struct Region {
   uint64_t chunk_index(uint64_t gfn) const {
     return gfn / kChunkPages - first_gfn / kChunkPages;
   }
-  Chunk& chunk(uint64_t gfn) const { return chunks[chunk_index(gfn)]; }
+  Chunk& chunk(uint64_t gfn) const {
+    return chunks[clamp_index(chunk_index(gfn), chunk_count())];
+  }
   // The pages of a chunk that are in the region.
   uint64_t chunk_first(uint64_t index) const {
     const uint64_t gfn = (first_gfn / kChunkPages + index) * kChunkPages;
