@@ -292,6 +292,7 @@ static struct eventfd_ctx *get_eventfd(int fd, struct file **file)
 	return ERR_PTR(-EINVAL);
 }
 
+/* Return: 0; as get_eventfd(); -EEXIST it is the doorbell. */
 static int get_notify(struct kiommu_doorbell *bell, int fd)
 {
 	struct eventfd_ctx *ctx;
@@ -303,6 +304,11 @@ static int get_notify(struct kiommu_doorbell *bell, int fd)
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 	fput(file);
+	/* To notify would be to ring: the ring would never rest. */
+	if (ctx == bell->kick) {
+		eventfd_ctx_put(ctx);
+		return -EEXIST;
+	}
 	bell->notify = ctx;
 	return 0;
 }
@@ -356,6 +362,10 @@ kiommu_doorbell_create(struct kiommu_container *container,
 	if (ret)
 		goto err_ring;
 	ret = get_notify(bell, cmd->notify_fd);
+	if (ret == -EEXIST) {
+		ret = -EINVAL;
+		cmd->status = KVM_IOMMU_STATUS_SAME_FD;
+	}
 	if (ret)
 		goto err_kick;
 	init_bell(bell, container);
@@ -376,7 +386,7 @@ err_kick:
 	fput(kick);
 	eventfd_ctx_put(bell->kick);
 err_ring:
-	if (ret == -EINVAL)
+	if (ret == -EINVAL && !cmd->status)
 		cmd->status = KVM_IOMMU_STATUS_FD_TYPE;
 	kiommu_core_ring_destroy(bell->ring);
 err_free:

@@ -297,6 +297,7 @@ TEST_F_TIMEOUT(hostile, set_sync_errors, 120)
 	};
 	struct kvm_iommu_set_sync cmd;
 	int file = open("/dev/null", O_RDONLY);
+	int same = dup(good.kick_fd);
 	struct kvm_iommu_info info;
 
 #define EXPECT_REFUSED(_error, _status, ...) do {			\
@@ -314,6 +315,10 @@ TEST_F_TIMEOUT(hostile, set_sync_errors, 120)
 	EXPECT_REFUSED(EBADF, NO_FD, cmd.notify_fd = -2);
 	EXPECT_REFUSED(EINVAL, FD_TYPE, cmd.kick_fd = file);
 	EXPECT_REFUSED(EINVAL, FD_TYPE, cmd.notify_fd = h->fd);
+	/* To notify would be to ring. */
+	EXPECT_REFUSED(EINVAL, SAME_FD, cmd.notify_fd = cmd.kick_fd);
+	EXPECT_REFUSED(EINVAL, SAME_FD, cmd.notify_fd = same);
+	close(same);
 	EXPECT_REFUSED(EINVAL, MISALIGNED, cmd.ring += 32);
 	EXPECT_REFUSED(EOVERFLOW, OVERFLOW, cmd.ring = -128ull);
 	EXPECT_REFUSED(EINVAL, RANGE, cmd.entries = 0);
@@ -322,7 +327,7 @@ TEST_F_TIMEOUT(hostile, set_sync_errors, 120)
 	EXPECT_REFUSED(EINVAL, RANGE, cmd.entries = 65536);
 	EXPECT_REFUSED(EOPNOTSUPP, MODE, cmd.mode = 3);
 	EXPECT_REFUSED(EOPNOTSUPP, MODE, cmd.mode = ~0u);
-	EXPECT_REFUSED(EOPNOTSUPP, FLAGS, cmd.flags = 2);
+	EXPECT_REFUSED(EOPNOTSUPP, FLAGS, cmd.flags = 4);
 	EXPECT_REFUSED(EOPNOTSUPP, FIELD, cmd.burst = 1);
 	EXPECT_REFUSED(EOPNOTSUPP, FIELD, cmd.mode = KVM_IOMMU_SYNC_EXPLICIT);
 	/* Nothing has changed: the ring is looked at. */

@@ -202,6 +202,7 @@ enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_RELEASED = 54, /* [ESTALE] container was released */
 	/* [EFAULT] what a field points to cannot be written */
 	KVM_IOMMU_STATUS_BAD_ADDRESS = 55,
+	KVM_IOMMU_STATUS_SAME_FD = 56, /* [EINVAL] doorbell and notification */
 	/* Another errno, which tells all that is known. */
 	KVM_IOMMU_STATUS_OTHER = 63,
 };
@@ -721,7 +722,8 @@ enum kvm_iommu_sync_mode {
  *
  * Errors (nothing changed; but TRACKED, set anew while it is set, leaves EXPLICIT
  * if it fails): ENODEV no KVM; EPERM; EBADF @kick_fd or @notify_fd is no file;
- * EINVAL one of them is no eventfd (FD_TYPE), @ring misaligned (MISALIGNED),
+ * EINVAL one of them is no eventfd (FD_TYPE) or both are the
+ * same one (SAME_FD), @ring misaligned (MISALIGNED),
  * @entries (RANGE); EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown
  * flags (FLAGS), unknown mode (MODE), a field is set that is not the mode's
  * (FIELD), or a mode or KVM_IOMMU_SYNC_SLOTS that this kernel or this KVM does
