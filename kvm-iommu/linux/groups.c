@@ -172,14 +172,20 @@ static bool can_share(struct kiommu_domain *domain,
 	return !info.mapped_pages || !kiommu_group_shadowed(group);
 }
 
-/* A host that serves other groups and this one, too. */
+/*
+ * A host that serves other groups and this one, too. One that does not enforce
+ * cache coherency accepts groups whose IOMMU could; but KVM takes such a group's
+ * DMA for coherent, so it needs a host that enforces it.
+ */
 static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
 				      struct kiommu_group *group)
 {
+	const bool coherent = kiommu_group_coherent(group);
 	unsigned int i;
 
 	for (i = 0; i < hosts->count; i++)
-		if (!iommu_attach_group(hosts->hosts[i]->domain, group->group))
+		if (hosts->hosts[i]->coherent == coherent &&
+		    !iommu_attach_group(hosts->hosts[i]->domain, group->group))
 			return hosts->hosts[i];
 	return NULL;
 }

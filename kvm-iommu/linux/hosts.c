@@ -117,6 +117,16 @@ bool kiommu_group_shadowed(const struct kiommu_group *group)
 	return iommu_group_for_each_dev(group->group, NULL, is_shadowed);
 }
 
+static int lacks_coherency(struct device *dev, void *data)
+{
+	return !device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
+}
+
+bool kiommu_group_coherent(const struct kiommu_group *group)
+{
+	return !iommu_group_for_each_dev(group->group, NULL, lacks_coherency);
+}
+
 static int host_attach(struct kiommu_host *host,
 		       const struct kiommu_group *member, phys_addr_t msi_base)
 {
@@ -135,6 +145,8 @@ static int host_attach(struct kiommu_host *host,
 	host->shadowed = kiommu_group_shadowed(member);
 	if (ops->enforce_cache_coherency)
 		host->coherent = ops->enforce_cache_coherency(host->domain);
+	if (kiommu_group_coherent(member) && !host->coherent)
+		goto err_detach;
 	if (msi_base) {
 		ret = iommu_get_msi_cookie(host->domain, msi_base);
 		if (ret && ret != -ENODEV)

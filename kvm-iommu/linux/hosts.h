@@ -84,7 +84,8 @@ void kiommu_hosts_init(struct kiommu_hosts *hosts);
  * host has not joined @hosts yet.
  * Context: may sleep. Return: the host, or -ENOSPC (as many as there can be, or
  * devices that have no IOVA), -ENOMEM, -EINVAL (pages of the IOMMU larger than
- * 4 KiB), or what the IOMMU driver returned.
+ * 4 KiB, or it does not enforce the cache coherency that it promised), or what the
+ * IOMMU driver returned.
  */
 struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
@@ -95,6 +96,13 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
  * and learns of changes by flushes alone.
  */
 bool kiommu_group_shadowed(const struct kiommu_group *group);
+
+/*
+ * Whether an IOMMU can block no-snoop transactions of all of the group's devices:
+ * what VFIO tells KVM of it (vfio_file_enforced_coherent()), whatever domain the
+ * group is in. So the domain must do it.
+ */
+bool kiommu_group_coherent(const struct kiommu_group *group);
 
 /* Frees a host that has no group and has left; its mappings go with it. */
 void kiommu_host_destroy(struct kiommu_host *host);
