@@ -6,9 +6,13 @@
  * is open. VFIO keeps to the same rule for its own reference, and it must be
  * so: KVM_DEV_VFIO_FILE_ADD makes the KVM hold the group, the group holds the
  * container, and a container that held the KVM for longer would keep all three
- * for ever.
+ * for ever. When the last one is closed, VFIO holds a lock that others need: the
+ * registration ends in a work item then, which waits for D, and D is held by calls
+ * that can be killed. What KVM a device brought is not held until a call registers
+ * it: VFIO holds it as long.
  */
 #include <linux/iommu.h>
+#include <linux/kvm_host.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -20,6 +24,9 @@
 static DEFINE_XARRAY(containers);
 static DEFINE_XARRAY(grouped);
 static atomic_long_t last_id;
+static struct workqueue_struct *kiommu_container_wq;
+
+static void leave_work(struct work_struct *work);
 
 struct kiommu_container *kiommu_container_create(u64 shadow_limit)
 {
@@ -31,6 +38,8 @@ struct kiommu_container *kiommu_container_create(u64 shadow_limit)
 		return ERR_PTR(-ENOMEM);
 	refcount_set(&container->refs, 1);
 	init_rwsem(&container->lock);
+	mutex_init(&container->devices.lock);
+	INIT_WORK(&container->devices.leave, leave_work);
 	kiommu_hosts_init(&container->hosts);
 	kiommu_fault_reader_init(&container->fault_reader);
 	ret = kiommu_core_faults_create(&container->fault_reader,
@@ -124,7 +133,7 @@ int kiommu_container_start(struct kiommu_container *container,
 	int ret;
 
 	lockdep_assert_held_write(&container->lock);
-	if (!container->open_devices)
+	if (!READ_ONCE(container->devices.open))
 		return -ENODEV;
 	if (container->guest)
 		return container->guest == guest ? 1 : -EBUSY;
@@ -160,35 +169,152 @@ void kiommu_container_leave(struct kiommu_left left)
 void kiommu_container_open_device(struct kiommu_container *container,
 				  struct kvm *kvm)
 {
-	struct kiommu_mem *guest = kvm ? kiommu_guest_get(kvm) : NULL;
-	int ret = 1;
+	struct kiommu_devices *devices = &container->devices;
 
-	/* Who is killed while he waits for his own memory opens it all the same. */
+	mutex_lock(&devices->lock);
+	WRITE_ONCE(devices->open, devices->open + 1);
+	if (kvm && devices->kvm && kvm != devices->kvm) {
+		WRITE_ONCE(devices->conflict, true);
+	} else if (kvm) {
+		WRITE_ONCE(devices->kvm, kvm);
+		devices->kvm_devices++;
+	}
+	mutex_unlock(&devices->lock);
+}
+
+void kiommu_container_close_device(struct kiommu_container *container,
+				   struct kvm *kvm)
+{
+	struct kiommu_devices *devices = &container->devices;
+	bool last;
+
+	mutex_lock(&devices->lock);
+	last = devices->open == 1;
+	WRITE_ONCE(devices->open, devices->open - 1);
+	if (last || (kvm && kvm == devices->kvm && --devices->kvm_devices == 0)) {
+		WRITE_ONCE(devices->kvm, NULL);
+		devices->kvm_devices = 0;
+	}
+	if (last) {
+		WRITE_ONCE(devices->left, true);
+		WRITE_ONCE(devices->conflict, false);
+	}
+	mutex_unlock(&devices->lock);
+	if (!last)
+		return;
+	refcount_inc(&container->refs);
+	/* Never the last one: VFIO has one. */
+	if (!queue_work(kiommu_container_wq, &container->devices.leave))
+		refcount_dec(&container->refs);
+}
+
+/* The guest of a KVM that came with a device; NULL if there is none. */
+static struct kiommu_mem *arrived_guest(struct kiommu_devices *devices,
+					struct kvm **kvm)
+{
+	bool (*get)(struct kvm *kvm) = symbol_get(kvm_get_kvm_safe);
+	void (*put)(struct kvm *kvm) = symbol_get(kvm_put_kvm);
+	struct kiommu_mem *guest = NULL;
+
+	mutex_lock(&devices->lock);
+	*kvm = devices->kvm;
+	if (*kvm && (!get || !put || !get(*kvm)))
+		*kvm = NULL;
+	mutex_unlock(&devices->lock);
+	if (*kvm) {
+		guest = kiommu_guest_get(*kvm);
+		put(*kvm);
+	}
+	if (get)
+		symbol_put(kvm_get_kvm_safe);
+	if (put)
+		symbol_put(kvm_put_kvm);
+	return guest;
+}
+
+/* Whether @kvm is still to be registered, and what was registered to leave. */
+static bool take_due(struct kiommu_devices *devices, struct kvm *kvm, bool *left)
+{
+	bool arrived;
+
+	mutex_lock(&devices->lock);
+	*left = devices->left;
+	WRITE_ONCE(devices->left, false);
+	arrived = kvm && kvm == devices->kvm;
+	if (arrived) {
+		WRITE_ONCE(devices->kvm, NULL);
+		devices->kvm_devices = 0;
+	}
+	mutex_unlock(&devices->lock);
+	return arrived;
+}
+
+/* @guest, of @kvm, is consumed; both may be NULL. */
+static int settle_devices(struct kiommu_container *container,
+			  struct kiommu_mem *guest, struct kvm *kvm)
+{
+	struct kiommu_left left = {};
+	bool leaves;
+	int ret;
+
+	ret = kiommu_lock_exclusive_killable(container);
+	if (ret) {
+		kiommu_guest_put(guest);
+		return ret;
+	}
+	ret = 1;
+	if (take_due(&container->devices, kvm, &leaves) && guest)
+		ret = 0;
+	if (leaves)
+		left = kiommu_container_stop(container);
+	if (!ret)
+		ret = kiommu_container_start(container, guest);
+	if (ret == -EBUSY)
+		WRITE_ONCE(container->devices.conflict, true);
+	kiommu_unlock_exclusive(container);
+	kiommu_container_leave(left);
+	if (ret)
+		kiommu_guest_put(guest);
+	return 0;
+}
+
+int kiommu_container_catch_up(struct kiommu_container *container)
+{
+	struct kiommu_devices *devices = &container->devices;
+	struct kiommu_mem *guest = NULL;
+	struct kvm *kvm = NULL;
+
+	if (likely(!READ_ONCE(devices->left) && !READ_ONCE(devices->kvm)))
+		return 0;
+	if (READ_ONCE(devices->kvm))
+		guest = arrived_guest(devices, &kvm);
 	if (IS_ERR(guest)) {
 		pr_warn_ratelimited("kvm_iommu: a KVM could not register: %ld\n",
 				    PTR_ERR(guest));
 		guest = NULL;
 	}
-	kiommu_lock_exclusive(container);
-	container->open_devices++;
-	if (guest)
-		ret = kiommu_container_start(container, guest);
-	if (ret == -EBUSY)
-		container->conflict = true;
-	kiommu_unlock_exclusive(container);
-	if (ret)
-		kiommu_guest_put(guest);
+	return settle_devices(container, guest, kvm);
 }
 
-void kiommu_container_close_device(struct kiommu_container *container)
+/* Context: a kernel thread, to which no signal is fatal. */
+static void leave_work(struct work_struct *work)
 {
-	struct kiommu_left left = {};
+	struct kiommu_container *container =
+		container_of(work, struct kiommu_container, devices.leave);
 
-	kiommu_lock_exclusive(container);
-	if (--container->open_devices == 0) {
-		left = kiommu_container_stop(container);
-		container->conflict = false;
-	}
-	kiommu_unlock_exclusive(container);
-	kiommu_container_leave(left);
+	/* Fails if VFIO has released it: then all has left. */
+	settle_devices(container, NULL, NULL);
+	kiommu_container_put(container);
+}
+
+int kiommu_containers_init(void)
+{
+	kiommu_container_wq = alloc_workqueue("kvm_iommu_leave", WQ_UNBOUND,
+					      WQ_MAX_ACTIVE);
+	return kiommu_container_wq ? 0 : -ENOMEM;
+}
+
+void kiommu_containers_exit(void)
+{
+	destroy_workqueue(kiommu_container_wq);
 }

@@ -6,9 +6,11 @@
 #ifndef KIOMMU_CONTAINER_H
 #define KIOMMU_CONTAINER_H
 
+#include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
+#include <linux/workqueue.h>
 
 #include "faults.h"
 #include "hosts.h"
@@ -17,6 +19,31 @@
 struct iommu_group;
 struct kiommu_mem;
 struct kvm;
+
+/**
+ * struct kiommu_devices - devices of a container that are open
+ * @lock: of all below. Taken inside of D and P; nothing is waited for under it.
+ * @open: how many.
+ * @kvm: came with one of them and is to be registered, or NULL. VFIO holds it
+ *	while the device is open.
+ * @kvm_devices: how many of those that came with @kvm are open.
+ * @left: the last one was closed: what was registered until then is to leave.
+ * @conflict: one of them came with another KVM.
+ * @leave: has it leave.
+ *
+ * VFIO tells of devices under the lock of their device set, which devices of
+ * other tenants can be in. D is not waited for there: what is to be done is noted,
+ * and done by the work, or by the next call before anything else.
+ */
+struct kiommu_devices {
+	struct mutex lock; /* see above */
+	unsigned int open;
+	struct kvm *kvm;
+	unsigned int kvm_devices;
+	bool left;
+	bool conflict;
+	struct work_struct leave;
+};
 
 /**
  * struct kiommu_container - see above
@@ -30,8 +57,7 @@ struct kvm;
  * @domain: the core's; NULL once VFIO has released the container.
  * @hosts: host IOMMUs and groups.
  * @guest: the KVM that is registered, or NULL.
- * @open_devices: devices of the container that are open.
- * @conflict: one of them came with another KVM.
+ * @devices: that are open; has a lock of its own.
  * @sync: how the shadow follows the guest's tables.
  * @dirty_pages: VFIO_IOMMU_DIRTY_PAGES_FLAG_START was set last, not STOP.
  */
@@ -45,8 +71,7 @@ struct kiommu_container {
 	struct kiommu_domain *domain;
 	struct kiommu_hosts hosts;
 	struct kiommu_mem *guest;
-	unsigned int open_devices;
-	bool conflict;
+	struct kiommu_devices devices;
 	struct kiommu_sync sync;
 	bool dirty_pages;
 };
@@ -91,15 +116,38 @@ kiommu_container_get_group(struct iommu_group *group);
 
 /**
  * kiommu_container_open_device() - a device is opened
- * @kvm: what KVM_DEV_VFIO_FILE_ADD said, or NULL; valid during the call.
+ * @kvm: what KVM_DEV_VFIO_FILE_ADD said, or NULL; valid until the device is closed.
  *
- * Registers @kvm if no KVM is registered; notes a conflict if another is.
+ * The next call registers @kvm if no KVM is registered then, or notes a conflict
+ * if another is. Context: the lock of the device set: waits for nobody.
  */
 void kiommu_container_open_device(struct kiommu_container *container,
 				  struct kvm *kvm);
 
-/* A device is closed; after the last one no KVM is registered. */
-void kiommu_container_close_device(struct kiommu_container *container);
+/**
+ * kiommu_container_close_device() - a device is closed
+ * @kvm: as when it was opened.
+ *
+ * After the last one, what is registered leaves as soon as D can be had, at the
+ * latest before the next call on the container: mappings and pins are gone then.
+ * Context: as kiommu_container_open_device().
+ */
+void kiommu_container_close_device(struct kiommu_container *container,
+				   struct kvm *kvm);
+
+/**
+ * kiommu_container_catch_up() - do what devices were opened and closed for
+ *
+ * A call on the container begins with it, and so sees all that happened before.
+ * Context: as kiommu_guest_get() and kiommu_guest_put(). Return: as
+ * kiommu_lock_exclusive_killable(); then it is left to the next call.
+ */
+int kiommu_container_catch_up(struct kiommu_container *container);
+
+/* The work queue of containers. Return: 0, -ENOMEM. */
+int kiommu_containers_init(void);
+/* No container is left; work that still has one is waited for. */
+void kiommu_containers_exit(void);
 
 /**
  * kiommu_container_start() - KVM_IOMMU_START

@@ -93,7 +93,7 @@ static int get_info(struct kiommu_container *container,
 	};
 	if (kiommu_hosts_coherent(&container->hosts))
 		info->flags |= KVM_IOMMU_INFO_CACHE_COHERENT;
-	if (container->conflict)
+	if (READ_ONCE(container->devices.conflict))
 		info->flags |= KVM_IOMMU_INFO_KVM_CONFLICT;
 	return 0;
 }
@@ -513,6 +513,9 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 		return -EFAULT;
 	if (size < op->min_size)
 		return -EINVAL;
+	/* What lies behind must be zero, and is looked at: not gigabytes of it. */
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	ret = copy_struct_from_user(&ucmd, op->size, argp, size);
 	if (ret)
 		return ret;

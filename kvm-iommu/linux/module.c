@@ -4,6 +4,7 @@
  */
 #include <linux/module.h>
 
+#include "container.h"
 #include "doorbell.h"
 #include "faults.h"
 #include "guest.h"
@@ -15,9 +16,12 @@ static int __init kiommu_init(void)
 	int ret;
 
 	kiommu_guests_init();
-	ret = kiommu_shrinker_init();
+	ret = kiommu_containers_init();
 	if (ret)
 		return ret;
+	ret = kiommu_shrinker_init();
+	if (ret)
+		goto err_containers;
 	ret = kiommu_zpci_hook_init();
 	if (ret)
 		goto err_shrinker;
@@ -31,6 +35,8 @@ err_hook:
 	kiommu_zpci_hook_exit();
 err_shrinker:
 	kiommu_shrinker_exit();
+err_containers:
+	kiommu_containers_exit();
 	return ret;
 }
 module_init(kiommu_init);
@@ -40,6 +46,7 @@ static void __exit kiommu_exit(void)
 	kiommu_vfio_unregister();
 	kiommu_zpci_hook_exit();
 	kiommu_shrinker_exit();
+	kiommu_containers_exit();
 	kiommu_dma_faults_exit();
 	kiommu_doorbells_exit();
 }

@@ -37,8 +37,8 @@ static bool keeps_pages(enum mmu_notifier_event event)
 }
 
 /* Adds to KIOMMU_MAX_RANGES ranges. Context: the lock is held. */
-static void add_range(struct kiommu_range *ranges, unsigned int *count,
-		      unsigned long first, unsigned long last)
+static void add_changed(struct kiommu_range *ranges, unsigned int *count,
+			unsigned long first, unsigned long last)
 {
 	unsigned int i;
 
@@ -69,7 +69,7 @@ static void add_range(struct kiommu_range *ranges, unsigned int *count,
 static void record(struct kiommu_notifier *notifier, unsigned long first,
 		   unsigned long last)
 {
-	add_range(notifier->ranges, &notifier->count, first, last);
+	add_changed(notifier->ranges, &notifier->count, first, last);
 }
 
 static struct kiommu_mem *guest_of(struct mmu_notifier *mn)
@@ -215,8 +215,8 @@ static void postpone(struct kiommu_notifier *notifier,
 		     const struct kiommu_window *range)
 {
 	spin_lock(&notifier->lock);
-	add_range(notifier->unknown, &notifier->unknown_count, range->first,
-		  range->last);
+	add_changed(notifier->unknown, &notifier->unknown_count, range->first,
+		    range->last);
 	spin_unlock(&notifier->lock);
 	queue_delayed_work(system_unbound_wq, &notifier->retry,
 			   KIOMMU_RETRY_DELAY);

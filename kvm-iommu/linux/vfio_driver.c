@@ -113,7 +113,7 @@ static void kiommu_vfio_unregister_device(void *iommu_data,
 {
 	struct kiommu_container *container = kiommu_container_get(iommu_data);
 
-	kiommu_container_close_device(container);
+	kiommu_container_close_device(container, vdev->kvm);
 	kiommu_container_put(container);
 }
 
@@ -144,8 +144,13 @@ static long check_extension(struct kiommu_container *container,
 static long container_ioctl(struct kiommu_container *container,
 			    unsigned int cmd, unsigned long arg)
 {
+	int ret;
+
 	if (cmd == VFIO_CHECK_EXTENSION)
 		return check_extension(container, arg);
+	ret = kiommu_container_catch_up(container);
+	if (ret)
+		return ret;
 	if (_IOC_TYPE(cmd) == KVM_IOMMU_TYPE)
 		return kiommu_ioctl(container, cmd, arg);
 	return kiommu_type1_ioctl(container, cmd, arg);

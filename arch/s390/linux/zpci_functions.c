@@ -117,7 +117,9 @@ static int find_container(struct kiommu_function *function)
 		return -ENXIO;
 	function->container = kiommu_container_get_group(group);
 	iommu_group_put(group);
-	return function->container ? 0 : -ENXIO;
+	if (!function->container)
+		return -ENXIO;
+	return kiommu_container_catch_up(function->container);
 }
 
 static struct kiommu_function *create_function(const void *key,
