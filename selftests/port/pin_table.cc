@@ -3,6 +3,8 @@
 // See pin_table.hpp.
 #include "pin_table.hpp"
 
+#include <cerrno>
+
 #include "violation.hpp"
 
 namespace kiommu::port {
