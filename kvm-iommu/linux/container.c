@@ -77,6 +77,8 @@ void kiommu_container_release(struct kiommu_container *container)
 	container->domain = NULL;
 	kiommu_unlock_exclusive(container);
 	kiommu_container_leave(left);
+	/* What the last close has begun is over, too: the KVM is let go. */
+	flush_work(&container->devices.leave);
 	kiommu_fault_reader_hang_up(&container->fault_reader);
 	kiommu_container_put(container);
 }

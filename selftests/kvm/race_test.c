@@ -20,6 +20,7 @@
 
 #include "crowd.h"
 #include "kiommu_util.h"
+#include "ring.h"
 
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
@@ -341,6 +342,8 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		ASSERT_NE(MAP_FAILED, (void *)mem[i]);
 	}
+	/* Else a refresh is told to come again when slots change under it. */
+	kiommu_lose_slots_at_once(r->fd);
 	ioat_map_pages(r->t, IOVA + 100 * PAGE, KIOMMU_FREE_GPA, 512, IOAT_RW);
 	kiommu_crowd_add(&r->crowd, do_refresh, r);
 	kiommu_crowd_add(&r->crowd, do_refresh, r);
