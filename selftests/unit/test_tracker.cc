@@ -427,6 +427,38 @@ TYPED_TEST(Tracker, SlotOfATableInManyPlacesGoes) {
   EXPECT_EQ(count_faults(world, KVM_IOMMU_FAULT_SYNC), kTablePages<TypeParam>);
 }
 
+TYPED_TEST(Tracker, TableInReadOnlyMemoryIsNotTracked) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  const u64 far = kDataGpa + 64 * kGiB;
+  world.guest.add_ram(far, 64, port::kShuffled, KIOMMU_SLOT_READ_ONLY);
+  world.tables.table(world.kIova, 0);
+  ASSERT_EQ(world.follow(), 0);
+  world.store(world.kIova, 1, S::table(1, far, kRW));
+  EXPECT_FALSE(world.guest.is_tracked(far / kPage));
+  EXPECT_EQ(world.info().mapped_pages, 0u);
+}
+
+// A refresh follows all of those that it met out of sync.
+TYPED_TEST(Tracker, RefreshOfSeveralTablesThatAreOutOfSync) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  const u64 span = u64{1} << S::shift(1);
+  for (u64 i = 0; i < 3; ++i) {
+    world.tables.map(world.kIova + i * span, world.leaf(i));
+  }
+  ASSERT_EQ(world.follow(), 0);
+  for (const u64 i : {0, 2}) {
+    const u64 gpa = world.tables.entry_gpa(world.kIova + i * span, 0);
+    kiommu_u64 count = 0;
+    ASSERT_EQ(world.untrack(gpa & ~(kPage - 1), kPage, &count), 0);
+    ASSERT_EQ(count, 1u);
+  }
+  world.expect_refresh(world.kIova, 3 * span);
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
+  world.expect_tracked();
+}
+
 TYPED_TEST(Tracker, RootGoes) {
   TrackedWorld<TypeParam> world;
   world.tables.map(world.kIova, world.leaf(0));
