@@ -61,6 +61,10 @@ TEST(DirtyLog, DeviceMemoryIsNotLogged) {
   EXPECT_EQ(read(world.pins), pages(world.data(4), 4));
   const Bits writable = world.writable_pages(iova(0), 8);
   EXPECT_EQ(writable, Bits{0xf0});
+  // Nor is what was mapped before the log runs.
+  ASSERT_EQ(world.pins.stop_dirty(), 0);
+  ASSERT_EQ(world.pins.start_dirty(), 0);
+  EXPECT_EQ(read(world.pins), pages(world.data(4), 4));
   ASSERT_EQ(world.unmap(iova(0), 8 * kPage), 0);
   EXPECT_EQ(read(world.pins), pages(world.data(4), 4));
 }
