@@ -56,6 +56,7 @@ void Domain::clear() {
     Session session(*this, {0, kLastPage});
     shadow_.unmap(session.request(), {0, kLastPage});
   }
+  shadow_.renew_hosts(requests_.hosts());
   if (tracker_ != nullptr) tracker_->clear();
   pins_->trim(0);
 }
@@ -184,7 +185,7 @@ void Domain::get_info(kiommu_core_info* info) const {
   if (stage1_) info->anchor = stage1_->anchor;
   info->formats = FormatList::kBitmap | uint64_t{1} << kIdentityFormatId;
   info->mapped_pages = shadow_.mapped_pages();
-  info->shadow_bytes = pool_.bytes();
+  info->shadow_bytes = pool_.bytes() + shadow_.empty_table_bytes();
   info->shadow_limit = pool_.limit_bytes();
   if (pins_ == nullptr) return;
   info->pinned_pages = pins_->pinned();

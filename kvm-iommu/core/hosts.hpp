@@ -22,6 +22,8 @@ class Hosts {
     return {{caps_.aperture.first}, {caps_.aperture.last}};
   }
   bool splits_calls() const { return caps_.split == KIOMMU_SPLIT_PAGE; }
+  // Whether a table that has become empty can stay in a host.
+  bool keep_tables() const { return caps_.keep_tables != 0; }
   // IOVA pages at whose multiples map calls are cut, so that blocks are
   // bounded: whole calls must stay within a leaf of the shadow.
   uint64_t cut_pages() const {

@@ -16,7 +16,8 @@ constexpr unsigned kMaxInner = 6;
 
 static_assert(KIOMMU_NODE_BYTES == Radix::kNodeWords * sizeof(uint64_t));
 static_assert(Radix::kNodeWords <= kUsedMask);
-static_assert(kUsedMask < Radix::kRun && Radix::kRun < KIOMMU_NODE_BYTES);
+static_assert(kUsedMask < Radix::kHollow && Radix::kHollow < Radix::kRun &&
+              Radix::kRun < KIOMMU_NODE_BYTES);
 
 uint64_t load(const uint64_t* link) {
   return __atomic_load_n(link, __ATOMIC_RELAXED);
@@ -67,9 +68,13 @@ Result<uint64_t*> NodePool::allocate_reserved() {
   return node;
 }
 
-void NodePool::free(uint64_t* node) {
+void NodePool::free_reserved(uint64_t* node) {
   kiommu_port_free_node(node);
   __atomic_fetch_sub(&bytes_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
+}
+
+void NodePool::free(uint64_t* node) {
+  free_reserved(node);
   unreserve();
 }
 
@@ -84,15 +89,22 @@ bool Radix::covers(uint64_t key) const {
   return bits >= 64 || (key >> bits) == 0;
 }
 
-inline Radix::Leaf Radix::find_locked(uint64_t key) const {
-  if (root_ == 0 || !covers(key)) return {};
+// The link to the leaf of `key`, if there is a path to it.
+inline uint64_t* Radix::link_of(uint64_t key) const {
+  if (root_ == 0 || !covers(key)) return nullptr;
   uint64_t* node = node_of(root_);
   for (unsigned level = inner_; level > 1; --level) {
     node = node_of(load(&node[index_at(key, level)]));
-    if (node == nullptr) return {};
+    if (node == nullptr) return nullptr;
   }
-  uint64_t* link = &node[index_at(key, 1)];
-  return load(link) == 0 ? Leaf{} : leaf_of(link, key);
+  return &node[index_at(key, 1)];
+}
+
+inline Radix::Leaf Radix::find_locked(uint64_t key) const {
+  uint64_t* link = link_of(key);
+  if (link == nullptr) return {};
+  const uint64_t value = load(link);
+  return value == 0 || value == kHollow ? Leaf{} : leaf_of(link, key);
 }
 
 Radix::Leaf Radix::find(uint64_t key) const {
@@ -135,12 +147,20 @@ Result<uint64_t*> Radix::grow_and_link(uint64_t key) {
 Result<Radix::Leaf> Radix::ensure(uint64_t key) {
   const Locked locked(monitor_);
   if (Leaf leaf = find_locked(key)) return leaf;
+  uint64_t* hollow = link_of(key);
+  if (hollow != nullptr && load(hollow) == kHollow) {
+    auto node = pool_.allocate_reserved();
+    if (!node) return fail(node.error());
+    store(hollow, link_to(*node));
+    add_hollows(-uint64_t{1});
+    return leaf_of(hollow, key);
+  }
   auto node = pool_.allocate();
   if (!node) return fail(node.error());
   auto link = grow_and_link(key);
   if (!link) {
     pool_.free(*node);
-    prune_locked(key);
+    prune_locked(key, Keep::kNothing);
     return fail(link.error());
   }
   store(*link, link_to(*node));
@@ -149,11 +169,17 @@ Result<Radix::Leaf> Radix::ensure(uint64_t key) {
 
 Result<Radix::Leaf> Radix::make_run(uint64_t key, uint64_t word) {
   const Locked locked(monitor_);
+  uint64_t* hollow = link_of(key);
+  if (hollow != nullptr && load(hollow) == kHollow) {
+    store(hollow, word | kRun);
+    add_hollows(-uint64_t{1});
+    return leaf_of(hollow, key);
+  }
   KIOMMU_TRY(pool_.reserve());
   auto link = grow_and_link(key);
   if (!link) {
     pool_.unreserve();
-    prune_locked(key);
+    prune_locked(key, Keep::kNothing);
     return fail(link.error());
   }
   store(*link, word | kRun);
@@ -170,11 +196,16 @@ Result<Radix::Leaf> Radix::expand(const Leaf& run) {
 
 Radix::Leaf Radix::next(uint64_t key, uint64_t last) const {
   const Locked locked(monitor_);
-  return next_locked(key, last);
+  return next_locked<false>(key, last);
 }
 
+// With kHollowsToo, a hollow is met as a leaf without words.
+template <bool kHollowsToo>
 Radix::Leaf Radix::next_locked(uint64_t key, uint64_t last) const {
   if (root_ == 0) return {};
+  const auto absent = [](uint64_t link) {
+    return link == 0 || (!kHollowsToo && link == kHollow);
+  };
   // One step per node on the way; an absent link skips its whole span.
   while (key <= last && covers(key)) {
     uint64_t* node = node_of(root_);
@@ -185,7 +216,7 @@ Radix::Leaf Radix::next_locked(uint64_t key, uint64_t last) const {
       --level;
       link = &node[index_at(key, level)];
     }
-    if (load(link) != 0) return leaf_of(link, key);
+    if (!absent(load(link))) return leaf_of(link, key);
     // Siblings of the absent link are looked at without a new descent.
     unsigned index = index_at(key, level);
     const unsigned shift = kNodeBits * level;
@@ -193,19 +224,21 @@ Radix::Leaf Radix::next_locked(uint64_t key, uint64_t last) const {
     do {
       ++position;
       ++index;
-    } while (index < kNodeWords && load(&node[index]) == 0);
+    } while (index < kNodeWords && absent(load(&node[index])));
     if (position > (last >> shift)) return {};
     key = position << shift;
   }
   return {};
 }
 
-void Radix::prune(uint64_t key) {
+void Radix::prune(uint64_t key, Keep keep) {
   const Locked locked(monitor_);
-  prune_locked(key);
+  uint64_t* link = link_of(key);
+  if (link != nullptr && load(link) == kHollow) return;
+  prune_locked(key, keep);
 }
 
-void Radix::prune_locked(uint64_t key) {
+void Radix::prune_locked(uint64_t key, Keep keep) {
   if (root_ == 0 || !covers(key)) return;
   uint64_t* path[kMaxInner + 1];
   path[inner_] = &root_;
@@ -218,11 +251,19 @@ void Radix::prune_locked(uint64_t key) {
   for (; level <= inner_; ++level) {
     uint64_t* link = path[level];
     const uint64_t value = load(link);
-    if (level == 0 && (value & kRun) != 0) {
-      pool_.unreserve();
-    } else {
-      if ((value & kUsedMask) != 0) return;
+    const bool has_node = level > 0 || (value & (kRun | kHollow)) == 0;
+    if (has_node && (value & kUsedMask) != 0) return;
+    if (level == 0 && keep == Keep::kHollow) {
+      if (has_node) pool_.free_reserved(node_of(value));
+      store(link, kHollow);
+      add_hollows(1);
+      return;
+    }
+    if (has_node) {
       pool_.free(node_of(value));
+    } else {
+      pool_.unreserve();
+      if (value == kHollow) add_hollows(-uint64_t{1});
     }
     store(link, 0);
     if (level < inner_) --*path[level + 1];
@@ -230,7 +271,19 @@ void Radix::prune_locked(uint64_t key) {
   inner_ = 1;
 }
 
+void Radix::drop_hollows() {
+  const Locked locked(monitor_);
+  uint64_t next = 0;
+  while (hollows() > 0) {
+    const Leaf leaf = next_locked<true>(next, ~uint64_t{0});
+    if (!leaf) return;
+    next = leaf.last_key() + 1;
+    if (leaf.run() == kHollow) prune_locked(leaf.base, Keep::kNothing);
+  }
+}
+
 Radix::~Radix() {
+  drop_hollows();
   while (Leaf leaf = next(0, ~uint64_t{0})) {
     if (!leaf.is_run()) leaf.sub_used(leaf.run() & kUsedMask);
     prune(leaf.base);

@@ -9,6 +9,11 @@
 // which stands for all 512. The link to a node carries, in the bits that its
 // alignment leaves free, how many words of that node are used.
 //
+// The hosts' tables have the same shape, and most drivers keep a table that has
+// become empty. So a leaf or run that is removed can stay as a hollow: nobody
+// finds it, but what it had reserved in the pool stays reserved, and the inner
+// nodes above it stay. Hollows and nodes bound the tables of a host.
+//
 // Several threads may work on different leaves at the same time. The paths to
 // the leaves are protected by a monitor; what a leaf holds belongs to the
 // thread that has its keys to itself.
@@ -35,6 +40,8 @@ class NodePool {
   }
   // What was reserved; the error is kNoMemory, and it stays reserved.
   Result<uint64_t*> allocate_reserved();
+  // The node goes, what was reserved for it stays.
+  void free_reserved(uint64_t* node);
 
   uint64_t bytes() const { return __atomic_load_n(&bytes_, __ATOMIC_RELAXED); }
   uint64_t limit_bytes() const { return limit_bytes_; }
@@ -51,6 +58,10 @@ class Radix {
   static constexpr unsigned kNodeWords = 1u << kNodeBits;
   // Set in the word of a run.
   static constexpr uint64_t kRun = 0x800;
+  // In place of a removed leaf or run. No run has this word.
+  static constexpr uint64_t kHollow = 0x400;
+  // Whether what is removed leaves a hollow.
+  enum class Keep : bool { kNothing, kHollow };
 
   // A leaf, or a run: keys [base, base + 511]. Valid until it is removed.
   struct Leaf {
@@ -90,7 +101,8 @@ class Radix {
   // The same; a leaf is made if there is none. The caller must use a word of
   // it, or call prune().
   Result<Leaf> ensure(uint64_t key);
-  // Makes a run of the 512 keys around `key`, of which none is present.
+  // Makes a run of the 512 keys around `key`, of which none is present. A
+  // hollow becomes a leaf or run again with what it has reserved.
   Result<Leaf> make_run(uint64_t key, uint64_t word);
   // Makes a leaf of a run, with all words zero and counted as used: the caller
   // fills them. The error is kNoMemory, never the limit of the pool.
@@ -99,20 +111,31 @@ class Radix {
   Leaf next(uint64_t key, uint64_t last) const;
   // Removes the run that holds `key`, or the leaf if no word of it is used,
   // and inner nodes above that are empty then.
-  void prune(uint64_t key);
+  void prune(uint64_t key, Keep keep = Keep::kNothing);
+  uint64_t hollows() const {
+    return __atomic_load_n(&hollows_, __ATOMIC_RELAXED);
+  }
+  // Removes all hollows, and what was there because of them.
+  void drop_hollows();
 
  private:
   Leaf leaf_of(uint64_t* link, uint64_t key) const;
   bool covers(uint64_t key) const;
   Leaf find_locked(uint64_t key) const;
+  template <bool kHollowsToo>
   Leaf next_locked(uint64_t key, uint64_t last) const;
+  uint64_t* link_of(uint64_t key) const;
   Result<uint64_t*> grow_and_link(uint64_t key);
-  void prune_locked(uint64_t key);
+  void prune_locked(uint64_t key, Keep keep);
+  void add_hollows(uint64_t count) {
+    __atomic_fetch_add(&hollows_, count, __ATOMIC_RELAXED);
+  }
 
   NodePool& pool_;
   kiommu_monitor* monitor_;
   uint64_t root_ = 0;   // link to the top node
   unsigned inner_ = 1;  // levels of inner nodes; at least 1
+  uint64_t hollows_ = 0;
 };
 
 }  // namespace kiommu

@@ -28,6 +28,7 @@ class RequestPool {
   void exchange(Request& request, PageRange range);
   void give(Request& request);
 
+  kiommu_hosts* hosts() const { return hosts_; }
   // None is under way: what they remember of a guest is not true any more.
   void forget_guest();
 

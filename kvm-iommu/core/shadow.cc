@@ -416,7 +416,13 @@ bool Shadow::make_run(Request& request, uint64_t page, ShadowEntry entry) {
 
 void Shadow::prune(Request& request, uint64_t page) {
   request.leaf = {};
-  tree_.prune(page);
+  tree_.prune(page, hosts_.keep_tables() ? Radix::Keep::kHollow
+                                         : Radix::Keep::kNothing);
+}
+
+void Shadow::renew_hosts(kiommu_hosts* hosts) {
+  if (tree_.hollows() == 0 || kiommu_port_hosts_renew(hosts) != 0) return;
+  tree_.drop_hollows();
 }
 
 Shadow::Span Shadow::span_at(Request& request, uint64_t page,

@@ -97,6 +97,13 @@ class Shadow {
   Span span_at(Request& request, uint64_t page, uint64_t last) const;
   // Maps everything but device memory in one more host.
   Result<void> replay(Request& request, uint32_t host);
+  // With nothing mapped: hosts that keep empty tables get rid of them. Without
+  // memory for that they stay, and stay counted.
+  void renew_hosts(kiommu_hosts* hosts);
+  // Of tables that hosts keep though nothing is mapped by them.
+  uint64_t empty_table_bytes() const {
+    return tree_.hollows() * KIOMMU_NODE_BYTES;
+  }
   // Calls visit(entry, pages) for all that is mapped.
   template <class Visit>
   void for_each(Visit visit) const;

@@ -51,6 +51,8 @@ struct kiommu_window {
  * @aperture: IOVAs that each host translates.
  * @page_sizes: bitmap of the page sizes that any of the hosts may use.
  * @split: the coarsest of the hosts.
+ * @keep_tables: 1 if any of the hosts has tables of its own, which it may keep
+ *	when they become empty.
  * @reserved: windows that must never be mapped, sorted by address, owned by
  *	the caller, valid until the next kiommu_core_set_host_caps().
  * @reserved_count: entries of @reserved.
@@ -59,6 +61,7 @@ struct kiommu_host_caps {
 	struct kiommu_window aperture;
 	kiommu_u64 page_sizes;
 	enum kiommu_host_split split;
+	kiommu_u32 keep_tables;
 	const struct kiommu_window *reserved;
 	kiommu_u32 reserved_count;
 };

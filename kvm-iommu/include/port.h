@@ -219,6 +219,14 @@ void kiommu_port_host_unmap(struct kiommu_batch *batch, kiommu_u64 iova,
 void kiommu_port_host_flush(struct kiommu_batch *batch);
 
 /**
+ * kiommu_port_hosts_renew() - give back the empty tables of all hosts
+ *
+ * Nothing is mapped in any of them, and the IOTLBs are flushed.
+ * Context: lock exclusive. Return: 0; an errno if some host keeps its tables.
+ */
+int kiommu_port_hosts_renew(struct kiommu_hosts *hosts);
+
+/**
  * kiommu_port_write_entries() - write words to guest memory, for a ring
  * @hva: multiple of 8, obtained from a slot that can be written; may have lost
  *	its memory since.

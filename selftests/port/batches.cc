@@ -97,6 +97,11 @@ void kiommu_port_host_flush(kiommu_batch* batch) {
   use.flushed();
 }
 
+int kiommu_port_hosts_renew(kiommu_hosts* hosts) {
+  kiommu::port::entered("hosts_renew");
+  return hosts->iommus->renew();
+}
+
 int kiommu_port_mmio_map(kiommu_batch* batch, kiommu_mem* mem, kiommu_u64 iova,
                          kiommu_u64 hva, kiommu_u32 pages, kiommu_u32 rights) {
   const Use use(batch, "mmio_map");

@@ -48,6 +48,7 @@ void HostIommu::map(const void* batch, std::uint64_t page,
     HostBlock block = left;
     block.pages = left.mmio ? 1 : block_pages(page, left.pfn, left.pages);
     blocks_[page] = block;
+    add_tables(page, block.pages);
     page += block.pages;
     left.pfn += block.pages;
     left.pages -= block.pages;
@@ -80,6 +81,41 @@ void HostIommu::unmap(const void* batch, std::uint64_t page,
     stale_.push_back({batch, page, gone});
     mapped_pages_ -= gone.pages;
     page += gone.pages;
+  }
+  free_tables(end - count, count);
+}
+
+void HostIommu::renew() {
+  if (!blocks_.empty() || !stale_.empty()) {
+    violation(kind_.name, ": another domain, but something is mapped");
+  }
+  tables_.clear();
+}
+
+// Those above a page of the table: tables below a large page are freed when it
+// is made.
+void HostIommu::add_tables(std::uint64_t page, std::uint64_t pages) {
+  if (kind_.frees == FreesTables::kNoTables) return;
+  for (unsigned level = 0; level < kLevels; ++level) {
+    const std::uint64_t span = std::uint64_t{512} << (9 * level);
+    if (pages < span) {
+      tables_.insert({level, page / span});
+    } else {
+      tables_.erase(tables_.lower_bound({level, page / span}),
+                    tables_.lower_bound({level, (page + pages) / span}));
+    }
+  }
+}
+
+void HostIommu::free_tables(std::uint64_t page, std::uint64_t pages) {
+  if (kind_.frees != FreesTables::kWithOneUnmap) return;
+  for (unsigned level = 0; level < kLevels; ++level) {
+    const std::uint64_t span = std::uint64_t{512} << (9 * level);
+    const auto from = tables_.lower_bound({level, (page + span - 1) / span});
+    const std::uint64_t end = (page + pages) / span;
+    if (end * span > page) {
+      tables_.erase(from, tables_.lower_bound({level, end}));
+    }
   }
 }
 

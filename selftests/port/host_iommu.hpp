@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "../../kvm-iommu/include/port.h"
@@ -19,17 +20,28 @@
 
 namespace kiommu::port {
 
+// When a driver frees a table that has become empty, before its domain goes.
+enum class FreesTables {
+  kNoTables,
+  kWithOneUnmap,  // that covers all that the table spans
+  kNever,
+};
+
 struct HostKind {
   const char* name;
   std::uint64_t page_sizes;
   kiommu_host_split split;
+  FreesTables frees;
 };
 
-inline constexpr HostKind kVtd{"vtd", 0x40201000, KIOMMU_SPLIT_PAGE};
-inline constexpr HostKind kVtd4K{"vtd-4k", 0x1000, KIOMMU_SPLIT_PAGE};
-inline constexpr HostKind kAmd{"amd", ~std::uint64_t{0xfff}, KIOMMU_SPLIT_PAGE};
+inline constexpr HostKind kVtd{"vtd", 0x40201000, KIOMMU_SPLIT_PAGE,
+                               FreesTables::kWithOneUnmap};
+inline constexpr HostKind kVtd4K{"vtd-4k", 0x1000, KIOMMU_SPLIT_PAGE,
+                                 FreesTables::kWithOneUnmap};
+inline constexpr HostKind kAmd{"amd", ~std::uint64_t{0xfff}, KIOMMU_SPLIT_PAGE,
+                               FreesTables::kNever};
 inline constexpr HostKind kVirtio{"virtio", ~std::uint64_t{0xfff},
-                                  KIOMMU_SPLIT_CALL};
+                                  KIOMMU_SPLIT_CALL, FreesTables::kNoTables};
 
 // What a device gets for a page.
 struct HostPage {
@@ -66,6 +78,10 @@ class HostIommu {
   std::optional<HostPage> device_sees(std::uint64_t page) const;
   bool iotlb_may_be_stale() const { return !stale_.empty(); }
   std::uint64_t mapped_pages() const { return mapped_pages_; }
+  // Tables of levels below the root that exist, empty or not.
+  std::uint64_t tables() const { return tables_.size(); }
+  // Another domain in place of this one, in which nothing is mapped.
+  void renew();
   const HostKind& kind() const { return kind_; }
 
  private:
@@ -78,6 +94,17 @@ class HostIommu {
   std::uint64_t block_pages(std::uint64_t page, std::uint64_t pfn,
                             std::uint64_t count) const;
 
+  // A table at `level` spans 512^(level + 1) pages.
+  static constexpr unsigned kLevels = 3;
+  struct Table {
+    unsigned level;
+    std::uint64_t index;
+    friend auto operator<=>(const Table&, const Table&) = default;
+  };
+  void add_tables(std::uint64_t page, std::uint64_t pages);
+  void free_tables(std::uint64_t page, std::uint64_t pages);
+
+  std::set<Table> tables_;
   HostMemory* memory_;
   HostKind kind_;
   std::map<std::uint64_t, HostBlock> blocks_;  // by IOVA page

@@ -54,8 +54,17 @@ kiommu_host_caps HostIommus::caps() const {
   for (const HostIommu& iommu : iommus_) {
     caps.page_sizes |= iommu.kind().page_sizes;
     if (iommu.kind().split > caps.split) caps.split = iommu.kind().split;
+    if (iommu.kind().frees != FreesTables::kNoTables) caps.keep_tables = 1;
   }
   return caps;
+}
+
+int HostIommus::renew() {
+  const Locked locked(mutex_);
+  if (renew_error != 0) return renew_error;
+  for (HostIommu& iommu : iommus_) iommu.renew();
+  ++renewals;
+  return 0;
 }
 
 void HostIommus::check_runs(std::uint64_t iova, const kiommu_run* runs,

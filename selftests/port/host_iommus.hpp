@@ -48,6 +48,8 @@ class HostIommus {
   int map_error = -12;
   // The same for device memory; 0: no error.
   int mmio_error = 0;
+  // Of the next exchanges of domains; 0: no error.
+  int renew_error = 0;
   // Pages of device memory that one call maps at most.
   std::uint32_t mmio_batch = 512;
 
@@ -56,6 +58,10 @@ class HostIommus {
   std::uint64_t revoke_mmio(std::uint64_t hva, std::uint64_t pages);
   std::uint64_t mmio_pages();
 
+  // Another domain for each, see kiommu_port_hosts_renew().
+  int renew();
+
+  std::uint64_t renewals = 0;
   std::uint64_t map_calls = 0;  // runs: calls of the host's driver
   std::uint64_t map_lists = 0;  // calls of the port
   std::uint64_t unmap_calls = 0;

@@ -99,14 +99,25 @@ u64 kept_with(const std::vector<Frames>& mapped, const std::set<u64>& as_one) {
 void add_frames(port::DmaDomain& domain, std::vector<Frames>& frames) {
   const kiommu_core_info info = domain.info();
   EXPECT_LE(info.shadow_bytes, info.shadow_limit);
-  if (info.mapped_pages + info.tracked_pages + info.unsynced_pages == 0) {
+  const bool keeps_tables = domain.iommus.caps().keep_tables != 0;
+  const bool renewed =
+      info.state != KVM_IOMMU_STATE_ANCHORED && domain.iommus.renew_error == 0;
+  if (info.mapped_pages + info.tracked_pages + info.unsynced_pages == 0 &&
+      (renewed || !keeps_tables)) {
     EXPECT_EQ(info.shadow_bytes, 0u);
   }
+  // Nodes and what is reserved, and the path to the top of a narrow tree.
+  const u64 most_tables =
+      info.shadow_bytes / KIOMMU_NODE_BYTES + info.mapped_pages / 512 + 3;
   if (domain.iommus.size() == 0) return;
   const Runs runs = runs_of(domain.iommus[0]);
   for (std::size_t i = 0; i < domain.iommus.size(); ++i) {
     port::HostIommu& iommu = domain.iommus[i];
     EXPECT_FALSE(iommu.iotlb_may_be_stale()) << iommu.kind().name;
+    EXPECT_LE(iommu.tables(), most_tables) << iommu.kind().name;
+    if (info.mapped_pages == 0 && renewed) {
+      EXPECT_EQ(iommu.tables(), 0u) << iommu.kind().name;
+    }
     EXPECT_EQ(iommu.mapped_pages(), info.mapped_pages) << iommu.kind().name;
     EXPECT_TRUE(runs_of(iommu) == runs) << iommu.kind().name << " differs";
   }

@@ -104,6 +104,7 @@ int kiommu_port_host_map(kiommu_batch*, kiommu_u32, kiommu_u64,
 }
 void kiommu_port_host_unmap(kiommu_batch*, kiommu_u64, kiommu_u64) {}
 void kiommu_port_host_flush(kiommu_batch*) {}
+int kiommu_port_hosts_renew(kiommu_hosts*) { return 0; }
 
 int kiommu_port_mmio_map(kiommu_batch*, kiommu_mem*, kiommu_u64, kiommu_u64,
                          kiommu_u32, kiommu_u32) {
