@@ -223,8 +223,10 @@ enum kvm_iommu_status {
  * @pinned_pages: out: pages pinned and charged to locked_vm, for all
  *	containers of the KVM together; a page of a slot that is mapped at
  *	several IOVAs counts once. 0 in state created, as the three at the end.
- * @shadow_bytes: out: kernel memory used for the shadow, without the host's
- *	own tables.
+ * @shadow_bytes: out: kernel memory used for the shadow, and 4 KiB for each
+ *	2 MiB of IOVA that were mapped since the anchor was set and are not
+ *	any more: a host may keep the empty table. They are given back when
+ *	the anchor is unset, where the host has memory for another domain.
  * @shadow_limit: out: limit of @shadow_bytes.
  * @idle_pages: out: of @pinned_pages, those that no device can reach and that
  *	may be unpinned at any time.
