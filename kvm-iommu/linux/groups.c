@@ -139,6 +139,8 @@ static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 		caps.aperture.last = min(caps.aperture.last, aperture.last);
 		caps.page_sizes |= host->domain->pgsize_bitmap;
 		caps.split = max(caps.split, host->split);
+		if (host->split == KIOMMU_SPLIT_PAGE)
+			caps.keep_tables = 1;
 		memcpy(windows + count, group->reserved,
 		       group->reserved_count * sizeof(*windows));
 		count += group->reserved_count;

@@ -2,10 +2,14 @@
 /*
  * Domains of the host IOMMUs, see hosts.h. The core's calls on them: batch.c.
  */
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "faults.h"
 #include "hosts.h"
+
+/* iommu_group_replace_domain() */
+MODULE_IMPORT_NS(IOMMUFD_INTERNAL);
 
 void kiommu_hosts_init(struct kiommu_hosts *hosts)
 {
@@ -201,6 +205,95 @@ void kiommu_host_destroy(struct kiommu_host *host)
 {
 	iommu_domain_free(host->domain);
 	kfree(host);
+}
+
+/* Whether @domain, which is attached, can do what the one of @host can. */
+static bool can_replace(const struct kiommu_host *host,
+			struct iommu_domain *domain)
+{
+	const struct iommu_domain_geometry *had = &host->domain->geometry;
+	const struct iommu_domain_geometry *has = &domain->geometry;
+
+	return domain->pgsize_bitmap == host->domain->pgsize_bitmap &&
+	       domain->ops == host->domain->ops &&
+	       has->aperture_start == had->aperture_start &&
+	       has->aperture_end == had->aperture_end &&
+	       (!host->coherent ||
+		domain->ops->enforce_cache_coherency(domain));
+}
+
+/*
+ * A group that can be attached to neither domain is attached to none: its
+ * devices are blocked until they are opened anew.
+ */
+static void put_back(const struct kiommu_host *host,
+		     struct kiommu_group *group)
+{
+	if (!iommu_group_replace_domain(group->group, host->domain))
+		return;
+	iommu_detach_group(host->domain, group->group);
+	pr_warn("kvm_iommu: group %d: DMA is blocked until its devices are opened anew\n",
+		iommu_group_id(group->group));
+}
+
+/*
+ * IOMMU drivers keep tables that have become empty: a domain's go with it. A
+ * domain with an MSI cookie stays, for its MSI pages are mapped in it.
+ */
+static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
+{
+	struct iommu_domain *domain = NULL;
+	struct kiommu_group *group;
+	struct device *dev = NULL;
+	int ret = 0;
+
+	if (host->split == KIOMMU_SPLIT_CALL)
+		return 0;
+	if (host->domain->iova_cookie)
+		return -EOPNOTSUPP;
+	list_for_each_entry(group, &hosts->groups, list) {
+		if (group->host != host)
+			continue;
+		if (!domain) {
+			iommu_group_for_each_dev(group->group, &dev,
+						 first_device);
+			domain = dev ? iommu_paging_domain_alloc(dev) :
+				       ERR_PTR(-ENODEV);
+			if (IS_ERR(domain))
+				return PTR_ERR(domain);
+			kiommu_dma_faults_watch(domain, hosts->container);
+		}
+		ret = iommu_group_replace_domain(group->group, domain);
+		if (ret)
+			break;
+	}
+	if (!domain)
+		return 0;
+	if (!ret && !can_replace(host, domain))
+		ret = -EINVAL;
+	if (!ret) {
+		swap(host->domain, domain);
+	} else {
+		list_for_each_entry(group, &hosts->groups, list)
+			if (group->host == host)
+				put_back(host, group);
+	}
+	iommu_domain_free(domain);
+	return ret;
+}
+
+/* Hosts that come after one that fails are renewed the next time. */
+int kiommu_port_hosts_renew(struct kiommu_hosts *hosts)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < hosts->count; i++) {
+		ret = renew_host(hosts, hosts->hosts[i]);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 /* Whether a flush of both would be one of much that lies between. */

@@ -74,6 +74,13 @@ struct kiommu_hosts {
 
 /* hosts.c */
 
+/*
+ * The kernel has it for iommufd, in a header that is not installed: a group goes
+ * from one domain to another, and stays in the first if that fails.
+ */
+int iommu_group_replace_domain(struct iommu_group *group,
+			       struct iommu_domain *new_domain);
+
 void kiommu_hosts_init(struct kiommu_hosts *hosts);
 
 /**
