@@ -122,6 +122,8 @@ void for_blocks(Pins& pins, PageRange gfns, Visit visit) {
   for (uint64_t i = regions.index_of(gfns.first); i < regions.count(); ++i) {
     const Region& region = regions.at(i);
     if (region.first_gfn > gfns.last) break;
+    // The log has ended since the bits were taken.
+    if (region.dirty == nullptr) continue;
     uint64_t gfn =
         region.first_gfn > gfns.first ? region.first_gfn : gfns.first;
     const uint64_t last =

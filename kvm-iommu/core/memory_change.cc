@@ -295,8 +295,8 @@ unsigned memory_changed(Pins& pins, kiommu_window* ranges, unsigned count) {
   Regions& regions = pins.regions();
   const auto for_pages = [&](unsigned range, auto function) {
     for (uint64_t i = 0; i < regions.count(); ++i) {
-      auto pages = pages_at(regions.at(i), {ranges[range].first},
-                            {ranges[range].last});
+      auto pages =
+          pages_at(regions.at(i), {ranges[range].first}, {ranges[range].last});
       if (pages) function(regions.at(i), *pages);
     }
   };

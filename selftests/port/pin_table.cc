@@ -142,8 +142,7 @@ int PinTable::memory_changed(std::uint64_t hva, std::uint64_t pages) {
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_);
     kiommu_window range{hva, hva + pages * kPageBytes - 1};
-    error =
-        kiommu_core_memory_changed(pins_, &range, 1) == 0 ? 0 : -EAGAIN;
+    error = kiommu_core_memory_changed(pins_, &range, 1) == 0 ? 0 : -EAGAIN;
   }
   after_call();
   return error;

@@ -277,6 +277,9 @@ TEST(DirtyLog, BitsThatArePutBackAreReadAgain) {
   world.guest.remove_slot(kOther);
   world.pins.put_dirty_back(kFirst, kLength, bits);
   EXPECT_EQ(read(world.pins), pages(world.data(0), 100));
+  // As does a log that has ended.
+  ASSERT_EQ(world.pins.stop_dirty(), 0);
+  world.pins.put_dirty_back(kFirst, kLength, bits);
 }
 
 TEST(DirtyLog, WithoutMemory) {

@@ -56,6 +56,7 @@ constexpr Expected kExpected[] = {
     {Status::kKvmBusy, kState, 0, 0, 0, 0, 0},
     {Status::kAnchorBusy, kState, 0, 0, 0, 0, 0},
     {Status::kForeignProcess, kState, 0, 0, 0, 0, 0},
+    {Status::kBadRights, kState, 0, 0, 0, 0, 0},
     {Status::kMisaligned, kRange, 0, 0, 0, 0, 0},
     {Status::kOverflow, kRange, 2, 2, 4, 4, 4},
     {Status::kOutOfRange, kRange, 2, 2, 4, 4, 4},

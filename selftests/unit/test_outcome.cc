@@ -319,6 +319,7 @@ TEST(Outcome, IdentityFindsTheMemoryBehindADeviceSlot) {
   ASSERT_EQ(machine.start(), 0);
   kiommu_anchor anchor{};
   anchor.format = KVM_IOMMU_FORMAT_IDENTITY;
+  anchor.rights = kRW;
   ASSERT_EQ(machine.anchor(anchor), 0);
   const RefreshOutcome outcome = machine.refresh(0, 64 * kPage);
   EXPECT_EQ(outcome.error, 0);

@@ -253,20 +253,21 @@ TEST(Refresh, BadRangesAreRefused) {
   const struct {
     u64 iova, length;
     int error;
+    unsigned status;
   } cases[] = {
-      {0, 0, -EINVAL},
-      {1, kPage, -EINVAL},
-      {0, kPage + 1, -EINVAL},
-      {0x800, 0x800, -EINVAL},
-      {~u64{0xfff}, 2 * kPage, -EOVERFLOW},
-      {kPage, ~u64{0xfff}, -EINVAL},
-      {2 * kPage, ~u64{0xfff}, -EOVERFLOW},
-      {u64{1} << 57, kPage, -EINVAL},
+      {0, 0, -EINVAL, KVM_IOMMU_STATUS_MISALIGNED},
+      {1, kPage, -EINVAL, KVM_IOMMU_STATUS_MISALIGNED},
+      {0, kPage + 1, -EINVAL, KVM_IOMMU_STATUS_MISALIGNED},
+      {0x800, 0x800, -EINVAL, KVM_IOMMU_STATUS_MISALIGNED},
+      {~u64{0xfff}, 2 * kPage, -EOVERFLOW, KVM_IOMMU_STATUS_OVERFLOW},
+      {kPage, ~u64{0xfff}, -EINVAL, KVM_IOMMU_STATUS_RANGE},
+      {2 * kPage, ~u64{0xfff}, -EOVERFLOW, KVM_IOMMU_STATUS_OVERFLOW},
+      {u64{1} << 57, kPage, -EINVAL, KVM_IOMMU_STATUS_RANGE},
   };
   for (const auto& one : cases) {
     const RefreshOutcome outcome = world.refresh(one.iova, one.length);
     EXPECT_EQ(outcome.error, one.error) << one.iova << " + " << one.length;
-    EXPECT_EQ(outcome.result.status, 0u);
+    EXPECT_EQ(outcome.result.status, one.status);
     EXPECT_EQ(outcome.result.stopped_iova, 0u);
     EXPECT_EQ(world.unmap(one.iova, one.length), one.error);
   }

@@ -384,7 +384,7 @@ TYPED_TEST(Walk, ReadingAsAnotherProcessChangesNothing) {
   world.guest.foreign_process = true;
   const RefreshOutcome outcome = world.refresh(world.kIova, 4 * world.kLeaf);
   EXPECT_EQ(outcome.error, -EPERM);
-  EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_OK});
+  EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_PROCESS});
   EXPECT_EQ(outcome.result.unmapped, 0u);
   EXPECT_EQ(world.info().mapped_pages, 4 * world.kLeafPages);
   kiommu_translation answer;
