@@ -142,6 +142,63 @@ TEST_F_TIMEOUT(limits, shadow_limit, 120)
 	EXPECT_EQ(end, r.stopped_iova);
 }
 
+/* Pages of the tables of all host IOMMUs. */
+static uint64_t iommu_pages(void)
+{
+	FILE *file = fopen("/proc/vmstat", "r");
+	unsigned long long value = 0;
+	char name[64];
+
+	while (file && fscanf(file, "%63s %llu", name, &value) == 2)
+		if (!strcmp(name, "nr_iommu_pages"))
+			break;
+	if (file)
+		fclose(file);
+	return value;
+}
+
+/* One page in each 2 MiB, mapped and unmapped again: tables are left behind. */
+TEST_F_TIMEOUT(limits, host_tables, 120)
+{
+	const uint64_t limit = (1ull << 20) / PAGE;
+	uint64_t before, left, back;
+	struct kvm_iommu_refresh r;
+	int ret = 0;
+
+	kiommu_teardown(&self->k);
+	set_up(_metadata, self, "1");
+	/* vmstat adds up what each CPU has counted once a second. */
+	sleep(3);
+	before = iommu_pages();
+	if (!before)
+		SKIP(return, "no tables of host IOMMUs are counted");
+	for (uint64_t i = 0; i < SCATTERED && !ret; i++) {
+		uint64_t size = PAGE;
+
+		ret = kiommu_refresh(self->fd, IOVA + i * STRIDE, PAGE, &r);
+		if (!ret)
+			ASSERT_EQ(0, kiommu_unmap_dma(self->fd, IOVA + i * STRIDE,
+						      &size, 0));
+	}
+	EXPECT_EQ(-ENOSPC, ret);
+	EXPECT_EQ(KVM_IOMMU_STATUS_SHADOW_LIMIT, r.status);
+	sleep(3);
+	left = iommu_pages();
+	/* More than the driver's own come and go. */
+	EXPECT_LE(before + limit / 2, left);
+	EXPECT_GE(before + limit + 16, left);
+	ASSERT_EQ(0, kiommu_unregister(self->fd));
+	sleep(3);
+	back = iommu_pages();
+	EXPECT_GE(before + 16, back);
+	printf("# pages of host tables: %llu, then %llu, then %llu\n",
+	       (unsigned long long)before, (unsigned long long)left,
+	       (unsigned long long)back);
+	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
+	EXPECT_EQ(0, kiommu_refresh(self->fd, IOVA, PAGE, &r));
+	EXPECT_EQ(1, r.mapped);
+}
+
 static void drop_ipc_lock(void)
 {
 	struct __user_cap_header_struct header = {
