@@ -202,5 +202,57 @@ TEST_F(RadixTest, EndFreesWhatIsLeft) {
   EXPECT_EQ(pool_.bytes(), 0u);
 }
 
+TEST_F(RadixTest, HollowsAreFoundByNobodyAndStayReserved) {
+  NodePool pool(6 * KIOMMU_NODE_BYTES);
+  {
+    Radix tree(pool, monitor_);
+    constexpr auto kHollow = Radix::Keep::kHollow;
+    // The node above, and four leaves or runs.
+    for (u64 key = 0; key < 4 * 512; key += 512) {
+      if (key == 512) {
+        ASSERT_TRUE(tree.make_run(key, 1 << 12));
+      } else {
+        ASSERT_TRUE(tree.ensure(key));
+      }
+      tree.prune(key, kHollow);
+      // Once more changes nothing.
+      tree.prune(key, kHollow);
+      EXPECT_FALSE(tree.find(key));
+    }
+    EXPECT_FALSE(tree.next(0, kLastKey));
+    EXPECT_EQ(tree.hollows(), 4u);
+    EXPECT_EQ(pool.bytes(), u64{KIOMMU_NODE_BYTES});
+    // Room for one more.
+    ASSERT_TRUE(tree.ensure(4 * 512));
+    EXPECT_EQ(tree.ensure(5 * 512).error(), Status::kShadowLimit);
+    EXPECT_EQ(tree.make_run(5 * 512, 1 << 12).error(), Status::kShadowLimit);
+    // A hollow needs none, whatever it was; nor does it when memory is short.
+    faults().node.arm(1);
+    EXPECT_EQ(tree.ensure(512).error(), Status::kNoMemory);
+    EXPECT_EQ(tree.hollows(), 4u);
+    faults() = {};
+    ASSERT_TRUE(tree.ensure(512));
+    ASSERT_TRUE(tree.make_run(0, 3 << 12));
+    EXPECT_EQ(tree.hollows(), 2u);
+    EXPECT_EQ(tree.next(0, kLastKey).base, 0u);
+    EXPECT_EQ(tree.next(512, kLastKey).base, 512u);
+    EXPECT_EQ(tree.next(1024, kLastKey).base, 4u * 512);
+    tree.prune(512, kHollow);
+    tree.prune(4 * 512);
+    // What is there stays.
+    tree.drop_hollows();
+    EXPECT_EQ(tree.hollows(), 0u);
+    EXPECT_TRUE(tree.find(0).is_run());
+    for (u64 key = 512; key < 5 * 512; key += 512) {
+      EXPECT_TRUE(tree.ensure(key)) << key;
+      tree.prune(key, kHollow);
+    }
+  }
+  // All of it came back.
+  EXPECT_EQ(pool.bytes(), 0u);
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(pool.reserve());
+  EXPECT_FALSE(pool.reserve());
+}
+
 }  // namespace
 }  // namespace kiommu::test
