@@ -33,7 +33,7 @@ void Domain::find_all(kiommu_tracking_work* work) const {
   if (tracker_ == nullptr || !stage1_) return;
   work->ranges[0] = {stage1_->window.first.value, stage1_->window.last.value};
   work->count = 1;
-  work->for_refresh = 1;
+  work->for_refresh = KIOMMU_TRACKING_ALL;
 }
 
 Result<void> Domain::bring(kiommu_tracking_work* work) {
@@ -67,10 +67,14 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     if (why == Status::kBudget && ++work->rounds < rounds) return pass.done;
     const IovaRange rest{pass.stopped_at, range.last};
     follow.report(rest, why, {});
-    // What cannot be brought up to date is unmapped, and out of sync: all of
-    // it, so that what is lost of it need not be told by itself.
-    shadow_.unmap(request, {rest.first_page(), rest.last_page()});
-    request.outcome.redo({rest.first_page(), rest.last_page()});
+    // What cannot be brought up to date is out of sync. It is unmapped, too:
+    // all of it, so that what is lost of it need not be told by itself. Not so
+    // after a refresh, which has done what it was asked for: the rest was out
+    // of sync before.
+    if (work->for_refresh != KIOMMU_TRACKING_REFRESHED) {
+      shadow_.unmap(request, {rest.first_page(), rest.last_page()});
+      request.outcome.redo({rest.first_page(), rest.last_page()});
+    }
     cut(rest);
   }
   return {};

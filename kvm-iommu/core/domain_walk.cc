@@ -80,7 +80,8 @@ Result<void> Domain::refresh_checked(IovaRange range,
   auto done = refresh_once(range, result, &asked);
   if (!asked.unsynced) return done;
   kiommu_tracking_work work{};
-  work.count = work.for_refresh = 1;
+  work.count = 1;
+  work.for_refresh = KIOMMU_TRACKING_REFRESHED;
   work.ranges[0] = {asked.unsynced->first.value, asked.unsynced->last.value};
   Result<void> followed;
   do {

@@ -519,7 +519,7 @@ int kiommu_core_unmap_writable(struct kiommu_domain *domain, kiommu_u64 iova,
  * @ranges: the first @count of them, the last one first.
  * @count: 0: nothing is left.
  * @rounds: how many calls it took so far.
- * @for_refresh: not for a store of the guest.
+ * @for_refresh: 0: for a store of the guest; else KIOMMU_TRACKING_*.
  * @gfn: the page that was stored to.
  */
 struct kiommu_tracking_work {
@@ -527,6 +527,8 @@ struct kiommu_tracking_work {
 	kiommu_u32 count;
 	kiommu_u32 rounds;
 	kiommu_u32 for_refresh;
+#define KIOMMU_TRACKING_ALL 1u /* all that the tables say */
+#define KIOMMU_TRACKING_REFRESHED 2u /* what a refresh found out of sync */
 	kiommu_u64 gfn;
 };
 

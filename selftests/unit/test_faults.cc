@@ -429,7 +429,9 @@ TEST_F(Faults, DmaIsToldInTheWordsOfTheAnchor) {
   EXPECT_FALSE(has_format(dma(0x10000, KVM_IOMMU_READ)));
 
   ASSERT_EQ(machine_.start(), 0);
-  ASSERT_EQ(machine_.anchor({.rights = KIOMMU_READ | KIOMMU_WRITE}), 0);
+  kiommu_anchor all{};
+  all.rights = KIOMMU_READ | KIOMMU_WRITE;
+  ASSERT_EQ(machine_.anchor(all), 0);
   record = dma(0x10000, KVM_IOMMU_READ);
   EXPECT_TRUE(has_format(record));
   EXPECT_EQ(record.format, unsigned{KVM_IOMMU_FORMAT_IDENTITY});
