@@ -159,8 +159,9 @@ void kiommu_rpcit_step(struct kiommu_rpcit *rpcit,
  * function is disabled [CC 3]; -EPROTO it has one registered [status 24];
  * -EINVAL pba is above pal, they are not within the DMA space of function and
  * host, a designation that is none, or a misaligned table [operand exception];
- * -EIO the table is not in the guest's memory, -EEXIST the domain has another anchor, -ENODEV no KVM is
- * registered [these three: status 16]. On failure nothing has changed.
+ * -EIO the table is not in the guest's memory, -EEXIST the domain has another
+ * anchor, -ENODEV no KVM is registered [these three: status 16]. On failure
+ * nothing has changed.
  */
 int kiommu_zpci_reg_ioat(struct kiommu_zpci_function *function,
 			 struct kiommu_domain *domain,

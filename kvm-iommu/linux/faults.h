@@ -12,6 +12,7 @@
 
 #include "port.h"
 
+struct file;
 struct iommu_domain;
 struct kiommu_container;
 

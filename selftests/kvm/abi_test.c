@@ -138,7 +138,8 @@ TEST_F_TIMEOUT(abi, first_info, 120)
 
 	memset(&info, 0x5a, sizeof(info));
 	info.size = INFO_SIZE;
-	info.flags = info.__reserved = 0;
+	info.flags = 0;
+	info.__reserved = 0;
 	ASSERT_EQ(0, kiommu_ioctl(self->fd, KVM_IOMMU_GET_INFO, &info));
 	EXPECT_EQ(sizeof(info), info.size);
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, info.state);

@@ -102,7 +102,7 @@ struct waiter {
 	int which;
 };
 
-/* Registers the guest: by opening the device, or by START. */
+/* Registers the guest: by a call after the device was opened, or by START. */
 static void *register_guest(void *arg)
 {
 	struct waiter *w = arg;
@@ -112,10 +112,13 @@ static void *register_guest(void *arg)
 	await(w->self->to_stuck);
 	__atomic_store_n(&shared->tid[w->which], syscall(SYS_gettid),
 			 __ATOMIC_RELEASE);
-	if (w->which == OPEN)
+	if (w->which == OPEN) {
 		ret = kiommu_device_open(w->t->dev);
-	else
+		if (!ret)
+			kiommu_get_state(w->t->vfio.fd);
+	} else {
 		ret = kiommu_start(w->t->vfio.fd, w->t->vm.fd);
+	}
 	shared->ret[w->which] = ret;
 	__atomic_store_n(&shared->done[w->which], true, __ATOMIC_RELEASE);
 	return NULL;
@@ -269,7 +272,7 @@ TEST_F_TIMEOUT(tenants, other_one_does_not_wait, 240)
 	EXPECT_EQ(0, self->shared->ret[OPEN]);
 	/* Who comes before the device is open is told so. */
 	EXPECT_TRUE(!self->shared->ret[START] ||
-		    self->shared->ret[START] == -ENOTCONN);
+		    self->shared->ret[START] == -ENODEV);
 }
 
 /* While the thread that has the lock cannot be killed, those that wait for it can. */

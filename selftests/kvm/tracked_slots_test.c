@@ -80,6 +80,9 @@ FIXTURE_SETUP(smm)
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
 	ASSERT_EQ(4, kiommu_tracked_pages(self->fd));
+	/* Whatever others have left in the device's buffer. */
+	kiommu_fill(self->mem, BYTES, 3);
+	kiommu_dma_load(self->k.dma[0], IOVA, 0, BYTES);
 }
 
 FIXTURE_TEARDOWN(smm)

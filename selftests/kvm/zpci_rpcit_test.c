@@ -19,6 +19,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
+#include "faults.h"
 #include "kiommu_util.h"
 #include "zpci_hook.h"
 

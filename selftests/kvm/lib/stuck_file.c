@@ -46,7 +46,7 @@ static void reply(int dev, uint64_t unique, int error, const void *data,
 
 	/* Who waited for it may have been killed. */
 	if (writev(dev, parts, 2) < 0 && errno != ENOENT)
-		perror("FUSE: reply");
+		perror("FUSE: writev");
 }
 
 static void serve_read(struct kiommu_stuck_file *file, uint64_t unique,
@@ -98,14 +98,14 @@ static void serve(struct kiommu_stuck_file *file,
 	case FUSE_INTERRUPT:
 		return;
 	default:
-		return reply(file->dev, head->unique, -ENOSYS, NULL, 0);
+		return reply(file->dev, head->unique, -EOPNOTSUPP, NULL, 0);
 	}
 }
 
 /* Until the file system is gone. */
 static void *run_server(void *arg)
 {
-	static char request[REQUEST_BYTES] __attribute__((aligned(8)));
+	static uint64_t request[REQUEST_BYTES / sizeof(uint64_t)];
 	struct kiommu_stuck_file *file = arg;
 
 	for (;;) {
@@ -115,7 +115,7 @@ static void *run_server(void *arg)
 			return NULL;
 		if (got >= (ssize_t)sizeof(struct fuse_in_header))
 			serve(file, (void *)request,
-			      request + sizeof(struct fuse_in_header));
+			      (char *)request + sizeof(struct fuse_in_header));
 	}
 }
 
