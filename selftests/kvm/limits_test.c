@@ -129,9 +129,14 @@ TEST_F_TIMEOUT(limits, shadow_limit, 120)
 	size = at - IOVA;
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, IOVA, &size, 0));
 	EXPECT_EQ(got * PAGE, size);
-	EXPECT_EQ(-ENOSPC, kiommu_refresh(self->fd, at, end - at, &r));
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
-	EXPECT_EQ(limit, info.shadow_bytes);
+	if (info.shadow_bytes) {
+		EXPECT_EQ(-ENOSPC, kiommu_refresh(self->fd, at, end - at, &r));
+		ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
+		EXPECT_EQ(limit, info.shadow_bytes);
+	} else {
+		EXPECT_EQ(0, kiommu_refresh(self->fd, at, end - at, &r));
+	}
 	/* An anchor that is set anew does: it converges. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));

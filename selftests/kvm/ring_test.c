@@ -456,6 +456,8 @@ TEST_F_TIMEOUT(ring, leaves_with_entries, 120)
 	GUEST(post_only, self->s, IOVA, 40);
 	kiommu_close_devices(&self->k);
 	EXPECT_EQ(1, self->ring->mem->done % 40);
+	/* The KVM leaves soon, and before the next call. */
+	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(self->fd));
 	EXPECT_EQ(self->pins, kiommu_pins());
 }
 
