@@ -73,8 +73,9 @@
 // refresh that runs short does that and tries once more (Domain::refresh());
 // pins that are idle then, or were before, still count for RLIMIT_MEMLOCK, and
 // are trimmed by the caller between two rounds, once an instruction [O]. Of the
-// shadow's limit it makes room only for IOVAs near those that were mapped before:
-// what a host keeps of its tables stays counted until the IOAT is registered anew.
+// shadow's limit it makes room only for IOVAs near those that were mapped
+// before: what a host keeps of its tables stays counted until the IOAT is
+// registered anew.
 //
 // CC 2 makes Linux repeat the instruction after 1 us [L]. Nothing tells a
 // repetition from another RPCIT of the same operands, whose sender must not
