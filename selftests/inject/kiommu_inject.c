@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Reports faults of DMA of a device, as the driver of its host's IOMMU would,
- * where that driver or its emulation reports none. By parameters in
+ * where that driver or its emulation reports none, and refuses maps as that
+ * driver does when it has no memory. By parameters in
  * /sys/module/kiommu_inject/parameters:
  *
  *   device     written: a PCI address; what is reported is of this device, and
@@ -16,8 +17,14 @@
  *   unhandled  read: of the last ones, those that nobody wanted, so that a
  *              driver would log them
  *
+ *   refuse     written: "FIRST COUNT": the FIRST-th map, counted from 1 and from
+ *              this write, of the domain that the device is in now fails with
+ *              ENOMEM, as do the next COUNT - 1; "0 0": maps succeed again
+ *   refused    read: how many did since that was written
+ *
  * Who writes makes sure that the device stays in its domain meanwhile (but for
- * "late"), and that kvm_iommu.ko stays loaded.
+ * "late"), and that kvm_iommu.ko stays loaded. A domain that is freed while its
+ * maps are refused is forgotten.
  */
 #include <linux/iommu.h>
 #include <linux/irq_work.h>
@@ -115,12 +122,84 @@ static int set_device(const char *text, const struct kernel_param *param)
 	return 0;
 }
 
+/*
+ * The domain whose maps are refused has a copy of its driver's operations, with
+ * two of them replaced. NULL: none has.
+ */
+static struct iommu_domain *refusing;
+static const struct iommu_domain_ops *driver_ops;
+static struct iommu_domain_ops refusing_ops;
+static atomic_long_t maps_until_refusal;
+static long refusals;
+static atomic_long_t refused;
+
+static int refuse_map_pages(struct iommu_domain *domain, unsigned long iova,
+			    phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			    int prot, gfp_t gfp, size_t *mapped)
+{
+	long left = atomic_long_dec_return(&maps_until_refusal);
+
+	if (left <= 0 && left > -READ_ONCE(refusals)) {
+		atomic_long_inc(&refused);
+		return -ENOMEM;
+	}
+	return driver_ops->map_pages(domain, iova, paddr, pgsize, pgcount, prot,
+				     gfp, mapped);
+}
+
+static void stop_refusing(void)
+{
+	if (refusing)
+		WRITE_ONCE(refusing->ops, driver_ops);
+	refusing = NULL;
+}
+
+static void refuse_free(struct iommu_domain *domain)
+{
+	stop_refusing();
+	driver_ops->free(domain);
+}
+
+static int set_refuse(const char *text, const struct kernel_param *param)
+{
+	struct iommu_domain *domain;
+	long first, count;
+
+	if (sscanf(text, "%ld %ld", &first, &count) != 2 || first < 0 || count < 0)
+		return -EINVAL;
+	stop_refusing();
+	if (!first)
+		return 0;
+	domain = device ? iommu_get_domain_for_dev(&device->dev) : NULL;
+	if (!domain || !domain->ops->map_pages)
+		return -ENODEV;
+	driver_ops = domain->ops;
+	refusing_ops = *driver_ops;
+	refusing_ops.map_pages = refuse_map_pages;
+	refusing_ops.free = refuse_free;
+	atomic_long_set(&maps_until_refusal, first);
+	refusals = count;
+	atomic_long_set(&refused, 0);
+	refusing = domain;
+	WRITE_ONCE(domain->ops, &refusing_ops);
+	return 0;
+}
+
+static int get_refused(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%ld\n", atomic_long_read(&refused));
+}
+
+static const struct kernel_param_ops refuse_ops = { .set = set_refuse };
+static const struct kernel_param_ops refused_ops = { .get = get_refused };
 static const struct kernel_param_ops report_ops = { .set = set_report };
 static const struct kernel_param_ops device_ops = { .set = set_device };
 
 module_param_cb(report, &report_ops, NULL, 0200);
 module_param_cb(device, &device_ops, NULL, 0200);
 module_param(unhandled, ulong, 0400);
+module_param_cb(refuse, &refuse_ops, NULL, 0200);
+module_param_cb(refused, &refused_ops, NULL, 0400);
 
 static int __init inject_init(void)
 {
@@ -130,9 +209,10 @@ module_init(inject_init);
 
 static void __exit inject_exit(void)
 {
+	stop_refusing();
 	pci_dev_put(device);
 }
 module_exit(inject_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Reports faults of DMA, for tests of kvm_iommu");
+MODULE_DESCRIPTION("Reports faults of DMA, refuses maps, for tests of kvm_iommu");

@@ -115,6 +115,27 @@ long kiommu_inject_unhandled(void)
 	return count;
 }
 
+void kiommu_refuse_maps(unsigned long first, unsigned long count)
+{
+	char text[64];
+	int ret;
+
+	snprintf(text, sizeof(text), "%lu %lu", first, count);
+	ret = write_parameter("refuse", text);
+	TEST_ASSERT(!ret, "refuse %s: %d", text, ret);
+}
+
+unsigned long kiommu_allow_maps(void)
+{
+	FILE *file = fopen(PARAMETERS "refused", "r");
+	unsigned long refused = 0;
+
+	TEST_ASSERT(file && fscanf(file, "%lu", &refused) == 1, "refused");
+	fclose(file);
+	kiommu_refuse_maps(0, 0);
+	return refused;
+}
+
 uint32_t kiommu_fault_device(const struct kiommu_device *dev)
 {
 	unsigned int segment, bus, slot, function;

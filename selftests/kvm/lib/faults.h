@@ -50,6 +50,14 @@ void kiommu_inject(uint64_t iova, char access, uint64_t count, uint64_t stride,
 /* Of the last reports, those that nobody wanted. */
 long kiommu_inject_unhandled(void);
 
+/*
+ * Of the host domain that the device is in now: the @first-th map from now on,
+ * counted from 1, and the @count - 1 after it fail with ENOMEM. The second ends
+ * that, and returns how many did.
+ */
+void kiommu_refuse_maps(unsigned long first, unsigned long count);
+unsigned long kiommu_allow_maps(void);
+
 /* A guest with a file of faults, for the fixtures of tests. */
 struct kiommu_faulty {
 	struct kiommu k;
