@@ -73,7 +73,7 @@ static bool documented(int ret)
 	return ret == -ENOMEM || ret == -EFAULT || ret == -EIO || ret == -EAGAIN;
 }
 
-/* Pages that a device can reach, and none without the tables saying so. */
+/* How many pages of the range the shadow lets a device reach. */
 static uint64_t reachable(struct __test_metadata *_metadata, int fd)
 {
 	uint64_t count = 0;
@@ -97,7 +97,7 @@ static uint64_t reachable(struct __test_metadata *_metadata, int fd)
 	EXPECT_EQ(self->k->locked_vm + _pinned * PAGE, kiommu_locked_vm()); \
 } while (0)
 
-/* Now that nothing fails: all is mapped, and the device reads what is there. */
+/* Now that nothing fails: a refresh succeeds, and all is mapped. */
 #define EXPECT_CONVERGES(_pages) do {					\
 	EXPECT_EQ(0, kiommu_refresh(self->fd, IOVA, RANGE, NULL));	\
 	EXPECT_EQ(_pages, kiommu_mapped_pages(self->fd));		\
