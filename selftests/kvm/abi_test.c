@@ -31,12 +31,6 @@
 #define STATUS(_struct) .status = offsetof(struct _struct, status)
 
 /* Each of the component's ioctls; offsets are 0 where there is no such field. */
-#ifdef __s390x__
-#define HAS_RINGS 0
-#else
-#define HAS_RINGS KVM_IOMMU_FEATURE_RING
-#endif
-
 static const struct op {
 	const char *name;
 	unsigned long request;
@@ -373,9 +367,9 @@ TEST_F_TIMEOUT(abi, get_info, 120)
 	EXPECT_EQ(0, info.pinned_pages);
 	EXPECT_EQ(0, info.shadow_bytes);
 	EXPECT_EQ(256ull << 20, info.shadow_limit);
-	/* Of a kernel without vhost, as the s390x machine's, there are no rings. */
 	EXPECT_EQ(KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
-		  KVM_IOMMU_FEATURE_ANCHOR_RIGHTS | HAS_RINGS,
+		  KVM_IOMMU_FEATURE_ANCHOR_RIGHTS |
+		  KIOMMU_KERNEL_FEATURES,
 		  info.features & ~(KVM_IOMMU_FEATURE_RING_INLINE |
 				    KVM_IOMMU_FEATURE_TRACKED));
 	/* Fields that are answers may hold anything; flags may not. */

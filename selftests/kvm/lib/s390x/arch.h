@@ -11,4 +11,7 @@
 /* Whether each address can be one of a process: none is refused as such. */
 #define KIOMMU_ANY_ADDRESS 1
 
+/* KVM_IOMMU_FEATURE_* that the machine's kernel adds: without vhost, no rings. */
+#define KIOMMU_KERNEL_FEATURES 0
+
 #endif

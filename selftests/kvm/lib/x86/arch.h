@@ -8,4 +8,7 @@
 /* Whether each address can be one of a process: none is refused as such. */
 #define KIOMMU_ANY_ADDRESS 0
 
+/* KVM_IOMMU_FEATURE_* that the machine's kernel adds. */
+#define KIOMMU_KERNEL_FEATURES KVM_IOMMU_FEATURE_RING
+
 #endif
