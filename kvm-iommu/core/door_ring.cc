@@ -37,6 +37,7 @@ kiommu_u32 kiommu_core_ring_consume(kiommu_domain* domain, kiommu_ring* ring,
   return ring->ring.consume(domain->domain, large);
 }
 
-kiommu_u32 kiommu_core_ring_drain(kiommu_domain* domain, kiommu_ring* ring) {
-  return ring->ring.drain(domain->domain);
+kiommu_u32 kiommu_core_ring_drain(kiommu_domain* domain, kiommu_ring* ring,
+                                  kiommu_ring_drain* until) {
+  return ring->ring.drain(domain->domain, *until);
 }

@@ -342,20 +342,17 @@ kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
   return publish(domain, 1, indices->avail);
 }
 
-kiommu_u32 Ring::drain(Domain& domain) {
+kiommu_u32 Ring::drain(Domain& domain, kiommu_ring_drain& until) {
   if (broken_) return 0;
-  use_memory(domain);
-  if (!drained_at_) {
+  if (until.begun == 0) {
+    use_memory(domain);
     const auto indices = read_indices();
     if (!indices) return 0;
-    drained_at_ = indices->avail;
+    until = {1, indices->avail};
   }
   // Of what came meanwhile, some is done, too.
-  const uint32_t left = *drained_at_ - done_;
-  if (left == 0 || left > size_) {
-    drained_at_.reset();
-    return 0;
-  }
+  const uint32_t left = until.avail - done_;
+  if (left == 0 || left > size_) return 0;
   return consume(domain, KIOMMU_RING_LARGE_NOW);
 }
 

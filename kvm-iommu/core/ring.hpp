@@ -34,7 +34,7 @@ class Ring {
   // See core.h. The domain is started, with the same guest each time.
   void begin(Domain& domain);
   kiommu_u32 consume(Domain& domain, kiommu_ring_large large);
-  kiommu_u32 drain(Domain& domain);
+  kiommu_u32 drain(Domain& domain, kiommu_ring_drain& until);
 
  private:
   using Change = Domain::Change;
@@ -95,8 +95,6 @@ class Ring {
   bool broken_ = false;
   // A large entry, entries_[0], is under way: it is done below this.
   std::optional<uint64_t> large_next_;
-  // A drain is under way: it ends when this many entries are done.
-  std::optional<uint32_t> drained_at_;
   // The batch: entries as they were read, what is wrong with each; what the
   // others ask for, sorted.
   Entry entries_[kBatch];

@@ -423,14 +423,26 @@ kiommu_u32 kiommu_core_ring_consume(struct kiommu_domain *domain,
 				    enum kiommu_ring_large large);
 
 /**
+ * struct kiommu_ring_drain - how far one drain of a ring goes
+ * @begun: 0 before the first call, which fills this in.
+ * @avail: it is over when so many entries are done, counted as the guest does.
+ */
+struct kiommu_ring_drain {
+	kiommu_u32 begun;
+	kiommu_u32 avail;
+};
+
+/**
  * kiommu_core_ring_drain() - do what is in the ring by now, a part of it
+ * @until: the caller's own, zeroed before the first call.
  *
  * What the guest had put into the ring at the first call is done when the answer
  * is without MORE. Until then call it again, best with the locks let go between.
  * The domain is started. Lock: shared. Return: as kiommu_core_ring_consume().
  */
 kiommu_u32 kiommu_core_ring_drain(struct kiommu_domain *domain,
-				  struct kiommu_ring *ring);
+				  struct kiommu_ring *ring,
+				  struct kiommu_ring_drain *until);
 
 /* Mirrors struct kvm_iommu_translation, field by field. */
 struct kiommu_range_record {

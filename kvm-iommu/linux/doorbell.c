@@ -403,8 +403,14 @@ void kiommu_doorbell_open(struct kiommu_doorbell *bell)
 	wake_thread(bell);
 }
 
+/* How far a drain has come: in a ring that is exchanged meanwhile, anew. */
+struct drain {
+	const struct kiommu_doorbell *bell; /* compared only */
+	struct kiommu_ring_drain until;
+};
+
 /* A batch of what is to be drained. Return: KIOMMU_RING_*. */
-static u32 drain_batch(struct kiommu_container *container)
+static u32 drain_batch(struct kiommu_container *container, struct drain *drain)
 {
 	struct kiommu_doorbell *bell;
 	u32 answer = 0;
@@ -412,9 +418,12 @@ static u32 drain_batch(struct kiommu_container *container)
 	if (kiommu_lock_shared(container))
 		return 0;
 	bell = container->sync.doorbell;
+	if (bell != drain->bell)
+		*drain = (struct drain){ .bell = bell };
 	if (bell && current->mm == bell->mm &&
 	    !mutex_lock_killable(&bell->ring_lock)) {
-		answer = kiommu_core_ring_drain(container->domain, bell->ring);
+		answer = kiommu_core_ring_drain(container->domain, bell->ring,
+						&drain->until);
 		mutex_unlock(&bell->ring_lock);
 		notify(bell, answer);
 	}
@@ -424,7 +433,9 @@ static u32 drain_batch(struct kiommu_container *container)
 
 void kiommu_doorbell_drain(struct kiommu_container *container)
 {
-	while (drain_batch(container) & KIOMMU_RING_MORE) {
+	struct drain drain = {};
+
+	while (drain_batch(container, &drain) & KIOMMU_RING_MORE) {
 		if (fatal_signal_pending(current))
 			break;
 		cond_resched();

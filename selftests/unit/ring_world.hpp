@@ -108,15 +108,18 @@ class RingWorld : public World<Format> {
   }
   // Returns what all calls of it answered.
   u32 drain() {
+    kiommu_ring_drain until{};
     u32 all = 0;
     u32 answer = KIOMMU_RING_MORE;
     for (int i = 0; i < 100000 && (answer & KIOMMU_RING_MORE) != 0; ++i) {
-      answer = static_cast<u32>(this->shared([&](kiommu_domain* domain) {
-        return static_cast<int>(kiommu_core_ring_drain(domain, ring));
-      }));
-      all |= answer;
+      all |= answer = drain_some(until);
     }
     return all & ~KIOMMU_RING_MORE;
+  }
+  u32 drain_some(kiommu_ring_drain& until) {
+    return static_cast<u32>(this->shared([&](kiommu_domain* domain) {
+      return static_cast<int>(kiommu_core_ring_drain(domain, ring, &until));
+    }));
   }
   u64 mapped() { return this->info().mapped_pages; }
 

@@ -159,6 +159,31 @@ TEST(Ring, DrainDoesWhatIsThere) {
   EXPECT_EQ(w.mapped(), 512u);
 }
 
+// A mode that cannot be set leaves the ring, which is drained again later.
+TEST(Ring, DrainsAgain) {
+  Guest w;
+  w.tables.map_pages(w.kIova, w.data(0), 512);
+  for (unsigned round = 1; round <= 3; ++round) {
+    for (u64 i = 0; i < 20; ++i) w.post(w.kIova + i * kPage, kPage);
+    w.drain();
+    EXPECT_EQ(w.done(), 20 * round);
+  }
+}
+
+// Each goes as far as the guest had come when it began.
+TEST(Ring, TwoDrainsDoNotDisturbEachOther) {
+  Guest w(1024);
+  w.tables.map_pages(w.kIova, w.data(0), 512);
+  for (u64 i = 0; i < 300; ++i) w.post(w.kIova + i * kPage, kPage);
+  kiommu_ring_drain first{};
+  EXPECT_NE(w.drain_some(first) & KIOMMU_RING_MORE, 0u);
+  EXPECT_LT(w.done(), 300u);
+  for (u64 i = 300; i < 500; ++i) w.post(w.kIova + i * kPage, kPage);
+  w.drain();
+  EXPECT_EQ(w.done(), 500u);
+  EXPECT_EQ(w.drain_some(first), 0u);
+}
+
 // A guest that is never done: the host is.
 TEST(Ring, DrainEnds) {
   Guest w;
