@@ -175,11 +175,13 @@ void kiommu_container_open_device(struct kiommu_container *container,
 
 	mutex_lock(&devices->lock);
 	WRITE_ONCE(devices->open, devices->open + 1);
-	if (kvm && devices->kvm && kvm != devices->kvm) {
-		WRITE_ONCE(devices->conflict, true);
-	} else if (kvm) {
-		WRITE_ONCE(devices->kvm, kvm);
+	if (kvm && !devices->kvm && !devices->conflict)
+		devices->kvm = kvm;
+	if (kvm && kvm == devices->kvm) {
 		devices->kvm_devices++;
+		WRITE_ONCE(devices->due, true);
+	} else if (kvm) {
+		WRITE_ONCE(devices->conflict, true);
 	}
 	mutex_unlock(&devices->lock);
 }
@@ -193,9 +195,9 @@ void kiommu_container_close_device(struct kiommu_container *container,
 	mutex_lock(&devices->lock);
 	last = devices->open == 1;
 	WRITE_ONCE(devices->open, devices->open - 1);
-	if (last || (kvm && kvm == devices->kvm && --devices->kvm_devices == 0)) {
-		WRITE_ONCE(devices->kvm, NULL);
-		devices->kvm_devices = 0;
+	if (kvm && kvm == devices->kvm && --devices->kvm_devices == 0) {
+		devices->kvm = NULL;
+		WRITE_ONCE(devices->due, false);
 	}
 	if (last) {
 		WRITE_ONCE(devices->left, true);
@@ -219,7 +221,7 @@ static struct kiommu_mem *arrived_guest(struct kiommu_devices *devices,
 	struct kiommu_mem *guest = NULL;
 
 	mutex_lock(&devices->lock);
-	*kvm = devices->kvm;
+	*kvm = devices->due ? devices->kvm : NULL;
 	if (*kvm && (!get || !put || !get(*kvm)))
 		*kvm = NULL;
 	mutex_unlock(&devices->lock);
@@ -242,11 +244,9 @@ static bool take_due(struct kiommu_devices *devices, struct kvm *kvm, bool *left
 	mutex_lock(&devices->lock);
 	*left = devices->left;
 	WRITE_ONCE(devices->left, false);
-	arrived = kvm && kvm == devices->kvm;
-	if (arrived) {
-		WRITE_ONCE(devices->kvm, NULL);
-		devices->kvm_devices = 0;
-	}
+	arrived = kvm && kvm == devices->kvm && devices->due;
+	if (arrived)
+		WRITE_ONCE(devices->due, false);
 	mutex_unlock(&devices->lock);
 	return arrived;
 }
@@ -286,10 +286,12 @@ int kiommu_container_catch_up(struct kiommu_container *container)
 	struct kiommu_mem *guest = NULL;
 	struct kvm *kvm = NULL;
 
-	if (likely(!READ_ONCE(devices->left) && !READ_ONCE(devices->kvm)))
+	if (likely(!READ_ONCE(devices->left) && !READ_ONCE(devices->due)))
 		return 0;
-	if (READ_ONCE(devices->kvm))
+	if (READ_ONCE(devices->due))
 		guest = arrived_guest(devices, &kvm);
+	if (guest == ERR_PTR(-EINTR) || guest == ERR_PTR(-ENOMEM))
+		return PTR_ERR(guest);
 	if (IS_ERR(guest)) {
 		pr_warn_ratelimited("kvm_iommu: a KVM could not register: %ld\n",
 				    PTR_ERR(guest));

@@ -24,11 +24,13 @@ struct kvm;
  * struct kiommu_devices - devices of a container that are open
  * @lock: of all below. Taken inside of D and P; nothing is waited for under it.
  * @open: how many.
- * @kvm: came with one of them and is to be registered, or NULL. VFIO holds it
- *	while the device is open.
- * @kvm_devices: how many of those that came with @kvm are open.
+ * @kvm: that one of them came with, or NULL. VFIO holds it while the device is
+ *	open.
+ * @kvm_devices: how many of them came with @kvm.
+ * @due: @kvm is to be registered.
  * @left: the last one was closed: what was registered until then is to leave.
- * @conflict: one of them came with another KVM.
+ * @conflict: one of them came with another KVM: until all are closed, none
+ *	but @kvm is looked at.
  * @leave: has it leave.
  *
  * VFIO tells of devices under the lock of their device set, which devices of
@@ -40,6 +42,7 @@ struct kiommu_devices {
 	unsigned int open;
 	struct kvm *kvm;
 	unsigned int kvm_devices;
+	bool due;
 	bool left;
 	bool conflict;
 	struct work_struct leave;
@@ -140,7 +143,7 @@ void kiommu_container_close_device(struct kiommu_container *container,
  *
  * A call on the container begins with it, and so sees all that happened before.
  * Context: as kiommu_guest_get() and kiommu_guest_put(). Return: as
- * kiommu_lock_exclusive_killable(); then it is left to the next call.
+ * kiommu_lock_exclusive_killable(), or -ENOMEM; then it is left to the next call.
  */
 int kiommu_container_catch_up(struct kiommu_container *container);
 
