@@ -223,8 +223,9 @@ static bool can_replace(const struct kiommu_host *host,
 }
 
 /*
- * A group that can be attached to neither domain is attached to none: its
- * devices are blocked until they are opened anew.
+ * A group that can be attached to neither domain is attached to none: its DMA
+ * is blocked. The core, which keeps count of empty tables, asks for new ones
+ * again when an anchor is taken back; that attaches the group.
  */
 static void put_back(const struct kiommu_host *host,
 		     struct kiommu_group *group)
@@ -232,7 +233,7 @@ static void put_back(const struct kiommu_host *host,
 	if (!iommu_group_replace_domain(group->group, host->domain))
 		return;
 	iommu_detach_group(host->domain, group->group);
-	pr_warn("kvm_iommu: group %d: DMA is blocked until its devices are opened anew\n",
+	pr_warn("kvm_iommu: group %d: DMA is blocked until an anchor is taken back\n",
 		iommu_group_id(group->group));
 }
 
