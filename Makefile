@@ -7,6 +7,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
+# What was compiled once is taken from the cache: the same text, by the same
+# compiler, wherever the tree lies.
+export CCACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm-iommu/ccache
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+export CCACHE_MAXSIZE := 2G
+export CMAKE_CXX_COMPILER_LAUNCHER := ccache
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
