@@ -121,33 +121,30 @@ test-debug: ## vm-test on a kernel with KASAN, lockdep, kmemleak, UBSAN; HOST=, 
 	@$(call run-suites,$(addprefix debug-,$(if $(filter file,$(origin HOST)),\
 		intel-iommu amd-iommu,$(HOST))))
 
-.PHONY: asan tsan ubsan
-asan: ## unit tests under AddressSanitizer, which finds leaks, too
+.PHONY: asan tsan
+asan: ## unit tests under AddressSanitizer, which finds leaks, too, and UBSan
 	@$(call run-suites,asan)
 
 tsan: ## unit tests under ThreadSanitizer
 	@$(call run-suites,tsan)
 
-ubsan: ## unit tests under UndefinedBehaviorSanitizer
-	@$(call run-suites,ubsan)
-
 # SECONDS is a variable of the shell: it counts there. So it is told by value.
 stress-seconds := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
-stress-sanitizers := address undefined thread
+stress-sanitizers := asan tsan
 .PHONY: stress stress-ci
-stress: ## threads that do all at once, by each sanitizer, on each kind of host; SECONDS=60 for each, SEED=
+stress: ## threads that do all at once, under make asan's and make tsan's sanitizers, on each kind of host; SECONDS=60 for each, SEED=
 	@$(call run-suites,$(stress-sanitizers:%=stress-%),1)
 
 stress-ci: ## the same, a minute in all
-	@$(MAKE) stress SECONDS=20
+	@$(MAKE) stress SECONDS=30
 
 .PHONY: mutants mutants-part
 mutants: build/setup.env ## each of many ways to break the core must fail a unit test; ONLY='15-*' picks some
 	@selftests/check/mutants build/unit $(JOBS) $(if $(ONLY),--only '$(ONLY)')
 
 # Another part for each commit.
-mutants-part: build/setup.env ## those of them that 3 minutes suffice for
-	@selftests/check/mutants build/unit $(JOBS) --seconds 180 \
+mutants-part: build/setup.env ## those of them that 2 minutes suffice for
+	@selftests/check/mutants build/unit $(JOBS) --seconds 120 \
 		--seed "$$(git rev-parse --short HEAD 2>/dev/null || date +%F)"
 
 .PHONY: format
@@ -181,23 +178,19 @@ suite-unit-s390x: build/setup.env
 	@selftests/check/unit build/unit-s390x unit-s390x $(JOBS) \
 		-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/selftests/unit/s390x.cmake
 
-.PHONY: suite-asan suite-tsan suite-ubsan
-suite-asan: sanitizer := address
-suite-tsan: sanitizer := thread
-suite-ubsan: sanitizer := undefined
-suite-asan suite-tsan suite-ubsan: suite-%: build/setup.env
+sanitize-asan := address,undefined
+sanitize-tsan := thread
+.PHONY: suite-asan suite-tsan
+suite-asan suite-tsan: suite-%: build/setup.env
 	@selftests/check/unit build/$* $* $(JOBS) \
-		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitizer)
+		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitize-$*)
 
 # In the sanitizers' build directories, of which they want a part.
 .PHONY: $(stress-sanitizers:%=suite-stress-%)
-suite-stress-address: stress-dir := asan
-suite-stress-undefined: stress-dir := ubsan
-suite-stress-thread: stress-dir := tsan
 $(stress-sanitizers:%=suite-stress-%): suite-stress-%: build/setup.env
-	@selftests/check/stress build/$(stress-dir) stress-$* $(JOBS) \
+	@selftests/check/stress build/$* stress-$* $(JOBS) \
 		$(stress-seconds) '$(SEED)' \
-		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$*
+		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitize-$*)
 
 # for-kernel KERNEL DIR: empties DIR if what is in it is for another kernel of
 # ours; make and Kbuild see only that a file is newer.
