@@ -6,11 +6,8 @@
  * when the lock is free all go on, or are gone without a trace.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,10 +21,9 @@
 
 #include "kiommu_util.h"
 #include "stuck_file.h"
+#include "tenant.h"
 
 #define PATH "stuck"
-/* So long must be enough for what does not wait. */
-#define PATIENCE_MS 60000
 
 enum { OPEN, START, THREADS };
 
@@ -48,57 +44,9 @@ FIXTURE(tenants) {
 	long kvm_refs;
 };
 
-static void tell(const int *pipe)
-{
-	TEST_ASSERT(write(pipe[1], "", 1) == 1, "pipe: %d", errno);
-}
-
-static void await(const int *pipe)
-{
-	char byte;
-
-	TEST_ASSERT(read(pipe[0], &byte, 1) == 1, "pipe: %d", errno);
-}
-
-/* Whether it comes in time. */
-static bool comes(const int *pipe)
-{
-	struct pollfd ready = { .fd = pipe[0], .events = POLLIN };
-	char byte;
-
-	return poll(&ready, 1, PATIENCE_MS) == 1 && read(pipe[0], &byte, 1) == 1;
-}
-
-/* A guest and a container with device @i; the guest is not registered yet. */
-struct tenant {
-	struct kiommu_container vfio;
-	struct kiommu_vm vm;
-	int kvm_vfio;
-	struct kiommu_device *dev;
-};
-
-static void set_up(struct tenant *t, unsigned int i)
-{
-	kiommu_container_open(&t->vfio);
-	t->dev = &t->vfio.dev[i];
-	TEST_ASSERT(!kiommu_group_open(&t->vfio, t->dev) &&
-		    !kiommu_group_attach(&t->vfio, t->dev) &&
-		    !kiommu_set_iommu(t->vfio.fd, VFIO_KVM_IOMMU), "container");
-	kiommu_vm_create_bare(&t->vm);
-	t->kvm_vfio = kiommu_vm_open_vfio(&t->vm);
-	TEST_ASSERT(!kiommu_kvm_add_group(t->kvm_vfio, t->dev), "group");
-}
-
-static void tear_down(struct tenant *t)
-{
-	close(t->kvm_vfio);
-	kiommu_container_close(&t->vfio);
-	kiommu_vm_free(&t->vm);
-}
-
 struct waiter {
 	FIXTURE_DATA(tenants) *self;
-	struct tenant *t;
+	struct kiommu_tenant *t;
 	int which;
 };
 
@@ -109,7 +57,7 @@ static void *register_guest(void *arg)
 	struct shared *shared = w->self->shared;
 	int ret;
 
-	await(w->self->to_stuck);
+	kiommu_await(w->self->to_stuck);
 	__atomic_store_n(&shared->tid[w->which], syscall(SYS_gettid),
 			 __ATOMIC_RELEASE);
 	if (w->which == OPEN) {
@@ -129,11 +77,11 @@ static void be_stuck(FIXTURE_DATA(tenants) *self)
 {
 	struct waiter w[THREADS];
 	pthread_t thread[THREADS];
-	struct tenant t;
+	struct kiommu_tenant t;
 	int hold[2];
 
 	close(self->file.dev);
-	set_up(&t, 0);
+	kiommu_tenant_set_up(&t, 0);
 	TEST_ASSERT(!pipe(hold), "pipe");
 	kiommu_stuck_file_hold_mmap_lock(PATH, hold[0]);
 	for (int i = 0; i < THREADS; i++) {
@@ -141,33 +89,33 @@ static void be_stuck(FIXTURE_DATA(tenants) *self)
 		TEST_ASSERT(!pthread_create(&thread[i], NULL, register_guest, &w[i]),
 			    "no thread");
 	}
-	tell(hold);
+	kiommu_tell(hold);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
 	TEST_ASSERT(kiommu_get_state(t.vfio.fd) == KVM_IOMMU_STATE_STARTED,
 		    "not registered");
-	tear_down(&t);
+	kiommu_tenant_tear_down(&t);
 	_exit(0);
 }
 
 /* Each way to register and to leave. */
 static void live(FIXTURE_DATA(tenants) *self)
 {
-	struct tenant t;
+	struct kiommu_tenant t;
 
 	close(self->file.dev);
-	await(self->to_other);
-	set_up(&t, 1);
+	kiommu_await(self->to_other);
+	kiommu_tenant_set_up(&t, 1);
 	TEST_ASSERT(!kiommu_device_open(t.dev), "open");
 	TEST_ASSERT(kiommu_get_state(t.vfio.fd) == KVM_IOMMU_STATE_STARTED, "state");
-	tell(self->from_other);
+	kiommu_tell(self->from_other);
 	TEST_ASSERT(!kiommu_stop(t.vfio.fd), "STOP");
 	TEST_ASSERT(!kiommu_start(t.vfio.fd, t.vm.fd), "START");
 	TEST_ASSERT(!kiommu_register_identity(t.vfio.fd, 0), "anchor");
-	tell(self->from_other);
+	kiommu_tell(self->from_other);
 	kiommu_device_close(t.dev);
-	tear_down(&t);
-	tell(self->from_other);
+	kiommu_tenant_tear_down(&t);
+	kiommu_tell(self->from_other);
 	_exit(0);
 }
 
@@ -193,42 +141,16 @@ FIXTURE_SETUP(tenants)
 		live(self);
 }
 
-/* Whether thread @which of the stuck process is there, and asleep in the kernel. */
-static char state_of(FIXTURE_DATA(tenants) *self, int which)
-{
-	pid_t tid = __atomic_load_n(&self->shared->tid[which], __ATOMIC_ACQUIRE);
-	char path[64], state = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", self->stuck, tid);
-	file = tid ? fopen(path, "r") : NULL;
-	if (!file)
-		return 0;
-	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-		state = 0;
-	fclose(file);
-	return state;
-}
-
-static bool reaches(FIXTURE_DATA(tenants) *self, int which, char state)
-{
-	for (int i = 0; i < PATIENCE_MS / 10; i++) {
-		if (state_of(self, which) == state)
-			return true;
-		usleep(10000);
-	}
-	return false;
-}
-
 /* The one waits for mmap_lock, and the other one for him. */
 static void get_stuck(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(tenants) *self)
 {
 	ASSERT_TRUE(kiommu_stuck_file_wanted(&self->file));
 	for (int i = 0; i < THREADS; i++)
-		tell(self->to_stuck);
+		kiommu_tell(self->to_stuck);
 	for (int i = 0; i < THREADS; i++)
-		ASSERT_TRUE(reaches(self, i, 'D'));
+		ASSERT_TRUE(kiommu_thread_reaches(self->stuck,
+						  &self->shared->tid[i], 'D'));
 	for (int i = 0; i < THREADS; i++)
 		ASSERT_FALSE(self->shared->done[i]);
 }
@@ -249,7 +171,7 @@ FIXTURE_TEARDOWN(tenants)
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	kiommu_stuck_file_remove(&self->file, PATH);
-	for (int i = 0; i < PATIENCE_MS / 10 && kiommu_module_refs(); i++)
+	for (int i = 0; i < KIOMMU_TENANT_MS / 10 && kiommu_module_refs(); i++)
 		usleep(10000);
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
@@ -258,9 +180,9 @@ FIXTURE_TEARDOWN(tenants)
 TEST_F_TIMEOUT(tenants, other_one_does_not_wait, 240)
 {
 	get_stuck(_metadata, self);
-	tell(self->to_other);
+	kiommu_tell(self->to_other);
 	for (int i = 0; i < 3; i++) {
-		ASSERT_TRUE(comes(self->from_other)) {
+		ASSERT_TRUE(kiommu_comes(self->from_other)) {
 			TH_LOG("step %d", i);
 		}
 	}
@@ -281,13 +203,14 @@ TEST_F_TIMEOUT(tenants, who_waits_is_killed, 240)
 	get_stuck(_metadata, self);
 	ASSERT_EQ(0, kill(self->stuck, SIGKILL));
 	for (int i = 0; i < THREADS; i++) {
-		EXPECT_TRUE(reaches(self, i, 0)) {
+		EXPECT_TRUE(kiommu_thread_reaches(self->stuck,
+						  &self->shared->tid[i], 0)) {
 			TH_LOG("thread %d", i);
 		}
 	}
-	tell(self->to_other);
+	kiommu_tell(self->to_other);
 	for (int i = 0; i < 3; i++)
-		EXPECT_TRUE(comes(self->from_other));
+		EXPECT_TRUE(kiommu_comes(self->from_other));
 	kiommu_stuck_file_let_go(&self->file);
 	expect_exit(_metadata, self->stuck, SIGKILL);
 	expect_exit(_metadata, self->other, 0);
@@ -308,12 +231,12 @@ static void start_foreign(struct foreign *f, int kvm_fd)
 		    !kiommu_group_attach(&vfio, &vfio.dev[1]) &&
 		    !kiommu_set_iommu(vfio.fd, VFIO_KVM_IOMMU) &&
 		    !kiommu_device_open(&vfio.dev[1]), "container");
-	tell(f->ready);
-	await(f->go);
+	kiommu_tell(f->ready);
+	kiommu_await(f->go);
 	TEST_ASSERT(kiommu_start(vfio.fd, kvm_fd) == -EPERM, "START");
 	TEST_ASSERT(kiommu_get_state(vfio.fd) == KVM_IOMMU_STATE_CREATED, "state");
-	tell(f->result);
-	await(f->go);
+	kiommu_tell(f->result);
+	kiommu_await(f->go);
 	kiommu_container_close(&vfio);
 	_exit(0);
 }
@@ -351,15 +274,15 @@ TEST(guest_of_another_process)
 	child = fork();
 	if (!child)
 		have_foreign(&f);
-	ASSERT_TRUE(comes(f.ready));
-	tell(f.hold);
+	ASSERT_TRUE(kiommu_comes(f.ready));
+	kiommu_tell(f.hold);
 	ASSERT_TRUE(kiommu_stuck_file_wanted(&f.file));
 	refs = kiommu_module_refs();
-	tell(f.go);
-	EXPECT_TRUE(comes(f.result));
+	kiommu_tell(f.go);
+	EXPECT_TRUE(kiommu_comes(f.result));
 	/* Nor is it registered by somebody else meanwhile. */
 	EXPECT_EQ(refs, kiommu_module_refs());
-	tell(f.go);
+	kiommu_tell(f.go);
 	kiommu_stuck_file_let_go(&f.file);
 	kill(child, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)
