@@ -109,6 +109,9 @@ TEST_F_TIMEOUT(type1, both_types_at_once, 120)
 	EXPECT_EQ(0, kiommu_check_extension(c->fd, VFIO_KVM_IOMMU));
 	kiommu_open_device(&self->k, 1);
 	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(ours.fd));
+	/* Two devices of one IOMMU: what can be enforced is, by both types. */
+	EXPECT_EQ(kiommu_check_extension(c->fd, VFIO_DMA_CC_IOMMU),
+		  kiommu_check_extension(ours.fd, VFIO_DMA_CC_IOMMU));
 
 	page = kiommu_alloc(area, 2 * SIZE, SIZE);
 	kiommu_fill(page, SIZE, 3);
