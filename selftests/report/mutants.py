@@ -10,9 +10,8 @@ Otherwise the unit tests were built in --build, by CMake. A mutant is compiled
 from a copy of the sources: the objects that depend on the file that it
 changes, with the build's own commands; the other objects are the build's. The
 test that the list names runs first, then the quick ones, then all, until one
-fails. A mutant ends
-after a time that is a multiple of what all tests take unbroken; that it does
-not end in that time counts as failing.
+fails. Each of these runs ends after a multiple of what the same tests take
+unbroken; that it does not end in that time counts as failing.
 
 Prints a line for each mutant; the last line is
 `N killed, N survived, N do not apply`. What does not build does not apply.
@@ -39,7 +38,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIST = ROOT / "selftests/unit/mutants.txt"
 SOURCES = ("kvm-iommu", "arch", "uapi", "selftests/port", "selftests/unit")
 MEMORY = 8 << 30  # bytes of address space that a broken test may take
-# Of what all tests take, and at least so many seconds.
+# Of what the tests of a run take, and at least so many seconds.
 PATIENCE = 5
 LEAST_TIMEOUT = 60
 SLOW = 0.1  # seconds; tests that take longer come last
@@ -267,14 +266,18 @@ class Worker:
             path.write_text(original)
 
 
-def quick_filter(report):
-    """What leaves out the tests that took long, by GoogleTest's report."""
-    slow = [
-        f"{suite['name']}.{test['name']}"
+def times_of(report):
+    """{test: seconds}, by GoogleTest's report."""
+    return {
+        f"{suite['name']}.{test['name']}": float(test["time"].rstrip("s"))
         for suite in report["testsuites"]
         for test in suite["testsuite"]
-        if float(test["time"].rstrip("s")) > SLOW
-    ]
+    }
+
+
+def quick_filter(times):
+    """What leaves out the tests that took long."""
+    slow = [test for test, seconds in times.items() if seconds > SLOW]
     return "-" + ":".join(slow) if slow else "*"
 
 
@@ -282,8 +285,13 @@ class Runner:
     def __init__(self, build, root=ROOT):
         self.root = root
         self.objects = objects(build, root)
-        self.timeout = None
         self.quick = "*"  # the filter of tests that do not take long
+        self.took = {}  # seconds, by filter; others are done at once
+
+    def timeout(self, only):
+        if not self.took:
+            return None
+        return max(LEAST_TIMEOUT, PATIENCE * self.took.get(only, 0))
 
     def run(self, program, only="*", *options):
         """The test that fails first; None if none does."""
@@ -296,7 +304,7 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=self.timeout,
+                timeout=self.timeout(only),
                 preexec_fn=limit_memory,
                 check=False,
             )
@@ -315,10 +323,15 @@ class Runner:
         """Sets what depends on time; returns the test that fails unbroken."""
         start = time.monotonic()
         failed = self.run(program, "*", f"--gtest_output=json:{report}")
-        took = time.monotonic() - start
-        self.timeout = max(LEAST_TIMEOUT, PATIENCE * took)
         if failed is None:
-            self.quick = quick_filter(json.loads(report.read_text()))
+            times = times_of(json.loads(report.read_text()))
+            self.quick = quick_filter(times)
+            quick = (seconds for seconds in times.values() if seconds <= SLOW)
+            self.took = {
+                **times,
+                self.quick: sum(quick),
+                "*": time.monotonic() - start,
+            }
         return failed
 
 

@@ -122,9 +122,20 @@ class Building(unittest.TestCase):
     def test_quick(self):
         cases = [{"name": "a", "time": "0.5s"}, {"name": "b", "time": "0.01s"}]
         report = {"testsuites": [{"name": "S", "testsuite": cases}]}
-        self.assertEqual(mutants.quick_filter(report), "-S.a")
-        report = {"testsuites": [{"name": "S", "testsuite": cases[1:]}]}
-        self.assertEqual(mutants.quick_filter(report), "*")
+        times = mutants.times_of(report)
+        self.assertEqual(times, {"S.a": 0.5, "S.b": 0.01})
+        self.assertEqual(mutants.quick_filter(times), "-S.a")
+        self.assertEqual(mutants.quick_filter({"S.b": 0.01}), "*")
+
+    def test_timeout(self):
+        runner = mutants.Runner.__new__(mutants.Runner)
+        runner.took = {}
+        self.assertIsNone(runner.timeout("*"))
+        runner.took = {"*": 90, "-S.a": 30, "S.a": 0.1}
+        self.assertEqual(runner.timeout("*"), 90 * mutants.PATIENCE)
+        self.assertEqual(runner.timeout("-S.a"), 30 * mutants.PATIENCE)
+        self.assertEqual(runner.timeout("S.a"), mutants.LEAST_TIMEOUT)
+        self.assertEqual(runner.timeout("S.gone"), mutants.LEAST_TIMEOUT)
 
 
 class Running(unittest.TestCase):
@@ -137,7 +148,7 @@ class Running(unittest.TestCase):
         (root / "arch/a").write_text("safe\n")
         runner = mutants.Runner.__new__(mutants.Runner)
         runner.root = root
-        runner.timeout = 10
+        runner.timeout = lambda only: 10
         runner.quick = "-Slow.*"
         compiler = pathlib.Path(directory) / "cc"
         # Objects are linked by leaving a program that looks at them.
@@ -164,7 +175,8 @@ class Running(unittest.TestCase):
     def judge(self, old, new, **options):
         with tempfile.TemporaryDirectory() as directory:
             runner = self.runner(directory)
-            runner.timeout = options.pop("timeout", 10)
+            timeout = options.pop("timeout", 10)
+            runner.timeout = lambda only: timeout
             (runner.root / "arch/a").write_text("true\n")
             mutant = mutants.Mutant("m", "arch/a", ((old, new),), **options)
             found = list(
