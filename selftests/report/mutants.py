@@ -427,7 +427,8 @@ def main():
         options.seconds,
     ):
         verdicts.append(verdict)
-        killers[mutant.name] = words.removeprefix("killed by ")
+        if verdict == "killed":
+            killers[mutant.name] = words.removeprefix("killed by ")
         print(f"{mutant.name:<36} {words}", flush=True)
     if options.learn:
         LIST.write_text(learn(LIST.read_text(), killers))
