@@ -149,7 +149,8 @@ static long container_ioctl(struct kiommu_container *container,
 	if (cmd == VFIO_CHECK_EXTENSION)
 		return check_extension(container, arg);
 	ret = kiommu_container_catch_up(container);
-	if (ret)
+	/* Of a container that was released the call tells, by its status, too. */
+	if (ret && ret != -ESTALE)
 		return ret;
 	if (_IOC_TYPE(cmd) == KVM_IOMMU_TYPE)
 		return kiommu_ioctl(container, cmd, arg);
