@@ -307,7 +307,10 @@ PinUser::Made PinUser::make(Region& region, uint64_t gfn, uint64_t count) {
   }
 
   count = charge(count);
-  if (count == 0) return {.why = Status::kMemlock};
+  if (count == 0) {
+    return {.why = kiommu_port_interrupted() != 0 ? Status::kInterrupted
+                                                  : Status::kMemlock};
+  }
   kiommu_pin_result result{};
   const unsigned n = kiommu_port_pin(pins_.mem(), region.hva_of(gfn).value,
                                      static_cast<unsigned>(count),

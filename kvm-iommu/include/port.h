@@ -162,7 +162,8 @@ void kiommu_port_unpin(struct kiommu_mem *mem, kiommu_u64 pfn,
 /**
  * kiommu_port_account() - charge pages to locked_vm of @mem's process
  *
- * Return: 0; -ENOMEM if RLIMIT_MEMLOCK does not allow it (nothing charged).
+ * Return: 0; -ENOMEM if RLIMIT_MEMLOCK does not allow it; -EINTR a fatal signal, as
+ * kiommu_port_interrupted() says (nothing charged).
  */
 int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages);
 void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages);

@@ -6,6 +6,7 @@
  * Locks: mmap_lock, inside of the guest's lock: to read when pinning, to write
  * when charging.
  */
+#include <linux/capability.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -125,12 +126,29 @@ void kiommu_port_unpin(struct kiommu_mem *mem, kiommu_u64 pfn,
 	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
 }
 
+/* As account_locked_vm(), which cannot be killed. */
 int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages)
 {
-	return account_locked_vm(mem->mm, pages, true);
+	int ret;
+
+	if (mmap_write_lock_killable(mem->mm))
+		return -EINTR;
+	ret = __account_locked_vm(mem->mm, pages, true, current,
+				  capable(CAP_IPC_LOCK));
+	mmap_write_unlock(mem->mm);
+	return ret;
 }
 
+/*
+ * A process that is killed while another one holds its mmap_lock must be able to
+ * go: what it was charged goes with it. Who is of another process, or a work, waits.
+ */
 void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages)
 {
-	account_locked_vm(mem->mm, pages, false);
+	if (current->mm != mem->mm)
+		mmap_write_lock(mem->mm);
+	else if (mmap_write_lock_killable(mem->mm))
+		return;
+	__account_locked_vm(mem->mm, pages, false, current, true);
+	mmap_write_unlock(mem->mm);
 }

@@ -262,6 +262,31 @@ TEST(Limits, NoMemoryForTheDomainItself) {
   }
 }
 
+// Who is killed while he waits to be charged has met no limit. That he is asked
+// whether he was is the last occasion of a call that is charged nothing.
+TEST(Limits, KilledWhileCharged) {
+  for (const bool killed : {false, true}) {
+    static u64 occasions;
+    W world;
+    world.tables.map_pages(0, world.data(0), 20);
+    world.expect_refresh(0, 10 * kPage);
+    faults() = {};
+    faults().account.arm_always();
+    if (killed) faults().interrupt.arm(occasions);
+    const auto outcome = world.refresh(0, 20 * kPage);
+    occasions = faults().interrupt.occasions();
+    EXPECT_GT(faults().account.occasions(), 0u);
+    faults() = {};
+    EXPECT_EQ(outcome.error, killed ? -EINTR : -ENOMEM);
+    EXPECT_EQ(outcome.result.status,
+              unsigned{killed ? KVM_IOMMU_STATUS_INTERRUPTED
+                              : KVM_IOMMU_STATUS_MEMLOCK});
+    EXPECT_EQ(outcome.result.stopped_iova, 10 * kPage);
+    EXPECT_EQ(world.info().mapped_pages, 10u);
+    world.expect_refresh(0, 20 * kPage);
+  }
+}
+
 TEST(Limits, TeardownNeverAllocates) {
   W world({.data_order = port::kShuffled});
   world.tables.map_pages(0, world.data(0), 2000);
