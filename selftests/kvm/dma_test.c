@@ -4,6 +4,8 @@
  * device's DMA through them. With tables of each format.
  */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
@@ -88,6 +90,79 @@ TEST_F_TIMEOUT(dma, scattered_and_contiguous_pages, 120)
 	EXPECT_EQ(0, memcmp(self->mem + PAGE - 100, self->mem + 100 * PAGE, 100));
 	EXPECT_EQ(0, memcmp(self->mem + 3 * PAGE, self->mem + 100 * PAGE + 100,
 			    BYTES - 100));
+}
+
+/* Hosts whose tables tell a page that may be written from one that may be read, too. */
+static bool host_has_write_only(void)
+{
+	const char *host = getenv("KIOMMU_HOST");
+
+	return !strcmp(host, "amd-iommu") || !strcmp(host, "virtio-iommu");
+}
+
+/*
+ * A page that the guest lets the device write alone is mapped as that. Where the host
+ * cannot say it, the device reads that page, and no other one (design.md).
+ */
+TEST_F_TIMEOUT(dma, write_only_page, 120)
+{
+	/* Pages of zPCI tables can always be read. */
+	const bool readable = variant->format == ZPCI;
+	struct kvm_iommu_translate answer;
+
+	for (int i = 0; i < 4; i++)
+		GUEST(kiommu_fill, self->mem + i * PAGE, PAGE, 1 + i);
+	GUEST(ioat_map, self->t, IOVA, self->gpa, 0, KVM_IOMMU_WRITE);
+	GUEST(ioat_map, self->t, IOVA + PAGE, self->gpa + PAGE, 0, IOAT_RW);
+	GUEST(ioat_map, self->t, IOVA + 2 * PAGE, self->gpa + 2 * PAGE, 0, IOAT_RW);
+	ASSERT_EQ(0, REFRESH(IOVA, 4));
+	ASSERT_EQ(0, kiommu_translate(self->fd, IOVA, &answer));
+	EXPECT_EQ(readable ? IOAT_RW : KVM_IOMMU_WRITE, answer.rights);
+	EXPECT_EQ(answer.rights, answer.shadow_rights);
+	/* What the device reads there, it writes to the page behind. */
+	ASSERT_EQ(0, LOAD(IOVA + 2 * PAGE));
+	ASSERT_EQ(0, LOAD(IOVA));
+	ASSERT_EQ(0, STORE(IOVA + PAGE));
+	EXPECT_EQ(readable || !host_has_write_only(), HOLDS(1, 1));
+	/* It can be written, and what is beside it is as before. */
+	ASSERT_EQ(0, COPY(IOVA, IOVA + 2 * PAGE));
+	EXPECT_TRUE(HOLDS(0, 3));
+	EXPECT_TRUE(HOLDS(2, 3));
+	EXPECT_TRUE(HOLDS(3, 4));
+	/* Without the right there is nothing, on any host. */
+	GUEST(ioat_unmap, self->t, IOVA, 0);
+	ASSERT_EQ(0, REFRESH(IOVA, 1));
+	GUEST(kiommu_fill, self->mem, PAGE, 5);
+	ASSERT_EQ(0, LOAD(IOVA + 2 * PAGE));
+	ASSERT_EQ(0, LOAD(IOVA));
+	ASSERT_EQ(0, STORE(IOVA + PAGE));
+	EXPECT_FALSE(HOLDS(1, 5));
+}
+
+/* Of memory that is protected the right to write is not made one to read. */
+TEST_F_TIMEOUT(dma, write_only_page_of_a_read_only_slot, 120)
+{
+	const bool readable = variant->format == ZPCI;
+	struct kvm_iommu_refresh result;
+	char *mem;
+
+	mem = kiommu_vm_add_memory(&self->k.vm, KIOMMU_FREE_SLOT, KIOMMU_FREE_GPA, 1,
+				   KVM_MEM_READONLY);
+	kiommu_fill(mem, PAGE, 7);
+	GUEST(kiommu_fill, self->mem, PAGE, 1);
+	GUEST(ioat_map, self->t, IOVA, KIOMMU_FREE_GPA, 0, KVM_IOMMU_WRITE);
+	GUEST(ioat_map, self->t, IOVA + PAGE, self->gpa, 0, IOAT_RW);
+	EXPECT_EQ(readable ? 0 : -EIO,
+		  kiommu_refresh(self->fd, IOVA, PAGE, &result));
+	EXPECT_EQ(readable ? KVM_IOMMU_STATUS_OK : KVM_IOMMU_STATUS_READ_ONLY,
+		  result.status);
+	ASSERT_EQ(0, REFRESH(IOVA + PAGE, 1));
+	ASSERT_EQ(0, LOAD(IOVA));
+	ASSERT_EQ(0, STORE(IOVA + PAGE));
+	EXPECT_EQ(readable, HOLDS(0, 7));
+	ASSERT_EQ(0, COPY(IOVA, IOVA + PAGE));
+	EXPECT_EQ(PAGE, kiommu_count_equal(mem, PAGE, 7));
+	kiommu_vm_del_memory(&self->k.vm, KIOMMU_FREE_SLOT, mem, 1);
 }
 
 /* v4, defect 9: the device must not write where the guest said read-only. */
