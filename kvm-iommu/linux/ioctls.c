@@ -431,6 +431,9 @@ static int execute(struct kiommu_container *container,
 {
 	int ret;
 
+	ret = kiommu_container_catch_up(container);
+	if (ret)
+		return ret;
 	if (!op->locking)
 		return op->execute(container, ucmd);
 	ret = op->locking->lock(container);

@@ -189,7 +189,11 @@ long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 			unsigned long arg)
 {
 	void __user *argp = (void __user *)arg;
+	int ret;
 
+	ret = kiommu_container_catch_up(container);
+	if (ret)
+		return ret;
 	switch (cmd) {
 	case VFIO_IOMMU_GET_INFO:
 		return get_info(container, argp);

@@ -144,14 +144,8 @@ static long check_extension(struct kiommu_container *container,
 static long container_ioctl(struct kiommu_container *container,
 			    unsigned int cmd, unsigned long arg)
 {
-	int ret;
-
 	if (cmd == VFIO_CHECK_EXTENSION)
 		return check_extension(container, arg);
-	ret = kiommu_container_catch_up(container);
-	/* Of a container that was released the call tells, by its status, too. */
-	if (ret && ret != -ESTALE)
-		return ret;
 	if (_IOC_TYPE(cmd) == KVM_IOMMU_TYPE)
 		return kiommu_ioctl(container, cmd, arg);
 	return kiommu_type1_ioctl(container, cmd, arg);
