@@ -41,8 +41,9 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
   constexpr unsigned kRounds = 4;
   constexpr unsigned kRoundsForRefresh = 16;
   const unsigned rounds = work->for_refresh != 0 ? kRoundsForRefresh : kRounds;
+  Result<void> all;
   for (; work->count > 0; --work->count) {
-    if (tracker_ == nullptr || !stage1_) return {};
+    if (tracker_ == nullptr || !stage1_) break;
     kiommu_window& next = work->ranges[work->count - 1];
     const IovaRange asked{{next.first}, {next.last}};
     Follow follow = this->follow(true, work->for_refresh != 0);
@@ -53,6 +54,10 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     const IovaRange range = intersection(asked, follow.limit);
     Session session(*this, {range.first_page(), range.last_page()});
     Request& request = session.request();
+    if (!all) {
+      cut(range, true);
+      continue;
+    }
     // A store to a lowest table: the way to it is known.
     Root table;
     const bool known = !follow.for_refresh &&
@@ -62,30 +67,38 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     follow.finish_reports();
     if (pass.done) continue;
     const Status why = pass.done.error();
-    if (why == Status::kInterrupted) return pass.done;
     next.first = pass.stopped_at.value;
     if (why == Status::kBudget && ++work->rounds < rounds) return pass.done;
     const IovaRange rest{pass.stopped_at, range.last};
+    // Who is killed does not come again, nor waits until all of it is unmapped.
+    // But pages that were met are tracked by now, and not in sync.
+    if (why == Status::kInterrupted) {
+      all = pass.done;
+      cut(rest, true);
+      continue;
+    }
     follow.report(rest, why, {});
     // What cannot be brought up to date is out of sync. It is unmapped, too:
     // all of it, so that what is lost of it need not be told by itself. Not so
     // after a refresh, which has done what it was asked for: the rest was out
     // of sync before.
-    if (work->for_refresh != KIOMMU_TRACKING_REFRESHED) {
+    const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
+    if (!keep) {
       shadow_.unmap(request, {rest.first_page(), rest.last_page()});
       request.outcome.redo({rest.first_page(), rest.last_page()});
     }
-    cut(rest);
+    cut(rest, keep);
   }
-  return {};
+  return all;
 }
 
-void Domain::cut(IovaRange range) {
-  TableWindow lost[Tracker::kMostLost];
-  const unsigned count = tracker_->cut(range, lost);
+void Domain::cut(IovaRange range, bool keep) {
+  Tracker::Cut result;
+  result.keep = keep;
+  tracker_->cut(range, &result);
   const Follow reports = follow(true, false);
-  for (unsigned i = 0; i < count; ++i) {
-    reports.report_unsynced(lost[i].base, lost[i].gpa);
+  for (unsigned i = 0; i < result.count; ++i) {
+    reports.report_unsynced(result.lost[i].base, result.lost[i].gpa);
   }
 }
 

@@ -202,44 +202,44 @@ unsigned Tracker::store(Gpa gpa, uint64_t bytes, kiommu_window* ranges) {
   return count;
 }
 
-// Some of the page's IOVAs are in the range, others are not. If the range is
-// all in that of a table below, it is that table which says nothing of it.
-void Tracker::cut(TableUse* use, IovaRange range, TableWindow* lost,
-                  unsigned* count) {
+// Some of the page's IOVAs are in the range, or all are and it is kept. If the
+// range is all in that of a table below, it is that table which says nothing of
+// it.
+void Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
   bool below = false;
   for (unsigned i = 0; use->children != nullptr && i < use->window.entries;
        ++i) {
-    for (TableUse** link = &use->children[i]; *link != nullptr;) {
-      const IovaRange span = (*link)->window.span();
-      if (range.contains(span)) {
-        drop_tree(link);
-        continue;
-      }
-      if (span.overlaps(range)) {
-        cut(*link, range, lost, count);
-        below |= span.contains(range);
-      }
-      link = &(*link)->sibling;
-    }
+    below |= cut_all(&use->children[i], range, result);
   }
   if (below || !use->page->tracked) return;
   untrack(use->page);
-  if (*count < kMostLost) lost[(*count)++] = use->window;
+  if (result->count < kMostLost) result->lost[result->count++] = use->window;
 }
 
-unsigned Tracker::cut(IovaRange range, TableWindow* lost) {
-  const Locked locked(monitor_);
-  unsigned count = 0;
-  for (TableUse** link = &roots_; *link != nullptr;) {
+// The uses at one place. Whether one that is kept has all of the range.
+bool Tracker::cut_all(TableUse** link, IovaRange range, Cut* result) {
+  bool holds = false;
+  while (*link != nullptr) {
     const IovaRange span = (*link)->window.span();
-    if (range.contains(span)) {
+    if (!result->keep && range.contains(span)) {
       drop_tree(link);
       continue;
     }
-    if (range.overlaps(span)) cut(*link, range, lost, &count);
+    if (span.overlaps(range)) {
+      cut(*link, range, result);
+      holds |= span.contains(range);
+    }
     link = &(*link)->sibling;
   }
-  return count;
+  return holds;
+}
+
+// The top is never dropped: no page above it would be out of sync.
+void Tracker::cut(IovaRange range, Cut* result) {
+  const Locked locked(monitor_);
+  for (TableUse* use = roots_; use != nullptr; use = use->sibling) {
+    if (use->window.span().overlaps(range)) cut(use, range, result);
+  }
 }
 
 void Tracker::describe(const TablePage& page, Lost* lost) {

@@ -63,6 +63,13 @@ class Tracker {
     IovaRange spans[kMostUses];
   };
 
+  // How a range is cut, and what that has put out of sync.
+  struct Cut {
+    bool keep = false;
+    unsigned count = 0;
+    TableWindow lost[kMostLost];
+  };
+
   Tracker(kiommu_mem* mem, NodePool& pool, kiommu_monitor* monitor,
           uint32_t burst)
       : mem_(mem), pool_(pool), monitor_(monitor), burst_(burst) {}
@@ -94,8 +101,9 @@ class Tracker {
   unsigned store(Gpa gpa, uint64_t bytes, kiommu_window* ranges);
 
   // All of `range` is unmapped, whatever the tables say: drops what is known of
-  // it and tells the pages that are out of sync by that, at most kMostLost.
-  unsigned cut(IovaRange range, TableWindow* lost);
+  // it. Or, to keep it, nobody knows what is mapped: it is out of sync. Tells
+  // the pages that are out of sync by that, at most kMostLost.
+  void cut(IovaRange range, Cut* result);
   // Puts the next tracked page of [first, last] out of sync; false: there is
   // none. *cursor begins with 0.
   bool untrack(uint64_t first, uint64_t last, uint64_t* cursor, Lost* lost);
@@ -139,7 +147,8 @@ class Tracker {
   Result<TableUse*> make(const TableWindow& window, bool* crowded);
   void drop_tree(TableUse** link);
   void drop_children(TableUse* use);
-  void cut(TableUse* use, IovaRange range, TableWindow* lost, unsigned* count);
+  void cut(TableUse* use, IovaRange range, Cut* result);
+  bool cut_all(TableUse** link, IovaRange range, Cut* result);
 
   kiommu_mem* mem_;
   NodePool& pool_;

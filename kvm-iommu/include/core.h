@@ -578,7 +578,8 @@ void kiommu_core_tracking_store(struct kiommu_domain *domain, kiommu_u64 gpa,
  *
  * What is wrong with the tables, or cannot be done, goes to the faults.
  * Lock: shared; in a thread of the guest's process. Return: 0; -EAGAIN there is
- * more: call again, best with the locks let go between; -EINTR a fatal signal.
+ * more: call again, best with the locks let go between; -EINTR a fatal signal,
+ * what was not done is out of sync.
  */
 int kiommu_core_tracking_step(struct kiommu_domain *domain,
 			      struct kiommu_tracking_work *work);

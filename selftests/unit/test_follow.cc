@@ -2,7 +2,7 @@
 //
 // Mode TRACKED: walks that come to another table than the one that is known,
 // below a page that is out of sync. What such a walk has gone over in whole is
-// known anew; nothing else is.
+// known anew; nothing else is. And walks that end early.
 #include "tracked_world.hpp"
 
 namespace kiommu::test {
@@ -82,6 +82,99 @@ TYPED_TEST(Follow, TableThatCannotBeReadIsKnownAsNone) {
   world.store_last_page();
   EXPECT_EQ(world.sees(world.last), kBlocked);
   EXPECT_FALSE(world.is_tracked(world.table));
+}
+
+// Three tables with one page each, of which the first two share one.
+template <class F>
+class Ended : public TrackedWorld<F> {
+ public:
+  using S = Spec<F>;
+
+  Ended() {
+    this->tables.map(page(0), this->leaf(0));
+    this->tables.map(page(2), this->leaf(0));
+    const u64 shared = this->tables.table(page(0), 0);
+    this->tables.set(page(1), 1, S::table(1, shared, kRW));
+    EXPECT_EQ(this->follow(), 0);
+    EXPECT_EQ(this->info().unsynced_pages, 0u);
+  }
+
+  static u64 page(u64 i) { return World<F>::kIova + (i << S::shift(1)); }
+  // The pages of tables on the way to page(i) are out of sync.
+  void untrack_path(u64 i) {
+    for (unsigned level = 0; level <= this->tables.top(); ++level) {
+      const u64 gpa = this->tables.entry_gpa(page(i), level);
+      kiommu_u64 count = 0;
+      EXPECT_EQ(this->untrack(gpa & ~(kPage - 1), kPage, &count), 0);
+    }
+  }
+  // All that is in sync is as the tables say.
+  void expect_no_lie(u64 first, u64 last) {
+    if (this->info().unsynced_pages > 0) return;
+    EXPECT_EQ(this->sees(page(0)), this->frame(this->leaf(first)));
+    EXPECT_EQ(this->sees(page(1)), this->frame(this->leaf(first)));
+    EXPECT_EQ(this->sees(page(2)), this->frame(this->leaf(last)));
+  }
+};
+
+// A refresh that meets pages that are out of sync follows them afterwards. What
+// that does not come to is out of sync still, wherever it ends.
+template <class F>
+void expect_no_lie(port::Fault port::Faults::*kind, const char* name) {
+  Ended<F> world;
+  bool fired = true;
+  for (u64 nth = 1; fired; ++nth) {
+    SCOPED_TRACE(testing::Message() << name << " " << nth);
+    world.untrack_path(0);
+    world.untrack_path(2);
+    world.tables.map(world.page(0), world.leaf(nth));
+    world.tables.map(world.page(2), world.leaf(nth));
+    (faults().*kind).arm(nth);
+    world.refresh(world.page(0), world.kLeaf);
+    fired = (faults().*kind).fired() > 0;
+    faults() = {};
+    if (!fired) {
+      EXPECT_EQ(world.info().unsynced_pages, 0u);
+    }
+    world.expect_no_lie(nth, nth);
+    expect_consistent(world);
+    world.expect_refresh(world.page(0), world.page(3) - world.page(0));
+    EXPECT_EQ(world.info().unsynced_pages, 0u);
+    world.expect_no_lie(nth, nth);
+    ASSERT_LT(nth, 1000u);
+  }
+}
+
+TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesTheRestOutOfSync) {
+  expect_no_lie<TypeParam>(&port::Faults::interrupt, "interrupt");
+  expect_no_lie<TypeParam>(&port::Faults::track, "track");
+  expect_no_lie<TypeParam>(&port::Faults::node, "node");
+}
+
+// All that the store was about: other places of the page, too.
+TYPED_TEST(Follow, KilledStoreLeavesItsPagesOutOfSync) {
+  using S = Spec<TypeParam>;
+  Ended<TypeParam> world;
+  const u64 at = world.tables.entry_gpa(world.page(0), 0) & ~u64{15};
+  bool fired = true;
+  for (u64 nth = 1; fired; ++nth) {
+    SCOPED_TRACE(testing::Message() << "interrupt " << nth);
+    u8 bytes[16];
+    S::store(S::leaf(0, world.leaf(nth), kRW), bytes);
+    S::store(S::leaf(0, world.leaf(nth), kRW), bytes + 8);
+    world.guest.write(at, bytes, sizeof(bytes));
+    faults().interrupt.arm(nth);
+    const int error = world.stored(at, sizeof(bytes));
+    fired = faults().interrupt.fired() > 0;
+    faults() = {};
+    EXPECT_EQ(error, fired ? -EINTR : 0);
+    EXPECT_EQ(world.info().unsynced_pages > 0, fired);
+    world.expect_no_lie(nth, 0);
+    world.expect_refresh(world.page(0), world.page(3) - world.page(0));
+    EXPECT_EQ(world.info().unsynced_pages, 0u);
+    world.expect_no_lie(nth, 0);
+    ASSERT_LT(nth, 1000u);
+  }
 }
 
 }  // namespace
