@@ -2,22 +2,21 @@
 //
 // A guest with two domains, in the hands of many threads: what each of them
 // does. The first domain follows the guest's stores at times, the second one
-// is refreshed; they share tables and pins.
+// is refreshed and has a ring; they share tables and pins.
 #pragma once
 
 #include <atomic>
 #include <random>
 #include <vector>
 
-#include "../tracked_world.hpp"
+#include "ring_part.hpp"
 
 namespace kiommu::test::stress {
 
-using Random = std::mt19937_64;
-
-inline constexpr u64 kBase = kGiB;  // first IOVA
-inline constexpr u64 kTables = 8;   // lowest tables
+inline constexpr u64 kTables = 8;  // lowest tables
 inline constexpr u64 kPages = kTables * 512;
+// With those of the ring's driver.
+inline constexpr u64 kAllPages = kPages + RingPart::kPages;
 inline constexpr u64 kData = 8192;  // pages of memory
 // A slot that comes and goes, and one of a device.
 inline constexpr u64 kSlot = kDataGpa + 64 * kGiB;
@@ -35,9 +34,6 @@ inline void PrintTo(const HostSet& set, std::ostream* out) { *out << set.name; }
 
 class Crowd {
  public:
-  using F = VtdSsFormat;
-  using S = Spec<F>;
-
   // `fails`: calls fail by chance, and the shadow has little room.
   Crowd(const HostSet& hosts, bool fails);
   ~Crowd();
@@ -48,27 +44,29 @@ class Crowd {
   void memory_changes(Random& random);
   void domains_change(Random& random);
   void log_and_pins(Random& random);
+  void ring_driver(Random& random) { ring_.drive(random); }
+  void ring_host(Random& random) { ring_.serve(random); }
 
   // When the threads are gone: all comes to what the tables say, every page
   // that a host maps is pinned, and nothing else.
   void settle();
 
  private:
-  static u64 pick(Random& random, u64 below) { return random() % below; }
   static u64 iova(u64 page) { return kBase + page * kPage; }
-  void store(u64 gpa, u64 entry);
+  void store(u64 gpa, u64 entry) { guest_store(world_, gpa, entry); }
   u64 some_gpa(Random& random) const;
   port::DmaDomain& some_domain(Random& random);
-  void arm(Random& random) const;
+  void arm(Random& random) const { arm_some(random, fails_); }
   void put_slot_back();
   void expect_followed();
-  void bring_back(port::DmaDomain& domain);
+  void expect_as_tables_say(port::DmaDomain& domain);
   std::optional<HostPage> wanted(u64 page);
 
   HostSet hosts_;
   bool fails_;
   TrackedWorld<F> world_;
   port::DmaDomain second_;
+  RingPart ring_;
   u64 slot_hva_;
   u64 bar_hva_;
   u64 upper_;                // GPA of the entry for the first table

@@ -47,7 +47,8 @@ TEST_P(Stress, EndsAsTheTablesSay) {
   constexpr Step kSteps[] = {
       &Crowd::guest_stores,   &Crowd::guest_stores,   &Crowd::vmm_calls,
       &Crowd::vmm_calls,      &Crowd::memory_changes, &Crowd::log_and_pins,
-      &Crowd::domains_change,
+      &Crowd::domains_change, &Crowd::ring_driver,    &Crowd::ring_host,
+      &Crowd::ring_host,
   };
   constexpr std::chrono::milliseconds kRound{500};
   const std::chrono::milliseconds all{
