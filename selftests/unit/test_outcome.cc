@@ -308,6 +308,99 @@ INSTANTIATE_TEST_SUITE_P(
                     HostSet{"vtd_and_amd", {port::kVtd, port::kAmd}}),
     [](const auto& info) { return info.param.name; });
 
+// Four leaves of an AMD host's page of 8 MiB. The second one is gone from the
+// tables: the host refuses the first one again, when it is taken apart.
+class BlockWithAHole : public testing::Test {
+ protected:
+  static constexpr u64 kLeaf = kHuge * kPage;
+
+  BlockWithAHole() {
+    EXPECT_EQ(world.open_faults(), 0);
+    for (u64 i = 0; i < 4; ++i) {
+      world.tables.map(i * kLeaf, world.data(i * kHuge), kRW, 1);
+    }
+    world.expect_refresh(0, 4 * kLeaf);
+    EXPECT_EQ(world.iommus[0].blocks().size(), 1u);
+    world.tables.clear(kLeaf, 1);
+  }
+  void expect_refused(u64 length, u64 stops_at) {
+    faults().map.arm(1);
+    const RefreshOutcome outcome = world.refresh(kLeaf, length);
+    EXPECT_EQ(faults().map.fired(), 1u);
+    faults() = {};
+    EXPECT_EQ(outcome.error, -ENOMEM);
+    EXPECT_EQ(outcome.result.stopped_iova, stops_at);
+    EXPECT_EQ(lost_of(world), std::vector<u64>{0});
+    EXPECT_EQ(world.sees(0), kBlocked);
+    EXPECT_EQ(world.sees(kLeaf), kBlocked);
+    expect_consistent(world);
+  }
+
+  World<VtdSsFormat> world{{.machine = {.hosts = {port::kAmd}}}};
+};
+
+// All that was asked for is done; a call that costs something else is no
+// success.
+TEST_F(BlockWithAHole, RefreshThatLosesOthersAloneFails) {
+  expect_refused(kLeaf, kLeaf);
+  EXPECT_EQ(world.sees(2 * kLeaf), world.frame(world.data(2 * kHuge)));
+  world.expect_refresh(0, 4 * kLeaf);
+}
+
+// It stops at the page that it comes to next.
+TEST_F(BlockWithAHole, WhatComesAfterALossKeepsWhatItHas) {
+  world.tables.map_pages(2 * kLeaf, world.data(2 * kHuge), kHuge);
+  world.tables.link(2 * kLeaf, 1);
+  world.tables.map_pages(2 * kLeaf, world.data(9000), 4);
+  expect_refused(2 * kLeaf, 2 * kLeaf);
+  for (u64 page = 1; page < kHuge; ++page) {
+    ASSERT_EQ(world.sees(2 * kLeaf + page * kPage),
+              world.frame(world.data(2 * kHuge + page)));
+  }
+  world.expect_refresh(0, 4 * kLeaf);
+  EXPECT_EQ(world.sees(2 * kLeaf), world.frame(world.data(9000)));
+}
+
+// A page that the VMM has unmapped, and cannot have again: its table does not
+// say what is mapped.
+TEST(Outcome, PageThatCouldNotBeBroughtIsOutOfSync) {
+  TrackedWorld<VtdSsFormat> world;
+  ASSERT_EQ(world.open_faults(), 0);
+  world.tables.map_pages(world.kIova, world.data(0), 4);
+  ASSERT_EQ(world.follow(), 0);
+  ASSERT_EQ(world.unmap(world.kIova, kPage), 0);
+  world.pins.trim(0);
+  faults().pin.arm(1, 1000);
+  EXPECT_EQ(world.refresh(world.kIova, kPage).error, -ENOMEM);
+  faults() = {};
+  EXPECT_EQ(world.info().unsynced_pages, 1u);
+  world.expect_refresh(world.kIova, kPage);
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
+  world.expect_tracked();
+}
+
+// A store whose page cannot be charged because the process is killed: that is
+// no lack of anything.
+TEST(Outcome, StoreIsKilledWhileItIsCharged) {
+  using S = Spec<VtdSsFormat>;
+  TrackedWorld<VtdSsFormat> world;
+  ASSERT_EQ(world.open_faults(), 0);
+  world.tables.map(world.kIova, world.data(0));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 at = world.tables.entry_gpa(world.kIova, 0);
+  world.tables.write_entry(at, S::leaf(0, world.data(1), kRW));
+  faults().account.arm_always();
+  faults().interrupt.arm(1, 1000);
+  EXPECT_EQ(world.stored(at, 8), -EINTR);
+  faults() = {};
+  for (const kiommu_fault& fault : world.read_faults(128)) {
+    EXPECT_NE(fault.reason, unsigned{KVM_IOMMU_FAULT_RESOURCES});
+  }
+  EXPECT_EQ(world.info().unsynced_pages, 1u);
+  world.expect_refresh(world.kIova, kPage);
+  EXPECT_EQ(world.sees(world.kIova), world.frame(world.data(1)));
+}
+
 // Device memory whose mapping goes on behind its slot.
 TEST(Outcome, IdentityFindsTheMemoryBehindADeviceSlot) {
   faults() = {};
