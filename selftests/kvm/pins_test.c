@@ -242,17 +242,20 @@ static void squeeze(void)
 TEST_F_TIMEOUT(pins, short_of_memory, 120)
 {
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, PAGES));
-	ASSERT_EQ(0, map_all(self));
-	ASSERT_EQ(0, unmap(self, 8, PAGES - 8));
-	EXPECT_PINNED(PAGES, PAGES - 8);
-	squeeze();
-	for (int i = 0; i < PATIENCE_MS / 10; i++) {
-		if (!kiommu_idle_pages(self->fd))
-			break;
-		usleep(10000);
+	/* Again and again: what was asked for once is not taken for gone. */
+	for (int round = 0; round < 3; round++) {
+		ASSERT_EQ(0, map_all(self));
+		ASSERT_EQ(0, unmap(self, 8, PAGES - 8));
+		EXPECT_PINNED(PAGES, PAGES - 8);
+		squeeze();
+		for (int i = 0; i < PATIENCE_MS / 10; i++) {
+			if (!kiommu_idle_pages(self->fd))
+				break;
+			usleep(10000);
+		}
+		/* What is mapped stays. */
+		EXPECT_PINNED(8, 0);
 	}
-	/* What is mapped stays. */
-	EXPECT_PINNED(8, 0);
 	store(_metadata, self, 7, 5);
 	EXPECT_TRUE(HOLDS(7, 5));
 	ASSERT_EQ(0, map_all(self));
