@@ -519,6 +519,28 @@ TYPED_TEST(Tracker, PageThatCannotBeTracked) {
   world.expect_tracked();
 }
 
+TYPED_TEST(Tracker, TopTableThatCannotBeTracked) {
+  TrackedWorld<TypeParam> world;
+  world.expect_refresh(world.kIova, world.kLeaf);
+  ASSERT_EQ(world.open_faults(), 0);
+  faults().track.arm(1);
+  ASSERT_EQ(world.follow(), 0);
+  EXPECT_EQ(world.info().tracked_pages, 0u);
+  EXPECT_EQ(world.info().unsynced_pages, 1u);
+  bool resources = false;
+  bool sync = false;
+  for (const kiommu_fault& fault : world.read_faults(128)) {
+    resources |= fault.reason == KVM_IOMMU_FAULT_RESOURCES;
+    sync |= fault.reason == KVM_IOMMU_FAULT_SYNC &&
+            fault.gpa == world.tables.root();
+  }
+  EXPECT_TRUE(resources && sync);
+  const u64 reach = world.tables.reach();
+  EXPECT_EQ(world.refresh(0, reach != 0 ? reach : u64{1} << 63).error, 0);
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
+  world.expect_tracked();
+}
+
 TYPED_TEST(Tracker, EndsWithTheModeAndTheAnchor) {
   TrackedWorld<TypeParam> world;
   world.tables.map(world.kIova, world.leaf(0));

@@ -127,6 +127,13 @@ void kiommu_vm_del_bar(struct kiommu_vm *vm, unsigned int i,
 uint64_t kiommu_guest_run(struct kiommu_vm *vm, const uint64_t *call);
 
 /*
+ * The same, while the @n-th allocation or copy of this thread fails: whether there
+ * was one is in *@fired. x86.
+ */
+uint64_t kiommu_guest_run_failing(struct kiommu_vm *vm, const uint64_t *call,
+				  unsigned int n, bool *fired);
+
+/*
  * A vCPU beside the first one. It goes with the guest, and is used by one thread
  * at a time. Where the guest is no KVM, it is that thread.
  */

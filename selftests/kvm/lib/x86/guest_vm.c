@@ -8,6 +8,7 @@
 #include "processor.h"
 #include "ucall_common.h"
 
+#include "fail_nth.h"
 #include "guest_vm.h"
 
 typedef uint64_t (*guest_fn)(uint64_t a, uint64_t b, uint64_t c, uint64_t d,
@@ -198,26 +199,68 @@ void kiommu_vm_add_vcpu(struct kiommu_vm *vm, struct kiommu_vcpu *vcpu)
 	vcpu_args_set(vcpu->vcpu, 1, (uint64_t)vcpu->call);
 }
 
-uint64_t kiommu_vcpu_run(struct kiommu_vcpu *vcpu, const uint64_t *call)
+static void begin_call(struct kiommu_vcpu *vcpu, const uint64_t *call)
+{
+	vcpu->call->fn = (guest_fn)call[0];
+	memcpy(vcpu->call->args, &call[1], sizeof(vcpu->call->args));
+}
+
+/* What the guest left for. Returns whether the call is at its end. */
+static bool is_done(struct kiommu_vcpu *vcpu)
 {
 	struct ucall uc;
 
-	vcpu->call->fn = (guest_fn)call[0];
-	memcpy(vcpu->call->args, &call[1], sizeof(vcpu->call->args));
-	for (;;) {
-		vcpu_run(vcpu->vcpu);
-		switch (get_ucall(vcpu->vcpu, &uc)) {
-		case UCALL_SYNC:
-			return vcpu->call->ret;
-		case UCALL_PRINTF:
-			REPORT_GUEST_PRINTF(uc);
-			break;
-		case UCALL_ABORT:
-			REPORT_GUEST_ASSERT(uc);
-			break;
-		default:
-			TEST_FAIL("the guest stopped: exit %s",
-				  exit_reason_str(vcpu->vcpu->run->exit_reason));
-		}
+	switch (get_ucall(vcpu->vcpu, &uc)) {
+	case UCALL_SYNC:
+		return true;
+	case UCALL_PRINTF:
+		REPORT_GUEST_PRINTF(uc);
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("the guest stopped: exit %s",
+			  exit_reason_str(vcpu->vcpu->run->exit_reason));
 	}
+	return false;
+}
+
+uint64_t kiommu_vcpu_run(struct kiommu_vcpu *vcpu, const uint64_t *call)
+{
+	begin_call(vcpu, call);
+	do {
+		vcpu_run(vcpu->vcpu);
+	} while (!is_done(vcpu));
+	return vcpu->call->ret;
+}
+
+/*
+ * KVM may be what fails: it says so, and is asked again; or it lets the test do a
+ * store to memory that it could not do itself.
+ */
+static bool kvm_has_failed(struct kiommu_vcpu *vcpu, int ret)
+{
+	const struct kvm_run *run = vcpu->vcpu->run;
+
+	if (ret)
+		TEST_ASSERT(errno == ENOMEM || errno == EFAULT, "KVM_RUN: %d", errno);
+	return ret || run->exit_reason == KVM_EXIT_MMIO ||
+	       (run->exit_reason == KVM_EXIT_INTERNAL_ERROR &&
+		run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION);
+}
+
+uint64_t kiommu_guest_run_failing(struct kiommu_vm *vm, const uint64_t *call,
+				  unsigned int n, bool *fired)
+{
+	struct kiommu_vcpu vcpu = { .vcpu = vm->vcpu, .call = vm->call };
+	int ret;
+
+	begin_call(&vcpu, call);
+	kiommu_fail_nth(n);
+	ret = __vcpu_run(vcpu.vcpu);
+	*fired = kiommu_fail_nth_fired();
+	while (kvm_has_failed(&vcpu, ret) || !is_done(&vcpu))
+		ret = __vcpu_run(vcpu.vcpu);
+	return vcpu.call->ret;
 }
