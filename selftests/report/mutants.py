@@ -9,9 +9,10 @@ whether each still applies.
 Otherwise the unit tests were built in --build, by CMake. A mutant is compiled
 from a copy of the sources: the objects that depend on the file that it
 changes, with the build's own commands; the other objects are the build's. The
-test that the list names runs first, then the quick ones, then all, until one
-fails. Each of these runs ends after a multiple of what the same tests take
-unbroken; that it does not end in that time counts as failing.
+test that the list names runs first: all that this test runs is compiled for it,
+the files of other tests only if it does not fail. Then come the quick tests, then
+all, until one fails. Each of these runs ends after a multiple of what the same
+tests take unbroken; that it does not end in that time counts as failing.
 
 Prints a line for each mutant; the last line is
 `N killed, N survived, N do not apply`. What does not build does not apply.
@@ -172,6 +173,15 @@ def objects(build, root):
     return found
 
 
+def has_part_in(test, item):
+    """Whether a test runs what is in an object: that has no other tests."""
+    source = pathlib.Path(item.command[item.command.index("-c") + 1])
+    if not source.name.startswith("test_"):
+        return True
+    name = test.partition(".")[2].partition("/")[0]
+    return re.search(rf"\b{re.escape(name)}\b", source.read_text()) is not None
+
+
 def command_for(command, root, tree, output):
     """The same command for a copy of the sources, faster."""
     words = []
@@ -205,13 +215,17 @@ class Worker:
         for source in SOURCES:
             shutil.copytree(runner.root / source, self.tree / source)
 
-    def build(self, file):
+    def build(self, file, built, test=""):
         """(program, what the compiler says) for a file that was changed;
-        the program is None if it does not build."""
-        linked = []
+        the program is None if it does not build. With a test: one that is good
+        for this test alone. `built` has the objects that are compiled, by number;
+        what was inlined is taken from these: they are linked first."""
+        others = []
         for number, item in enumerate(self.runner.objects):
-            if file not in item.sources:
-                linked.append(item.path)
+            if number in built:
+                continue
+            if file not in item.sources or (test and not has_part_in(test, item)):
+                others.append(item.path)
                 continue
             output = str(self.out / f"{number}.o")
             command = command_for(
@@ -226,7 +240,7 @@ class Worker:
             )
             if done.returncode != 0:
                 return None, done.stderr.decode(errors="replace")
-            linked.append(output)
+            built[number] = output
         program = str(self.out / "tests")
         compiler = next(
             word
@@ -234,7 +248,7 @@ class Worker:
             if not word.endswith("ccache")
         )
         done = subprocess.run(
-            [compiler, "-Wl,-S", "-o", program, *linked]
+            [compiler, "-Wl,-S", "-o", program, *built.values(), *others]
             + ["-lgtest", "-pthread"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -251,19 +265,28 @@ class Worker:
         if broken is None:
             return "none", "DOES NOT APPLY"
         path.write_text(broken)
+        built = {}
         try:
-            program, said = self.build(mutant.file)
-            if program is None:
-                error = [line for line in said.split("\n") if "error" in line]
-                return "none", "DOES NOT BUILD: " + " ".join(error[:1])
             first = [mutant.killer] * bool(mutant.killer)
             for only in [*first, self.runner.quick, "*"]:
+                test = mutant.killer if only in first else ""
+                program, said = self.build(mutant.file, built, test)
+                if program is None:
+                    error = [line for line in said.split("\n") if "error" in line]
+                    return "none", "DOES NOT BUILD: " + " ".join(error[:1])
                 killer = self.runner.run(program, only)
                 if killer is not None:
                     return "killed", f"killed by {killer}"
             return "survived", "SURVIVES"
         finally:
             path.write_text(original)
+
+
+def failed_test(output):
+    """The test that has failed, or the one that has crashed."""
+    failed = re.search(r"^\[  FAILED  \] ([^ ,\n]+)", output, re.M)
+    begun = re.findall(r"^\[ RUN      \] (\S+)$", output, re.M)
+    return failed.group(1) if failed else begun[-1] if begun else "a crash"
 
 
 def times_of(report):
@@ -298,7 +321,7 @@ class Runner:
         environment = dict(os.environ, KIOMMU_SEEDS="5")
         try:
             done = subprocess.run(
-                [program, "--gtest_brief=1", "--gtest_fail_fast"]
+                [program, "--gtest_fail_fast"]
                 + [f"--gtest_filter={only}", *options],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -312,12 +335,7 @@ class Runner:
             return "the time limit"
         if done.returncode == 0:
             return None
-        failed = re.search(
-            r"^\[  FAILED  \] ([^ ,\n]+)",
-            done.stdout.decode(errors="replace"),
-            re.M,
-        )
-        return failed.group(1) if failed else "a crash"
+        return failed_test(done.stdout.decode(errors="replace"))
 
     def measure(self, program, report):
         """Sets what depends on time; returns the test that fails unbroken."""

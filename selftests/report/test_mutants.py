@@ -119,6 +119,34 @@ class Building(unittest.TestCase):
             + [*mutants.FASTER, "-o", "/t/x.o"],
         )
 
+    def test_part_of_a_test(self):
+        with tempfile.TemporaryDirectory() as directory:
+            root = pathlib.Path(directory)
+            item = {}
+            for name, text in (
+                ("core.cc", ""),
+                ("test_a.cc", "TEST_P(S, One) {}"),
+                ("test_b.cc", "TEST_P(S, OneMore) {}"),
+            ):
+                (root / name).write_text(text)
+                command = ("c++", "-c", str(root / name))
+                item[name] = mutants.Object("", command, "", frozenset())
+            for test, expected in (
+                ("Kind/S.One/2", {"core.cc", "test_a.cc"}),
+                ("S.OneMore", {"core.cc", "test_b.cc"}),
+                ("S.Gone", {"core.cc"}),
+            ):
+                found = {n for n, i in item.items() if mutants.has_part_in(test, i)}
+                self.assertEqual(found, expected)
+
+    def test_failed_test(self):
+        ok = "[ RUN      ] S.ok\n[       OK ] S.ok (0 ms)\n"
+        run = ok + "[ RUN      ] S.a/1\n"
+        failed = run + "[  FAILED  ] S.a/1, where GetParam() = 1 (3 ms)\n"
+        self.assertEqual(mutants.failed_test(failed), "S.a/1")
+        self.assertEqual(mutants.failed_test(run), "S.a/1")
+        self.assertEqual(mutants.failed_test(""), "a crash")
+
     def test_quick(self):
         cases = [{"name": "a", "time": "0.5s"}, {"name": "b", "time": "0.01s"}]
         report = {"testsuites": [{"name": "S", "testsuite": cases}]}
@@ -195,7 +223,7 @@ class Running(unittest.TestCase):
         self.assertEqual(self.judge("true", quick)[0], "killed")
 
     def test_named_test_is_first(self):
-        said = 'echo "[  FAILED  ] $3"; exit 1'
+        said = 'echo "[  FAILED  ] $2"; exit 1'
         self.assertEqual(
             self.judge("true", said, killer="S.b")[1],
             "killed by --gtest_filter=S.b",
