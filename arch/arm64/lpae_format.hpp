@@ -17,7 +17,7 @@
 // = 0 is absent; DBM gives no right.
 #pragma once
 
-#include "../../kvm-iommu/core/format.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

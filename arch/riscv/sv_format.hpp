@@ -16,7 +16,7 @@
 // reached.
 #pragma once
 
-#include "../../kvm-iommu/core/format.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

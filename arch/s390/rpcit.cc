@@ -3,7 +3,7 @@
 // RPCIT, see rpcit.hpp.
 #include "rpcit.hpp"
 
-#include "../../kvm-iommu/core/door.hpp"
+#include "api/handles.hpp"
 #include "zpci_events.hpp"
 #include "zpci_function.hpp"
 

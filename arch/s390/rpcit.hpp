@@ -85,8 +85,8 @@
 // Rounds that change nothing never end with CC 2: they would, again and again.
 #pragma once
 
-#include "../../kvm-iommu/core/domain.hpp"
-#include "../../kvm-iommu/include/zpci.h"
+#include "domain/domain.hpp"
+#include "zpci.h"
 
 namespace kiommu {
 

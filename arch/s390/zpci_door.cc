@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The door of zpci.h: from C to what is in this directory.
-#include "../../kvm-iommu/core/door.hpp"
+#include "api/handles.hpp"
 #include "rpcit.hpp"
 #include "zpci_function.hpp"
 

@@ -5,7 +5,7 @@
 // what Linux (arch/s390/pci/pci_event.c) and QEMU (hw/s390x) know.
 #pragma once
 
-#include "../../kvm-iommu/core/types.hpp"
+#include "base/types.hpp"
 
 namespace kiommu {
 

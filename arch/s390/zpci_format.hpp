@@ -10,8 +10,8 @@
 // Protection at any level takes the right to write away from all below.
 #pragma once
 
-#include "../../kvm-iommu/core/format.hpp"
-#include "../../kvm-iommu/core/page_word.hpp"
+#include "base/page_word.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

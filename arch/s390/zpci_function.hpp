@@ -50,8 +50,8 @@
 // or when user space takes the anchor away; an RPCIT then finds none.
 #pragma once
 
-#include "../../kvm-iommu/core/domain.hpp"
-#include "../../kvm-iommu/include/zpci.h"
+#include "domain/domain.hpp"
+#include "zpci.h"
 
 namespace kiommu {
 

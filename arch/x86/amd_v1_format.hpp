@@ -9,7 +9,7 @@
 // bits of the address. IR and IW accumulate over the levels.
 #pragma once
 
-#include "../../kvm-iommu/core/format.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

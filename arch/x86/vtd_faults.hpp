@@ -6,7 +6,7 @@
 // legacy mode.
 #pragma once
 
-#include "../../kvm-iommu/core/types.hpp"
+#include "base/types.hpp"
 
 namespace kiommu {
 

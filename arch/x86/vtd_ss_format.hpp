@@ -8,7 +8,7 @@
 // over the levels: a right is there if each level grants it.
 #pragma once
 
-#include "../../kvm-iommu/core/format.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

@@ -9,7 +9,7 @@
 // Addresses must be canonical, so only the lower half is reached.
 #pragma once
 
-#include "../../kvm-iommu/core/format.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

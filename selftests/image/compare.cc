@@ -26,7 +26,7 @@
 #include <string>
 #include <vector>
 
-#include "../kvm/walk/walk.h"
+#include "kvm/walk/walk.h"
 
 namespace {
 

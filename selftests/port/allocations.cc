@@ -13,10 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include "../../kvm-iommu/include/port.h"
 #include "caller.hpp"
 #include "fault_reader.hpp"
 #include "faults.hpp"
+#include "port.h"
 #include "violation.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -10,8 +10,8 @@
 #include <functional>
 #include <vector>
 
-#include "../../kvm-iommu/include/core.h"
 #include "caller.hpp"
+#include "core.h"
 #include "fault_reader.hpp"
 #include "host_iommus.hpp"
 #include "pin_table.hpp"

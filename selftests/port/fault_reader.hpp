@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <mutex>
 
-#include "../../kvm-iommu/include/port.h"
+#include "port.h"
 
 struct kiommu_fault_reader {
   std::mutex mutex;

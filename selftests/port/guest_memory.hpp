@@ -15,8 +15,8 @@
 #include <set>
 #include <vector>
 
-#include "../../kvm-iommu/include/port.h"
 #include "host_memory.hpp"
+#include "port.h"
 
 namespace kiommu::port {
 class GuestMemory;

@@ -11,9 +11,9 @@
 #include <optional>
 #include <vector>
 
-#include "../../kvm-iommu/include/port.h"
 #include "guest_memory.hpp"
 #include "host_iommu.hpp"
+#include "port.h"
 
 namespace kiommu::port {
 class HostIommus;

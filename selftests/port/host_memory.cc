@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "../../kvm-iommu/include/port.h"
+#include "port.h"
 #include "violation.hpp"
 
 namespace kiommu::port {

@@ -7,9 +7,9 @@
 #include <mutex>
 #include <thread>
 
-#include "../../kvm-iommu/include/port.h"
 #include "allocations.hpp"
 #include "caller.hpp"
+#include "port.h"
 #include "violation.hpp"
 
 struct kiommu_monitor {

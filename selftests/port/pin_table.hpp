@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "../../kvm-iommu/include/core.h"
 #include "caller.hpp"
+#include "core.h"
 #include "guest_memory.hpp"
 
 namespace kiommu::port {

@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "../port/guest_memory.hpp"
+#include "port/guest_memory.hpp"
 #include "spec.hpp"
 
 namespace kiommu::test {

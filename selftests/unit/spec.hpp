@@ -26,7 +26,7 @@
 #include <functional>
 #include <vector>
 
-#include "../../kvm-iommu/core/format_list.hpp"
+#include "tables/format_list.hpp"
 
 namespace kiommu::test {
 

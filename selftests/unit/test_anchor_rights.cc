@@ -2,7 +2,7 @@
 //
 // What devices may do at most through an anchor, whatever the tables say. For
 // each format, and without tables.
-#include "../../kvm-iommu/core/domain.hpp"
+#include "domain/domain.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Reasons of faults, and their codes in the words of each architecture.
-#include "../../kvm-iommu/core/fault_codes.hpp"
+#include "faults/codes.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {

@@ -7,7 +7,7 @@
 #include <random>
 #include <thread>
 
-#include "../../kvm-iommu/core/faults.hpp"
+#include "faults/queue.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {

@@ -4,7 +4,7 @@
 // roots. The suite applies to each format of FormatList.
 #include <random>
 
-#include "../../kvm-iommu/core/page_word.hpp"
+#include "base/page_word.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {

@@ -5,7 +5,7 @@
 #include <random>
 #include <set>
 
-#include "../../kvm-iommu/core/outcome.hpp"
+#include "request/outcome.hpp"
 #include "spec.hpp"
 
 namespace kiommu::test {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The sparse array that holds the shadow, against std::map.
-#include "../../kvm-iommu/core/radix.hpp"
+#include "base/radix.hpp"
 
 #include <map>
 #include <random>
 #include <set>
 
-#include "../port/allocations.hpp"
+#include "port/allocations.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {

@@ -2,7 +2,7 @@
 //
 // What a request has to itself: the blocks of the hosts that its range begins
 // and ends in, as a whole.
-#include "../../kvm-iommu/core/door.hpp"
+#include "api/handles.hpp"
 #include "world.hpp"
 
 namespace kiommu::test {

@@ -3,8 +3,8 @@
 // Translations of a range: page by page what translate() tells, in as few
 // records as can be. For each format; the model test compares both on random
 // tables, see model_check.hpp.
-#include "../../kvm-iommu/core/walker.hpp"
 #include "range_check.hpp"
+#include "tables/walker.hpp"
 
 namespace kiommu::test {
 namespace {

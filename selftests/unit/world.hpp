@@ -7,9 +7,9 @@
 #include <initializer_list>
 #include <vector>
 
-#include "../port/faults.hpp"
-#include "../port/machine.hpp"
 #include "guest_tables.hpp"
+#include "port/faults.hpp"
+#include "port/machine.hpp"
 
 namespace kiommu::test {
 

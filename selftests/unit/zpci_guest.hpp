@@ -4,8 +4,8 @@
 // that several share: what an adapter does with it, through zpci.h.
 #pragma once
 
-#include "../../kvm-iommu/include/zpci.h"
 #include "world.hpp"
+#include "zpci.h"
 
 namespace kiommu::test {
 

@@ -2,8 +2,9 @@
 //
 // The door of core.h, for what tells a VMM of mappings: translations of a
 // range, and the dirty log.
-#include "dirty.hpp"
-#include "door.hpp"
+#include "api/handles.hpp"
+#include "domain/dirty_scan.hpp"
+#include "memory/dirty_log.hpp"
 
 namespace {
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The door of core.h: from C to the domain and back. The one place where a
-// Status becomes an errno or a status code of the user-space interface.
-#include "door.hpp"
+// The doors of core.h to a domain and to its faults: from C and back.
+#include "api/handles.hpp"
 
 #include <new>
 
-#include "domain.hpp"
-#include "door.hpp"
-#include "faults.hpp"
-#include "memory_change.hpp"
+#include "api/handles.hpp"
+#include "domain/domain.hpp"
+#include "domain/guest_changes.hpp"
+#include "faults/queue.hpp"
 
 struct kiommu_faults {
   kiommu::FaultQueue queue;
@@ -29,108 +28,6 @@ using kiommu::to_errno;
 static_assert(sizeof(kiommu_domain) <= KIOMMU_NODE_BYTES);
 static_assert(sizeof(kiommu_pins) <= KIOMMU_NODE_BYTES);
 
-// Linux errno values that are the same on x86 and s390 (asm-generic).
-enum Errno : int {
-  kEperm = 1,
-  kEnoent = 2,
-  kEintr = 4,
-  kEio = 5,
-  kEnxio = 6,
-  kEagain = 11,
-  kEnomem = 12,
-  kEbusy = 16,
-  kEexist = 17,
-  kEnodev = 19,
-  kEinval = 22,
-  kEnospc = 28,
-  kEproto = 71,
-  kEoverflow = 75,
-  kEopnotsupp = 95,
-  kEshutdown = 108,
-};
-
-struct Code {
-  int error;
-  kiommu_u32 status;  // enum kvm_iommu_status; 0: user space never sees it
-};
-
-constexpr Code code_of(Status status) {
-  switch (status) {
-    case Status::kEntryType:
-      return {kEio, 1};
-    case Status::kEntryLength:
-      return {kEio, 2};
-    case Status::kEntryReserved:
-      return {kEio, 3};
-    case Status::kNoSlot:
-      return {kEio, 4};
-    case Status::kUnbacked:
-      return {kEio, 5};
-    case Status::kReadOnly:
-      return {kEio, 6};
-    case Status::kMmio:
-      return {kEio, 7};
-    case Status::kPrivate:
-      return {kEio, 8};
-    case Status::kPinRefused:
-      return {kEio, 9};
-    case Status::kReservedIova:
-      return {kEio, 10};
-    case Status::kNotMapped:
-      return {kEio, 11};
-    case Status::kNoMemory:
-      return {kEnomem, 16};
-    case Status::kShadowLimit:
-      return {kEnospc, 17};
-    case Status::kMemlock:
-      return {kEnomem, 18};
-    case Status::kBudget:
-      return {kEagain, 19};
-    case Status::kInterrupted:
-      return {kEintr, 20};
-    case Status::kHost:
-      return {kEio, 24};
-    case Status::kNoKvm:
-      return {kEnodev, 32};
-    case Status::kOutOfRange:
-      return {kEinval, 33};
-    case Status::kNoAnchor:
-      return {kEnxio, 35};
-    case Status::kForeignProcess:
-      return {kEperm, 36};
-    case Status::kMisaligned:
-      return {kEinval, 37};
-    case Status::kOverflow:
-      return {kEoverflow, 38};
-    case Status::kUnknownFormat:
-      return {kEopnotsupp, 39};
-    case Status::kBadDesignation:
-      return {kEinval, 40};
-    case Status::kBadTable:
-      return {kEinval, 41};
-    case Status::kUnusedField:
-      return {kEopnotsupp, 42};
-    case Status::kBadRights:
-      return {kEinval, 43};
-    case Status::kKvmBusy:
-    case Status::kReaderBusy:
-      return {kEbusy, 50};
-    case Status::kAnchorBusy:
-    case Status::kLogBusy:
-      return {kEexist, 51};
-    case Status::kNoLog:
-      return {kEnoent, 52};
-    // Of hosts that join, and of zPCI functions.
-    case Status::kConflict:
-      return {kEinval, 0};
-    case Status::kSequence:
-      return {kEproto, 0};
-    case Status::kDisabled:
-      return {kEshutdown, 0};
-  }
-  return {kEinval, 0};
-}
-
 void free_parts(const DomainParts& parts) {
   if (parts.tree_monitor != nullptr) {
     kiommu_port_monitor_destroy(parts.tree_monitor);
@@ -143,10 +40,8 @@ void free_parts(const DomainParts& parts) {
 }  // namespace
 
 int kiommu::to_errno(const Result<void>& result) {
-  return result ? 0 : -code_of(result.error()).error;
+  return result ? 0 : -kiommu::errno_code(result.error());
 }
-
-kiommu_u32 kiommu::status_code(Status status) { return code_of(status).status; }
 
 int kiommu::answer(const Result<void>& result, kiommu_u32* status) {
   *status = result ? 0 : status_code(result.error());
@@ -156,7 +51,7 @@ int kiommu::answer(const Result<void>& result, kiommu_u32* status) {
 int kiommu_core_faults_create(kiommu_fault_reader* reader,
                               kiommu_faults** faults) {
   void* memory = kiommu_port_alloc_array(sizeof(kiommu_faults));
-  if (memory == nullptr) return -kEnomem;
+  if (memory == nullptr) return -kiommu::kEnomem;
   *faults = new (memory) kiommu_faults{kiommu::FaultQueue(reader)};
   return 0;
 }
@@ -208,7 +103,7 @@ int kiommu_core_create(kiommu_hosts* hosts, kiommu_faults* faults,
   if (parts.request == nullptr) {
     free_parts(parts);
     if (memory != nullptr) kiommu_port_free_node(memory);
-    return -kEnomem;
+    return -kiommu::kEnomem;
   }
   *domain = new (memory) kiommu_domain{Domain(hosts, shadow_limit, parts)};
   return 0;
@@ -229,7 +124,7 @@ int kiommu_core_pins_create(kiommu_mem* mem, kiommu_u64 idle_limit,
   void* memory = monitor != nullptr ? kiommu_port_alloc_node() : nullptr;
   if (memory == nullptr) {
     if (monitor != nullptr) kiommu_port_monitor_destroy(monitor);
-    return -kEnomem;
+    return -kiommu::kEnomem;
   }
   *pins = new (memory) kiommu_pins{Pins(mem, monitor, idle_limit), monitor};
   return 0;
@@ -350,7 +245,7 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   const Status why = found.error();
   result->status = status_code(why);
   // What the tables say is an answer, and so is that they could not be read.
-  return kiommu::is_answer(why) ? 0 : -code_of(why).error;
+  return kiommu::is_answer(why) ? 0 : -kiommu::errno_code(why);
 }
 
 void kiommu_core_get_info(const kiommu_domain* domain, kiommu_core_info* info) {

@@ -3,8 +3,8 @@
 // What the doors share, this one and those of arch/.
 #pragma once
 
-#include "../include/core.h"
-#include "domain.hpp"
+#include "core.h"
+#include "domain/domain.hpp"
 
 struct kiommu_domain {
   kiommu::Domain domain;
@@ -19,8 +19,6 @@ namespace kiommu {
 
 // 0 or a negative Linux errno value.
 int to_errno(const Result<void>& result);
-// enum kvm_iommu_status; 0 if it is none of them.
-kiommu_u32 status_code(Status status);
 // Both: what a door returns, and what it stores in *status.
 int answer(const Result<void>& result, kiommu_u32* status);
 

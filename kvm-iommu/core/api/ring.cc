@@ -3,8 +3,8 @@
 // The door of core.h: rings.
 #include <new>
 
-#include "door.hpp"
-#include "ring.hpp"
+#include "api/handles.hpp"
+#include "domain/ring.hpp"
 
 struct kiommu_ring {
   kiommu::Ring ring;

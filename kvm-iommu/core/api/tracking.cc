@@ -3,8 +3,8 @@
 // The part of the door of core.h that belongs to mode TRACKED.
 #include <new>
 
-#include "door.hpp"
-#include "tracker.hpp"
+#include "api/handles.hpp"
+#include "sync/tracker.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 // are compared at once.
 #pragma once
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace kiommu {
 

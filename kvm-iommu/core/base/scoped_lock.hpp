@@ -3,7 +3,7 @@
 // Holds a monitor of the port for as long as a scope lasts.
 #pragma once
 
-#include "../include/port.h"
+#include "port.h"
 
 namespace kiommu {
 

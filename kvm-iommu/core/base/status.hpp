@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Why something failed, in the core's own words. door.cc alone turns these
-// into errno values and user-space status codes.
+// Why something failed, in the core's own words; and the one table of the errno
+// and of the user-space status that each becomes (status.cc).
 #pragma once
 
 #include <cstdint>
@@ -62,5 +62,30 @@ constexpr bool is_progress(Status status) {
 
 // Whether it tells how far a call came, not that the call was refused.
 constexpr bool is_answer(Status status) { return status <= Status::kHost; }
+
+// Linux errno values that are the same on x86 and s390 (asm-generic).
+enum Errno : int {
+  kEperm = 1,
+  kEnoent = 2,
+  kEintr = 4,
+  kEio = 5,
+  kEnxio = 6,
+  kEagain = 11,
+  kEnomem = 12,
+  kEbusy = 16,
+  kEexist = 17,
+  kEnodev = 19,
+  kEinval = 22,
+  kEnospc = 28,
+  kEproto = 71,
+  kEoverflow = 75,
+  kEopnotsupp = 95,
+  kEshutdown = 108,
+};
+
+// An errno value, positive.
+int errno_code(Status status);
+// enum kvm_iommu_status; 0 if user space never sees this one.
+std::uint32_t status_code(Status status);
 
 }  // namespace kiommu

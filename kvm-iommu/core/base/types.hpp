@@ -13,7 +13,7 @@
 #include <expected>
 #include <optional>
 
-#include "status.hpp"
+#include "base/status.hpp"
 
 namespace kiommu {
 

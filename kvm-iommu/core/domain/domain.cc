@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The states of a domain, see domain.hpp: hosts, guest, anchor.
-#include "domain.hpp"
+#include "domain/domain.hpp"
 
-#include "anchor.hpp"
-#include "door.hpp"
-#include "format_list.hpp"
-#include "session.hpp"
+#include "domain/operation.hpp"
+#include "tables/anchor.hpp"
+#include "tables/format_list.hpp"
 
 namespace kiommu {
 namespace {

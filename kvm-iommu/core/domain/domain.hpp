@@ -10,33 +10,17 @@
 // only where their ranges overlap.
 #pragma once
 
-#include "faults.hpp"
-#include "follow.hpp"
-#include "format.hpp"
-#include "hosts.hpp"
-#include "pins.hpp"
-#include "request_pool.hpp"
-#include "shadow.hpp"
-#include "translate_range.hpp"
+#include "faults/queue.hpp"
+#include "host/capabilities.hpp"
+#include "memory/pin_table.hpp"
+#include "request/pool.hpp"
+#include "shadow/shadow.hpp"
+#include "sync/table_follower.hpp"
+#include "tables/anchor.hpp"
 
 namespace kiommu {
 
 class Refresh;
-
-// Stage 1: what an anchor says, checked.
-struct Stage1 {
-  kiommu_anchor anchor{};
-  Root root;         // identity: its rights alone
-  IovaRange window;  // that the guest may use
-
-  bool same_as(const Stage1& other) const {
-    return anchor.format == other.anchor.format &&
-           anchor.levels == other.anchor.levels &&
-           anchor.iota == other.anchor.iota &&
-           anchor.offset == other.anchor.offset &&
-           anchor.rights == other.anchor.rights && window == other.window;
-  }
-};
 
 // What the guest's tables say of one IOVA.
 struct Translation {

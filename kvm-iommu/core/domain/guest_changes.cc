@@ -2,9 +2,9 @@
 //
 // Changes of the guest's memory, see memory_change.hpp. The order is always:
 // find out what is gone, unmap it from all domains and flush, unpin it.
-#include "memory_change.hpp"
+#include "domain/guest_changes.hpp"
 
-#include "session.hpp"
+#include "domain/operation.hpp"
 
 namespace kiommu {
 namespace {

@@ -5,7 +5,7 @@
 // is under way in any of its domains.
 #pragma once
 
-#include "pins.hpp"
+#include "memory/pin_table.hpp"
 
 namespace kiommu {
 

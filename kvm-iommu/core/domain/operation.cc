@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The beginning and the end of a request, see session.hpp.
-#include "session.hpp"
+#include "domain/operation.hpp"
 
 namespace kiommu {
 namespace {

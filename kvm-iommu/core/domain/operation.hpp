@@ -3,7 +3,7 @@
 // A request on a domain that has its range of IOVA to itself.
 #pragma once
 
-#include "domain.hpp"
+#include "domain/domain.hpp"
 
 namespace kiommu {
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The ring of a guest, see ring.hpp.
-#include "ring.hpp"
+#include "domain/ring.hpp"
 
 #include <bit>
 
-#include "door.hpp"
-#include "fault_codes.hpp"
+#include "faults/codes.hpp"
 
 namespace kiommu {
 namespace {

@@ -15,7 +15,7 @@
 // done alone, a refresh's budget at a time.
 #pragma once
 
-#include "domain.hpp"
+#include "domain/domain.hpp"
 
 namespace kiommu {
 

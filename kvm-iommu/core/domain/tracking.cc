@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // A domain that follows the guest's stores, see domain.hpp and tracker.hpp.
-#include "session.hpp"
+#include "domain/operation.hpp"
 
 namespace kiommu {
 

@@ -6,11 +6,11 @@
 // All walks are in this file: functions of formats that the compiler does not
 // inline must not come from two objects, for the kernel's linker keeps the
 // tables of patchable functions (ftrace) of both.
-#include "drop_stale.hpp"
-#include "format_list.hpp"
-#include "refresh.hpp"
-#include "session.hpp"
-#include "translate_range.hpp"
+#include "domain/operation.hpp"
+#include "sync/drop_stale.hpp"
+#include "sync/range_report.hpp"
+#include "sync/refresh.hpp"
+#include "tables/format_list.hpp"
 
 namespace kiommu {
 namespace {

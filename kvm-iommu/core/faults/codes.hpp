@@ -5,11 +5,11 @@
 // arch/.
 #pragma once
 
-#include "../../arch/s390/zpci_events.hpp"
-#include "../../arch/s390/zpci_format.hpp"
-#include "../../arch/x86/vtd_faults.hpp"
-#include "../../arch/x86/vtd_ss_format.hpp"
-#include "faults.hpp"
+#include "arch/s390/zpci_events.hpp"
+#include "arch/s390/zpci_format.hpp"
+#include "arch/x86/vtd_faults.hpp"
+#include "arch/x86/vtd_ss_format.hpp"
+#include "faults/queue.hpp"
 
 namespace kiommu {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The queue of faults, see faults.hpp.
-#include "faults.hpp"
+#include "faults/queue.hpp"
 
-#include "fault_codes.hpp"
+#include "faults/codes.hpp"
 
 namespace kiommu {
 namespace {

@@ -14,8 +14,8 @@
 
 #include <utility>
 
-#include "../include/port.h"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "port.h"
 
 namespace kiommu {
 

@@ -4,8 +4,8 @@
 // one call, contiguous host memory into one run, and flushes once.
 #pragma once
 
-#include "../include/port.h"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "port.h"
 
 namespace kiommu {
 

@@ -6,8 +6,8 @@
 
 #include <bit>
 
-#include "../include/port.h"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "port.h"
 
 namespace kiommu {
 

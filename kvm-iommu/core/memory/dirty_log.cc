@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The dirty log, see dirty.hpp.
-#include "dirty.hpp"
-
-#include "domain.hpp"
+#include "memory/dirty_log.hpp"
 
 namespace kiommu {
 namespace {
@@ -54,9 +52,9 @@ void change_word(uint64_t* word, uint64_t ones, Change change) {
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-void change_counts(const Region& region, uint64_t first, uint64_t last,
-                   Change change) {
+void change_counts(const Region& region, PageRange gfns, Change change) {
   constexpr uint64_t kLanes = DirtyBlock::kLanes;
+  auto [first, last] = gfns;
   while (first <= last) {
     const uint64_t end = first | (kLanes - 1);
     const uint64_t ones =
@@ -68,8 +66,9 @@ void change_counts(const Region& region, uint64_t first, uint64_t last,
   }
 }
 
-// Notes that pages [first, last] were unmapped.
-void mark(const Region& region, uint64_t first, uint64_t last) {
+// Notes that pages were unmapped.
+void mark(const Region& region, PageRange gfns) {
+  auto [first, last] = gfns;
   while (first <= last) {
     const uint64_t end = first | (kWordBits - 1);
     const uint64_t mask =
@@ -91,27 +90,6 @@ uint64_t writable(const DirtyBlock& block) {
              << (i * DirtyBlock::kLanes);
   }
   return pages;
-}
-
-// Calls visit(first, last) for neighbouring pages of `n` entries that a device
-// can write.
-template <class Visit>
-void for_writable(const uint64_t* entries, unsigned n, Visit visit) {
-  unsigned i = 0;
-  while (i < n) {
-    const ShadowEntry entry{entries[i]};
-    ++i;
-    if (!entry.rights().write()) continue;
-    const uint64_t first = entry.gfn();
-    uint64_t last = first;
-    while (i < n) {
-      const ShadowEntry next{entries[i]};
-      if (!next.rights().write() || next.gfn() != last + 1) break;
-      ++last;
-      ++i;
-    }
-    visit(first, last);
-  }
 }
 
 // Calls visit(block, mask, at) for each block of the log with pages of `gfns`,
@@ -171,63 +149,14 @@ uint64_t words_of(PageRange gfns) {
 
 }  // namespace
 
-void note_mapped(Stage2& stage2, const uint64_t* entries, unsigned n) {
-  while (n > 0) {
-    const Region& region = stage2.mapped_region(ShadowEntry{entries[0]}.gfn());
-    unsigned count = 1;
-    while (count < n && region.holds(ShadowEntry{entries[count]}.gfn())) {
-      ++count;
-    }
-    for_writable(entries, count, [&](uint64_t first, uint64_t last) {
-      change_counts(region, first, last, Change::kCount);
-    });
-    entries += count;
-    n -= count;
-  }
+void count_writers(const Region& region, PageRange gfns) {
+  change_counts(region, gfns, Change::kCount);
 }
 
-void note_mapped_run(const Region& region, ShadowEntry run) {
-  if (!run.rights().write()) return;
-  change_counts(region, run.gfn(), run.gfn() + Radix::kNodeWords - 1,
-                Change::kCount);
-}
-
-void note_unmapped(const Region& region, const uint64_t* entries, unsigned n) {
-  for_writable(entries, n, [&](uint64_t first, uint64_t last) {
-    mark(region, first, last);
-    change_counts(region, first, last, Change::kUncount);
-  });
-}
-
-void note_unmapped_run(const Region& region, ShadowEntry run) {
-  if (!run.rights().write()) return;
-  const uint64_t last = run.gfn() + Radix::kNodeWords - 1;
-  mark(region, run.gfn(), last);
-  change_counts(region, run.gfn(), last, Change::kUncount);
-}
-
-Result<void> start_log(Pins& pins) {
-  KIOMMU_TRY(pins.regions().start_log());
-  Stage2 stage2(pins.mem(), pins.regions());
-  bool killed = false;
-  unsigned entries = 0;
-  for (Domain* domain = pins.domains; domain != nullptr && !killed;
-       domain = domain->next) {
-    domain->shadow().for_each([&](ShadowEntry entry, unsigned pages) {
-      if (++entries % Radix::kNodeWords == 0 || pages > 1) {
-        killed |= kiommu_port_interrupted() != 0;
-      }
-      if (killed || entry.is_mmio()) return;
-      if (pages > 1) {
-        note_mapped_run(stage2.mapped_region(entry.gfn()), entry);
-      } else {
-        note_mapped(stage2, &entry.word, 1);
-      }
-    });
-  }
-  if (!killed) return {};
-  pins.regions().stop_log();
-  return fail(Status::kInterrupted);
+// The bit comes before the count goes: a page is dirty by one of them.
+void count_unmapped(const Region& region, PageRange gfns) {
+  mark(region, gfns);
+  change_counts(region, gfns, Change::kUncount);
 }
 
 void take_dirty(Pins& pins, PageRange gfns, kiommu_u64* bits) {

@@ -17,29 +17,22 @@
 // A count that has reached DirtyBlock::kMany is not changed any more: the page
 // is dirty at each read until the log is stopped.
 //
-// Device memory is not logged. Nothing here but the start allocates; regions
-// that are learnt later bring their blocks with them.
+// Device memory is not logged. Nothing but the start (domain/dirty_scan.hpp)
+// allocates; regions that are learnt later bring their blocks with them.
 #pragma once
 
-#include "pins.hpp"
-#include "request.hpp"
-#include "shadow_entry.hpp"
+#include "memory/pin_table.hpp"
 
 namespace kiommu {
 
-// Requests, while the log runs (PinUser::is_logging()): entries of pages of
-// memory, or of a run, have come into a shadow.
-void note_mapped(Stage2& stage2, const uint64_t* entries, unsigned n);
-void note_mapped_run(const Region& region, ShadowEntry run);
-// They leave a shadow, all of them of a region that has blocks of the log.
-void note_unmapped(const Region& region, const uint64_t* entries, unsigned n);
-void note_unmapped_run(const Region& region, ShadowEntry run);
+// While the log runs: entries that let a device write the pages `gfns` of a
+// region have come into a shadow, one for each; or have left one. Requests call
+// these in parallel.
+void count_writers(const Region& region, PageRange gfns);
+void count_unmapped(const Region& region, PageRange gfns);
 
-// All below: the pin table is the caller's.
+// All below: the caller holds P for writing.
 
-// Begins to log. Looks at all that is mapped. The errors are kNoMemory and
-// kInterrupted.
-Result<void> start_log(Pins& pins);
 // Tells which of `gfns` are dirty, and takes what was unmapped out of the log;
 // the work is bounded by the pages of `gfns`. Bit i % 64 of bits[i / 64] is
 // that of page i from gfns.first on. The last word is written as a whole.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Memory slots, see stage2.hpp.
-#include "stage2.hpp"
+#include "memory/guest_memory.hpp"
 
 namespace kiommu {
 

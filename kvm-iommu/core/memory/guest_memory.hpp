@@ -4,7 +4,7 @@
 // ones that were met at hand, for those cost no search.
 #pragma once
 
-#include "regions.hpp"
+#include "memory/slot_table.hpp"
 
 namespace kiommu {
 

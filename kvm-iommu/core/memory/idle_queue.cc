@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The chunks that may have idle pages, see idle_queue.hpp.
-#include "idle_queue.hpp"
+#include "memory/idle_queue.hpp"
 
 namespace kiommu {
 

@@ -13,7 +13,7 @@
 // link is missing then.
 #pragma once
 
-#include "region.hpp"
+#include "memory/slot.hpp"
 
 namespace kiommu {
 

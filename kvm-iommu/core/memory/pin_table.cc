@@ -2,9 +2,9 @@
 //
 // The pin table, see pins.hpp: what needs it for itself. Taking pins and
 // making them is in pin_user.cc.
-#include "pins.hpp"
+#include "memory/pin_table.hpp"
 
-#include "pin_user.hpp"
+#include "memory/request_pins.hpp"
 
 namespace kiommu {
 namespace {

@@ -10,8 +10,8 @@
 // which keeps "clear, flush, unpin" in order.
 #pragma once
 
-#include "idle_queue.hpp"
-#include "regions.hpp"
+#include "memory/idle_queue.hpp"
+#include "memory/slot_table.hpp"
 
 namespace kiommu {
 

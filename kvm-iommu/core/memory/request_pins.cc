@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Taking, giving back and making pins, see pin_user.hpp.
-#include "pin_user.hpp"
+#include "memory/request_pins.hpp"
 
 namespace kiommu {
 namespace {

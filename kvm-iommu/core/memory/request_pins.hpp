@@ -5,8 +5,8 @@
 // request ends.
 #pragma once
 
-#include "page_word.hpp"
-#include "pins.hpp"
+#include "base/page_word.hpp"
+#include "memory/pin_table.hpp"
 
 namespace kiommu {
 

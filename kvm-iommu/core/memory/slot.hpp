@@ -13,7 +13,7 @@
 // table.
 #pragma once
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace kiommu {
 

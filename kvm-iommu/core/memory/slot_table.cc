@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Regions, see regions.hpp.
-#include "regions.hpp"
+#include "memory/slot_table.hpp"
 
 #include <new>
 
-#include "monitor.hpp"
+#include "base/scoped_lock.hpp"
 
 namespace kiommu {
 namespace {

@@ -4,8 +4,8 @@
 // when they are first needed.
 #pragma once
 
-#include "../include/port.h"
-#include "region.hpp"
+#include "memory/slot.hpp"
+#include "port.h"
 
 namespace kiommu {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // What a request cost, see outcome.hpp.
-#include "outcome.hpp"
+#include "request/outcome.hpp"
 
 namespace kiommu {
 namespace {

@@ -11,7 +11,7 @@
 // see Domain::Session::finish().
 #pragma once
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace kiommu {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Requests in use and not, see request_pool.hpp.
-#include "request_pool.hpp"
+#include "request/pool.hpp"
 
-#include "monitor.hpp"
+#include "base/scoped_lock.hpp"
 
 namespace kiommu {
 

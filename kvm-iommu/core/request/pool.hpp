@@ -5,8 +5,8 @@
 // are made when requests run in parallel, and kept.
 #pragma once
 
-#include "range_lock.hpp"
-#include "request.hpp"
+#include "request/range_lock.hpp"
+#include "request/workspace.hpp"
 
 namespace kiommu {
 

@@ -2,7 +2,7 @@
 //
 // Requests under way, see range_lock.hpp. They are few: one for each CPU that
 // works on the domain.
-#include "range_lock.hpp"
+#include "request/range_lock.hpp"
 
 namespace kiommu {
 

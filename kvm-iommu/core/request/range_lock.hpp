@@ -4,7 +4,7 @@
 // take turns, in the order in which they came. Who calls holds the monitor.
 #pragma once
 
-#include "request.hpp"
+#include "request/workspace.hpp"
 
 namespace kiommu {
 

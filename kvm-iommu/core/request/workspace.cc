@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Memory of requests, see request.hpp.
-#include "request.hpp"
+#include "request/workspace.hpp"
 
 namespace kiommu {
 namespace {

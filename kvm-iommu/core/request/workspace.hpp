@@ -6,13 +6,13 @@
 
 #include <new>
 
-#include "format.hpp"
-#include "host_batch.hpp"
-#include "outcome.hpp"
-#include "pin_user.hpp"
-#include "radix.hpp"
-#include "stage2.hpp"
-#include "walker.hpp"
+#include "base/radix.hpp"
+#include "host/batch.hpp"
+#include "memory/guest_memory.hpp"
+#include "memory/request_pins.hpp"
+#include "request/outcome.hpp"
+#include "tables/format.hpp"
+#include "tables/walker.hpp"
 
 namespace kiommu {
 

@@ -12,8 +12,8 @@
 //     1..0  rights that the guest's tables give, never none
 #pragma once
 
-#include "page_word.hpp"
-#include "radix.hpp"
+#include "base/page_word.hpp"
+#include "base/radix.hpp"
 
 namespace kiommu {
 

@@ -2,7 +2,7 @@
 //
 // The shadow, see shadow.hpp: telling the hosts what is mapped, and knowing
 // what blocks they may have made of it.
-#include "shadow.hpp"
+#include "shadow/shadow.hpp"
 
 namespace kiommu {
 

@@ -2,9 +2,9 @@
 //
 // The shadow, see shadow.hpp: building it. Taking it apart is in unmap.cc,
 // what it tells the hosts in shadow_hosts.cc.
-#include "shadow.hpp"
+#include "shadow/shadow.hpp"
 
-#include "dirty.hpp"
+#include "shadow/dirty_entries.hpp"
 
 namespace kiommu {
 namespace {

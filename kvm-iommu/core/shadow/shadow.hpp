@@ -17,9 +17,9 @@
 // blocks that it touches to itself, see reach().
 #pragma once
 
-#include "hosts.hpp"
-#include "request.hpp"
-#include "shadow_entry.hpp"
+#include "host/capabilities.hpp"
+#include "request/workspace.hpp"
+#include "shadow/entry.hpp"
 
 namespace kiommu {
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The shadow, see shadow.hpp: taking it apart, whole host blocks at a time.
-#include "dirty.hpp"
-#include "shadow.hpp"
+#include "shadow/dirty_entries.hpp"
+#include "shadow/shadow.hpp"
 
 namespace kiommu {
 

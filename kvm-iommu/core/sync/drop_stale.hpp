@@ -5,8 +5,8 @@
 // of one leaf of the shadow.
 #pragma once
 
-#include "shadow.hpp"
-#include "walker.hpp"
+#include "shadow/shadow.hpp"
+#include "tables/walker.hpp"
 
 namespace kiommu {
 

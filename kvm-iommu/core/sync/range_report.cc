@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // What a range of IOVA translates to, see translate_range.hpp.
-#include "translate_range.hpp"
-
-#include "door.hpp"
+#include "sync/range_report.hpp"
 
 namespace kiommu {
 namespace {

@@ -9,8 +9,8 @@
 // for devices, there is none.
 #pragma once
 
-#include "shadow.hpp"
-#include "walker.hpp"
+#include "shadow/shadow.hpp"
+#include "tables/walker.hpp"
 
 namespace kiommu {
 

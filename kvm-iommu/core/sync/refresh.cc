@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // One refresh, see refresh.hpp.
-#include "refresh.hpp"
+#include "sync/refresh.hpp"
 
 namespace kiommu {
 

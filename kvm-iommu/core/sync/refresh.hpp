@@ -5,9 +5,9 @@
 // walks the memory slots.
 #pragma once
 
-#include "follow.hpp"
-#include "shadow.hpp"
-#include "walker.hpp"
+#include "shadow/shadow.hpp"
+#include "sync/table_follower.hpp"
+#include "tables/walker.hpp"
 
 namespace kiommu {
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // What walks tell a tracker, see follow.hpp.
-#include "follow.hpp"
+#include "sync/table_follower.hpp"
 
-#include "door.hpp"
-#include "fault_codes.hpp"
+#include "faults/codes.hpp"
 
 namespace kiommu {
 

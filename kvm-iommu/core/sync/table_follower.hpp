@@ -8,8 +8,8 @@
 //     over in whole is known, and tracked, from then on.
 #pragma once
 
-#include "faults.hpp"
-#include "tracker.hpp"
+#include "faults/queue.hpp"
+#include "sync/tracker.hpp"
 
 namespace kiommu {
 

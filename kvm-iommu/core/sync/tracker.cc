@@ -3,11 +3,11 @@
 // Pages of tables and their uses, see tracker.hpp. Recursion goes down the
 // levels of tables: it is as deep as these at most. The memory is in
 // tracker_memory.cc.
-#include "tracker.hpp"
+#include "sync/tracker.hpp"
 
 #include <new>
 
-#include "monitor.hpp"
+#include "base/scoped_lock.hpp"
 
 namespace kiommu {
 namespace {

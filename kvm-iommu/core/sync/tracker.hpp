@@ -18,8 +18,8 @@
 // kiommu_port_untrack(): nobody reads a page that another is about to track.
 #pragma once
 
-#include "radix.hpp"
-#include "walker.hpp"
+#include "base/radix.hpp"
+#include "tables/walker.hpp"
 
 namespace kiommu {
 

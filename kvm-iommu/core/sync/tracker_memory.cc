@@ -4,7 +4,7 @@
 // into records; pages of tables by GFN. The monitor is held.
 #include <new>
 
-#include "tracker.hpp"
+#include "sync/tracker.hpp"
 
 namespace kiommu {
 

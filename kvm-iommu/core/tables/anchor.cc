@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Checks an anchor, see anchor.hpp.
-#include "anchor.hpp"
+#include "tables/anchor.hpp"
 
-#include "format_list.hpp"
+#include "tables/format_list.hpp"
 
 namespace kiommu {
 namespace {

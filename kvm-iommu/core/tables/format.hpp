@@ -11,8 +11,8 @@
 #include <bit>
 #include <concepts>
 
-#include "../include/core.h"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "core.h"
 
 namespace kiommu {
 

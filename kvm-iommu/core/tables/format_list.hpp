@@ -4,13 +4,13 @@
 // dispatch, KVM_IOMMU_GET_INFO and the typed test suite follow.
 #pragma once
 
-#include "../../arch/arm64/lpae_format.hpp"
-#include "../../arch/riscv/sv_format.hpp"
-#include "../../arch/s390/zpci_format.hpp"
-#include "../../arch/x86/amd_v1_format.hpp"
-#include "../../arch/x86/vtd_ss_format.hpp"
-#include "../../arch/x86/x86_fs_format.hpp"
-#include "format.hpp"
+#include "arch/arm64/lpae_format.hpp"
+#include "arch/riscv/sv_format.hpp"
+#include "arch/s390/zpci_format.hpp"
+#include "arch/x86/amd_v1_format.hpp"
+#include "arch/x86/vtd_ss_format.hpp"
+#include "arch/x86/x86_fs_format.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

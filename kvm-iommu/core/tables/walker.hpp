@@ -8,9 +8,9 @@
 // level. Work is bounded by a budget of reads.
 #pragma once
 
-#include "format.hpp"
-#include "page_word.hpp"
-#include "stage2.hpp"
+#include "base/page_word.hpp"
+#include "memory/guest_memory.hpp"
+#include "tables/format.hpp"
 
 namespace kiommu {
 

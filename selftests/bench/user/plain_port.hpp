@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "../../../kvm-iommu/include/port.h"
+#include "port.h"
 
 struct kiommu_mem {
   kiommu_slot tables;  // its HVA is an address of this process

@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "../../../kvm-iommu/include/core.h"
+#include "core.h"
 #include "plain_port.hpp"
 
 extern "C" {

@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "../../../kvm-iommu/core/format_list.hpp"
-#include "../../../kvm-iommu/core/walker.hpp"
+#include "tables/format_list.hpp"
+#include "tables/walker.hpp"
 
 struct kiommu_mem {
   const walk_tables* tables;

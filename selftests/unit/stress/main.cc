@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 
-#include "../../port/violation.hpp"
+#include "port/violation.hpp"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);

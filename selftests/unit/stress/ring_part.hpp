@@ -13,8 +13,8 @@
 #include <random>
 #include <vector>
 
-#include "../guest_ring.hpp"
-#include "../tracked_world.hpp"
+#include "unit/guest_ring.hpp"
+#include "unit/tracked_world.hpp"
 
 namespace kiommu::test::stress {
 

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// The start of a guest's dirty log, see memory/dirty_log.hpp.
+#pragma once
+
+#include "memory/pin_table.hpp"
+
+namespace kiommu {
+
+// Begins to log, with all that is mapped in each domain. The caller holds P for
+// writing. The errors are kNoMemory and kInterrupted.
+Result<void> start_log(Pins& pins);
+
+}  // namespace kiommu

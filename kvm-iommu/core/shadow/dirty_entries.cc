@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Entries of a shadow in the dirty log, see dirty_entries.hpp.
+#include "shadow/dirty_entries.hpp"
+
+namespace kiommu {
+namespace {
+
+PageRange gfns_of(ShadowEntry run) {
+  return {run.gfn(), run.gfn() + Radix::kNodeWords - 1};
+}
+
+// Calls visit(gfns) for neighbouring pages of `n` entries that a device
+// can write.
+template <class Visit>
+void for_writable(const uint64_t* entries, unsigned n, Visit visit) {
+  unsigned i = 0;
+  while (i < n) {
+    const ShadowEntry entry{entries[i]};
+    ++i;
+    if (!entry.rights().write()) continue;
+    const uint64_t first = entry.gfn();
+    uint64_t last = first;
+    while (i < n) {
+      const ShadowEntry next{entries[i]};
+      if (!next.rights().write() || next.gfn() != last + 1) break;
+      ++last;
+      ++i;
+    }
+    visit(PageRange{first, last});
+  }
+}
+
+}  // namespace
+
+void note_mapped(Stage2& stage2, const uint64_t* entries, unsigned n) {
+  while (n > 0) {
+    const Region& region = stage2.mapped_region(ShadowEntry{entries[0]}.gfn());
+    unsigned count = 1;
+    while (count < n && region.holds(ShadowEntry{entries[count]}.gfn())) {
+      ++count;
+    }
+    for_writable(entries, count,
+                 [&](PageRange gfns) { count_writers(region, gfns); });
+    entries += count;
+    n -= count;
+  }
+}
+
+void note_mapped_run(const Region& region, ShadowEntry run) {
+  if (!run.rights().write()) return;
+  count_writers(region, gfns_of(run));
+}
+
+void note_unmapped(const Region& region, const uint64_t* entries, unsigned n) {
+  for_writable(entries, n,
+               [&](PageRange gfns) { count_unmapped(region, gfns); });
+}
+
+void note_unmapped_run(const Region& region, ShadowEntry run) {
+  if (!run.rights().write()) return;
+  count_unmapped(region, gfns_of(run));
+}
+
+}  // namespace kiommu
