@@ -26,7 +26,7 @@
 #include <functional>
 #include <vector>
 
-#include "tables/format_list.hpp"
+#include "formats/list.hpp"
 
 namespace kiommu::test {
 

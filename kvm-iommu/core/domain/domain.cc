@@ -4,8 +4,8 @@
 #include "domain/domain.hpp"
 
 #include "domain/operation.hpp"
-#include "tables/anchor.hpp"
-#include "tables/format_list.hpp"
+#include "formats/anchor.hpp"
+#include "formats/list.hpp"
 
 namespace kiommu {
 namespace {

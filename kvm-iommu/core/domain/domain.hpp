@@ -11,12 +11,12 @@
 #pragma once
 
 #include "faults/queue.hpp"
+#include "formats/anchor.hpp"
 #include "host/capabilities.hpp"
 #include "memory/pin_table.hpp"
 #include "request/pool.hpp"
 #include "shadow/shadow.hpp"
 #include "sync/table_follower.hpp"
-#include "tables/anchor.hpp"
 
 namespace kiommu {
 

@@ -7,10 +7,10 @@
 // inline must not come from two objects, for the kernel's linker keeps the
 // tables of patchable functions (ftrace) of both.
 #include "domain/operation.hpp"
+#include "formats/list.hpp"
 #include "sync/drop_stale.hpp"
 #include "sync/range_report.hpp"
 #include "sync/refresh.hpp"
-#include "tables/format_list.hpp"
 
 namespace kiommu {
 namespace {

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "tables/format_list.hpp"
+#include "formats/list.hpp"
 #include "tables/walker.hpp"
 
 struct kiommu_mem {

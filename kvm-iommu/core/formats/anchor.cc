@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Checks an anchor, see anchor.hpp.
-#include "tables/anchor.hpp"
+#include "formats/anchor.hpp"
 
-#include "tables/format_list.hpp"
+#include "formats/list.hpp"
 
 namespace kiommu {
 namespace {
