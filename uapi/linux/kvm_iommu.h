@@ -352,7 +352,8 @@ struct kvm_iommu_stop {
  * or bits of iota that the format does not have (DESIGNATION), misaligned
  * table, offset or window (MISALIGNED), table outside memory slots or in a
  * read-only one (TABLE), window empty or beyond what the tables reach (RANGE),
- * no rights or unknown ones (RIGHTS).
+ * no rights or unknown ones (RIGHTS); ENOMEM (NO_MEMORY); EAGAIN a memory slot
+ * changed meanwhile (BUDGET): call again.
  */
 struct kvm_iommu_register_ioat {
 	__u32 size;
