@@ -551,8 +551,9 @@ struct kvm_iommu_set_idle_limit {
  * it is open. Legal in each state.
  *
  * read() gives whole records, as many as there are and as fit, and waits for
- * the first one; EAGAIN if it may not wait (O_NONBLOCK); EINVAL the buffer is
- * smaller than a record; EFAULT, EINTR: no record is lost. Each record is read
+ * the first one; EAGAIN if it may not wait (O_NONBLOCK), neither for a record nor
+ * for another reader that takes some out; EINVAL the buffer is smaller than a
+ * record; EFAULT, EINTR: no record is lost. Each record is read
  * once, also where several threads or processes share the file. When the
  * container is gone, what is left can still be read, then read() returns 0.
  * poll() tells POLLIN while there are records, POLLHUP once the container is
