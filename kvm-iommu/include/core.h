@@ -514,10 +514,10 @@ void kiommu_core_dirty_put_back(struct kiommu_pins *pins, kiommu_u64 gpa,
  * @first: IOVA of the first page; @pages: how many, not beyond 2^64 bytes.
  * @bits: as above, zeroed by the caller.
  *
- * In each state; device memory is left out. Lock: shared.
+ * In each state; device memory is left out. Lock: shared. Return: 0; -EINTR.
  */
-void kiommu_core_writable_pages(struct kiommu_domain *domain, kiommu_u64 first,
-				kiommu_u64 pages, kiommu_u64 *bits);
+int kiommu_core_writable_pages(struct kiommu_domain *domain, kiommu_u64 first,
+			       kiommu_u64 pages, kiommu_u64 *bits);
 
 /* kiommu_core_unmap(), which tells the same of what it unmaps. */
 int kiommu_core_unmap_writable(struct kiommu_domain *domain, kiommu_u64 iova,

@@ -53,8 +53,11 @@ struct kiommu_monitor *kiommu_port_monitor_create(void);
 void kiommu_port_monitor_destroy(struct kiommu_monitor *monitor);
 void kiommu_port_lock(struct kiommu_monitor *monitor);
 void kiommu_port_unlock(struct kiommu_monitor *monitor);
-/* Locked: unlocks, sleeps until kiommu_port_wake(), or less long, and locks. */
-void kiommu_port_wait(struct kiommu_monitor *monitor);
+/*
+ * Locked: unlocks, sleeps until kiommu_port_wake(), or less long, and locks.
+ * Return: 0; -EINTR a fatal signal is pending.
+ */
+int kiommu_port_wait(struct kiommu_monitor *monitor);
 /* Locked: wakes all that wait. */
 void kiommu_port_wake(struct kiommu_monitor *monitor);
 
@@ -269,8 +272,8 @@ void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn);
  *
  * Return: pages mapped from @iova on, contiguous or not in host memory, at
  * least 1; -EFAULT it is not device memory that can be mapped; -EACCES the
- * mapping is read-only; -ENOSPC too many; -ENOMEM; another errno if a host
- * refuses. On failure nothing is mapped.
+ * mapping is read-only; -ENOSPC too many; -ENOMEM; -EAGAIN it changes all the
+ * time; -EINTR; another errno if a host refuses. On failure nothing is mapped.
  */
 int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_mem *mem,
 			 kiommu_u64 iova, kiommu_u64 hva, kiommu_u32 pages,

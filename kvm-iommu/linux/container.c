@@ -251,6 +251,19 @@ static bool take_due(struct kiommu_devices *devices, struct kvm *kvm, bool *left
 	return arrived;
 }
 
+/*
+ * A device brought another KVM; but the last one may have been closed since
+ * take_due(), which nobody else calls meanwhile: the caller holds
+ * kiommu_container.lock for writing.
+ */
+static void note_conflict(struct kiommu_devices *devices)
+{
+	mutex_lock(&devices->lock);
+	if (!devices->left)
+		WRITE_ONCE(devices->conflict, true);
+	mutex_unlock(&devices->lock);
+}
+
 /* @guest, of @kvm, is consumed; both may be NULL. */
 static int settle_devices(struct kiommu_container *container,
 			  struct kiommu_mem *guest, struct kvm *kvm)
@@ -272,7 +285,7 @@ static int settle_devices(struct kiommu_container *container,
 	if (!ret)
 		ret = kiommu_container_start(container, guest);
 	if (ret == -EBUSY)
-		WRITE_ONCE(container->devices.conflict, true);
+		note_conflict(&container->devices);
 	kiommu_unlock_exclusive(container);
 	kiommu_container_leave(left);
 	if (ret)

@@ -85,15 +85,29 @@ static bool is_gone(struct kiommu_fault_reader *reader)
 	return smp_load_acquire(&reader->gone);
 }
 
-/* Return: records read; 0 there are none; -EFAULT; -ERESTARTSYS. */
+/*
+ * Takes kiommu_fault_reader.reading. Another reader holds it for as long as the
+ * memory that he copies to takes to come. Return: 0; -EAGAIN; -ERESTARTSYS.
+ */
+static int lock_reading(struct kiommu_fault_reader *reader, bool nonblock)
+{
+	if (nonblock)
+		return mutex_trylock(&reader->reading) ? 0 : -EAGAIN;
+	return mutex_lock_interruptible(&reader->reading) ? -ERESTARTSYS : 0;
+}
+
+/* Return: records read; 0 there are none; -EFAULT; -EAGAIN; -ERESTARTSYS. */
 static ssize_t read_records(struct kiommu_container *container,
-			    struct kvm_iommu_fault __user *to, ssize_t max)
+			    struct kvm_iommu_fault __user *to, ssize_t max,
+			    bool nonblock)
 {
 	struct kiommu_fault records[RECORDS_AT_ONCE];
 	ssize_t done = 0;
+	int ret;
 
-	if (mutex_lock_interruptible(&container->fault_reader.reading))
-		return -ERESTARTSYS;
+	ret = lock_reading(&container->fault_reader, nonblock);
+	if (ret)
+		return ret;
 	while (done < max) {
 		u32 count;
 
@@ -119,6 +133,7 @@ static ssize_t fault_read(struct file *file, char __user *to, size_t size,
 {
 	struct kiommu_container *container = file->private_data;
 	struct kiommu_fault_reader *reader = &container->fault_reader;
+	const bool nonblock = file->f_flags & O_NONBLOCK;
 	/* No more than are queued: those that come meanwhile are for later. */
 	size_t max = min_t(size_t, size / sizeof(struct kvm_iommu_fault),
 			   KVM_IOMMU_FAULT_RECORDS);
@@ -129,13 +144,14 @@ static ssize_t fault_read(struct file *file, char __user *to, size_t size,
 		const bool gone = is_gone(reader);
 		ssize_t ret;
 
-		ret = read_records(container, (void __user *)to, max);
+		ret = read_records(container, (void __user *)to, max,
+				   nonblock);
 		if (ret)
 			return ret < 0 ? ret :
 			       ret * sizeof(struct kvm_iommu_fault);
 		if (gone)
 			return 0;
-		if (file->f_flags & O_NONBLOCK)
+		if (nonblock)
 			return -EAGAIN;
 		ret = wait_event_interruptible(reader->queue,
 					       kiommu_core_faults_readable(container->faults) ||

@@ -333,11 +333,13 @@ static int map_record(struct kiommu_mem *mem, struct kiommu_record *record,
 static int try_map(struct kiommu_mem *mem, unsigned long hva,
 		   unsigned int pages, bool write, struct kiommu_record *record)
 {
-	unsigned long sequence = kiommu_notifier_sequence(&mem->notifier);
+	unsigned long sequence;
 	int count, ret;
 
 	if (mmap_read_lock_killable(mem->mm))
 		return -EINTR;
+	/* Before the look-up: nothing that changes later goes unseen. */
+	sequence = kiommu_notifier_sequence(&mem->notifier);
 	count = look_up(mem->mm, hva, pages, write, record);
 	mmap_read_unlock(mem->mm);
 	if (count < 0)
@@ -374,7 +376,7 @@ int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_mem *mem,
 	mmput(mem->mm);
 	if (ret <= 0)
 		kfree(record);
-	return ret == -EAGAIN ? -EFAULT : ret;
+	return ret;
 }
 
 void kiommu_port_mmio_unmap(struct kiommu_batch *batch, struct kiommu_mem *mem,

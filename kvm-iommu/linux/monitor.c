@@ -3,11 +3,12 @@
  * Monitors of the core, see port.h.
  *
  * A mutex and a queue. Who waits is in the queue before it unlocks, and who
- * wakes has the mutex: no wake-up is lost. Waiting is not interruptible: it is
- * for other requests, each of which ends early when its process is killed.
+ * wakes has the mutex: no wake-up is lost. Who waits can be killed: the requests
+ * that are waited for may be those of another process, which has no end that this
+ * one could bring about.
  */
 #include <linux/mutex.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
 
@@ -46,15 +47,16 @@ void kiommu_port_unlock(struct kiommu_monitor *monitor)
 	mutex_unlock(&monitor->lock);
 }
 
-void kiommu_port_wait(struct kiommu_monitor *monitor)
+int kiommu_port_wait(struct kiommu_monitor *monitor)
 {
 	DEFINE_WAIT(wait);
 
-	prepare_to_wait(&monitor->queue, &wait, TASK_UNINTERRUPTIBLE);
+	prepare_to_wait(&monitor->queue, &wait, TASK_KILLABLE);
 	mutex_unlock(&monitor->lock);
 	schedule();
 	finish_wait(&monitor->queue, &wait);
 	mutex_lock(&monitor->lock);
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 void kiommu_port_wake(struct kiommu_monitor *monitor)

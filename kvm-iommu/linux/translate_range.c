@@ -29,12 +29,15 @@ SAME(rights);
 SAME(shadow_rights);
 SAME(status);
 
-/* Tells of the rest of the range, as much as there is @room for. */
+/*
+ * Tells of the rest of the range, as much as there is @room for; *@next is where
+ * that ends. The caller has been told of it when it is copied, no sooner.
+ */
 static int collect(struct kiommu_container *container,
 		   struct kvm_iommu_translate_range *cmd,
-		   struct kiommu_range_record *records, u32 room, u32 *count)
+		   struct kiommu_range_record *records, u32 room, u32 *count,
+		   kiommu_u64 *next)
 {
-	kiommu_u64 next;
 	int ret;
 
 	ret = kiommu_lock_shared(container);
@@ -46,11 +49,9 @@ static int collect(struct kiommu_container *container,
 						  cmd->next_iova,
 						  cmd->iova + cmd->length -
 						  cmd->next_iova, records,
-						  room, count, &next,
+						  room, count, next,
 						  &cmd->status);
 	kiommu_unlock_shared(container);
-	if (!ret)
-		cmd->next_iova = next;
 	return ret;
 }
 
@@ -61,6 +62,7 @@ int kiommu_translate_range(struct kiommu_container *container,
 		u64_to_user_ptr(cmd->records);
 	const u32 capacity = min(cmd->capacity, KVM_IOMMU_TRANSLATE_RECORDS);
 	struct kiommu_range_record *records;
+	kiommu_u64 next;
 	u32 count;
 	int ret;
 
@@ -77,7 +79,8 @@ int kiommu_translate_range(struct kiommu_container *container,
 		cmd->status = KVM_IOMMU_STATUS_OK;
 		ret = fatal_signal_pending(current) ? -EINTR :
 		      collect(container, cmd, records,
-			      min(capacity - cmd->count, RECORDS), &count);
+			      min(capacity - cmd->count, RECORDS), &count,
+			      &next);
 		if (!ret && copy_to_user(to + cmd->count, records,
 					 count * sizeof(*records))) {
 			cmd->status = KVM_IOMMU_STATUS_BAD_ADDRESS;
@@ -86,6 +89,7 @@ int kiommu_translate_range(struct kiommu_container *container,
 		if (ret)
 			break;
 		cmd->count += count;
+		cmd->next_iova = next;
 		/* Less than a page: it stopped for another reason than room. */
 	} while (cmd->status && count == RECORDS &&
 		 cmd->count < capacity);

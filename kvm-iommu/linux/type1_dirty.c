@@ -72,36 +72,39 @@ static int do_part(struct kiommu_container *container, u64 iova, u64 pages,
 
 	if (!container->dirty_pages)
 		return -EINVAL;
-	if (!unmapped) {
-		kiommu_core_writable_pages(container->domain, iova, pages,
-					   bits);
-		return 0;
-	}
+	if (!unmapped)
+		return kiommu_core_writable_pages(container->domain, iova,
+						  pages, bits);
 	ret = kiommu_core_unmap_writable(container->domain, iova,
 					 pages << PAGE_SHIFT, bits, &count);
 	*unmapped += count;
 	return ret;
 }
 
+/* Words of a bitmap that need no memory. */
+#define FEW_WORDS 32
+
 /*
  * A chunk at a time. -ENOMEM of a part does not end it: that one is unmapped as
- * well.
+ * well. So that it means nothing else, the call needs no memory of its own.
  */
 static int for_parts(struct kiommu_container *container, u64 iova, u64 size,
 		     const struct vfio_bitmap *bitmap, u64 *unmapped)
 {
 	const u64 pages = size >> PAGE_SHIFT;
+	u64 chunk = min(pages, KIOMMU_CHUNK_PAGES);
 	void __user *to = bitmap->data;
+	kiommu_u64 few[FEW_WORDS], *bits;
 	u64 done, n, bytes;
-	kiommu_u64 *bits;
 	int ret = 0, ended = 0;
 
-	bytes = kiommu_bitmap_bytes(min(pages, KIOMMU_CHUNK_PAGES));
-	bits = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
-	if (!bits)
-		return -ENOMEM;
+	bits = kvmalloc(kiommu_bitmap_bytes(chunk), GFP_KERNEL_ACCOUNT);
+	if (!bits) {
+		bits = few;
+		chunk = min(chunk, sizeof(few) * BITS_PER_BYTE);
+	}
 	for (done = 0; done < pages && !ended; done += n) {
-		n = min(pages - done, KIOMMU_CHUNK_PAGES);
+		n = min(pages - done, chunk);
 		bytes = kiommu_bitmap_bytes(n);
 		memset(bits, 0, bytes);
 		ended = fatal_signal_pending(current) ? -EINTR :
@@ -119,7 +122,8 @@ static int for_parts(struct kiommu_container *container, u64 iova, u64 size,
 					   bytes))
 			ended = -EFAULT;
 	}
-	kvfree(bits);
+	if (bits != few)
+		kvfree(bits);
 	return ended ?: ret;
 }
 

@@ -192,7 +192,10 @@ long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 	int ret;
 
 	ret = kiommu_container_catch_up(container);
-	if (ret)
+	/* -ENOMEM of an unmap says that the range is unmapped; what could not be
+	 * registered is tried again by the next call.
+	 */
+	if (ret && !(ret == -ENOMEM && cmd == VFIO_IOMMU_UNMAP_DMA))
 		return ret;
 	switch (cmd) {
 	case VFIO_IOMMU_GET_INFO:

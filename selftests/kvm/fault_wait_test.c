@@ -21,6 +21,7 @@
 
 #include "faults.h"
 #include "kiommu_util.h"
+#include "userfault.h"
 
 #define PAGE KIOMMU_PAGE
 #define RECORDS KVM_IOMMU_FAULT_RECORDS
@@ -51,6 +52,7 @@ struct reader {
 	pid_t tid;
 	ssize_t got;
 	struct kvm_iommu_fault record;
+	struct kvm_iommu_fault *page;
 	bool ready; /* atomic */
 };
 
@@ -115,6 +117,50 @@ TEST_F_TIMEOUT(fault_wait, readers_wait, 120)
 	/* Each told to one of them. */
 	EXPECT_EQ(3, seen);
 	EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
+}
+
+static void *read_to_page(void *arg)
+{
+	struct reader *r = arg;
+
+	r->got = kiommu_read_faults(r->faults, r->page, RECORD);
+	return NULL;
+}
+
+/* Records are being copied to memory that does not come: who may not wait does not. */
+TEST_F_TIMEOUT(fault_wait, a_reader_waits_for_its_memory, 120)
+{
+	struct kvm_iommu_fault record;
+	struct reader reader = {};
+	char zeroes[PAGE] = {};
+	int uffd;
+
+	if (!self->f.inject)
+		SKIP(return, KIOMMU_NO_INJECT);
+	if (kiommu_uffd_lacks())
+		SKIP(return, "%s", kiommu_uffd_lacks());
+	reader.faults = self->f.faults;
+	reader.page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)reader.page);
+	uffd = kiommu_uffd_open();
+	kiommu_uffd_add(uffd, reader.page, PAGE);
+	kiommu_inject(IOVA, 'w', 2, PAGE, "thread");
+	ASSERT_EQ(0, pthread_create(&reader.thread, NULL, read_to_page, &reader));
+	ASSERT_EQ((void *)reader.page, kiommu_uffd_next(uffd));
+	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
+	EXPECT_EQ(POLLIN, kiommu_poll_now(self->f.faults));
+	ASSERT_EQ(0, kiommu_uffd_answer(uffd, reader.page, zeroes));
+	ASSERT_EQ(0, pthread_join(reader.thread, NULL));
+	EXPECT_EQ(RECORD, reader.got);
+	EXPECT_EQ(IOVA, reader.page->iova);
+	EXPECT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
+	EXPECT_EQ(IOVA + PAGE, record.iova);
+	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
+	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, 0));
+	munmap(reader.page, PAGE);
+	close(uffd);
 }
 
 static void on_signal(int signal)

@@ -13,6 +13,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
+#include "crowd.h"
 #include "kiommu_util.h"
 
 #define CREATED KVM_IOMMU_STATE_CREATED
@@ -354,6 +355,65 @@ TEST_F_TIMEOUT(state, devices_of_two_kvms, 120)
 	EXPECT_EQ(0, kiommu_start(self->fd, other.fd));
 	EXPECT_EQ(-EBUSY, kiommu_start(self->fd, self->vm));
 	kiommu_device_close(&c->dev[1]);
+	close(kvm_vfio);
+	kiommu_vm_free(&other);
+}
+
+static int do_info(void *arg, uint64_t random)
+{
+	struct kvm_iommu_info info;
+
+	(void)random;
+	return kiommu_get_info(*(int *)arg, &info);
+}
+
+static bool has_conflict(int fd)
+{
+	struct kvm_iommu_info info;
+
+	TEST_ASSERT(!kiommu_get_info(fd, &info), "GET_INFO");
+	return info.flags & KVM_IOMMU_INFO_KVM_CONFLICT;
+}
+
+/* A device brings another KVM than START did: told until the last one is closed. */
+TEST_F_TIMEOUT(state, another_kvm_than_start, 120)
+{
+	struct kiommu_container *c = &self->k.vfio;
+	struct kiommu_crowd crowd = {};
+	struct kiommu_vm other;
+	int kvm_vfio;
+
+	if (kiommu_host_lacks(KIOMMU_KVM))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_KVM));
+	if (c->count < 2)
+		SKIP(return, "needs two devices");
+	kiommu_close_devices(&self->k);
+	kiommu_vm_create_bare(&other);
+	kvm_vfio = kiommu_vm_open_vfio(&other);
+	ASSERT_EQ(0, kiommu_kvm_add_group(kvm_vfio, &c->dev[1]));
+	/* Whoever calls is the one who finds out. */
+	kiommu_crowd_add(&crowd, do_info, &self->fd);
+	kiommu_crowd_add(&crowd, do_info, &self->fd);
+	for (unsigned int i = 0; i < 12; i++) {
+		struct kiommu_device *first = &c->dev[i % 2];
+
+		ASSERT_EQ(0, kiommu_device_open(&c->dev[0]));
+		EXPECT_FALSE(has_conflict(self->fd));
+		ASSERT_EQ(0, kiommu_start(self->fd, self->vm));
+		ASSERT_EQ(0, kiommu_device_open(&c->dev[1]));
+		/* Sometimes nobody but the others has called before the last close. */
+		if (i % 3) {
+			EXPECT_TRUE(has_conflict(self->fd));
+			EXPECT_EQ(-EBUSY, kiommu_start(self->fd, other.fd));
+		}
+		kiommu_device_close(first);
+		if (i % 3)
+			EXPECT_TRUE(has_conflict(self->fd));
+		kiommu_device_close(&c->dev[1 - i % 2]);
+		EXPECT_FALSE(has_conflict(self->fd));
+		EXPECT_EQ(CREATED, kiommu_get_state(self->fd));
+	}
+	EXPECT_EQ(0, kiommu_crowd_join(&crowd));
 	close(kvm_vfio);
 	kiommu_vm_free(&other);
 }

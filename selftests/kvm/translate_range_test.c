@@ -226,6 +226,9 @@ TEST_F_TIMEOUT(range, bad_buffers, 120)
 	EXPECT_EQ(KVM_IOMMU_STATUS_BUDGET, self->cmd.status);
 	self->cmd.capacity = 101;
 	EXPECT_EQ(-EFAULT, kiommu_translate_range(self->fd, &self->cmd));
+	/* What was copied is told, and where the first one is that was not. */
+	EXPECT_EQ(PAGE / sizeof(*self->records), self->cmd.count);
+	EXPECT_EQ(IOVA + self->cmd.count * PAGE, self->cmd.next_iova);
 	/* More room than a call uses. */
 	self->cmd.capacity = ~0u;
 	EXPECT_EQ(-EFAULT, kiommu_translate_range(self->fd, &self->cmd));

@@ -198,8 +198,7 @@ std::vector<kiommu_u64> DmaDomain::writable_pages(std::uint64_t iova,
   before_call();
   std::vector<kiommu_u64> bits((pages + 63) / 64);
   call(Locks::kShared, false, [&] {
-    kiommu_core_writable_pages(domain_, iova, pages, bits.data());
-    return 0;
+    return kiommu_core_writable_pages(domain_, iova, pages, bits.data());
   });
   return bits;
 }

@@ -100,6 +100,7 @@ class DmaDomain {
   std::vector<kiommu_fault> read_faults(kiommu_u32 max);
   // How often the reader was told of a new record.
   std::uint64_t reader_woken() const { return reader_.woken; }
+  std::uint64_t reader_locks() const { return reader_.locks; }
   // Destroys the domain now, and checks that nothing is left in its hosts.
   void destroy();
 

@@ -28,6 +28,7 @@ using kiommu::port::violation;
 void kiommu_port_faults_lock(kiommu_fault_reader* reader) {
   if (locked != nullptr) violation("faults are locked twice");
   reader->mutex.lock();
+  ++reader->locks;
   locked = reader;
   atomic.emplace();
 }

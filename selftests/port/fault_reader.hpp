@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The reader of a domain's faults: the lock of port.h, and how often it was
-// woken.
+// The reader of a domain's faults: the lock of port.h, how often it was taken,
+// and how often the reader was woken.
 #pragma once
 
 #include <atomic>
@@ -12,6 +12,7 @@
 
 struct kiommu_fault_reader {
   std::mutex mutex;
+  std::uint64_t locks = 0;
   std::atomic<std::uint64_t> woken{0};
 };
 

@@ -9,6 +9,7 @@
 
 #include "allocations.hpp"
 #include "caller.hpp"
+#include "faults.hpp"
 #include "port.h"
 #include "violation.hpp"
 
@@ -74,8 +75,9 @@ void kiommu_port_unlock(kiommu_monitor* monitor) {
   --monitor->users;
 }
 
-void kiommu_port_wait(kiommu_monitor* monitor) {
+int kiommu_port_wait(kiommu_monitor* monitor) {
   require_held(monitor, "wait");
+  if (kiommu::port::faults().interrupt.fires()) return -EINTR;
   held = nullptr;
   std::unique_lock lock(monitor->mutex, std::adopt_lock);
   if (++monitor->waits % kiommu::port::kSpurious == 0) {
@@ -88,6 +90,7 @@ void kiommu_port_wait(kiommu_monitor* monitor) {
   }
   lock.release();
   held = monitor;
+  return 0;
 }
 
 void kiommu_port_wake(kiommu_monitor* monitor) {

@@ -3,6 +3,8 @@
 // Mode TRACKED: walks that come to another table than the one that is known,
 // below a page that is out of sync. What such a walk has gone over in whole is
 // known anew; nothing else is. And walks that end early.
+#include <set>
+
 #include "tracked_world.hpp"
 
 namespace kiommu::test {
@@ -151,6 +153,85 @@ TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesTheRestOutOfSync) {
   expect_no_lie<TypeParam>(&port::Faults::node, "node");
 }
 
+// A page that is used in two places, and out of sync: it is in sync again when
+// it is as its tables say in both.
+TYPED_TEST(Follow, RefreshInOnePlaceIsNotEnoughForAnother) {
+  Ended<TypeParam> world;
+  const u64 at = world.tables.entry_gpa(world.page(0), 0);
+  kiommu_u64 count = 0;
+  ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
+  world.tables.map(world.page(0), world.leaf(1));
+  world.refresh(world.page(0), world.kLeaf);
+  EXPECT_EQ(world.sees(world.page(0)), world.frame(world.leaf(1)));
+  world.expect_no_lie(1, 0);
+}
+
+// What is not walked to its end is out of sync, and nothing above it.
+TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesWhatIsAboveInSync) {
+  Ended<TypeParam> world;
+  const u64 at = world.tables.entry_gpa(world.page(2), 0);
+  const u64 all = world.info().tracked_pages;
+  for (const auto kind : {&port::Faults::interrupt, &port::Faults::track}) {
+    bool fired = true;
+    for (u64 nth = 1; fired; ++nth) {
+      kiommu_u64 count = 0;
+      ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
+      (faults().*kind).arm(nth);
+      world.refresh(world.page(2), world.kLeaf);
+      fired = (faults().*kind).fired() > 0;
+      faults() = {};
+      EXPECT_LE(world.info().unsynced_pages, 1u) << nth;
+      EXPECT_EQ(world.info().tracked_pages + world.info().unsynced_pages, all);
+      world.expect_refresh(world.page(0), world.page(3) - world.page(0));
+      ASSERT_EQ(world.info().unsynced_pages, 0u);
+      ASSERT_LT(nth, 1000u);
+    }
+  }
+}
+
+// A store to a table above, of two entries, whose table is used in two places.
+// It is killed in the first place: nothing is brought up to date in the second
+// one.
+TEST(Follow, KilledStoreLeavesOtherPlacesOutOfSync) {
+  using S = Spec<VtdSsFormat>;
+  constexpr u64 kSpan = u64{1} << S::shift(1);
+  constexpr u64 kAbove = u64{1} << S::shift(2);
+  TrackedWorld<VtdSsFormat> world;
+  const u64 first = 2 * kAbove;
+  const u64 second = 5 * kAbove;
+  const u64 shared = world.tables.table(first, 1);
+  world.tables.set(second, 2, S::table(2, shared, kRW));
+  bool fired = true;
+  for (u64 nth = 1; fired; ++nth) {
+    SCOPED_TRACE(nth);
+    world.guest.write(shared, std::vector<u8>(16).data(), 16);
+    world.unfollow();
+    ASSERT_EQ(world.follow(), 0);
+    // Two tables, linked by one store.
+    u8 bytes[16];
+    for (u64 i = 0; i < 2; ++i) {
+      const u64 table = world.tables.new_table(0);
+      world.tables.write_entry(table, S::leaf(0, world.data(i), kRW));
+      S::store(S::table(1, table, kRW), bytes + 8 * i);
+    }
+    world.guest.write(shared, bytes, sizeof(bytes));
+    faults().interrupt.arm(nth);
+    const int error = world.stored(shared, sizeof(bytes));
+    fired = faults().interrupt.fired() > 0;
+    EXPECT_EQ(error, fired ? -EINTR : 0);
+    faults() = {};
+    for (u64 at : {first, second}) {
+      world.refresh(at + kSpan, kPage);
+      if (world.info().unsynced_pages > 0) continue;
+      for (u64 place : {first, second}) {
+        EXPECT_EQ(world.sees(place), world.frame(world.data(0)));
+        EXPECT_EQ(world.sees(place + kSpan), world.frame(world.data(1)));
+      }
+    }
+    ASSERT_LT(nth, 1000u);
+  }
+}
+
 // All that the store was about: other places of the page, too.
 TYPED_TEST(Follow, KilledStoreLeavesItsPagesOutOfSync) {
   using S = Spec<TypeParam>;
@@ -175,6 +256,74 @@ TYPED_TEST(Follow, KilledStoreLeavesItsPagesOutOfSync) {
     world.expect_no_lie(nth, 0);
     ASSERT_LT(nth, 1000u);
   }
+}
+
+// A store links a table that lies in a slot which was not met yet, and memory
+// for that runs out at any place: the table is followed, or it is told that it
+// is not.
+TEST(Follow, TableInANewSlotIsFollowedOrToldOf) {
+  using S = Spec<VtdSsFormat>;
+  bool fired = true;
+  for (u64 nth = 1; fired; ++nth) {
+    SCOPED_TRACE(nth);
+    TrackedWorld<VtdSsFormat> world;
+    const u64 iova = world.kIova & ~(2 * kMiB - 1);
+    world.tables.map(iova + 2 * kMiB, world.data(9));
+    ASSERT_EQ(world.open_faults(), 0);
+    ASSERT_EQ(world.follow(), 0);
+    const u64 table = 128 * kGiB;
+    world.guest.add_ram(table, 16, port::kShuffled);
+    for (u64 i = 0; i < 512; ++i) {
+      world.tables.write_entry(table + 8 * i, S::absent(0));
+    }
+    world.tables.write_entry(table, S::leaf(0, world.data(1), kRW));
+    world.read_faults(128);
+    const u64 at = world.tables.entry_gpa(iova, 1);
+    world.tables.write_entry(at, S::table(1, table, kRW));
+    faults().node.arm(nth);
+    world.stored(at, 8);
+    fired = faults().node.fired() > 0;
+    faults() = {};
+    const bool told = !world.read_faults(128).empty();
+    const bool unsynced = world.info().unsynced_pages > 0;
+    EXPECT_TRUE(world.guest.is_tracked(table / kPage) || (told && unsynced));
+    world.store_entry(table, S::absent(0));
+    if (!unsynced) {
+      EXPECT_EQ(world.sees(iova), kBlocked);
+    }
+    world.unfollow();
+    ASSERT_LT(nth, 1000u);
+  }
+}
+
+// Each one that goes out of sync is told of, or counted.
+TEST(Follow, EachPageThatGoesOutOfSyncIsToldOf) {
+  TrackedWorld<VtdSsFormat> world;
+  for (u64 i = 0; i < 40; ++i) {
+    world.tables.map(kGiB + i * 2 * kMiB, world.data(i));
+  }
+  ASSERT_EQ(world.open_faults(), 0);
+  ASSERT_EQ(world.follow(), 0);
+  kiommu_u64 count = 0;
+  ASSERT_EQ(world.untrack(world.tables.root(), kPage, &count), 0);
+  world.read_faults(128);
+  const auto before = world.guest.tracked();
+  faults().track.arm(1);
+  EXPECT_EQ(world.refresh(kGiB, kPage).error, 0);
+  faults() = {};
+  std::set<u64> told;
+  u64 lost = 0;
+  for (const kiommu_fault& fault : world.read_faults(128)) {
+    if (fault.reason == KVM_IOMMU_FAULT_SYNC) told.insert(fault.gpa / kPage);
+    lost += fault.lost;
+  }
+  const auto after = world.guest.tracked();
+  u64 silent = 0;
+  for (const u64 gfn : before) {
+    silent += after.count(gfn) == 0 && told.count(gfn) == 0;
+  }
+  EXPECT_LT(after.size(), before.size());
+  EXPECT_EQ(silent, lost);
 }
 
 }  // namespace

@@ -84,6 +84,23 @@ TEST(Hosts, FailedReplayLeavesTheOthersAsTheyWere) {
   expect_consistent(world);
 }
 
+// Who waits for a group that joins can be killed.
+TEST(Hosts, ReplayCanBeKilled) {
+  W world = make_world({port::kAmd});
+  map_a_few(world);
+  const u64 mapped = world.info().mapped_pages;
+  const u32 index = world.iommus.add(port::kAmd);
+  ASSERT_EQ(world.set_caps(), 0);
+  faults().interrupt.arm(2);
+  EXPECT_EQ(world.replay(index), -EINTR);
+  EXPECT_LT(world.iommus[1].blocks().size(), world.iommus[0].blocks().size());
+  world.iommus.drop_last();
+  faults() = {};
+  EXPECT_EQ(world.info().mapped_pages, mapped);
+  ASSERT_EQ(world.set_caps(), 0);
+  expect_consistent(world);
+}
+
 TEST(Hosts, ReplayOfNothingIsNothing) {
   W world = make_world({port::kVtd});
   const u32 index = world.iommus.add(port::kVtd);

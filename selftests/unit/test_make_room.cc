@@ -95,19 +95,26 @@ TYPED_TEST(MakeRoom, KnowsWhatIsWanted) {
   } else {
     world.tables.clear(base + 2 * kGiB);
   }
+  // Behind it in the same leaf of the shadow are others.
+  const bool has_bad_page = !S::malformed(0).empty();
+  if (has_bad_page) {
+    world.tables.set(at(6), 0, S::malformed(0).front().entry);
+  }
   // At the page before all of these, memory runs out.
   world.tables.map(base - kGiB, world.leaf(30));
   world.guest.memlock_pages = 0;
   world.expect_stops(base - kGiB, 4 * kGiB, base - kGiB, -ENOMEM,
                      KVM_IOMMU_STATUS_MEMLOCK);
   for (u64 i = 0; i < 13; ++i) {
-    const bool gone = i == 1 || i == 3 || i == 5 || i >= 10;
+    const bool gone =
+        i == 1 || i == 3 || i == 5 || i >= 10 || (i == 6 && has_bad_page);
     EXPECT_EQ(seen(i), gone ? kBlocked : world.frame(world.leaf(i))) << i;
   }
   EXPECT_EQ(world.sees(base + kGiB), kBlocked);
   EXPECT_EQ(world.sees(base + 2 * kGiB), kBlocked);
   world.guest.memlock_pages = ~u64{0};
   if (has_bad) world.tables.clear(base + 2 * kGiB, 1);
+  if (has_bad_page) world.tables.map(at(6), world.leaf(6));
   world.expect_refresh(base - kGiB, 4 * kGiB);
   EXPECT_EQ(seen(12), world.frame(world.leaf(21)));
   EXPECT_EQ(seen(5), world.frame(world.leaf(5), kR));
@@ -116,6 +123,32 @@ TYPED_TEST(MakeRoom, KnowsWhatIsWanted) {
 // --- the core, one format ---
 
 using V = World<VtdSsFormat>;
+
+// The guest relinks what is mapped to the same table elsewhere. Without memory
+// nobody knows that it says the same.
+TEST(MakeRoomCore, WhatCannotBeReadIsNotTakenForStale) {
+  using S = Spec<VtdSsFormat>;
+  V world;
+  const u64 iova = kGiB;
+  const u64 before = iova - 2 * kMiB;
+  const u64 table = 128 * kGiB;
+  world.tables.map_pages(iova, world.data(1000), 16);
+  world.tables.map(before, world.data(0));
+  world.expect_refresh(iova, 2 * kMiB);
+  world.guest.add_ram(table, 16, port::kShuffled);
+  for (u64 i = 0; i < 512; ++i) {
+    world.tables.write_entry(
+        table + 8 * i,
+        i < 16 ? S::leaf(0, world.data(1000 + i), kRW) : S::absent(0));
+  }
+  world.tables.set(iova, 1, S::table(1, table, kRW));
+  faults().node.arm_always();
+  const RefreshOutcome outcome = world.refresh(before, 4 * kMiB);
+  faults() = {};
+  EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
+  EXPECT_EQ(outcome.result.stopped_iova, before);
+  EXPECT_EQ(world.sees(iova + kPage), world.frame(world.data(1001)));
+}
 
 TEST(MakeRoomCore, LargePagesAreTakenApart) {
   for (const auto kind : {port::kVtd, port::kAmd, port::kVirtio}) {

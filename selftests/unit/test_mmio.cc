@@ -131,6 +131,10 @@ TEST_F(Mmio, ErrorsAreTold) {
   stops(-ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY);
   world_.iommus.mmio_error = -EINVAL;
   stops(-EIO, KVM_IOMMU_STATUS_HOST);
+  world_.iommus.mmio_error = -EAGAIN;
+  stops(-EAGAIN, KVM_IOMMU_STATUS_BUDGET);
+  world_.iommus.mmio_error = -EINTR;
+  stops(-EINTR, KVM_IOMMU_STATUS_INTERRUPTED);
   world_.iommus.mmio_error = 0;
   map(4);
   world_.guest.set_backing(hva_, kBarPages, Backing::kReadOnlyDevice);

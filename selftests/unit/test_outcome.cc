@@ -361,6 +361,61 @@ TEST_F(BlockWithAHole, WhatComesAfterALossKeepsWhatItHas) {
   EXPECT_EQ(world.sees(2 * kLeaf), world.frame(world.data(9000)));
 }
 
+// A leaf is one run in the shadow, and one page of it cannot be mapped: those
+// that are as they were keep what they have, also behind it.
+TEST(Outcome, RunKeepsWhatIsBehindAStop) {
+  for (const bool bad : {false, true}) {
+    World<VtdSsFormat> world;
+    world.tables.map_pages(kGiB, world.data(0), 512);
+    world.expect_refresh(kGiB, 2 * kMiB);
+    world.tables.map(kGiB + 300 * kPage, bad ? 900 * kGiB : world.data(3000));
+    if (!bad) faults().account.arm_always();
+    const RefreshOutcome outcome = world.refresh(kGiB, 2 * kMiB);
+    faults() = {};
+    EXPECT_NE(outcome.error, 0);
+    EXPECT_EQ(outcome.result.stopped_iova, kGiB + 300 * kPage);
+    EXPECT_EQ(world.sees(kGiB + 299 * kPage), world.frame(world.data(299)));
+    EXPECT_EQ(world.sees(kGiB + 400 * kPage), world.frame(world.data(400)));
+  }
+}
+
+// A refresh runs short, and what it unmaps then to make room costs more, inside
+// of what was asked for and outside: it does not go on, and all of it is out of
+// sync.
+TEST(Outcome, WhatIsLostWhileRoomIsMadeIsOutOfSync) {
+  constexpr u64 kLeaf = kHuge * kPage;
+  // With a table above that the page before it is not in.
+  constexpr u64 kBlock = kGiB;
+  TrackedWorld<VtdSsFormat> world{{.machine = {.hosts = {port::kAmd}}}};
+  ASSERT_EQ(world.open_faults(), 0);
+  constexpr u64 kMiddle = kBlock + 3 * kLeaf + kLeaf / 2;
+  // Four leaves by small pages, which are one page of the host.
+  world.tables.map_pages(kBlock, world.data(0), 4 * kHuge);
+  world.tables.clear(kBlock - kLeaf, 1);
+  ASSERT_EQ(world.follow(), 0);
+  ASSERT_EQ(world.iommus[0].blocks().size(), 1u);
+  ASSERT_EQ(world.info().unsynced_pages, 0u);
+  // In silence, two are given up, and one is new before all of them.
+  world.tables.clear(kBlock + kLeaf, 1);
+  world.tables.clear(kBlock + 2 * kLeaf, 1);
+  world.tables.map(kBlock - kLeaf, world.data(9 * kHuge), kRW, 1);
+  faults().pin.arm_always();
+  faults().map.arm_always();
+  const RefreshOutcome outcome =
+      world.refresh(kBlock - kLeaf, kMiddle - (kBlock - kLeaf));
+  faults() = {};
+  EXPECT_EQ(outcome.error, -ENOMEM);
+  EXPECT_EQ(outcome.result.stopped_iova, kBlock - kLeaf);
+  EXPECT_EQ(lost_of(world), std::vector<u64>{kMiddle});
+  EXPECT_EQ(world.sees(kBlock), kBlocked);
+  // Whoever refreshes what he was told of has all of it again.
+  world.expect_refresh(kMiddle, kPage);
+  EXPECT_EQ(world.sees(kBlock), world.frame(world.data(0)));
+  world.expect_refresh(kBlock - kLeaf, kPage);
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
+  world.expect_tracked();
+}
+
 // A page that the VMM has unmapped, and cannot have again: its table does not
 // say what is mapped.
 TEST(Outcome, PageThatCouldNotBeBroughtIsOutOfSync) {
@@ -433,8 +488,11 @@ TEST(Outcome, StormsOfBadEntriesAreCounted) {
   }
   ASSERT_EQ(world.follow(), 0);
   const u64 reports = world.reader_woken();
+  const u64 locks = world.reader_locks();
   world.store(world.kIova, 1, S::table(1, table, kRW));
   EXPECT_LE(world.reader_woken() - reports, 128u);
+  // The others cost nothing one by one.
+  EXPECT_LE(world.reader_locks() - locks, 140u);
   u64 told = 0, lost = 0;
   for (;;) {
     const auto faults = world.read_faults(128);

@@ -345,6 +345,35 @@ TEST_P(Parallel, FailuresOfOneRequest) {
   settle();
 }
 
+// A call waits for a page, and others for the range that it works on: they can
+// be killed, and change nothing.
+TEST(Waiting, CanBeKilled) {
+  W world;
+  world.tables.map_pages(kBase, world.data(0), 8);
+  bool first = true;
+  world.guest.before_pin = [&] {
+    if (!std::exchange(first, false)) return;
+    std::thread([&] {
+      faults() = {};
+      faults().interrupt.arm_always();
+      const RefreshOutcome outcome = world.refresh(kBase, 8 * kPage);
+      EXPECT_EQ(outcome.error, -EINTR);
+      EXPECT_EQ(outcome.result.stopped_iova, kBase);
+      EXPECT_EQ(world.unmap(kBase, 8 * kPage), -EINTR);
+      EXPECT_EQ(world.translate(kBase).status,
+                unsigned{KVM_IOMMU_STATUS_INTERRUPTED});
+      EXPECT_EQ(world.translate_range(kBase, 8 * kPage).status,
+                unsigned{KVM_IOMMU_STATUS_INTERRUPTED});
+      faults() = {};
+    }).join();
+  };
+  world.expect_refresh(kBase, 8 * kPage);
+  EXPECT_FALSE(first);
+  world.guest.before_pin = {};
+  EXPECT_EQ(world.unmap(kBase, 8 * kPage), 0);
+  expect_consistent(world);
+}
+
 // A page of the host's table that reaches over several leaves of the shadow:
 // whoever takes it apart has all of it to himself.
 TEST(ParallelBlocks, LargePageOverManyLeaves) {

@@ -184,6 +184,72 @@ TEST(Ring, TwoDrainsDoNotDisturbEachOther) {
   EXPECT_EQ(w.drain_some(first), 0u);
 }
 
+// An anchor goes and comes while a large entry is under way: what was mapped
+// for the first one is gone.
+TEST(Ring, LargeEntryBeginsAnewWithAnotherAnchor) {
+  using S = Spec<VtdSsFormat>;
+  constexpr u64 kGiBs = 80;
+  Guest w;
+  const u64 table = w.tables.new_table(0);
+  const u64 middle = w.tables.new_table(1);
+  for (u64 i = 0; i < 512; ++i) {
+    w.tables.write_entry(middle + 8 * i, S::table(1, table, kRW));
+  }
+  w.tables.map(w.kIova, w.data(7));
+  for (u64 i = 0; i < kGiBs; ++i) {
+    if (i != w.kIova >> 30) {
+      w.tables.set(i << 30, 2, S::table(2, middle, kRW));
+    }
+  }
+  w.post(0, kGiBs << 30);
+  EXPECT_EQ(w.consume(), u32{KIOMMU_RING_MORE});
+  ASSERT_EQ(w.unanchor(), 0);
+  ASSERT_EQ(w.anchor(w.tables.anchor()), 0);
+  w.consume_all();
+  EXPECT_EQ(w.done(), 1u);
+  EXPECT_EQ(w.status(0), 0u);
+  EXPECT_EQ(w.sees(w.kIova), w.frame(w.data(7)));
+}
+
+// The slot of the ring is learnt anew, and there is no memory for that at
+// first.
+TEST(Ring, IsNotGivenUpForALackOfMemory) {
+  for (const bool drains : {false, true}) {
+    Guest w;
+    ASSERT_EQ(w.open_faults(), 0);
+    w.tables.map_pages(w.kIova, w.data(0), 8);
+    const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
+    w.guest.remove_slot(kRingGpa);
+    w.pins.slots_changed();
+    w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
+    w.post(w.kIova, 8 * kPage);
+    faults().node.arm(1);
+    if (drains) {
+      w.drain();
+    } else {
+      EXPECT_EQ(w.consume(), u32{KIOMMU_RING_MORE});
+      w.consume_all();
+    }
+    faults() = {};
+    EXPECT_EQ(w.flags(), 0u);
+    EXPECT_EQ(w.done(), 1u);
+    EXPECT_TRUE(w.read_faults(128).empty());
+  }
+}
+
+// What the guest puts in meanwhile is for the doorbell.
+TEST(Ring, DrainGoesNoFurtherThanTheGuestHadCome) {
+  Guest w(1024);
+  w.tables.map_pages(w.kIova, w.data(0), 512);
+  for (u64 i = 0; i < 300; ++i) w.post(w.kIova + i * kPage, kPage);
+  kiommu_ring_drain until{};
+  ASSERT_NE(w.drain_some(until) & KIOMMU_RING_MORE, 0u);
+  for (u64 i = 0; i < 600; ++i) w.post(w.kIova, kPage);
+  for (unsigned i = 0; i < 100 && w.drain_some(until) != 0; ++i) continue;
+  EXPECT_GE(w.done(), 300u);
+  EXPECT_LT(w.done(), 700u);
+}
+
 // A guest that is never done: the host is.
 TEST(Ring, DrainEnds) {
   Guest w;

@@ -185,6 +185,25 @@ TEST(Teardown, OtherGuestMayFollow) {
   EXPECT_EQ(second.accounted(), 0u);
 }
 
+// The slot of the tables is learnt anew: that there is no memory for it does
+// not mean that the tables are nowhere.
+TEST(Anchors, LackOfMemoryIsNoBadTable) {
+  World<VtdSsFormat> world;
+  ASSERT_EQ(world.stop(), 0);
+  const kiommu_slot slot = *world.guest.slot_of(kTablesGpa);
+  world.guest.remove_slot(kTablesGpa);
+  world.pins.slots_changed();
+  world.guest.add_slot(kTablesGpa, slot.pages, slot.hva);
+  ASSERT_EQ(world.start(), 0);
+  kiommu_u32 status = 0;
+  faults().node.arm_always();
+  const int error = world.anchor(world.tables.anchor(), &status);
+  faults() = {};
+  EXPECT_EQ(error, -ENOMEM);
+  EXPECT_EQ(status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
+  EXPECT_EQ(world.anchor(world.tables.anchor()), 0);
+}
+
 TEST(Door, NumbersAreThoseOfTheInterface) {
   // Each status that a test has seen by name is one that door.cc wrote by
   // number; these are the ones no guest can cause at will.

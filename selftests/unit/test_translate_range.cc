@@ -48,6 +48,18 @@ TYPED_TEST(Range, NeighboursAreOneRecord) {
   expect_range(world, world.kIova, 2 * n * world.kLeaf);
 }
 
+TYPED_TEST(Range, OnePageTwiceIsTwoRecords) {
+  World<TypeParam> world;
+  world.tables.map(world.kIova, world.leaf(3));
+  world.tables.map(world.kIova + world.kLeaf, world.leaf(3));
+  const auto told = world.translate_range(0, 2 * world.kIova);
+  ASSERT_EQ(told.records.size(), 2u);
+  for (const kiommu_range_record& record : told.records) {
+    EXPECT_EQ(record.gpa, world.leaf(3));
+    EXPECT_EQ(record.length, world.kLeaf);
+  }
+}
+
 TYPED_TEST(Range, GoesOnBehindWhatIsBad) {
   using S = Spec<TypeParam>;
   World<TypeParam> world;

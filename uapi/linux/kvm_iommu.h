@@ -352,7 +352,8 @@ struct kvm_iommu_stop {
  * or bits of iota that the format does not have (DESIGNATION), misaligned
  * table, offset or window (MISALIGNED), table outside memory slots or in a
  * read-only one (TABLE), window empty or beyond what the tables reach (RANGE),
- * no rights or unknown ones (RIGHTS).
+ * no rights or unknown ones (RIGHTS); ENOMEM (NO_MEMORY); EAGAIN a memory slot
+ * changed meanwhile (BUDGET): call again.
  */
 struct kvm_iommu_register_ioat {
 	__u32 size;
@@ -550,8 +551,9 @@ struct kvm_iommu_set_idle_limit {
  * it is open. Legal in each state.
  *
  * read() gives whole records, as many as there are and as fit, and waits for
- * the first one; EAGAIN if it may not wait (O_NONBLOCK); EINVAL the buffer is
- * smaller than a record; EFAULT, EINTR: no record is lost. Each record is read
+ * the first one; EAGAIN if it may not wait (O_NONBLOCK), neither for a record nor
+ * for another reader that takes some out; EINVAL the buffer is smaller than a
+ * record; EFAULT, EINTR: no record is lost. Each record is read
  * once, also where several threads or processes share the file. When the
  * container is gone, what is left can still be read, then read() returns 0.
  * poll() tells POLLIN while there are records, POLLHUP once the container is

@@ -87,11 +87,11 @@ void kiommu_core_dirty_put_back(kiommu_pins* pins, kiommu_u64 gpa,
   kiommu::put_dirty_back(pins->pins, gfns_of(gpa, length), bits);
 }
 
-void kiommu_core_writable_pages(kiommu_domain* domain, kiommu_u64 first,
-                                kiommu_u64 pages, kiommu_u64* bits) {
+int kiommu_core_writable_pages(kiommu_domain* domain, kiommu_u64 first,
+                               kiommu_u64 pages, kiommu_u64* bits) {
   const uint64_t page = first >> kPageShift;
-  domain->domain.writable_pages(IovaRange::of_pages(page, page + (pages - 1)),
-                                bits);
+  return to_errno(domain->domain.writable_pages(
+      IovaRange::of_pages(page, page + (pages - 1)), bits));
 }
 
 int kiommu_core_unmap_writable(kiommu_domain* domain, kiommu_u64 iova,

@@ -74,6 +74,12 @@ constexpr IovaRange intersection(IovaRange a, IovaRange b) {
           a.last < b.last ? a.last : b.last};
 }
 
+// The least range that has all of both.
+constexpr IovaRange hull(IovaRange a, IovaRange b) {
+  return {a.first < b.first ? a.first : b.first,
+          a.last > b.last ? a.last : b.last};
+}
+
 // Pages [first, last] of a space, never empty.
 struct PageRange {
   uint64_t first;

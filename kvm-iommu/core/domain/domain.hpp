@@ -116,8 +116,9 @@ class Domain {
                                kiommu_range_record* records, unsigned capacity,
                                unsigned* count, Iova* next);
   // Sets the bits of pages that a device can write now, but for device memory:
-  // bit i % 64 of bits[i / 64] is that of page i. In each state.
-  void writable_pages(IovaRange range, kiommu_u64* bits);
+  // bit i % 64 of bits[i / 64] is that of page i. In each state. The error is
+  // kInterrupted.
+  Result<void> writable_pages(IovaRange range, kiommu_u64* bits);
   // The errors of a refused call.
   Result<void> check_iova(Iova iova) const;
   // [iova, iova + length), checked against aperture and window.
@@ -129,6 +130,8 @@ class Domain {
   const Stage1* joined(uint64_t ticket) const {
     return stage1_ && ticket == anchor_number_ ? &*stage1_ : nullptr;
   }
+  // Of the anchor that was set last: another one has another number.
+  uint64_t anchor_number() const { return anchor_number_; }
   // The anchor that is set, whoever did; nullptr if none is.
   const Stage1* anchored() const { return stage1_ ? &*stage1_ : nullptr; }
   // Of the guest; nullptr without one.

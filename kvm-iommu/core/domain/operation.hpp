@@ -9,7 +9,9 @@ namespace kiommu {
 
 // Takes a request and the leaves and blocks around a range of pages, gives
 // both back at the end of the scope, and sees to it that nothing that the
-// request has cost goes unsaid.
+// request has cost goes unsaid. Who waits for others can be killed: then it has
+// not begun, and nothing but begun() may be called. Calls that are exclusive
+// have nobody to wait for.
 class Domain::Session {
  public:
   Session(Domain& domain, PageRange range);
@@ -17,7 +19,8 @@ class Domain::Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  Request& request() { return request_; }
+  bool begun() const { return request_ != nullptr; }
+  Request& request() { return *request_; }
 
   // Ends what was done so far: hosts and IOTLBs are up to date, and what it
   // cost is told: by the faults, but for pages of `told`, which the caller
@@ -27,7 +30,7 @@ class Domain::Session {
 
  private:
   Domain& domain_;
-  Request& request_;
+  Request* request_;
 };
 
 template <class Wants>

@@ -241,6 +241,9 @@ bool Ring::do_large(Domain& domain) {
                 {fail(change.error()), little_endian(entry.iova)});
     return true;
   }
+  // What was done of it was done for the anchor of that time.
+  if (large_anchor_ != domain.anchor_number()) large_next_.reset();
+  large_anchor_ = domain.anchor_number();
   if (large_next_) change->range.first = {*large_next_};
   const Outcome outcome = do_one(domain, *change);
   if (!outcome.done && is_progress(outcome.done.error())) {
@@ -285,24 +288,39 @@ void Ring::report(Domain& domain, Status why, const Outcome& outcome) const {
   domain.parts().faults->report(fault);
 }
 
+// The ring's memory could not be used. If that passes, there is more to do;
+// else the ring is given up.
+kiommu_u32 Ring::failed(Domain& domain, Status why) {
+  if (why != Status::kNoMemory && why != Status::kBudget) {
+    give_up(domain);
+    return 0;
+  }
+  return kiommu_port_interrupted() != 0 ? 0 : KIOMMU_RING_MORE;
+}
+
 // Tells the guest of `n` entries, and looks what it did meanwhile: either it
 // sees done and kick, or we see avail and notify.
 kiommu_u32 Ring::publish(Domain& domain, unsigned n, uint32_t avail) {
-  if (n > 0 && !write_entries(n)) {
-    give_up(domain);
-    return 0;
+  if (n > 0) {
+    if (auto written = write_entries(n); !written) {
+      return failed(domain, written.error());
+    }
   }
   const uint32_t before = done_;
+  const uint32_t kick_before = kick_;
   done_ += n;
   if (done_ == avail) kick_ = done_;
   __atomic_thread_fence(__ATOMIC_RELEASE);
-  const auto written = write_state(false);
+  if (auto written = write_state(false); !written) {
+    // These entries are done once more.
+    done_ = before;
+    kick_ = kick_before;
+    return failed(domain, written.error());
+  }
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   const auto now = read_indices();
-  if (!written || !now) {
-    give_up(domain);
-    return 0;
-  }
+  // Whether it wants to be told is not known then.
+  if (!now) return failed(domain, now.error()) | KIOMMU_RING_NOTIFY;
   kiommu_u32 answer = 0;
   if (now->avail != done_) answer |= KIOMMU_RING_MORE;
   if (passed(now->notify, done_, before)) answer |= KIOMMU_RING_NOTIFY;
@@ -313,17 +331,19 @@ kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
   if (broken_) return 0;
   use_memory(domain);
   const auto indices = read_indices();
-  const uint32_t waiting = indices ? indices->avail - done_ : 0;
-  if (!indices || waiting > size_) {
+  if (!indices) return failed(domain, indices.error());
+  const uint32_t waiting = indices->avail - done_;
+  if (waiting > size_) {
     give_up(domain);
     return 0;
   }
   if (!large_next_) {
     unsigned n = waiting < kBatch ? waiting : kBatch;
     if (n == 0 && kick_ == done_) return 0;
-    if (n > 0 && !read_entries(n)) {
-      give_up(domain);
-      return 0;
+    if (n > 0) {
+      if (auto read = read_entries(n); !read) {
+        return failed(domain, read.error());
+      }
     }
     n = begin_batch(domain, n);
     if (n > 0 || waiting == 0) {
@@ -346,7 +366,7 @@ kiommu_u32 Ring::drain(Domain& domain, kiommu_ring_drain& until) {
   if (until.begun == 0) {
     use_memory(domain);
     const auto indices = read_indices();
-    if (!indices) return 0;
+    if (!indices) return failed(domain, indices.error());
     until = {1, indices->avail};
   }
   // Of what came meanwhile, some is done, too.

@@ -70,6 +70,7 @@ class Ring {
   Result<void> write_entries(unsigned n);
   Result<void> write_state(bool and_flags);
   void give_up(Domain& domain);
+  kiommu_u32 failed(Domain& domain, Status why);
 
   // How many of the `n` entries that were read are done together, and what
   // they ask for; 0: the first is a large one.
@@ -95,6 +96,7 @@ class Ring {
   bool broken_ = false;
   // A large entry, entries_[0], is under way: it is done below this.
   std::optional<uint64_t> large_next_;
+  uint64_t large_anchor_ = 0;  // of which it was begun
   // The batch: entries as they were read, what is wrong with each; what the
   // others ask for, sorted.
   Entry entries_[kBatch];

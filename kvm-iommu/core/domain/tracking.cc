@@ -53,11 +53,12 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     }
     const IovaRange range = intersection(asked, follow.limit);
     Session session(*this, {range.first_page(), range.last_page()});
-    Request& request = session.request();
+    if (!session.begun()) all = fail(Status::kInterrupted);
     if (!all) {
       cut(range, true);
       continue;
     }
+    Request& request = session.request();
     // A store to a lowest table: the way to it is known.
     Root table;
     const bool known = !follow.for_refresh &&
@@ -99,6 +100,9 @@ void Domain::cut(IovaRange range, bool keep) {
   const Follow reports = follow(true, false);
   for (unsigned i = 0; i < result.count; ++i) {
     reports.report_unsynced(result.lost[i].base, result.lost[i].gpa);
+  }
+  if (result.total > result.count) {
+    parts_.faults->count_lost(result.total - result.count);
   }
 }
 

@@ -94,6 +94,10 @@ Result<void> Domain::refresh_once(IovaRange range,
                                   kiommu_refresh_result* result,
                                   Follow* follow) {
   Session session(*this, pages_of(range));
+  if (!session.begun()) {
+    result->stopped_iova = range.first.value;
+    return fail(Status::kInterrupted);
+  }
   Request& request = session.request();
   Pass pass = bring_up(request, range, follow);
   if (pass.done || !may_find_room(pass.done.error())) {
@@ -158,8 +162,10 @@ Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range,
 
 Result<void> Domain::refresh_all(const Change* changes, unsigned n,
                                  bool* lost) {
+  *lost = false;
   Session session(
       *this, {changes[0].range.first_page(), changes[n - 1].range.last_page()});
+  if (!session.begun()) return fail(Status::kInterrupted);
   Request& request = session.request();
   Result<void> done;
   for (unsigned i = 0; i < n && done; ++i) {
@@ -172,7 +178,6 @@ Result<void> Domain::refresh_all(const Change* changes, unsigned n,
     }
   }
   shadow_.settle(request);
-  *lost = false;
   if (!request.outcome.failed()) return done;
   const Status why = request.outcome.why();
   // What is lost of the ranges can be had again, one by one.
@@ -197,6 +202,7 @@ Domain::Pass Domain::bring_up(Request& request, IovaRange range, Follow* follow,
 void Domain::drop_stale(IovaRange range) {
   if (!check_range(range)) return;
   Session session(*this, pages_of(range));
+  if (!session.begun()) return;
   [[maybe_unused]] const auto dropped = drop_stale(session.request(), range);
 }
 
@@ -229,7 +235,9 @@ Result<void> Domain::drop_stale(Request& request, IovaRange range) {
 Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped,
                                  kiommu_u64* writable) {
   const PageRange pages = pages_of(range);
+  *unmapped = 0;
   Session session(*this, pages);
+  if (!session.begun()) return fail(Status::kInterrupted);
   Request& request = session.request();
   if (writable != nullptr) find_writable(request, pages, writable);
   shadow_.unmap(request, pages);
@@ -254,7 +262,9 @@ Result<void> Domain::unmap_all(uint64_t* unmapped) {
 Result<Translation> Domain::translate(Iova iova, Rights* rights) {
   KIOMMU_TRY(check_iova(iova));
   const uint64_t page = iova.page_number();
+  *rights = kNoRights;
   Session session(*this, {page, page});
+  if (!session.begun()) return fail(Status::kInterrupted);
   Request& request = session.request();
   *rights = shadow_.rights_at(page);
   FindLeaf sink;
@@ -283,7 +293,10 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
                                      Iova* next) {
   auto range = checked_range(iova, length);
   if (!range) return fail(range.error());
+  *count = 0;
+  *next = range->first;
   Session session(*this, {range->first_page(), range->last_page()});
+  if (!session.begun()) return fail(Status::kInterrupted);
   Request& request = session.request();
   const bool identity = stage1_->anchor.format == kIdentityFormatId;
   TellRange sink(request, shadow_, identity, records, capacity);
@@ -301,11 +314,13 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
   return told;
 }
 
-void Domain::writable_pages(IovaRange range, kiommu_u64* bits) {
-  if (pins_ == nullptr) return;
+Result<void> Domain::writable_pages(IovaRange range, kiommu_u64* bits) {
+  if (pins_ == nullptr) return {};
   const PageRange pages{range.first_page(), range.last_page()};
   Session session(*this, pages);
+  if (!session.begun()) return fail(Status::kInterrupted);
   find_writable(session.request(), pages, bits);
+  return {};
 }
 
 void Domain::find_writable(Request& request, PageRange pages,

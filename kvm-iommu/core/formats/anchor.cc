@@ -56,8 +56,13 @@ Result<Stage1> check_anchor(const kiommu_anchor& anchor, Stage2& stage2) {
         auto window = checked_window(anchor, {{0}, {root->reach_last}});
         if (!window) return fail(window.error());
         const uint64_t used = top.index(window->last) + 1;
-        if (!stage2.check_table(root->table, used * kEntryBytes)) {
-          return fail(Status::kBadTable);
+        if (auto fit = stage2.check_table(root->table, used * kEntryBytes);
+            !fit) {
+          // That it could not be found out is no mistake of the guest.
+          const Status why = fit.error();
+          const bool unknown =
+              why == Status::kNoMemory || why == Status::kBudget;
+          return fail(unknown ? why : Status::kBadTable);
         }
         return Stage1{anchor, *root, *window};
       });

@@ -192,6 +192,19 @@ bool PinUser::is_pinned(const Region& region, uint64_t gfn) {
           pin::kValid) != 0;
 }
 
+bool PinUser::is_full(const Region& region, uint64_t gfn) {
+  if (!region.has_chunks()) return false;
+  const Chunk& chunk = region.chunk(gfn);
+  const uint64_t word = chunk.load();
+  if (Chunk::is_huge(word)) {
+    return __atomic_load_n(&chunk.holders, __ATOMIC_RELAXED) >= Chunk::kFull;
+  }
+  const uint64_t* node = Chunk::node(word);
+  return node != nullptr &&
+         (__atomic_load_n(&node[gfn % kChunkPages], __ATOMIC_RELAXED) &
+          pin::kFull) != 0;
+}
+
 bool PinUser::hold_chunk(const Region& region, uint64_t word, kiommu_u64* hpa) {
   return Chunk::is_huge(region.chunk(PageWord::gfn(word)).load()) &&
          hold_huge(region, word, kChunkPages, hpa);

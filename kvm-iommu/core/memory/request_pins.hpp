@@ -32,8 +32,8 @@ class PinUser {
     limited_ = false;
     return limited;
   }
-  // Whether a page is pinned: then it has too many holders, if it could not be
-  // held.
+  // Whether a page that is pinned has as many holders as are taken.
+  static bool is_full(const Region& region, uint64_t gfn);
   static bool is_pinned(const Region& region, uint64_t gfn);
 
   // Holds all pages of a huge chunk, the first of which is that of `word`;

@@ -17,7 +17,12 @@ Request* RequestPool::pop() {
   return request;
 }
 
-// With the monitor, which it may let go of for a while.
+void RequestPool::push(Request& request) {
+  request.next = free_;
+  free_ = &request;
+}
+
+// With the monitor, which it may let go of for a while. nullptr: killed.
 Request* RequestPool::get() {
   if (free_ == nullptr && made_ < kMost) {
     ++made_;
@@ -27,28 +32,37 @@ Request* RequestPool::get() {
     if (request != nullptr) return request;
     --made_;
   }
-  while (free_ == nullptr) kiommu_port_wait(monitor_);
+  while (free_ == nullptr) {
+    if (kiommu_port_wait(monitor_) != 0) return nullptr;
+  }
   return pop();
 }
 
-Request& RequestPool::take(PageRange range) {
+Request* RequestPool::take(PageRange range) {
   const Locked locked(monitor_);
-  Request& request = *get();
-  locks_.lock(request, range);
-  return request;
+  Request* request = get();
+  if (request == nullptr || locks_.lock(*request, range)) return request;
+  push(*request);
+  // Others may wait for one.
+  kiommu_port_wake(monitor_);
+  return nullptr;
 }
 
-void RequestPool::exchange(Request& request, PageRange range) {
+Result<void> RequestPool::exchange(Request& request, PageRange range) {
   const Locked locked(monitor_);
   locks_.unlock(request);
-  locks_.lock(request, range);
+  auto locked_anew = locks_.lock(request, range);
+  if (!locked_anew) {
+    push(request);
+    kiommu_port_wake(monitor_);
+  }
+  return locked_anew;
 }
 
 void RequestPool::give(Request& request) {
   const Locked locked(monitor_);
   locks_.unlock(request);
-  request.next = free_;
-  free_ = &request;
+  push(request);
 }
 
 void RequestPool::forget_guest() {

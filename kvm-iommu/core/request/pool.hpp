@@ -22,10 +22,12 @@ class RequestPool {
   RequestPool& operator=(const RequestPool&) = delete;
 
   // Waits until nobody who came earlier works on a page of `range`, and for
-  // memory, if there is no request and none for one.
-  Request& take(PageRange range);
-  // Another range in place of the one that the request has.
-  void exchange(Request& request, PageRange range);
+  // memory, if there is no request and none for one. nullptr: who waits is
+  // killed. With no other request under way there is nothing to wait for.
+  Request* take(PageRange range);
+  // Another range in place of the one that the request has. The error is
+  // kInterrupted: the request is given back.
+  Result<void> exchange(Request& request, PageRange range);
   void give(Request& request);
 
   kiommu_hosts* hosts() const { return hosts_; }
@@ -35,6 +37,7 @@ class RequestPool {
  private:
   Request* get();
   Request* pop();
+  void push(Request& request);
 
   kiommu_hosts* hosts_;
   kiommu_monitor* monitor_;

@@ -13,13 +13,18 @@ bool RangeLock::is_blocked(const Request& request) const {
   return false;
 }
 
-void RangeLock::lock(Request& request, PageRange range) {
+Result<void> RangeLock::lock(Request& request, PageRange range) {
   request.range = range;
   request.next = nullptr;
   Request** end = &first_;
   while (*end != nullptr) end = &(*end)->next;
   *end = &request;
-  while (is_blocked(request)) kiommu_port_wait(monitor_);
+  while (is_blocked(request)) {
+    if (kiommu_port_wait(monitor_) == 0) continue;
+    unlock(request);
+    return fail(Status::kInterrupted);
+  }
+  return {};
 }
 
 void RangeLock::unlock(Request& request) {

@@ -14,8 +14,9 @@ class RangeLock {
   RangeLock(const RangeLock&) = delete;
   RangeLock& operator=(const RangeLock&) = delete;
 
-  // Waits until nobody who came earlier works on a page of `range`.
-  void lock(Request& request, PageRange range);
+  // Waits until nobody who came earlier works on a page of `range`. The error
+  // is kInterrupted: the range is not locked.
+  Result<void> lock(Request& request, PageRange range);
   void unlock(Request& request);
 
  private:

@@ -122,8 +122,16 @@ Result<void> Shadow::replay(Request& request, uint32_t host) {
   uint64_t page = 0;
   while (auto run =
              next_run(request.leaf, {page, ~uint64_t{0} >> kPageShift})) {
-    uint64_t done = 0;
-    if (!run->mmio) KIOMMU_TRY(map_existing(request, host, *run, &done));
+    // Parts that calls do not cross: between them the process can be killed.
+    const uint64_t cut = hosts_.cut_pages();
+    for (page = run->first; page <= run->last && !run->mmio;) {
+      if (kiommu_port_interrupted() != 0) return fail(Status::kInterrupted);
+      const uint64_t end = page | (cut - 1);
+      const uint64_t last = end < run->last ? end : run->last;
+      uint64_t done = 0;
+      KIOMMU_TRY(map_existing(request, host, {page, last}, &done));
+      page = last + 1;
+    }
     page = run->last + 1;
   }
   return {};

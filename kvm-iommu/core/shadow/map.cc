@@ -70,6 +70,15 @@ bool are_neighbours(const kiommu_u64* want, unsigned n, uint64_t word) {
   return true;
 }
 
+// Whether any of the words is as one of neighbouring pages of which the first
+// is `word`.
+bool any_same(const kiommu_u64* want, unsigned n, uint64_t word) {
+  for (unsigned i = 0; i < n; ++i, word += kPageBytes) {
+    if (want[i] == word) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Shadow::Done Shadow::map(Request& request, uint64_t page, Gpa gpa,
@@ -119,7 +128,7 @@ Shadow::Done Shadow::bring(Request& request, uint64_t page,
       return {.count = n};
     }
     const PageRange all{leaf.base, leaf.last_key()};
-    if (n == kLeafPages) {
+    if (n == kLeafPages && !any_same(want, n, run)) {
       unmap(request, all);
       leaf = {};
     } else if (auto expanded = expand(request, leaf); expanded) {
@@ -252,7 +261,9 @@ Shadow::Held Shadow::hold(Request& request, const kiommu_u64* want,
     if (i == n) break;
     const uint64_t next = PageWord::gfn(want[i]);
     if (!region.holds(next)) continue;
-    if (PinUser::is_pinned(region, next)) return stop(i, Status::kShadowLimit);
+    if (PinUser::is_full(region, next)) return stop(i, Status::kShadowLimit);
+    // Another request has just pinned it.
+    if (PinUser::is_pinned(region, next)) continue;
     // Not pinned yet: with its neighbours in GPA, within a chunk.
     const uint64_t room = region.chunk_last(region.chunk_index(next)) - next;
     unsigned count = 1;
@@ -325,6 +336,8 @@ Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
                               const kiommu_u64* want, unsigned n) {
   constexpr int kEnomem = 12;
   constexpr int kEacces = 13;
+  constexpr int kEintr = 4;
+  constexpr int kEagain = 11;
   constexpr int kEfault = 14;
   constexpr int kEnospc = 28;
   const uint64_t word = want[0];
@@ -361,6 +374,8 @@ Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
                        : mapped == -kEacces ? Status::kReadOnly
                        : mapped == -kEnospc ? Status::kShadowLimit
                        : mapped == -kEnomem ? Status::kNoMemory
+                       : mapped == -kEagain ? Status::kBudget
+                       : mapped == -kEintr  ? Status::kInterrupted
                                             : Status::kHost;
     // What they replace is gone; the others are looked at one by one.
     if (!is_guest_mistake(why)) {

@@ -38,6 +38,8 @@ class DropStale {
     return pages(leaf.iova, words, n);
   }
   Result<void> bad(IovaRange range, Status why, const Blame&) {
+    // What could not be found out is not known to be stale.
+    if (!is_guest_mistake(why)) return fail(why);
     bad_last_ = range.last;
     KIOMMU_TRY(absent(range));
     return fail(why);

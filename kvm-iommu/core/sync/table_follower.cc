@@ -11,18 +11,20 @@ Result<TableUse*> Follow::meet(const TableWindow& window, IovaRange walked,
                                Stage2& stage2) {
   const IovaRange span = window.span();
   if (!follows || !whole(span, walked)) {
-    bool in_sync = false;
-    TableUse* use = tracker.meet(window, for_refresh, &in_sync);
-    if (!in_sync && !follows) {
-      const IovaRange part = intersection(span, limit);
-      if (!unsynced) unsynced = part;
-      if (part.first < unsynced->first) unsynced->first = part.first;
-      if (part.last > unsynced->last) unsynced->last = part.last;
+    std::optional<IovaRange> met;
+    TableUse* use = tracker.meet(window, for_refresh, &met);
+    if (met && !follows) {
+      const IovaRange part = intersection(*met, limit);
+      unsynced = unsynced ? hull(*unsynced, part) : part;
     }
     return use;
   }
   // Slots that are about to go can still be tracked; here they are not found.
   auto region = stage2.region(window.gpa.page_number());
+  // That it could not be found out does not mean that there is none.
+  if (!region && !is_guest_mistake(region.error())) {
+    return fail(region.error());
+  }
   if (!region || (*region)->read_only) {
     tracker.drop_window(window);
     return nullptr;

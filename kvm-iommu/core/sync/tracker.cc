@@ -58,14 +58,20 @@ TableUse** Tracker::find(const TableWindow& window) {
 }
 
 TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
-                        bool* in_sync) {
+                        std::optional<IovaRange>* unsynced) {
   const Locked locked(monitor_);
-  *in_sync = false;
+  *unsynced = window.span();
   TableUse** link = find(window);
   if (link == nullptr || !(*link)->window.same_table(window)) return nullptr;
   TablePage* page = (*link)->page;
-  *in_sync = page->tracked;
-  if (page->tracked && refreshes) stayed_calm(page);
+  if (page->tracked) {
+    unsynced->reset();
+    if (refreshes) stayed_calm(page);
+  } else if (!page->crowded) {
+    for (const TableUse* use = page->uses; use; use = use->next_of_page) {
+      *unsynced = hull(**unsynced, use->window.span());
+    }
+  }
   return *link;
 }
 
@@ -213,6 +219,7 @@ void Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
   }
   if (below || !use->page->tracked) return;
   untrack(use->page);
+  ++result->total;
   if (result->count < kMostLost) result->lost[result->count++] = use->window;
 }
 

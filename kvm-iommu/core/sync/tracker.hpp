@@ -66,7 +66,8 @@ class Tracker {
   // How a range is cut, and what that has put out of sync.
   struct Cut {
     bool keep = false;
-    unsigned count = 0;
+    unsigned total = 0;  // pages that it has put out of sync
+    unsigned count = 0;  // of these, those that there was room for
     TableWindow lost[kMostLost];
   };
 
@@ -80,8 +81,11 @@ class Tracker {
   kiommu_monitor* monitor() const { return monitor_; }
 
   // A walk is about to read a page of a table, for a refresh or for a store.
-  // The use that is known there, or nullptr; *in_sync: whether it is followed.
-  TableUse* meet(const TableWindow& window, bool refreshes, bool* in_sync);
+  // The use that is known there, or nullptr. *unsynced is set if it is not
+  // followed: to what has to be walked until it can be, that is the page in
+  // each place where it is used.
+  TableUse* meet(const TableWindow& window, bool refreshes,
+                 std::optional<IovaRange>* unsynced);
   // The same for a walk that goes over all of it: from now on it is followed.
   // nullptr: it cannot be; *crowded: for it has just got too many uses. The
   // errors are kNoMemory and kShadowLimit.
@@ -102,7 +106,7 @@ class Tracker {
 
   // All of `range` is unmapped, whatever the tables say: drops what is known of
   // it. Or, to keep it, nobody knows what is mapped: it is out of sync. Tells
-  // the pages that are out of sync by that, at most kMostLost.
+  // the pages that are out of sync by that, kMostLost of them one by one.
   void cut(IovaRange range, Cut* result);
   // Puts the next tracked page of [first, last] out of sync; false: there is
   // none. *cursor begins with 0.

@@ -36,7 +36,7 @@ void kiommu_port_monitor_destroy(kiommu_monitor* monitor) { delete monitor; }
 void kiommu_port_lock(kiommu_monitor* monitor) { monitor->mutex.lock(); }
 void kiommu_port_unlock(kiommu_monitor* monitor) { monitor->mutex.unlock(); }
 
-void kiommu_port_wait(kiommu_monitor* monitor) {
+int kiommu_port_wait(kiommu_monitor* monitor) {
   std::unique_lock<std::mutex> lock(monitor->mutex, std::adopt_lock);
   monitor->changed.wait(lock);
   lock.release();
