@@ -9,7 +9,7 @@
 // and output addresses have 48 bits, so the top table may be short: 2 entries
 // with 16 KiB, 64 with 64 KiB. What the manual calls level 3 is level 0 here.
 //
-// Requests are unprivileged data accesses: a PCIe function asks for privilege
+// Operations are unprivileged data accesses: a PCIe function asks for privilege
 // by its PASID only (PCI Express Base Specification, 6.20), and here it has
 // none. What unprivileged code could not reach (AP[1] = 0, or APTable[0] above
 // it) is not mapped. APTable takes rights from all levels

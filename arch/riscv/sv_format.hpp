@@ -10,7 +10,7 @@
 // a table, so each level can hold pages, and tables hold no rights. N makes 16
 // page entries alike one page of 64 KiB.
 //
-// Requests without a process id have user privilege: a page without U is not
+// Operations without a process id have user privilege: a page without U is not
 // mapped. Nothing is written to the tables: A = 0 is absent, and D = 0 takes
 // the right to write. IOVAs are sign-extended, so only the lower half is
 // reached.

@@ -4,9 +4,9 @@
 // document of them; the source is the Linux kernel's description of the
 // format it writes (arch/s390/include/asm/pci_dma.h of Linux 6.12).
 //
-// Region and segment tables have 2048 entries (16 KiB), page tables 256 (2
+// Slot and segment tables have 2048 entries (16 KiB), page tables 256 (2
 // KiB). Each table is aligned to its size. A segment table reaches 2 GiB, a
-// region-third table 4 TiB, region-second 8 PiB, region-first all 64 bits.
+// slot-third table 4 TiB, slot-second 8 PiB, slot-first all 64 bits.
 // Protection at any level takes the right to write away from all below.
 #pragma once
 
@@ -41,7 +41,7 @@ struct ZpciFormat {
     static constexpr uint64_t kMisaligned = 0x3000;
   };
 
-  // Bits of region and segment entries.
+  // Bits of slot and segment entries.
   static constexpr uint64_t kTypeMask = 0x0c;
   static constexpr uint64_t kLength = 0x03;
   static constexpr uint64_t kOffset = 0xc0;
@@ -62,7 +62,7 @@ struct ZpciFormat {
     const uint64_t iota = anchor.iota;
     const uint64_t designation =
         (iota & Iota::kDesignation) >> Iota::kDesignationShift;
-    // 0 to 3 are tables: segment, region third, second, first. The others
+    // 0 to 3 are tables: segment, slot third, second, first. The others
     // are page frames, or not defined. Without T there are no tables.
     if ((iota & Iota::kTranslate) == 0 || designation > 3 ||
         (iota & Iota::kFrameSize) != 0) {

@@ -5,7 +5,7 @@
  * tests in selftests/port/.
  *
  * Context: the core calls these from the calls of core.h, on the same thread,
- * and holds the caller's locks; a monitor is held only where it says so. Each
+ * and holds the caller's locks; a mutex is held only where it says so. Each
  * may sleep unless it says otherwise, and may be called on several threads at
  * the same time.
  */
@@ -42,24 +42,24 @@ void *kiommu_port_alloc_array(kiommu_u64 bytes);
 void kiommu_port_free_array(void *array);
 
 /*
- * A monitor: a lock that may be held while sleeping, and a queue to wait in.
+ * A mutex: a lock that may be held while sleeping, and a queue to wait in.
  * Never held across a call of another part of the port, but to allocate and
  * free nodes and arrays, and to track and untrack pages.
  */
-struct kiommu_monitor;
+struct kiommu_mutex;
 
 /* Return: NULL if there is no memory. */
-struct kiommu_monitor *kiommu_port_monitor_create(void);
-void kiommu_port_monitor_destroy(struct kiommu_monitor *monitor);
-void kiommu_port_lock(struct kiommu_monitor *monitor);
-void kiommu_port_unlock(struct kiommu_monitor *monitor);
+struct kiommu_mutex *kiommu_port_mutex_create(void);
+void kiommu_port_mutex_destroy(struct kiommu_mutex *mutex);
+void kiommu_port_lock(struct kiommu_mutex *mutex);
+void kiommu_port_unlock(struct kiommu_mutex *mutex);
 /*
  * Locked: unlocks, sleeps until kiommu_port_wake(), or less long, and locks.
  * Return: 0; -EINTR a fatal signal is pending.
  */
-int kiommu_port_wait(struct kiommu_monitor *monitor);
+int kiommu_port_wait(struct kiommu_mutex *mutex);
 /* Locked: wakes all that wait. */
-void kiommu_port_wake(struct kiommu_monitor *monitor);
+void kiommu_port_wake(struct kiommu_mutex *mutex);
 
 /*
  * The lock of a domain's faults, and who waits for them. It may be taken in
@@ -247,14 +247,14 @@ int kiommu_port_write_entries(struct kiommu_mem *mem, kiommu_u64 hva,
  *
  * Every store that is made after this returned is told by
  * kiommu_core_tracking_store(), until kiommu_port_untrack() or until the page's
- * slot is gone. Several domains can track the same page. A monitor may be held.
+ * slot is gone. Several domains can track the same page. A mutex may be held.
  * Return: 0; -ENOMEM; -EINVAL no slot has the page.
  */
 int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn);
 
 /*
  * Once for each kiommu_port_track() that succeeded, also if the slot is gone
- * meanwhile. A monitor may be held. Never allocates, cannot fail.
+ * meanwhile. A mutex may be held. Never allocates, cannot fail.
  */
 void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn);
 

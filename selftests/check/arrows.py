@@ -32,7 +32,7 @@ HOUSE = {
         "arch": ["arch/*_format.hpp", "arch/*_events.hpp", "arch/*_faults.hpp"],
         "formats": ["kvm-iommu/core/formats/*"],
         "faults": ["kvm-iommu/core/faults/*"],
-        "request": ["kvm-iommu/core/request/*"],
+        "request": ["kvm-iommu/core/workspace/*"],
         "shadow": ["kvm-iommu/core/shadow/*"],
         "sync": ["kvm-iommu/core/sync/*"],
         "domain": ["kvm-iommu/core/domain/*"],

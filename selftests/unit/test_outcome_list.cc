@@ -5,8 +5,8 @@
 #include <random>
 #include <set>
 
-#include "request/outcome.hpp"
 #include "spec.hpp"
+#include "workspace/outcome.hpp"
 
 namespace kiommu::test {
 namespace {

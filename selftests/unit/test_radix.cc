@@ -20,11 +20,11 @@ class RadixTest : public testing::Test {
  protected:
   RadixTest() {
     faults() = {};
-    monitor_ = kiommu_port_monitor_create();
+    monitor_ = kiommu_port_mutex_create();
   }
   ~RadixTest() override {
     faults() = {};
-    kiommu_port_monitor_destroy(monitor_);
+    kiommu_port_mutex_destroy(monitor_);
   }
 
   bool put(Radix& tree, u64 key, u64 word) {
@@ -42,7 +42,7 @@ class RadixTest : public testing::Test {
   }
 
   NodePool pool_{u64{1} << 30};
-  kiommu_monitor* monitor_;
+  kiommu_mutex* monitor_;
 };
 
 TEST_F(RadixTest, BehavesAsAMap) {

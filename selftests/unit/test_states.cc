@@ -205,7 +205,7 @@ TEST(Anchors, LackOfMemoryIsNoBadTable) {
 }
 
 TEST(Door, NumbersAreThoseOfTheInterface) {
-  // Each status that a test has seen by name is one that door.cc wrote by
+  // Each status that a test has seen by name is one that api/domain.cc wrote by
   // number; these are the ones no guest can cause at will.
   W world;
   world.tables.map(0, world.data(0));

@@ -30,7 +30,7 @@ PageRange gfns_of(kiommu_u64 gpa, kiommu_u64 length) {
 }
 
 Result<void> check_log(kiommu_pins* pins) {
-  if (!pins->pins.regions().is_logging()) return fail(Status::kNoLog);
+  if (!pins->pins.slots().is_logging()) return fail(Status::kNoLog);
   return {};
 }
 
@@ -58,15 +58,14 @@ int kiommu_core_translate_range(kiommu_domain* domain, kiommu_u64 iova,
 }
 
 int kiommu_core_dirty_start(kiommu_pins* pins, kiommu_u32* status) {
-  return answer(pins->pins.regions().is_logging()
-                    ? fail(Status::kLogBusy)
-                    : kiommu::start_log(pins->pins),
+  return answer(pins->pins.slots().is_logging() ? fail(Status::kLogBusy)
+                                                : kiommu::start_log(pins->pins),
                 status);
 }
 
 int kiommu_core_dirty_stop(kiommu_pins* pins, kiommu_u32* status) {
   auto logging = check_log(pins);
-  if (logging) pins->pins.regions().stop_log();
+  if (logging) pins->pins.slots().stop_log();
   return answer(logging, status);
 }
 

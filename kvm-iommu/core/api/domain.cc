@@ -19,7 +19,7 @@ namespace {
 using kiommu::answer;
 using kiommu::Domain;
 using kiommu::DomainParts;
-using kiommu::Pins;
+using kiommu::PinTable;
 using kiommu::Result;
 using kiommu::Status;
 using kiommu::status_code;
@@ -29,11 +29,11 @@ static_assert(sizeof(kiommu_domain) <= KIOMMU_NODE_BYTES);
 static_assert(sizeof(kiommu_pins) <= KIOMMU_NODE_BYTES);
 
 void free_parts(const DomainParts& parts) {
-  if (parts.tree_monitor != nullptr) {
-    kiommu_port_monitor_destroy(parts.tree_monitor);
+  if (parts.tree_mutex != nullptr) {
+    kiommu_port_mutex_destroy(parts.tree_mutex);
   }
-  if (parts.request_monitor != nullptr) {
-    kiommu_port_monitor_destroy(parts.request_monitor);
+  if (parts.workspace_mutex != nullptr) {
+    kiommu_port_mutex_destroy(parts.workspace_mutex);
   }
 }
 
@@ -94,13 +94,13 @@ int kiommu_core_create(kiommu_hosts* hosts, kiommu_faults* faults,
   void* memory = kiommu_port_alloc_node();
   DomainParts parts;
   parts.faults = &faults->queue;
-  parts.tree_monitor = kiommu_port_monitor_create();
-  parts.request_monitor = kiommu_port_monitor_create();
-  if (memory != nullptr && parts.tree_monitor != nullptr &&
-      parts.request_monitor != nullptr) {
-    parts.request = kiommu::Request::create(hosts);
+  parts.tree_mutex = kiommu_port_mutex_create();
+  parts.workspace_mutex = kiommu_port_mutex_create();
+  if (memory != nullptr && parts.tree_mutex != nullptr &&
+      parts.workspace_mutex != nullptr) {
+    parts.workspace = kiommu::Workspace::create(hosts);
   }
-  if (parts.request == nullptr) {
+  if (parts.workspace == nullptr) {
     free_parts(parts);
     if (memory != nullptr) kiommu_port_free_node(memory);
     return -kiommu::kEnomem;
@@ -120,20 +120,20 @@ void kiommu_core_destroy(kiommu_domain* domain) {
 
 int kiommu_core_pins_create(kiommu_mem* mem, kiommu_u64 idle_limit,
                             kiommu_pins** pins) {
-  kiommu_monitor* monitor = kiommu_port_monitor_create();
-  void* memory = monitor != nullptr ? kiommu_port_alloc_node() : nullptr;
+  kiommu_mutex* mutex = kiommu_port_mutex_create();
+  void* memory = mutex != nullptr ? kiommu_port_alloc_node() : nullptr;
   if (memory == nullptr) {
-    if (monitor != nullptr) kiommu_port_monitor_destroy(monitor);
+    if (mutex != nullptr) kiommu_port_mutex_destroy(mutex);
     return -kiommu::kEnomem;
   }
-  *pins = new (memory) kiommu_pins{Pins(mem, monitor, idle_limit), monitor};
+  *pins = new (memory) kiommu_pins{PinTable(mem, mutex, idle_limit), mutex};
   return 0;
 }
 
 void kiommu_core_pins_destroy(kiommu_pins* pins) {
-  kiommu_monitor* monitor = pins->monitor;
+  kiommu_mutex* mutex = pins->mutex;
   pins->~kiommu_pins();
-  kiommu_port_monitor_destroy(monitor);
+  kiommu_port_mutex_destroy(mutex);
   kiommu_port_free_node(pins);
 }
 

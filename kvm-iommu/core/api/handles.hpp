@@ -11,8 +11,8 @@ struct kiommu_domain {
 };
 
 struct kiommu_pins {
-  kiommu::Pins pins;
-  kiommu_monitor* monitor;
+  kiommu::PinTable pins;
+  kiommu_mutex* mutex;
 };
 
 namespace kiommu {

@@ -28,24 +28,24 @@ Result<void> check_pages(kiommu_u64 gpa, kiommu_u64 length) {
 }  // namespace
 
 int kiommu_core_tracking_start(kiommu_domain* domain, kiommu_u32 burst) {
-  kiommu_monitor* monitor = kiommu_port_monitor_create();
+  kiommu_mutex* mutex = kiommu_port_mutex_create();
   void* memory =
-      monitor != nullptr ? kiommu_port_alloc_array(sizeof(Tracker)) : nullptr;
+      mutex != nullptr ? kiommu_port_alloc_array(sizeof(Tracker)) : nullptr;
   if (memory == nullptr) {
-    if (monitor != nullptr) kiommu_port_monitor_destroy(monitor);
+    if (mutex != nullptr) kiommu_port_mutex_destroy(mutex);
     return to_errno(kiommu::fail(Status::kNoMemory));
   }
   domain->domain.start_tracking(new (memory) Tracker(
-      domain->domain.mem(), domain->domain.pool(), monitor, burst));
+      domain->domain.mem(), domain->domain.pool(), mutex, burst));
   return 0;
 }
 
 void kiommu_core_tracking_stop(kiommu_domain* domain) {
   Tracker* tracker = domain->domain.stop_tracking();
   if (tracker == nullptr) return;
-  kiommu_monitor* monitor = tracker->monitor();
+  kiommu_mutex* mutex = tracker->mutex();
   tracker->~Tracker();
-  kiommu_port_monitor_destroy(monitor);
+  kiommu_port_mutex_destroy(mutex);
   kiommu_port_free_array(tracker);
 }
 

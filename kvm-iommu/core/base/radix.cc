@@ -72,7 +72,7 @@ inline Radix::Leaf Radix::find_locked(uint64_t key) const {
 }
 
 Radix::Leaf Radix::find(uint64_t key) const {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   return find_locked(key);
 }
 
@@ -109,7 +109,7 @@ Result<uint64_t*> Radix::grow_and_link(uint64_t key) {
 }
 
 Result<Radix::Leaf> Radix::ensure(uint64_t key) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   if (Leaf leaf = find_locked(key)) return leaf;
   uint64_t* hollow = link_of(key);
   if (hollow != nullptr && load(hollow) == kHollow) {
@@ -132,7 +132,7 @@ Result<Radix::Leaf> Radix::ensure(uint64_t key) {
 }
 
 Result<Radix::Leaf> Radix::make_run(uint64_t key, uint64_t word) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   uint64_t* hollow = link_of(key);
   if (hollow != nullptr && load(hollow) == kHollow) {
     store(hollow, word | kRun);
@@ -151,7 +151,7 @@ Result<Radix::Leaf> Radix::make_run(uint64_t key, uint64_t word) {
 }
 
 Result<Radix::Leaf> Radix::expand(const Leaf& run) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   auto node = pool_.allocate_reserved();
   if (!node) return fail(node.error());
   store(run.link, link_to(*node) + kNodeWords);
@@ -159,7 +159,7 @@ Result<Radix::Leaf> Radix::expand(const Leaf& run) {
 }
 
 Radix::Leaf Radix::next(uint64_t key, uint64_t last) const {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   return next_locked<false>(key, last);
 }
 
@@ -196,7 +196,7 @@ Radix::Leaf Radix::next_locked(uint64_t key, uint64_t last) const {
 }
 
 void Radix::prune(uint64_t key, Keep keep) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   uint64_t* link = link_of(key);
   if (link != nullptr && load(link) == kHollow) return;
   prune_locked(key, keep);
@@ -236,7 +236,7 @@ void Radix::prune_locked(uint64_t key, Keep keep) {
 }
 
 void Radix::drop_hollows() {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   uint64_t next = 0;
   while (hollows() > 0) {
     const Leaf leaf = next_locked<true>(next, ~uint64_t{0});

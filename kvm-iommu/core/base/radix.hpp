@@ -15,7 +15,7 @@
 // nodes above it stay. Hollows and nodes bound the tables of a host.
 //
 // Several threads may work on different leaves at the same time. The paths to
-// the leaves are protected by a monitor; what a leaf holds belongs to the
+// the leaves are protected by a mutex; what a leaf holds belongs to the
 // thread that has its keys to itself.
 #pragma once
 
@@ -62,8 +62,7 @@ class Radix {
     }
   };
 
-  Radix(NodePool& pool, kiommu_monitor* monitor)
-      : pool_(pool), monitor_(monitor) {}
+  Radix(NodePool& pool, kiommu_mutex* mutex) : pool_(pool), mutex_(mutex) {}
   ~Radix();
   Radix(const Radix&) = delete;
   Radix& operator=(const Radix&) = delete;
@@ -104,7 +103,7 @@ class Radix {
   }
 
   NodePool& pool_;
-  kiommu_monitor* monitor_;
+  kiommu_mutex* mutex_;
   uint64_t root_ = 0;   // link to the top node
   unsigned inner_ = 1;  // levels of inner nodes; at least 1
   uint64_t hollows_ = 0;

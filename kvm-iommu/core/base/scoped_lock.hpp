@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Holds a monitor of the port for as long as a scope lasts.
+// Holds a mutex of the port for as long as a scope lasts.
 #pragma once
 
 #include "port.h"
 
 namespace kiommu {
 
-class Locked {
+class ScopedLock {
  public:
-  explicit Locked(kiommu_monitor* monitor) : monitor_(monitor) {
-    kiommu_port_lock(monitor_);
+  explicit ScopedLock(kiommu_mutex* mutex) : mutex_(mutex) {
+    kiommu_port_lock(mutex_);
   }
-  ~Locked() { kiommu_port_unlock(monitor_); }
-  Locked(const Locked&) = delete;
-  Locked& operator=(const Locked&) = delete;
+  ~ScopedLock() { kiommu_port_unlock(mutex_); }
+  ScopedLock(const ScopedLock&) = delete;
+  ScopedLock& operator=(const ScopedLock&) = delete;
 
  private:
-  kiommu_monitor* monitor_;
+  kiommu_mutex* mutex_;
 };
 
 }  // namespace kiommu

@@ -8,9 +8,9 @@
 
 namespace kiommu {
 
-Result<void> start_log(Pins& pins) {
-  KIOMMU_TRY(pins.regions().start_log());
-  Stage2 stage2(pins.mem(), pins.regions());
+Result<void> start_log(PinTable& pins) {
+  KIOMMU_TRY(pins.slots().start_log());
+  GuestMemory guest_memory(pins.mem(), pins.slots());
   bool killed = false;
   unsigned entries = 0;
   for (Domain* domain = pins.domains; domain != nullptr && !killed;
@@ -21,14 +21,14 @@ Result<void> start_log(Pins& pins) {
       }
       if (killed || entry.is_mmio()) return;
       if (pages > 1) {
-        note_mapped_run(stage2.mapped_region(entry.gfn()), entry);
+        note_mapped_run(guest_memory.mapped_slot(entry.gfn()), entry);
       } else {
-        note_mapped(stage2, &entry.word, 1);
+        note_mapped(guest_memory, &entry.word, 1);
       }
     });
   }
   if (!killed) return {};
-  pins.regions().stop_log();
+  pins.slots().stop_log();
   return fail(Status::kInterrupted);
 }
 

@@ -9,6 +9,6 @@ namespace kiommu {
 
 // Begins to log, with all that is mapped in each domain. The caller holds P for
 // writing. The errors are kNoMemory and kInterrupted.
-Result<void> start_log(Pins& pins);
+Result<void> start_log(PinTable& pins);
 
 }  // namespace kiommu

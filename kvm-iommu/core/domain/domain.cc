@@ -15,7 +15,7 @@ constexpr uint64_t kLastPage = ~uint64_t{0} >> kPageShift;
 }  // namespace
 
 Result<void> Domain::set_host_caps(const kiommu_host_caps& caps) {
-  Hosts next = hosts_;
+  HostCapabilities next = hosts_;
   next.set_caps(caps);
   if (shadow_.mapped_pages() > 0) {
     const IovaRange aperture = next.aperture();
@@ -37,11 +37,11 @@ Result<void> Domain::set_host_caps(const kiommu_host_caps& caps) {
 
 Result<void> Domain::replay(uint32_t host) {
   if (pins_ == nullptr) return {};
-  Session session(*this, {0, kLastPage});
-  return shadow_.replay(session.request(), host);
+  Operation operation(*this, {0, kLastPage});
+  return shadow_.replay(operation.workspace(), host);
 }
 
-Result<void> Domain::start(Pins* pins) {
+Result<void> Domain::start(PinTable* pins) {
   if (pins_ != nullptr) return fail(Status::kKvmBusy);
   pins_ = pins;
   next = pins->domains;
@@ -52,10 +52,10 @@ Result<void> Domain::start(Pins* pins) {
 // Removes every mapping, and every pin that nobody else needs.
 void Domain::clear() {
   {
-    Session session(*this, {0, kLastPage});
-    shadow_.unmap(session.request(), {0, kLastPage});
+    Operation operation(*this, {0, kLastPage});
+    shadow_.unmap(operation.workspace(), {0, kLastPage});
   }
-  shadow_.renew_hosts(requests_.hosts());
+  shadow_.renew_hosts(workspaces_.hosts());
   if (tracker_ != nullptr) tracker_->clear();
   pins_->trim(0);
 }
@@ -106,15 +106,15 @@ Result<void> Domain::stop() {
   while (*link != this) link = &(*link)->next;
   *link = next;
   pins_ = nullptr;
-  requests_.forget_guest();
+  workspaces_.forget_guest();
   return {};
 }
 
 Result<void> Domain::register_ioat(const kiommu_anchor& anchor) {
   if (pins_ == nullptr) return fail(Status::kNoKvm);
   if (stage1_) return fail(Status::kAnchorBusy);
-  Stage2 stage2(pins_->mem(), pins_->regions());
-  auto stage1 = check_anchor(anchor, stage2);
+  GuestMemory guest_memory(pins_->mem(), pins_->slots());
+  auto stage1 = check_anchor(anchor, guest_memory);
   if (!stage1) return fail(stage1.error());
   set_stage1(*stage1);
   ++anchor_number_;
@@ -127,8 +127,8 @@ Result<uint64_t> Domain::join_ioat(const kiommu_anchor& anchor) {
     KIOMMU_TRY(register_ioat(anchor));
     return anchor_number_;
   }
-  Stage2 stage2(pins_->mem(), pins_->regions());
-  auto stage1 = check_anchor(anchor, stage2);
+  GuestMemory guest_memory(pins_->mem(), pins_->slots());
+  auto stage1 = check_anchor(anchor, guest_memory);
   if (!stage1) return fail(stage1.error());
   if (!stage1_->same_as(*stage1)) return fail(Status::kAnchorBusy);
   ++anchor_users_;

@@ -6,7 +6,7 @@
 //          <--stop---         <--unregister_ioat--
 //
 // It knows nothing of its front. Calls are shared or exclusive, as core.h
-// says: requests, which are shared, run in parallel and wait for each other
+// says: operations, which are shared, run in parallel and wait for each other
 // only where their ranges overlap.
 #pragma once
 
@@ -14,9 +14,9 @@
 #include "formats/anchor.hpp"
 #include "host/capabilities.hpp"
 #include "memory/pin_table.hpp"
-#include "request/pool.hpp"
 #include "shadow/shadow.hpp"
 #include "sync/table_follower.hpp"
+#include "workspace/pool.hpp"
 
 namespace kiommu {
 
@@ -32,9 +32,9 @@ struct Translation {
 // What a domain is made of beside itself.
 struct DomainParts {
   FaultQueue* faults = nullptr;
-  kiommu_monitor* tree_monitor = nullptr;
-  kiommu_monitor* request_monitor = nullptr;
-  Request* request = nullptr;
+  kiommu_mutex* tree_mutex = nullptr;
+  kiommu_mutex* workspace_mutex = nullptr;
+  Workspace* workspace = nullptr;
 };
 
 class Domain {
@@ -42,8 +42,8 @@ class Domain {
   Domain(kiommu_hosts* hosts, uint64_t shadow_limit, const DomainParts& parts)
       : parts_(parts),
         pool_(shadow_limit),
-        shadow_(pool_, hosts_, parts.tree_monitor),
-        requests_(hosts, parts.request_monitor, parts.request) {}
+        shadow_(pool_, hosts_, parts.tree_mutex),
+        workspaces_(hosts, parts.workspace_mutex, parts.workspace) {}
   Domain(const Domain&) = delete;
   Domain& operator=(const Domain&) = delete;
 
@@ -55,7 +55,7 @@ class Domain {
   // Exclusive.
   Result<void> set_host_caps(const kiommu_host_caps& caps);
   Result<void> replay(uint32_t host);
-  Result<void> start(Pins* pins);
+  Result<void> start(PinTable* pins);
   Result<void> stop();
   Result<void> register_ioat(const kiommu_anchor& anchor);
   Result<void> unregister_ioat();
@@ -79,8 +79,8 @@ class Domain {
   // On failure some of it is done: refresh and unmap them one by one. *lost:
   // not even that helps, for pages around the ranges were lost, too.
   Result<void> refresh_all(const Change* changes, unsigned n, bool* lost);
-  // Mode TRACKED, see tracker.hpp. start_tracking() and stop_tracking() are
-  // exclusive; the tracker belongs to the caller.
+  // Mode TRACKED, see sync/tracker.hpp. start_tracking() and stop_tracking()
+  // are exclusive; the tracker belongs to the caller.
   void start_tracking(Tracker* tracker) { tracker_ = tracker; }
   Tracker* stop_tracking();
   Tracker* tracker() const { return tracker_; }
@@ -135,12 +135,12 @@ class Domain {
   // The anchor that is set, whoever did; nullptr if none is.
   const Stage1* anchored() const { return stage1_ ? &*stage1_ : nullptr; }
   // Of the guest; nullptr without one.
-  Pins* pins() const { return pins_; }
+  PinTable* pins() const { return pins_; }
   // Pages that stay pinned, of the guest; 0 without one.
   uint64_t idle_pages() const { return pins_ != nullptr ? pins_->idle() : 0; }
 
-  // With the pin table locked, for memory_change.cc: unmaps the pages that
-  // `wants` selects, see Shadow::unmap_where(), and flushes. In session.hpp.
+  // With the pin table locked, for guest_changes.cc: unmaps the pages that
+  // `wants` selects, see Shadow::unmap_where(), and flushes. In operation.hpp.
   template <class Wants>
   void unmap_where(Wants& wants);
   const Shadow& shadow() const { return shadow_; }
@@ -148,8 +148,8 @@ class Domain {
   Domain* next = nullptr;
 
  private:
-  // A request on a range, for as long as it lasts.
-  class Session;
+  // An operation on a range, for as long as it lasts.
+  class Operation;
 
   // How far a walk of a refresh got.
   struct Pass {
@@ -160,35 +160,35 @@ class Domain {
 
   Result<void> require_anchor() const;
   Result<void> check_range(IovaRange range) const;
-  Follow follow(bool follows, bool for_refresh) const;
+  TableFollower follow(bool follows, bool for_refresh) const;
   Result<void> refresh_checked(IovaRange range, kiommu_refresh_result* result);
   Result<void> refresh_once(IovaRange range, kiommu_refresh_result* result,
-                            Follow* follow);
+                            TableFollower* follower);
   // `known`: nullptr, or a table from which the walk can begin.
-  Pass bring_up(Request& request, IovaRange range, Follow* follow,
+  Pass bring_up(Workspace& workspace, IovaRange range, TableFollower* follower,
                 const Root* known = nullptr);
-  static Result<void> tell_refresh(Session& session, IovaRange range,
+  static Result<void> tell_refresh(Operation& operation, IovaRange range,
                                    const Pass& pass,
                                    kiommu_refresh_result* result);
-  Result<void> walk(Request& request, Refresh& refresh, IovaRange range,
+  Result<void> walk(Workspace& workspace, Refresh& refresh, IovaRange range,
                     const Root* known = nullptr);
   void tell_lost(const Outcome& outcome, std::optional<PageRange> told);
   void report_lost(PageRange pages, Status why);
   void cut(IovaRange range, bool keep = false);
-  Result<void> drop_stale(Request& request, IovaRange range);
+  Result<void> drop_stale(Workspace& workspace, IovaRange range);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped,
                            kiommu_u64* writable = nullptr);
-  void find_writable(Request& request, PageRange pages, kiommu_u64* bits);
+  void find_writable(Workspace& workspace, PageRange pages, kiommu_u64* bits);
   void clear();
   void set_stage1(const std::optional<Stage1>& stage1);
 
   DomainParts parts_;
   NodePool pool_;
-  Hosts hosts_;
+  HostCapabilities hosts_;
   Shadow shadow_;
-  RequestPool requests_;
+  WorkspacePool workspaces_;
   Tracker* tracker_ = nullptr;    // set: mode TRACKED
-  Pins* pins_ = nullptr;          // set: at least started
+  PinTable* pins_ = nullptr;      // set: at least started
   std::optional<Stage1> stage1_;  // set: anchored
   uint64_t anchor_number_ = 0;    // of the anchor that was set last
   uint64_t anchor_users_ = 0;     // who registered it, and who joined

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Changes of the guest's memory, see memory_change.hpp. The order is always:
+// Changes of the guest's memory, see guest_changes.hpp. The order is always:
 // find out what is gone, unmap it from all domains and flush, unpin it.
 #include "domain/guest_changes.hpp"
 
@@ -27,7 +27,7 @@ struct GfnBounds {
 };
 
 template <class Wants>
-void unmap_from_all(Pins& pins, Wants wants) {
+void unmap_from_all(PinTable& pins, Wants wants) {
   for (Domain* domain = pins.domains; domain != nullptr;
        domain = domain->next) {
     domain->unmap_where(wants);
@@ -42,12 +42,12 @@ class InGoneSlots {
   explicit InGoneSlots(GfnBounds gone) : gone_(gone) {}
 
   // A run lies in one slot.
-  Part run(Request& request, uint64_t, ShadowEntry run) {
-    return page(request, 0, run) ? Part::kAll : Part::kNone;
+  Part run(Workspace& workspace, uint64_t, ShadowEntry run) {
+    return page(workspace, 0, run) ? Part::kAll : Part::kNone;
   }
-  bool page(Request& request, uint64_t, ShadowEntry entry) {
+  bool page(Workspace& workspace, uint64_t, ShadowEntry entry) {
     return gone_.holds(entry.gfn()) &&
-           request.stage2->mapped_region(entry.gfn()).gone;
+           workspace.guest_memory->mapped_slot(entry.gfn()).gone;
   }
 
  private:
@@ -59,32 +59,32 @@ class Stale {
  public:
   explicit Stale(GfnBounds stale) : stale_(stale) {}
 
-  Part run(Request& request, uint64_t page, ShadowEntry run) {
+  Part run(Workspace& workspace, uint64_t page, ShadowEntry run) {
     if (!stale_.overlaps(run.gfn(), last_gfn_of(run))) return Part::kNone;
-    const Region& region = request.stage2->mapped_region(run.gfn());
-    const uint64_t word = region.chunk(run.gfn()).word;
+    const Slot& slot = workspace.guest_memory->mapped_slot(run.gfn());
+    const uint64_t word = slot.chunk(run.gfn()).word;
     if (!Chunk::is_huge(word)) return Part::kSome;
     if ((word & Chunk::kStale) == 0) return Part::kNone;
-    lose(request, {page, page + kChunkPages - 1});
+    lose(workspace, {page, page + kChunkPages - 1});
     return Part::kAll;
   }
-  bool page(Request& request, uint64_t page, ShadowEntry entry) {
+  bool page(Workspace& workspace, uint64_t page, ShadowEntry entry) {
     if (!stale_.holds(entry.gfn()) || entry.is_mmio()) return false;
-    const Region& region = request.stage2->mapped_region(entry.gfn());
-    const uint64_t word = region.chunk(entry.gfn()).word;
+    const Slot& slot = workspace.guest_memory->mapped_slot(entry.gfn());
+    const uint64_t word = slot.chunk(entry.gfn()).word;
     if (!Chunk::is_huge(word)) {
       return (Chunk::node(word)[entry.gfn() % kChunkPages] & pin::kStale) != 0;
     }
     if ((word & Chunk::kStale) == 0) return false;
-    lose(request, {page, page});
+    lose(workspace, {page, page});
     return true;
   }
 
  private:
   // There was no memory to tell the pages of the chunk apart: those that are
   // where they were go with the others.
-  static void lose(Request& request, PageRange pages) {
-    request.outcome.lose(pages, Status::kNoMemory);
+  static void lose(Workspace& workspace, PageRange pages) {
+    workspace.outcome.lose(pages, Status::kNoMemory);
   }
 
   GfnBounds stale_;
@@ -93,10 +93,11 @@ class Stale {
 // Selects device memory that was taken out of the hosts.
 class Revoked {
  public:
-  static Part run(Request&, uint64_t, ShadowEntry) { return Part::kNone; }
-  static bool page(Request& request, uint64_t page, ShadowEntry entry) {
+  static Part run(Workspace&, uint64_t, ShadowEntry) { return Part::kNone; }
+  static bool page(Workspace& workspace, uint64_t page, ShadowEntry entry) {
     return entry.is_mmio() &&
-           kiommu_port_mmio_mapped(request.host.port(), request.stage2->mem(),
+           kiommu_port_mmio_mapped(workspace.host.port(),
+                                   workspace.guest_memory->mem(),
                                    page << kPageShift) == 0;
   }
 };
@@ -104,24 +105,24 @@ class Revoked {
 // Marks what is no longer where it was pinned.
 class MarkStale {
  public:
-  explicit MarkStale(Pins& pins) : pins_(pins) {}
+  explicit MarkStale(PinTable& pins) : pins_(pins) {}
 
   // Pages [first, last] of a chunk that is not empty; pfns[i] is what is at
   // the address of first + i now.
-  void mark(const Region& region, uint64_t first, uint64_t last,
+  void mark(const Slot& slot, uint64_t first, uint64_t last,
             const kiommu_u64* pfns) {
-    Chunk& chunk = region.chunk(first);
+    Chunk& chunk = slot.chunk(first);
     if (Chunk::is_huge(chunk.word)) {
       if ((chunk.word & Chunk::kStale) != 0) return;
       uint64_t same = 0;
       const uint64_t count = last - first + 1;
-      const uint64_t pfn = Pins::pfn(region, first);
+      const uint64_t pfn = PinTable::pfn(slot, first);
       while (same < count && pfns[same] == pfn + same) ++same;
       if (same == count) return;
-      if (!break_up(region, chunk, first)) {
+      if (!break_up(slot, chunk, first)) {
         // Without memory the whole of it goes.
         chunk.word |= Chunk::kStale;
-        note(chunk_of(region, first), chunk.holders > 0);
+        note(chunk_of(slot, first), chunk.holders > 0);
         return;
       }
     }
@@ -142,14 +143,14 @@ class MarkStale {
     if (broken_.last < broken_.first) return;
     for (Domain* domain = pins_.domains; domain != nullptr;
          domain = domain->next) {
-      Stage2 stage2(pins_.mem(), pins_.regions());
+      GuestMemory guest_memory(pins_.mem(), pins_.slots());
       domain->shadow().for_each([&](ShadowEntry entry, unsigned pages) {
-        count_holders(stage2, entry, pages);
+        count_holders(guest_memory, entry, pages);
       });
     }
-    for (uint64_t i = 0; i < pins_.regions().count(); ++i) {
-      const Region& region = pins_.regions().at(i);
-      if (region.chunks != nullptr) count_idle(region);
+    for (uint64_t i = 0; i < pins_.slots().count(); ++i) {
+      const Slot& slot = pins_.slots().at(i);
+      if (slot.chunks != nullptr) count_idle(slot);
     }
   }
 
@@ -163,9 +164,9 @@ class MarkStale {
   // are not counted yet.
   static constexpr uint32_t kUncounted = ~uint32_t{0};
 
-  static PageRange chunk_of(const Region& region, uint64_t gfn) {
-    const uint64_t index = region.chunk_index(gfn);
-    return {region.chunk_first(index), region.chunk_last(index)};
+  static PageRange chunk_of(const Slot& slot, uint64_t gfn) {
+    const uint64_t index = slot.chunk_index(gfn);
+    return {slot.chunk_first(index), slot.chunk_last(index)};
   }
 
   void note(PageRange gfns, bool held) {
@@ -174,21 +175,22 @@ class MarkStale {
   }
 
   // Makes a node of a huge chunk.
-  bool break_up(const Region& region, Chunk& chunk, uint64_t first) {
+  bool break_up(const Slot& slot, Chunk& chunk, uint64_t first) {
     const bool held = chunk.holders > 0;
     if (!pins_.break_huge(chunk)) return false;
     if (held) {
-      const PageRange gfns = chunk_of(region, first);
+      const PageRange gfns = chunk_of(slot, first);
       chunk.holders = kUncounted;
       broken_.add(gfns.first, gfns.last);
     }
     return true;
   }
 
-  void count_holders(Stage2& stage2, ShadowEntry entry, unsigned pages) {
+  void count_holders(GuestMemory& guest_memory, ShadowEntry entry,
+                     unsigned pages) {
     if (entry.is_mmio() || !broken_.holds(entry.gfn())) return;
-    const Region& region = stage2.mapped_region(entry.gfn());
-    const Chunk& chunk = region.chunk(entry.gfn());
+    const Slot& slot = guest_memory.mapped_slot(entry.gfn());
+    const Chunk& chunk = slot.chunk(entry.gfn());
     if (chunk.holders != kUncounted) return;
     uint64_t* node = Chunk::node(chunk.word);
     for (unsigned i = 0; i < pages; ++i) {
@@ -196,15 +198,15 @@ class MarkStale {
     }
   }
 
-  // The chunks of a region that were counted: who holds none of them.
-  void count_idle(const Region& region) {
-    if (!broken_.overlaps(region.first_gfn, region.last_gfn())) return;
+  // The chunks of a slot that were counted: who holds none of them.
+  void count_idle(const Slot& slot) {
+    if (!broken_.overlaps(slot.first_gfn, slot.last_gfn())) return;
     const uint64_t last =
-        broken_.last < region.last_gfn() ? broken_.last : region.last_gfn();
+        broken_.last < slot.last_gfn() ? broken_.last : slot.last_gfn();
     uint64_t gfn =
-        broken_.first > region.first_gfn ? broken_.first : region.first_gfn;
-    for (; gfn <= last; gfn = chunk_of(region, gfn).last + 1) {
-      Chunk& chunk = region.chunk(gfn);
+        broken_.first > slot.first_gfn ? broken_.first : slot.first_gfn;
+    for (; gfn <= last; gfn = chunk_of(slot, gfn).last + 1) {
+      Chunk& chunk = slot.chunk(gfn);
       if (chunk.holders != kUncounted) continue;
       chunk.holders = 0;
       const uint64_t* node = Chunk::node(chunk.word);
@@ -212,25 +214,25 @@ class MarkStale {
       for (unsigned i = 0; i < kChunkPages; ++i) {
         idle += (node[i] & pin::kHoldersMask) == 0;
       }
-      if (idle == 0 || region.preregistered) continue;
+      if (idle == 0 || slot.preregistered) continue;
       pins_.count(0, idle);
-      pins_.note_idle(region, chunk);
+      pins_.note_idle(slot, chunk);
     }
   }
 
-  Pins& pins_;
+  PinTable& pins_;
   GfnBounds stale_;
   GfnBounds broken_;
   bool any_held_ = false;
 };
 
-// The pages of a region that are at [first, last] and may be pinned.
-std::optional<PageRange> pages_at(const Region& region, Hva first, Hva last) {
-  const Hva end = region.hva_of(region.last_gfn()).plus(kPageBytes - 1);
-  if (region.chunks == nullptr || last < region.hva || end < first) return {};
-  PageRange pages{region.first_gfn, region.last_gfn()};
-  if (first > region.hva) {
-    pages.first += (first.value - region.hva.value) >> kPageShift;
+// The pages of a slot that are at [first, last] and may be pinned.
+std::optional<PageRange> pages_at(const Slot& slot, Hva first, Hva last) {
+  const Hva end = slot.hva_of(slot.last_gfn()).plus(kPageBytes - 1);
+  if (slot.chunks == nullptr || last < slot.hva || end < first) return {};
+  PageRange pages{slot.first_gfn, slot.last_gfn()};
+  if (first > slot.hva) {
+    pages.first += (first.value - slot.hva.value) >> kPageShift;
   }
   if (last < end) pages.last -= (end.value - last.value) >> kPageShift;
   return pages;
@@ -238,21 +240,21 @@ std::optional<PageRange> pages_at(const Region& region, Hva first, Hva last) {
 
 // Compares what is pinned with what is there. Returns whether that was known of
 // all pages: the others are left as they are.
-bool compare(Pins& pins, const Region& region, PageRange pages,
+bool compare(PinTable& pins, const Slot& slot, PageRange pages,
              MarkStale& stale) {
   bool known = true;
   kiommu_u64 pfns[64];
   constexpr uint64_t kStep = sizeof(pfns) / sizeof(pfns[0]);
   uint64_t gfn = pages.first;
   while (gfn <= pages.last) {
-    uint64_t last = region.chunk_last(region.chunk_index(gfn));
+    uint64_t last = slot.chunk_last(slot.chunk_index(gfn));
     if (last > pages.last) last = pages.last;
-    if (region.chunk(gfn).word != 0) {
+    if (slot.chunk(gfn).word != 0) {
       if (last - gfn >= kStep) last = gfn + kStep - 1;
-      if (kiommu_port_look_up(pins.mem(), region.hva_of(gfn).value,
+      if (kiommu_port_look_up(pins.mem(), slot.hva_of(gfn).value,
                               static_cast<unsigned>(last - gfn + 1),
                               pfns) == 0) {
-        stale.mark(region, gfn, last, pfns);
+        stale.mark(slot, gfn, last, pfns);
       } else {
         known = false;
       }
@@ -265,52 +267,52 @@ bool compare(Pins& pins, const Region& region, PageRange pages,
 
 }  // namespace
 
-void slots_changed(Pins& pins) {
-  Regions& regions = pins.regions();
+void slots_changed(PinTable& pins) {
+  SlotTable& slots = pins.slots();
   GfnBounds gone;
-  for (uint64_t i = 0; i < regions.count(); ++i) {
-    Region& region = regions.at(i);
-    region.gone = !regions.is_current(region);
-    if (region.gone) gone.add(region.first_gfn, region.last_gfn());
+  for (uint64_t i = 0; i < slots.count(); ++i) {
+    Slot& slot = slots.at(i);
+    slot.gone = !slots.is_current(slot);
+    if (slot.gone) gone.add(slot.first_gfn, slot.last_gfn());
   }
   if (gone.last < gone.first) return;
-  for (uint64_t i = 0; i < regions.count(); ++i) {
-    const Region& region = regions.at(i);
-    if (!region.gone) continue;
+  for (uint64_t i = 0; i < slots.count(); ++i) {
+    const Slot& slot = slots.at(i);
+    if (!slot.gone) continue;
     for (Domain* domain = pins.domains; domain; domain = domain->next) {
-      domain->forget_tables(region.first_gfn, region.last_gfn());
+      domain->forget_tables(slot.first_gfn, slot.last_gfn());
     }
   }
   unmap_from_all(pins, InGoneSlots(gone));
-  for (uint64_t i = regions.count(); i-- > 0;) {
-    Region& region = regions.at(i);
-    if (!region.gone) continue;
-    pins.release_region(region);
-    regions.remove(i);
+  for (uint64_t i = slots.count(); i-- > 0;) {
+    Slot& slot = slots.at(i);
+    if (!slot.gone) continue;
+    pins.release_slot(slot);
+    slots.remove(i);
   }
 }
 
-unsigned memory_changed(Pins& pins, kiommu_window* ranges, unsigned count) {
+unsigned memory_changed(PinTable& pins, kiommu_window* ranges, unsigned count) {
   MarkStale stale(pins);
-  Regions& regions = pins.regions();
+  SlotTable& slots = pins.slots();
   const auto for_pages = [&](unsigned range, auto function) {
-    for (uint64_t i = 0; i < regions.count(); ++i) {
+    for (uint64_t i = 0; i < slots.count(); ++i) {
       auto pages =
-          pages_at(regions.at(i), {ranges[range].first}, {ranges[range].last});
-      if (pages) function(regions.at(i), *pages);
+          pages_at(slots.at(i), {ranges[range].first}, {ranges[range].last});
+      if (pages) function(slots.at(i), *pages);
     }
   };
   bool unknown[KIOMMU_MAX_CHANGES] = {};
   for (unsigned i = 0; i < count; ++i) {
-    for_pages(i, [&](const Region& region, PageRange pages) {
-      if (!compare(pins, region, pages, stale)) unknown[i] = true;
+    for_pages(i, [&](const Slot& slot, PageRange pages) {
+      if (!compare(pins, slot, pages, stale)) unknown[i] = true;
     });
   }
   stale.count_holders();
   if (stale.any_held()) unmap_from_all(pins, Stale(stale.stale()));
   for (unsigned i = 0; i < count && stale.any(); ++i) {
-    for_pages(i, [&](Region& region, PageRange pages) {
-      pins.release_stale(region, pages.first, pages.last);
+    for_pages(i, [&](Slot& slot, PageRange pages) {
+      pins.release_stale(slot, pages.first, pages.last);
     });
   }
   unsigned left = 0;
@@ -320,6 +322,6 @@ unsigned memory_changed(Pins& pins, kiommu_window* ranges, unsigned count) {
   return left;
 }
 
-void mmio_revoked(Pins& pins) { unmap_from_all(pins, Revoked()); }
+void mmio_revoked(PinTable& pins) { unmap_from_all(pins, Revoked()); }
 
 }  // namespace kiommu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The beginning and the end of a request, see session.hpp.
+// The beginning and the end of an operation, see operation.hpp.
 #include "domain/operation.hpp"
 
 namespace kiommu {
@@ -13,35 +13,35 @@ PageRange leaves_of(PageRange range) {
 
 }  // namespace
 
-Domain::Session::Session(Domain& domain, PageRange range)
-    : domain_(domain), request_(domain.requests_.take(leaves_of(range))) {
-  if (request_ == nullptr) return;
-  request_->begin(*domain.pins_);
+Domain::Operation::Operation(Domain& domain, PageRange range)
+    : domain_(domain), workspace_(domain.workspaces_.take(leaves_of(range))) {
+  if (workspace_ == nullptr) return;
+  workspace_->begin(*domain.pins_);
   for (;;) {
-    const PageRange reach = domain_.shadow_.reach(*request_);
-    if (request_->range.contains(reach)) break;
+    const PageRange reach = domain_.shadow_.reach(*workspace_);
+    if (workspace_->range.contains(reach)) break;
     // Only who has a whole block to himself changes it: with these locked, it
     // stays as it is.
-    request_->end();
-    if (!domain_.requests_.exchange(*request_, leaves_of(reach))) {
-      request_ = nullptr;
+    workspace_->end();
+    if (!domain_.workspaces_.exchange(*workspace_, leaves_of(reach))) {
+      workspace_ = nullptr;
       return;
     }
-    request_->begin(*domain.pins_);
+    workspace_->begin(*domain.pins_);
   }
 }
 
-Domain::Session::~Session() {
-  if (request_ == nullptr) return;
+Domain::Operation::~Operation() {
+  if (workspace_ == nullptr) return;
   [[maybe_unused]] const Outcome told = finish();
-  request_->end();
-  domain_.requests_.give(*request_);
+  workspace_->end();
+  domain_.workspaces_.give(*workspace_);
 }
 
-Outcome Domain::Session::finish(std::optional<PageRange> told) {
-  domain_.shadow_.settle(*request_);
-  const Outcome outcome = request_->outcome;
-  request_->outcome = {};
+Outcome Domain::Operation::finish(std::optional<PageRange> told) {
+  domain_.shadow_.settle(*workspace_);
+  const Outcome outcome = workspace_->outcome;
+  workspace_->outcome = {};
   domain_.shadow_.count(outcome);
   if (outcome.failed()) domain_.tell_lost(outcome, told);
   return outcome;

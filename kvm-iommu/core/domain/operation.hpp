@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A request on a domain that has its range of IOVA to itself.
+// An operation on a domain that has its range of IOVA to itself.
 #pragma once
 
 #include "domain/domain.hpp"
 
 namespace kiommu {
 
-// Takes a request and the leaves and blocks around a range of pages, gives
+// Takes an operation and the leaves and blocks around a range of pages, gives
 // both back at the end of the scope, and sees to it that nothing that the
-// request has cost goes unsaid. Who waits for others can be killed: then it has
-// not begun, and nothing but begun() may be called. Calls that are exclusive
-// have nobody to wait for.
-class Domain::Session {
+// operation has cost goes unsaid. Who waits for others can be killed: then it
+// has not begun, and nothing but begun() may be called. Calls that are
+// exclusive have nobody to wait for.
+class Domain::Operation {
  public:
-  Session(Domain& domain, PageRange range);
-  ~Session();
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
+  Operation(Domain& domain, PageRange range);
+  ~Operation();
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
 
-  bool begun() const { return request_ != nullptr; }
-  Request& request() { return *request_; }
+  bool begun() const { return workspace_ != nullptr; }
+  Workspace& workspace() { return *workspace_; }
 
   // Ends what was done so far: hosts and IOTLBs are up to date, and what it
   // cost is told: by the faults, but for pages of `told`, which the caller
@@ -30,13 +30,13 @@ class Domain::Session {
 
  private:
   Domain& domain_;
-  Request* request_;
+  Workspace* workspace_;
 };
 
 template <class Wants>
 void Domain::unmap_where(Wants& wants) {
-  Session session(*this, {0, ~uint64_t{0} >> kPageShift});
-  shadow_.unmap_where(session.request(), wants);
+  Operation operation(*this, {0, ~uint64_t{0} >> kPageShift});
+  shadow_.unmap_where(operation.workspace(), wants);
 }
 
 }  // namespace kiommu

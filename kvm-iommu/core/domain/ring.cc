@@ -63,13 +63,13 @@ Result<void> Ring::check(Gpa gpa, uint32_t entries) {
 
 // What is remembered of the guest's slots is good until one goes.
 void Ring::use_memory(Domain& domain) {
-  if (stage2_ && stage2_->is_current()) return;
-  stage2_.emplace(domain.pins()->mem(), domain.pins()->regions());
+  if (guest_memory_ && guest_memory_->is_current()) return;
+  guest_memory_.emplace(domain.pins()->mem(), domain.pins()->slots());
 }
 
 Result<Ring::Indices> Ring::read_indices() {
   kiommu_u64 word;
-  KIOMMU_TRY(stage2_->read_entry(gpa_, &word));
+  KIOMMU_TRY(guest_memory_->read_entry(gpa_, &word));
   // What the guest wrote before it wrote avail is read after it.
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
   return Indices{first_field(word), second_field(word)};
@@ -91,22 +91,22 @@ Result<void> Ring::for_entries(unsigned n, Transfer transfer) {
 
 Result<void> Ring::read_entries(unsigned n) {
   return for_entries(n, [&](Gpa gpa, kiommu_u64* words, unsigned count) {
-    return stage2_->read_entries(gpa, words, count);
+    return guest_memory_->read_entries(gpa, words, count);
   });
 }
 
 // As a whole: that is one call for all of them.
 Result<void> Ring::write_entries(unsigned n) {
   return for_entries(n, [&](Gpa gpa, const kiommu_u64* words, unsigned count) {
-    return stage2_->write_entries(gpa, words, count);
+    return guest_memory_->write_entries(gpa, words, count);
   });
 }
 
 Result<void> Ring::write_state(bool and_flags) {
   const kiommu_u64 words[] = {fields(done_, kick_),
                               fields(broken_ ? kBrokenFlag : 0, 0)};
-  return stage2_->write_entries(gpa_.plus(kDoneOffset), words,
-                                and_flags ? 2 : 1);
+  return guest_memory_->write_entries(gpa_.plus(kDoneOffset), words,
+                                      and_flags ? 2 : 1);
 }
 
 // Nothing of the ring is looked at any more. Its memory may be what is wrong

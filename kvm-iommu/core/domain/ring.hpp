@@ -9,7 +9,7 @@
 // as many as there are, or for a broken ring; it is never an address.
 //
 // A call does a batch: entries that are there together, up to a bound of
-// entries and of pages. Their ranges, sorted and merged, are one request with
+// entries and of pages. Their ranges, sorted and merged, are one operation with
 // one flush. If anything fails in it, each entry is done by itself, so that
 // it gets its own status. An entry with more pages than a batch may have is
 // done alone, a refresh's budget at a time.
@@ -90,7 +90,7 @@ class Ring {
 
   const Gpa gpa_;
   const uint32_t size_;
-  std::optional<Stage2> stage2_;
+  std::optional<GuestMemory> guest_memory_;
   uint32_t done_ = 0;  // entries that have their status
   uint32_t kick_ = 0;  // that the guest rings the doorbell for
   bool broken_ = false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A domain that follows the guest's stores, see domain.hpp and tracker.hpp.
+// A domain that follows the guest's stores, see domain.hpp and
+// sync/tracker.hpp.
 #include "domain/operation.hpp"
 
 namespace kiommu {
@@ -12,7 +13,7 @@ Tracker* Domain::stop_tracking() {
 }
 
 // For walks now; there is an anchor.
-Follow Domain::follow(bool follows, bool for_refresh) const {
+TableFollower Domain::follow(bool follows, bool for_refresh) const {
   return {.tracker = *tracker_,
           .faults = *parts_.faults,
           .format = stage1_->anchor.format,
@@ -46,26 +47,26 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     if (tracker_ == nullptr || !stage1_) break;
     kiommu_window& next = work->ranges[work->count - 1];
     const IovaRange asked{{next.first}, {next.last}};
-    Follow follow = this->follow(true, work->for_refresh != 0);
+    TableFollower follower = this->follow(true, work->for_refresh != 0);
     if (!hosts_.aperture().overlaps(stage1_->window) ||
-        !asked.overlaps(follow.limit)) {
+        !asked.overlaps(follower.limit)) {
       continue;
     }
-    const IovaRange range = intersection(asked, follow.limit);
-    Session session(*this, {range.first_page(), range.last_page()});
-    if (!session.begun()) all = fail(Status::kInterrupted);
+    const IovaRange range = intersection(asked, follower.limit);
+    Operation operation(*this, {range.first_page(), range.last_page()});
+    if (!operation.begun()) all = fail(Status::kInterrupted);
     if (!all) {
       cut(range, true);
       continue;
     }
-    Request& request = session.request();
+    Workspace& workspace = operation.workspace();
     // A store to a lowest table: the way to it is known.
     Root table;
-    const bool known = !follow.for_refresh &&
+    const bool known = !follower.for_refresh &&
                        tracker_->find_followed(work->gfn, range, &table);
     const Pass pass =
-        bring_up(request, range, &follow, known ? &table : nullptr);
-    follow.finish_reports();
+        bring_up(workspace, range, &follower, known ? &table : nullptr);
+    follower.finish_reports();
     if (pass.done) continue;
     const Status why = pass.done.error();
     next.first = pass.stopped_at.value;
@@ -78,15 +79,15 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
       cut(rest, true);
       continue;
     }
-    follow.report(rest, why, {});
+    follower.report(rest, why, {});
     // What cannot be brought up to date is out of sync. It is unmapped, too:
     // all of it, so that what is lost of it need not be told by itself. Not so
     // after a refresh, which has done what it was asked for: the rest was out
     // of sync before.
     const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
     if (!keep) {
-      shadow_.unmap(request, {rest.first_page(), rest.last_page()});
-      request.outcome.redo({rest.first_page(), rest.last_page()});
+      shadow_.unmap(workspace, {rest.first_page(), rest.last_page()});
+      workspace.outcome.redo({rest.first_page(), rest.last_page()});
     }
     cut(rest, keep);
   }
@@ -97,9 +98,9 @@ void Domain::cut(IovaRange range, bool keep) {
   Tracker::Cut result;
   result.keep = keep;
   tracker_->cut(range, &result);
-  const Follow reports = follow(true, false);
+  const TableFollower reports = follow(true, false);
   for (unsigned i = 0; i < result.count; ++i) {
-    reports.report_unsynced(result.lost[i].base, result.lost[i].gpa);
+    reports.report_unsync(result.lost[i].base, result.lost[i].gpa);
   }
   if (result.total > result.count) {
     parts_.faults->count_lost(result.total - result.count);
@@ -113,7 +114,7 @@ Result<uint64_t> Domain::untrack(uint64_t first_gfn, uint64_t last_gfn) {
   Tracker::Lost lost;
   while (tracker_->untrack(first_gfn, last_gfn, &cursor, &lost)) {
     follow(true, false)
-        .report_unsynced(lost.spans[0].first, Gpa::of_page(lost.gfn));
+        .report_unsync(lost.spans[0].first, Gpa::of_page(lost.gfn));
     ++count;
     if (kiommu_port_interrupted() != 0) return fail(Status::kInterrupted);
   }
@@ -128,11 +129,11 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
     for (unsigned i = 0; i < lost.count; ++i) {
       const PageRange span{lost.spans[i].first_page(),
                            lost.spans[i].last_page()};
-      Session session(*this, span);
-      shadow_.unmap(session.request(), span);
+      Operation operation(*this, span);
+      shadow_.unmap(operation.workspace(), span);
     }
     follow(true, false)
-        .report_unsynced(lost.spans[0].first, Gpa::of_page(lost.gfn));
+        .report_unsync(lost.spans[0].first, Gpa::of_page(lost.gfn));
   }
 }
 

@@ -38,12 +38,12 @@ class FindLeaf {
 // Walks the tables of a format that has some, from the top or from a table that
 // is known.
 template <WalkSink Sink>
-Result<void> walk_tables(const Stage1& stage1, Stage2& stage2,
+Result<void> walk_tables(const Stage1& stage1, GuestMemory& guest_memory,
                          const WalkScratch& scratch, Sink& sink,
                          IovaRange range, const Root* known = nullptr) {
   return FormatList::dispatch<void>(
       stage1.anchor.format, [&]<TableFormat F>() -> Result<void> {
-        Walker<F, Sink> walker(stage2, scratch, sink);
+        Walker<F, Sink> walker(guest_memory, scratch, sink);
         return known != nullptr ? walker.walk_below(*known, range)
                                 : walker.walk(stage1.root, range);
       });
@@ -76,7 +76,7 @@ Result<void> Domain::refresh(IovaRange range, kiommu_refresh_result* result) {
 Result<void> Domain::refresh_checked(IovaRange range,
                                      kiommu_refresh_result* result) {
   if (tracker_ == nullptr) return refresh_once(range, result, nullptr);
-  Follow asked = follow(false, true);
+  TableFollower asked = follow(false, true);
   auto done = refresh_once(range, result, &asked);
   if (!asked.unsynced) return done;
   kiommu_tracking_work work{};
@@ -92,41 +92,41 @@ Result<void> Domain::refresh_checked(IovaRange range,
 
 Result<void> Domain::refresh_once(IovaRange range,
                                   kiommu_refresh_result* result,
-                                  Follow* follow) {
-  Session session(*this, pages_of(range));
-  if (!session.begun()) {
+                                  TableFollower* follower) {
+  Operation operation(*this, pages_of(range));
+  if (!operation.begun()) {
     result->stopped_iova = range.first.value;
     return fail(Status::kInterrupted);
   }
-  Request& request = session.request();
-  Pass pass = bring_up(request, range, follow);
+  Workspace& workspace = operation.workspace();
+  Pass pass = bring_up(workspace, range, follower);
   if (pass.done || !may_find_room(pass.done.error())) {
-    return tell_refresh(session, range, pass, result);
+    return tell_refresh(operation, range, pass, result);
   }
-  // What the guest has given up further on may take the room. Pins that become
-  // idle are not unpinned here: those are for the caller to trim.
+  // What the guest has given up further on may take the room. PinTable that
+  // become idle are not unpinned here: those are for the caller to trim.
   const IovaRange rest{pass.stopped_at, range.last};
-  const uint64_t unmapped = request.outcome.unmapped;
-  if (request.outcome.lost_only_in(pages_of(rest))) {
-    auto dropped = drop_stale(request, rest);
+  const uint64_t unmapped = workspace.outcome.unmapped;
+  if (workspace.outcome.lost_only_in(pages_of(rest))) {
+    auto dropped = drop_stale(workspace, rest);
     if (!dropped) {
       pass.done = dropped;
-    } else if (request.outcome.unmapped != unmapped &&
+    } else if (workspace.outcome.unmapped != unmapped &&
                pass.done.error() != Status::kMemlock &&
-               request.outcome.lost_only_in(pages_of(rest))) {
-      request.outcome.redo(pages_of(rest));
-      pass = bring_up(request, rest, follow);
+               workspace.outcome.lost_only_in(pages_of(rest))) {
+      workspace.outcome.redo(pages_of(rest));
+      pass = bring_up(workspace, rest, follower);
     }
   }
-  return tell_refresh(session, range, pass, result);
+  return tell_refresh(operation, range, pass, result);
 }
 
 // Ends a refresh: what it did, and how far it got.
-Result<void> Domain::tell_refresh(Session& session, IovaRange range,
+Result<void> Domain::tell_refresh(Operation& operation, IovaRange range,
                                   const Pass& pass,
                                   kiommu_refresh_result* result) {
   const PageRange pages = pages_of(range);
-  const Outcome outcome = session.finish(pages);
+  const Outcome outcome = operation.finish(pages);
   result->mapped += outcome.mapped;
   result->unmapped += outcome.unmapped;
   Result<void> done = pass.done;
@@ -150,50 +150,50 @@ Result<void> Domain::tell_refresh(Session& session, IovaRange range,
   return done;
 }
 
-Result<void> Domain::walk(Request& request, Refresh& refresh, IovaRange range,
-                          const Root* known) {
+Result<void> Domain::walk(Workspace& workspace, Refresh& refresh,
+                          IovaRange range, const Root* known) {
   if (stage1_->anchor.format == kIdentityFormatId) {
     return refresh.identity(range, stage1_->anchor.offset,
                             stage1_->root.rights);
   }
-  return walk_tables(*stage1_, *request.stage2, request.scratch, refresh, range,
-                     known);
+  return walk_tables(*stage1_, *workspace.guest_memory, workspace.scratch,
+                     refresh, range, known);
 }
 
 Result<void> Domain::refresh_all(const Change* changes, unsigned n,
                                  bool* lost) {
   *lost = false;
-  Session session(
+  Operation operation(
       *this, {changes[0].range.first_page(), changes[n - 1].range.last_page()});
-  if (!session.begun()) return fail(Status::kInterrupted);
-  Request& request = session.request();
+  if (!operation.begun()) return fail(Status::kInterrupted);
+  Workspace& workspace = operation.workspace();
   Result<void> done;
   for (unsigned i = 0; i < n && done; ++i) {
     const IovaRange range = changes[i].range;
     if (changes[i].drop) {
-      shadow_.unmap(request, pages_of(range));
+      shadow_.unmap(workspace, pages_of(range));
     } else {
-      Refresh refresh(request, shadow_, hosts_, range, nullptr);
-      done = refresh.finish(walk(request, refresh, range));
+      Refresh refresh(workspace, shadow_, hosts_, range, nullptr);
+      done = refresh.finish(walk(workspace, refresh, range));
     }
   }
-  shadow_.settle(request);
-  if (!request.outcome.failed()) return done;
-  const Status why = request.outcome.why();
+  shadow_.settle(workspace);
+  if (!workspace.outcome.failed()) return done;
+  const Status why = workspace.outcome.why();
   // What is lost of the ranges can be had again, one by one.
   for (unsigned i = 0; i < n; ++i) {
-    request.outcome.redo(pages_of(changes[i].range));
+    workspace.outcome.redo(pages_of(changes[i].range));
   }
-  *lost = request.outcome.failed();
+  *lost = workspace.outcome.failed();
   return fail(why);
 }
 
 // One pass of a refresh.
-Domain::Pass Domain::bring_up(Request& request, IovaRange range, Follow* follow,
-                              const Root* known) {
-  Refresh refresh(request, shadow_, hosts_, range, follow);
-  auto done = refresh.finish(walk(request, refresh, range, known));
-  shadow_.settle(request);
+Domain::Pass Domain::bring_up(Workspace& workspace, IovaRange range,
+                              TableFollower* follower, const Root* known) {
+  Refresh refresh(workspace, shadow_, hosts_, range, follower);
+  auto done = refresh.finish(walk(workspace, refresh, range, known));
+  shadow_.settle(workspace);
   Iova stopped_at = refresh.stopped_at();
   if (stopped_at < range.first) stopped_at = range.first;
   return {done, stopped_at, refresh.blame()};
@@ -201,24 +201,25 @@ Domain::Pass Domain::bring_up(Request& request, IovaRange range, Follow* follow,
 
 void Domain::drop_stale(IovaRange range) {
   if (!check_range(range)) return;
-  Session session(*this, pages_of(range));
-  if (!session.begun()) return;
-  [[maybe_unused]] const auto dropped = drop_stale(session.request(), range);
+  Operation operation(*this, pages_of(range));
+  if (!operation.begun()) return;
+  [[maybe_unused]] const auto dropped =
+      drop_stale(operation.workspace(), range);
 }
 
 // Goes by what is mapped, a leaf at a time, not by what the tables say that
 // there should be: that can be without end.
-Result<void> Domain::drop_stale(Request& request, IovaRange range) {
-  // Without tables nothing changes but memory slots: see memory_change.hpp.
+Result<void> Domain::drop_stale(Workspace& workspace, IovaRange range) {
+  // Without tables nothing changes but memory slots: see guest_changes.hpp.
   if (stage1_->anchor.format == kIdentityFormatId) return {};
   Result<void> done;
   PageRange left = pages_of(range);
   while (const auto leaf = shadow_.next_leaf(left)) {
     IovaRange part = IovaRange::of_pages(leaf->first, leaf->last);
     for (;;) {
-      DropStale sink(request, shadow_);
-      done =
-          walk_tables(*stage1_, *request.stage2, request.scratch, sink, part);
+      DropStale sink(workspace, shadow_);
+      done = walk_tables(*stage1_, *workspace.guest_memory, workspace.scratch,
+                         sink, part);
       const auto bad_last = sink.bad_last();
       if (done || !bad_last) break;
       done = {};
@@ -228,7 +229,7 @@ Result<void> Domain::drop_stale(Request& request, IovaRange range) {
     if (!done || leaf->last == left.last) break;
     left.first = leaf->last + 1;
   }
-  shadow_.settle(request);
+  shadow_.settle(workspace);
   return done;
 }
 
@@ -236,12 +237,12 @@ Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped,
                                  kiommu_u64* writable) {
   const PageRange pages = pages_of(range);
   *unmapped = 0;
-  Session session(*this, pages);
-  if (!session.begun()) return fail(Status::kInterrupted);
-  Request& request = session.request();
-  if (writable != nullptr) find_writable(request, pages, writable);
-  shadow_.unmap(request, pages);
-  const Outcome outcome = session.finish();
+  Operation operation(*this, pages);
+  if (!operation.begun()) return fail(Status::kInterrupted);
+  Workspace& workspace = operation.workspace();
+  if (writable != nullptr) find_writable(workspace, pages, writable);
+  shadow_.unmap(workspace, pages);
+  const Outcome outcome = operation.finish();
   *unmapped = outcome.unmapped;
   if (outcome.failed()) return fail(outcome.why());
   return {};
@@ -263,9 +264,9 @@ Result<Translation> Domain::translate(Iova iova, Rights* rights) {
   KIOMMU_TRY(check_iova(iova));
   const uint64_t page = iova.page_number();
   *rights = kNoRights;
-  Session session(*this, {page, page});
-  if (!session.begun()) return fail(Status::kInterrupted);
-  Request& request = session.request();
+  Operation operation(*this, {page, page});
+  if (!operation.begun()) return fail(Status::kInterrupted);
+  Workspace& workspace = operation.workspace();
   *rights = shadow_.rights_at(page);
   FindLeaf sink;
   if (stage1_->anchor.format == kIdentityFormatId) {
@@ -275,13 +276,13 @@ Result<Translation> Domain::translate(Iova iova, Rights* rights) {
                           .rights = stage1_->root.rights,
                           .shift = kPageShift}));
   } else {
-    KIOMMU_TRY(walk_tables(*stage1_, *request.stage2, request.scratch, sink,
-                           IovaRange::of_pages(page, page)));
+    KIOMMU_TRY(walk_tables(*stage1_, *workspace.guest_memory, workspace.scratch,
+                           sink, IovaRange::of_pages(page, page)));
   }
   Translation found = sink.found;
-  auto region = request.stage2->region(found.gpa.page_number());
-  if (!region) return fail(region.error());
-  found.rights = found.rights & (*region)->rights();
+  auto slot = workspace.guest_memory->slot(found.gpa.page_number());
+  if (!slot) return fail(slot.error());
+  found.rights = found.rights & (*slot)->rights();
   if (!found.rights.any()) return fail(Status::kReadOnly);
   found.gpa = found.gpa.plus(iova.value & ~kPageMask);
   return found;
@@ -295,11 +296,11 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
   if (!range) return fail(range.error());
   *count = 0;
   *next = range->first;
-  Session session(*this, {range->first_page(), range->last_page()});
-  if (!session.begun()) return fail(Status::kInterrupted);
-  Request& request = session.request();
+  Operation operation(*this, {range->first_page(), range->last_page()});
+  if (!operation.begun()) return fail(Status::kInterrupted);
+  Workspace& workspace = operation.workspace();
   const bool identity = stage1_->anchor.format == kIdentityFormatId;
-  TellRange sink(request, shadow_, identity, records, capacity);
+  RangeReport sink(workspace, shadow_, identity, records, capacity);
   auto told =
       identity
           ? sink.leaf({.iova = range->first,
@@ -307,8 +308,8 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
                        .pages = range->pages(),
                        .rights = stage1_->root.rights,
                        .shift = kPageShift})
-          : walk_tables(*stage1_, *request.stage2, request.scratch, sink,
-                        *range);
+          : walk_tables(*stage1_, *workspace.guest_memory, workspace.scratch,
+                        sink, *range);
   *count = sink.count();
   *next = sink.stopped_at() ? *sink.stopped_at() : range->last.plus(1);
   return told;
@@ -317,16 +318,16 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
 Result<void> Domain::writable_pages(IovaRange range, kiommu_u64* bits) {
   if (pins_ == nullptr) return {};
   const PageRange pages{range.first_page(), range.last_page()};
-  Session session(*this, pages);
-  if (!session.begun()) return fail(Status::kInterrupted);
-  find_writable(session.request(), pages, bits);
+  Operation operation(*this, pages);
+  if (!operation.begun()) return fail(Status::kInterrupted);
+  find_writable(operation.workspace(), pages, bits);
   return {};
 }
 
-void Domain::find_writable(Request& request, PageRange pages,
+void Domain::find_writable(Workspace& workspace, PageRange pages,
                            kiommu_u64* bits) {
   for (uint64_t page = pages.first; page <= pages.last;) {
-    const Shadow::Span span = shadow_.span_at(request, page, pages.last);
+    const Shadow::Span span = shadow_.span_at(workspace, page, pages.last);
     const bool writable = span.rights.write() && !span.mmio;
     for (; page <= span.last && writable; ++page) {
       const uint64_t bit = page - pages.first;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The queue of faults, see faults.hpp.
+// The queue of faults, see queue.hpp.
 #include "faults/queue.hpp"
 
 #include "faults/codes.hpp"

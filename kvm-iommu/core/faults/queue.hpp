@@ -75,7 +75,7 @@ class FaultQueue {
   class Lock;
 
   kiommu_fault& at(uint32_t i) { return ring_[(first_ + i) % kRecords]; }
-  // Locked: whether there is a new record.
+  // ScopedLock: whether there is a new record.
   bool enter(const kiommu_fault& fault);
   // Tells the reader, who may run at once: not locked.
   bool tell(bool is_open, bool is_new);

@@ -41,7 +41,8 @@ Result<Stage1> check_identity(const kiommu_anchor& anchor) {
 
 }  // namespace
 
-Result<Stage1> check_anchor(const kiommu_anchor& anchor, Stage2& stage2) {
+Result<Stage1> check_anchor(const kiommu_anchor& anchor,
+                            GuestMemory& guest_memory) {
   if (!anchor_rights(anchor).any() || (anchor.rights & ~kReadWrite.bits) != 0) {
     return fail(Status::kBadRights);
   }
@@ -56,7 +57,8 @@ Result<Stage1> check_anchor(const kiommu_anchor& anchor, Stage2& stage2) {
         auto window = checked_window(anchor, {{0}, {root->reach_last}});
         if (!window) return fail(window.error());
         const uint64_t used = top.index(window->last) + 1;
-        if (auto fit = stage2.check_table(root->table, used * kEntryBytes);
+        if (auto fit =
+                guest_memory.check_table(root->table, used * kEntryBytes);
             !fit) {
           // That it could not be found out is no mistake of the guest.
           const Status why = fit.error();

@@ -24,6 +24,7 @@ struct Stage1 {
 };
 
 // The errors are those of KVM_IOMMU_REGISTER_IOAT that speak of its fields.
-Result<Stage1> check_anchor(const kiommu_anchor& anchor, Stage2& stage2);
+Result<Stage1> check_anchor(const kiommu_anchor& anchor,
+                            GuestMemory& guest_memory);
 
 }  // namespace kiommu

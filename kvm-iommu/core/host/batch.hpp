@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What one request does in the host IOMMUs: gathers neighbouring IOVAs into
+// What one operation does in the host IOMMUs: gathers neighbouring IOVAs into
 // one call, contiguous host memory into one run, and flushes once.
 #pragma once
 

@@ -11,7 +11,7 @@
 
 namespace kiommu {
 
-class Hosts {
+class HostCapabilities {
  public:
   // The longest run that becomes one map call, in pages: 1 GiB, the largest
   // page of the hosts' tables. Runs are cut at multiples of it.
@@ -43,8 +43,8 @@ class Hosts {
   }
 
   // log2 of the pages of the largest page that a host can have made of the
-  // start of this run. Hosts do not merge across map calls, so no page of
-  // theirs is larger.
+  // start of this run. HostCapabilities do not merge across map calls, so no
+  // page of theirs is larger.
   unsigned block_order(uint64_t page, uint64_t pfn, uint64_t count) const {
     const uint64_t aligned = (page | pfn) & -(page | pfn);  // 0 if both are 0
     const uint64_t fits = std::bit_floor(count);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The dirty log, see dirty.hpp.
+// The dirty log, see dirty_log.hpp.
 #include "memory/dirty_log.hpp"
 
 namespace kiommu {
@@ -52,14 +52,14 @@ void change_word(uint64_t* word, uint64_t ones, Change change) {
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-void change_counts(const Region& region, PageRange gfns, Change change) {
+void change_counts(const Slot& slot, PageRange gfns, Change change) {
   constexpr uint64_t kLanes = DirtyBlock::kLanes;
   auto [first, last] = gfns;
   while (first <= last) {
     const uint64_t end = first | (kLanes - 1);
     const uint64_t ones =
         lanes::ones(first % kLanes, (end < last ? end : last) % kLanes);
-    DirtyBlock& block = region.dirty_block(first);
+    DirtyBlock& block = slot.dirty_block(first);
     change_word(&block.writers[first % DirtyBlock::kPages / kLanes], ones,
                 change);
     first = end + 1;
@@ -67,13 +67,13 @@ void change_counts(const Region& region, PageRange gfns, Change change) {
 }
 
 // Notes that pages were unmapped.
-void mark(const Region& region, PageRange gfns) {
+void mark(const Slot& slot, PageRange gfns) {
   auto [first, last] = gfns;
   while (first <= last) {
     const uint64_t end = first | (kWordBits - 1);
     const uint64_t mask =
         mask_of(first % kWordBits, (end < last ? end : last) % kWordBits);
-    uint64_t* word = &region.dirty_block(first).unmapped;
+    uint64_t* word = &slot.dirty_block(first).unmapped;
     // What is mapped and unmapped all the time is marked already.
     if ((__atomic_load_n(word, __ATOMIC_RELAXED) & mask) != mask) {
       __atomic_fetch_or(word, mask, __ATOMIC_RELAXED);
@@ -95,21 +95,20 @@ uint64_t writable(const DirtyBlock& block) {
 // Calls visit(block, mask, at) for each block of the log with pages of `gfns`,
 // which are those of `mask`: bit 0 is page gfns.first + at, which may be below.
 template <class Visit>
-void for_blocks(Pins& pins, PageRange gfns, Visit visit) {
-  Regions& regions = pins.regions();
-  for (uint64_t i = regions.index_of(gfns.first); i < regions.count(); ++i) {
-    const Region& region = regions.at(i);
-    if (region.first_gfn > gfns.last) break;
+void for_blocks(PinTable& pins, PageRange gfns, Visit visit) {
+  SlotTable& slots = pins.slots();
+  for (uint64_t i = slots.index_of(gfns.first); i < slots.count(); ++i) {
+    const Slot& slot = slots.at(i);
+    if (slot.first_gfn > gfns.last) break;
     // The log has ended since the bits were taken.
-    if (region.dirty == nullptr) continue;
-    uint64_t gfn =
-        region.first_gfn > gfns.first ? region.first_gfn : gfns.first;
+    if (slot.dirty == nullptr) continue;
+    uint64_t gfn = slot.first_gfn > gfns.first ? slot.first_gfn : gfns.first;
     const uint64_t last =
-        region.last_gfn() < gfns.last ? region.last_gfn() : gfns.last;
+        slot.last_gfn() < gfns.last ? slot.last_gfn() : gfns.last;
     while (gfn <= last) {
       const uint64_t end = gfn | (kWordBits - 1);
       const uint64_t base = gfn & ~uint64_t{kWordBits - 1};
-      visit(region.dirty_block(gfn),
+      visit(slot.dirty_block(gfn),
             mask_of(gfn - base, (end < last ? end : last) - base),
             static_cast<int64_t>(base - gfns.first));
       gfn = end + 1;
@@ -149,17 +148,17 @@ uint64_t words_of(PageRange gfns) {
 
 }  // namespace
 
-void count_writers(const Region& region, PageRange gfns) {
-  change_counts(region, gfns, Change::kCount);
+void count_writers(const Slot& slot, PageRange gfns) {
+  change_counts(slot, gfns, Change::kCount);
 }
 
 // The bit comes before the count goes: a page is dirty by one of them.
-void count_unmapped(const Region& region, PageRange gfns) {
-  mark(region, gfns);
-  change_counts(region, gfns, Change::kUncount);
+void count_unmapped(const Slot& slot, PageRange gfns) {
+  mark(slot, gfns);
+  change_counts(slot, gfns, Change::kUncount);
 }
 
-void take_dirty(Pins& pins, PageRange gfns, kiommu_u64* bits) {
+void take_dirty(PinTable& pins, PageRange gfns, kiommu_u64* bits) {
   const uint64_t words = words_of(gfns);
   for (uint64_t i = 0; i < words; ++i) bits[i] = 0;
   for_blocks(pins, gfns, [&](DirtyBlock& block, uint64_t mask, int64_t at) {
@@ -170,7 +169,7 @@ void take_dirty(Pins& pins, PageRange gfns, kiommu_u64* bits) {
   });
 }
 
-void put_dirty_back(Pins& pins, PageRange gfns, const kiommu_u64* bits) {
+void put_dirty_back(PinTable& pins, PageRange gfns, const kiommu_u64* bits) {
   const uint64_t words = words_of(gfns);
   for_blocks(pins, gfns, [&](DirtyBlock& block, uint64_t mask, int64_t at) {
     block.unmapped |= bits_at(bits, words, at) & mask;

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Memory slots, see stage2.hpp.
+// Memory slots, see guest_memory.hpp.
 #include "memory/guest_memory.hpp"
 
 namespace kiommu {
 
-Result<Region*> Stage2::find(uint64_t gfn) {
-  auto region = regions_.find(gfn);
-  if (!region) return region;
-  if (*region == nullptr || !(*region)->holds(gfn)) {
+Result<Slot*> GuestMemory::find(uint64_t gfn) {
+  auto slot = slots_.find(gfn);
+  if (!slot) return slot;
+  if (*slot == nullptr || !(*slot)->holds(gfn)) {
     return fail(Status::kNoSlot);
   }
-  if ((*region)->may_be_private) return fail(Status::kPrivate);
-  recent_[oldest_] = *region;
+  if ((*slot)->may_be_private) return fail(Status::kPrivate);
+  recent_[oldest_] = *slot;
   oldest_ = (oldest_ + 1) % kRecent;
-  return region;
+  return slot;
 }
 
 template <class Transfer>
-Result<void> Stage2::for_parts(Gpa gpa, unsigned count, Transfer transfer) {
+Result<void> GuestMemory::for_parts(Gpa gpa, unsigned count,
+                                    Transfer transfer) {
   unsigned done = 0;
   while (done < count) {
-    auto found = region(gpa.page_number());
+    auto found = slot(gpa.page_number());
     if (!found) return fail(found.error());
     if ((*found)->read_only) return fail(Status::kReadOnly);
     // Up to the end of the slot: its memory is contiguous for the process.
@@ -35,24 +36,25 @@ Result<void> Stage2::for_parts(Gpa gpa, unsigned count, Transfer transfer) {
   return {};
 }
 
-Result<void> Stage2::read_parts(Gpa gpa, kiommu_u64* entries, unsigned count) {
+Result<void> GuestMemory::read_parts(Gpa gpa, kiommu_u64* entries,
+                                     unsigned count) {
   return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
     return kiommu_port_read_entries(mem_, hva, entries + first, n);
   });
 }
 
-Result<void> Stage2::write_parts(Gpa gpa, const kiommu_u64* entries,
-                                 unsigned count) {
+Result<void> GuestMemory::write_parts(Gpa gpa, const kiommu_u64* entries,
+                                      unsigned count) {
   return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
     return kiommu_port_write_entries(mem_, hva, entries + first, n);
   });
 }
 
-Result<void> Stage2::check_table(Gpa gpa, uint64_t bytes) {
+Result<void> GuestMemory::check_table(Gpa gpa, uint64_t bytes) {
   uint64_t gfn = gpa.page_number();
   const uint64_t last = gpa.plus(bytes - 1).page_number();
   while (gfn <= last) {
-    auto found = region(gfn);
+    auto found = slot(gfn);
     if (!found) return fail(found.error());
     if ((*found)->read_only) return fail(Status::kReadOnly);
     gfn += (*found)->pages_from(gfn);

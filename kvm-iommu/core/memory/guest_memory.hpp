@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Stage 2 as one request sees it: the guest's memory slots, with the last
+// Stage 2 as one operation sees it: the guest's memory slots, with the last
 // ones that were met at hand, for those cost no search.
 #pragma once
 
@@ -8,42 +8,42 @@
 
 namespace kiommu {
 
-class Stage2 {
+class GuestMemory {
  public:
-  Stage2(kiommu_mem* mem, Regions& regions)
-      : mem_(mem), regions_(regions), removals_(regions.removals()) {}
-  Stage2(const Stage2&) = delete;
-  Stage2& operator=(const Stage2&) = delete;
+  GuestMemory(kiommu_mem* mem, SlotTable& slots)
+      : mem_(mem), slots_(slots), removals_(slots.removals()) {}
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
 
   kiommu_mem* mem() const { return mem_; }
-  // Whether what is at hand is still there: nothing goes during a request.
-  bool is_current() const { return removals_ == regions_.removals(); }
+  // Whether what is at hand is still there: nothing goes during an operation.
+  bool is_current() const { return removals_ == slots_.removals(); }
 
-  // The region that holds `gfn` and can be mapped for devices; the errors are
-  // kNoSlot, kPrivate, and those of region_or_next().
-  Result<Region*> region(uint64_t gfn) {
-    if (Region* found = recent(gfn)) return found;
+  // The slot that holds `gfn` and can be mapped for devices; the errors are
+  // kNoSlot, kPrivate, and those of slot_or_next().
+  Result<Slot*> slot(uint64_t gfn) {
+    if (Slot* found = recent(gfn)) return found;
     return find(gfn);
   }
   // The same if it is one of the last that were met; else nullptr.
-  Region* recent(uint64_t gfn) const {
-    for (Region* region : recent_) {
-      if (region != nullptr && region->holds(gfn)) return region;
+  Slot* recent(uint64_t gfn) const {
+    for (Slot* slot : recent_) {
+      if (slot != nullptr && slot->holds(gfn)) return slot;
     }
     return nullptr;
   }
-  // The region that holds `gfn` or the next one above; nullptr if none is.
+  // The slot that holds `gfn` or the next one above; nullptr if none is.
   // The errors are kNoMemory and kBudget.
-  Result<Region*> region_or_next(uint64_t gfn) { return regions_.find(gfn); }
-  // The region of a page that is mapped.
-  Region& mapped_region(uint64_t gfn) {
-    if (Region* found = recent(gfn)) return *found;
+  Result<Slot*> slot_or_next(uint64_t gfn) { return slots_.find(gfn); }
+  // The slot of a page that is mapped.
+  Slot& mapped_slot(uint64_t gfn) {
+    if (Slot* found = recent(gfn)) return *found;
     return **find(gfn);
   }
 
   // Reads `count` entries of a table at `gpa`, a multiple of 8, as they are
   // in guest memory. Tables must be in memory that the guest can write. The
-  // errors are those of region(), kReadOnly, kUnbacked, kMmio,
+  // errors are those of slot(), kReadOnly, kUnbacked, kMmio,
   // kForeignProcess.
   [[gnu::always_inline]] Result<void> read_entries(Gpa gpa, kiommu_u64* entries,
                                                    unsigned count) {
@@ -74,16 +74,16 @@ class Stage2 {
   static constexpr int kForeignErrno = 1;  // EPERM, all architectures
   static constexpr int kMmioErrno = 6;     // ENXIO
 
-  Result<Region*> find(uint64_t gfn);
+  Result<Slot*> find(uint64_t gfn);
   // Where `count` words are, if all of them are in one slot that was met
   // lately and can be written; else 0.
   [[gnu::always_inline]] Hva at_hand(Gpa gpa, unsigned count) const {
-    const Region* region = recent(gpa.page_number());
-    if (region == nullptr || region->read_only ||
-        count * sizeof(kiommu_u64) > region->bytes_from(gpa)) {
+    const Slot* slot = recent(gpa.page_number());
+    if (slot == nullptr || slot->read_only ||
+        count * sizeof(kiommu_u64) > slot->bytes_from(gpa)) {
       return {};
     }
-    return region->hva_of(gpa);
+    return slot->hva_of(gpa);
   }
   // Wherever they are.
   Result<void> read_parts(Gpa gpa, kiommu_u64* entries, unsigned count);
@@ -101,10 +101,10 @@ class Stage2 {
   }
 
   kiommu_mem* mem_;
-  Regions& regions_;
+  SlotTable& slots_;
   const uint64_t removals_;
-  // Regions that can be mapped; the next one comes in at `oldest_`.
-  Region* recent_[kRecent] = {};
+  // SlotTable that can be mapped; the next one comes in at `oldest_`.
+  Slot* recent_[kRecent] = {};
   unsigned oldest_ = 0;
 };
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The pin table, see pins.hpp: what needs it for itself. Taking pins and
-// making them is in pin_user.cc.
+// The pin table, see pin_table.hpp: what needs it for itself. Taking pins and
+// making them is in operation_pins.cc.
 #include "memory/pin_table.hpp"
 
-#include "memory/request_pins.hpp"
+#include "memory/operation_pins.hpp"
 
 namespace kiommu {
 namespace {
@@ -58,13 +58,13 @@ uint64_t idle_pages(const Chunk& chunk) {
 
 }  // namespace
 
-Pins::~Pins() {
-  for (uint64_t i = 0; i < regions_.count(); ++i) {
-    release_region(regions_.at(i));
+PinTable::~PinTable() {
+  for (uint64_t i = 0; i < slots_.count(); ++i) {
+    release_slot(slots_.at(i));
   }
 }
 
-uint64_t* Pins::allocate_node() {
+uint64_t* PinTable::allocate_node() {
   auto* node = static_cast<uint64_t*>(kiommu_port_alloc_node());
   if (node != nullptr) {
     __atomic_fetch_add(&node_bytes_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
@@ -72,13 +72,13 @@ uint64_t* Pins::allocate_node() {
   return node;
 }
 
-void Pins::free_node(uint64_t* node) {
+void PinTable::free_node(uint64_t* node) {
   kiommu_port_free_node(node);
   __atomic_fetch_sub(&node_bytes_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
 }
 
-uint64_t Pins::pfn(const Region& region, uint64_t gfn) {
-  const uint64_t word = region.chunk(gfn).load();
+uint64_t PinTable::pfn(const Slot& slot, uint64_t gfn) {
+  const uint64_t word = slot.chunk(gfn).load();
   if (Chunk::is_huge(word)) return Chunk::pfn(word) + gfn % kChunkPages;
   return __atomic_load_n(&Chunk::node(word)[gfn % kChunkPages],
                          __ATOMIC_RELAXED) >>
@@ -89,8 +89,8 @@ uint64_t Pins::pfn(const Region& region, uint64_t gfn) {
 // or none, by a pin made up for it. A chunk that is empty then gives its node
 // back. Returns how many pages were unpinned.
 template <class Select>
-uint64_t Pins::release_chunk(const Region& region, Chunk& chunk,
-                             Select select) {
+uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
+                                 Select select) {
   uint64_t released = 0;
   UnpinRun run(mem_);
   if (Chunk::is_huge(chunk.word)) {
@@ -123,55 +123,55 @@ uint64_t Pins::release_chunk(const Region& region, Chunk& chunk,
   }
   run.flush();
   if (released > 0) kiommu_port_unaccount(mem_, released);
-  count(-released, region.preregistered ? 0 : -released);
+  count(-released, slot.preregistered ? 0 : -released);
   return released;
 }
 
-// Unpins up to `most` idle pages of the first chunk of a region that may have
+// Unpins up to `most` idle pages of the first chunk of a slot that may have
 // some.
-uint64_t Pins::release_first_idle(const Region& region, uint64_t most) {
-  Chunk& chunk = *IdleQueue::first_chunk(region);
-  const uint64_t released = release_chunk(region, chunk, [&](uint64_t pin) {
+uint64_t PinTable::release_first_idle(const Slot& slot, uint64_t most) {
+  Chunk& chunk = *IdleQueue::first_chunk(slot);
+  const uint64_t released = release_chunk(slot, chunk, [&](uint64_t pin) {
     if (!is_idle(pin) || most == 0) return false;
     --most;
     return true;
   });
-  if (most > 0 || idle_pages(chunk) == 0) idle_chunks_.remove_first(region);
+  if (most > 0 || idle_pages(chunk) == 0) idle_chunks_.remove_first(slot);
   kiommu_port_yield();
   return released;
 }
 
-uint64_t Pins::trim(uint64_t keep) {
+uint64_t PinTable::trim(uint64_t keep) {
   uint64_t released = 0;
   while (idle() > keep) {
-    const Region* region = idle_chunks_.first();
-    if (region == nullptr) break;
-    released += release_first_idle(*region, idle() - keep);
+    const Slot* slot = idle_chunks_.first();
+    if (slot == nullptr) break;
+    released += release_first_idle(*slot, idle() - keep);
   }
   return released;
 }
 
-void Pins::release_region(Region& region) {
-  if (region.chunks == nullptr) return;
-  idle_chunks_.remove_all(region);
-  for (uint64_t i = 0; i < region.chunk_count(); ++i) {
-    if (region.chunks[i].word == 0) continue;
-    release_chunk(region, region.chunks[i], [](uint64_t) { return true; });
+void PinTable::release_slot(Slot& slot) {
+  if (slot.chunks == nullptr) return;
+  idle_chunks_.remove_all(slot);
+  for (uint64_t i = 0; i < slot.chunk_count(); ++i) {
+    if (slot.chunks[i].word == 0) continue;
+    release_chunk(slot, slot.chunks[i], [](uint64_t) { return true; });
     kiommu_port_yield();
   }
 }
 
-void Pins::release_stale(Region& region, uint64_t first_gfn,
-                         uint64_t last_gfn) {
-  for (uint64_t i = region.chunk_index(first_gfn);
-       i <= region.chunk_index(last_gfn); ++i) {
-    if (region.chunks[i].word == 0) continue;
-    release_chunk(region, region.chunks[i],
+void PinTable::release_stale(Slot& slot, uint64_t first_gfn,
+                             uint64_t last_gfn) {
+  for (uint64_t i = slot.chunk_index(first_gfn);
+       i <= slot.chunk_index(last_gfn); ++i) {
+    if (slot.chunks[i].word == 0) continue;
+    release_chunk(slot, slot.chunks[i],
                   [](uint64_t pin) { return (pin & pin::kStale) != 0; });
   }
 }
 
-Result<uint64_t*> Pins::break_huge(Chunk& chunk) {
+Result<uint64_t*> PinTable::break_huge(Chunk& chunk) {
   uint64_t* node = allocate_node();
   if (node == nullptr) return fail(Status::kNoMemory);
   const uint64_t flags =
@@ -186,10 +186,11 @@ Result<uint64_t*> Pins::break_huge(Chunk& chunk) {
   return node;
 }
 
-// Calls function(region) for the regions of all slots in a range, see
+// Calls function(slot) for the slots of all slots in a range, see
 // core.h, after it was checked.
 template <class Function>
-Result<void> Pins::for_slots(uint64_t gpa, uint64_t length, Function function) {
+Result<void> PinTable::for_slots(uint64_t gpa, uint64_t length,
+                                 Function function) {
   uint64_t first = gpa >> kPageShift;
   uint64_t last = kLastGfn;
   if (((gpa | length) & ~kPageMask) != 0) return fail(Status::kMisaligned);
@@ -204,31 +205,31 @@ Result<void> Pins::for_slots(uint64_t gpa, uint64_t length, Function function) {
     bool any = false;
     uint64_t gfn = first;
     while (gfn <= last) {
-      auto region = regions_.find(gfn);
-      if (!region) return fail(region.error());
-      if (*region == nullptr || (*region)->first_gfn > last) break;
-      if ((*region)->first_gfn < first || (*region)->last_gfn() > last) {
+      auto slot = slots_.find(gfn);
+      if (!slot) return fail(slot.error());
+      if (*slot == nullptr || (*slot)->first_gfn > last) break;
+      if ((*slot)->first_gfn < first || (*slot)->last_gfn() > last) {
         return fail(Status::kOutOfRange);
       }
       any = true;
-      if (call) KIOMMU_TRY(function(**region));
-      gfn = (*region)->last_gfn() + 1;
+      if (call) KIOMMU_TRY(function(**slot));
+      gfn = (*slot)->last_gfn() + 1;
     }
     if (!any) return fail(Status::kOutOfRange);
   }
   return {};
 }
 
-Result<void> Pins::pin_region(Region& region) {
-  if (region.may_be_private) return fail(Status::kPrivate);
+Result<void> PinTable::pin_slot(Slot& slot) {
+  if (slot.may_be_private) return fail(Status::kPrivate);
   auto* scratch = static_cast<kiommu_u64*>(kiommu_port_alloc_node());
   if (scratch == nullptr) return fail(Status::kNoMemory);
-  PinUser user(*this, scratch);
+  OperationPins user(*this, scratch);
   Result<void> result;
-  uint64_t gfn = region.first_gfn;
-  while (result && gfn <= region.last_gfn()) {
-    const uint64_t last = region.chunk_last(region.chunk_index(gfn));
-    const PinUser::Made made = user.make(region, gfn, last - gfn + 1);
+  uint64_t gfn = slot.first_gfn;
+  while (result && gfn <= slot.last_gfn()) {
+    const uint64_t last = slot.chunk_last(slot.chunk_index(gfn));
+    const OperationPins::Made made = user.make(slot, gfn, last - gfn + 1);
     gfn += made.count;
     if (made.count == 0 && made.why == Status::kMmio) {
       gfn += made.extent;  // is never pinned
@@ -242,53 +243,52 @@ Result<void> Pins::pin_region(Region& region) {
   return result;
 }
 
-// The idle pages of a region begin to count as such.
-void Pins::count_idle(const Region& region) {
-  for (uint64_t i = 0; region.chunks != nullptr && i < region.chunk_count();
-       ++i) {
-    const uint64_t pages = idle_pages(region.chunks[i]);
+// The idle pages of a slot begin to count as such.
+void PinTable::count_idle(const Slot& slot) {
+  for (uint64_t i = 0; slot.chunks != nullptr && i < slot.chunk_count(); ++i) {
+    const uint64_t pages = idle_pages(slot.chunks[i]);
     if (pages == 0) continue;
     count(0, pages);
-    note_idle(region, region.chunks[i]);
+    note_idle(slot, slot.chunks[i]);
   }
 }
 
 // They cease to.
-void Pins::uncount_idle(const Region& region) {
-  while (const Chunk* chunk = IdleQueue::first_chunk(region)) {
+void PinTable::uncount_idle(const Slot& slot) {
+  while (const Chunk* chunk = IdleQueue::first_chunk(slot)) {
     count(0, -idle_pages(*chunk));
-    idle_chunks_.remove_first(region);
+    idle_chunks_.remove_first(slot);
   }
 }
 
-Result<void> Pins::preregister(uint64_t gpa, uint64_t length) {
+Result<void> PinTable::preregister(uint64_t gpa, uint64_t length) {
   // What this call has done is undone if it fails: marked until it is over.
-  auto pinned = for_slots(gpa, length, [&](Region& region) -> Result<void> {
-    if (region.preregistered) return {};
+  auto pinned = for_slots(gpa, length, [&](Slot& slot) -> Result<void> {
+    if (slot.preregistered) return {};
     // Marked also when it fails: some of it may be pinned.
-    region.new_pins = true;
-    return pin_region(region);
+    slot.new_pins = true;
+    return pin_slot(slot);
   });
-  for (uint64_t i = 0; i < regions_.count(); ++i) {
-    Region& region = regions_.at(i);
-    if (!region.new_pins) continue;
-    region.new_pins = false;
+  for (uint64_t i = 0; i < slots_.count(); ++i) {
+    Slot& slot = slots_.at(i);
+    if (!slot.new_pins) continue;
+    slot.new_pins = false;
     if (pinned) {
-      uncount_idle(region);
-      region.preregistered = true;
+      uncount_idle(slot);
+      slot.preregistered = true;
     } else {
       // What was idle before goes as well: it was kept for its use alone.
-      while (region.first_idle != 0) release_first_idle(region, kChunkPages);
+      while (slot.first_idle != 0) release_first_idle(slot, kChunkPages);
     }
   }
   return pinned;
 }
 
-Result<void> Pins::unregister(uint64_t gpa, uint64_t length) {
-  return for_slots(gpa, length, [&](Region& region) -> Result<void> {
-    if (region.preregistered) {
-      region.preregistered = false;
-      count_idle(region);
+Result<void> PinTable::unregister(uint64_t gpa, uint64_t length) {
+  return for_slots(gpa, length, [&](Slot& slot) -> Result<void> {
+    if (slot.preregistered) {
+      slot.preregistered = false;
+      count_idle(slot);
     }
     return {};
   });

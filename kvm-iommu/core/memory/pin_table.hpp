@@ -6,7 +6,7 @@
 //
 // A page's last put leaves it pinned but idle, so that mapping it again costs
 // no pin. Idle pins are removed when nobody else works with the table (lock P
-// of core.h, for writing): every request has flushed the host IOTLBs then,
+// of core.h, for writing): every operation has flushed the host IOTLBs then,
 // which keeps "clear, flush, unpin" in order.
 #pragma once
 
@@ -17,19 +17,19 @@ namespace kiommu {
 
 class Domain;
 
-class Pins {
+class PinTable {
  public:
-  Pins(kiommu_mem* mem, kiommu_monitor* monitor, uint64_t idle_limit)
-      : mem_(mem), regions_(mem, monitor), idle_limit_(idle_limit) {}
-  ~Pins();
-  Pins(const Pins&) = delete;
-  Pins& operator=(const Pins&) = delete;
+  PinTable(kiommu_mem* mem, kiommu_mutex* mutex, uint64_t idle_limit)
+      : mem_(mem), slots_(mem, mutex), idle_limit_(idle_limit) {}
+  ~PinTable();
+  PinTable(const PinTable&) = delete;
+  PinTable& operator=(const PinTable&) = delete;
 
   kiommu_mem* mem() const { return mem_; }
-  Regions& regions() { return regions_; }
+  SlotTable& slots() { return slots_; }
 
   // The page frame of a page that is held.
-  static uint64_t pfn(const Region& region, uint64_t gfn);
+  static uint64_t pfn(const Slot& slot, uint64_t gfn);
 
   void set_idle_limit(uint64_t pages) {
     __atomic_store_n(&idle_limit_, pages, __ATOMIC_RELAXED);
@@ -47,33 +47,33 @@ class Pins {
   Result<void> preregister(uint64_t gpa, uint64_t length);
   Result<void> unregister(uint64_t gpa, uint64_t length);
 
-  // Unpins all of a region, of which nothing is held.
-  void release_region(Region& region);
+  // Unpins all of a slot, of which nothing is held.
+  void release_slot(Slot& slot);
   // Unpins the pages that are marked as stale, which nobody holds, in the
   // chunks of [first_gfn, last_gfn].
-  void release_stale(Region& region, uint64_t first_gfn, uint64_t last_gfn);
+  void release_stale(Slot& slot, uint64_t first_gfn, uint64_t last_gfn);
   // Makes a node of a huge chunk, of whose pages none is counted as held. The
   // error is kNoMemory.
   Result<uint64_t*> break_huge(Chunk& chunk);
 
   uint64_t pinned() const { return load(pinned_); }
   uint64_t idle() const {
-    // Requests add what they have changed one after the other: in between the
+    // Operations add what they have changed one after the other: in between the
     // sum can be below zero.
     const auto sum = static_cast<int64_t>(load(idle_));
     return sum < 0 ? 0 : static_cast<uint64_t>(sum);
   }
-  uint64_t bytes() const { return regions_.bytes() + load(node_bytes_); }
+  uint64_t bytes() const { return slots_.bytes() + load(node_bytes_); }
 
   // What is counted by who makes or holds pins.
   void count(uint64_t pinned, uint64_t idle) {
     __atomic_fetch_add(&pinned_, pinned, __ATOMIC_RELAXED);
     __atomic_fetch_add(&idle_, idle, __ATOMIC_RELAXED);
   }
-  // Some page of this chunk, of a region that is not preregistered, has become
+  // Some page of this chunk, of a slot that is not preregistered, has become
   // idle.
-  void note_idle(const Region& region, Chunk& chunk) {
-    idle_chunks_.add(region, chunk);
+  void note_idle(const Slot& slot, Chunk& chunk) {
+    idle_chunks_.add(slot, chunk);
   }
   // A node for a chunk; nullptr if there is no memory.
   uint64_t* allocate_node();
@@ -87,16 +87,16 @@ class Pins {
     return __atomic_load_n(&counter, __ATOMIC_RELAXED);
   }
   template <class Select>
-  uint64_t release_chunk(const Region& region, Chunk& chunk, Select select);
-  uint64_t release_first_idle(const Region& region, uint64_t most);
+  uint64_t release_chunk(const Slot& slot, Chunk& chunk, Select select);
+  uint64_t release_first_idle(const Slot& slot, uint64_t most);
   template <class Function>
   Result<void> for_slots(uint64_t gpa, uint64_t length, Function function);
-  Result<void> pin_region(Region& region);
-  void count_idle(const Region& region);
-  void uncount_idle(const Region& region);
+  Result<void> pin_slot(Slot& slot);
+  void count_idle(const Slot& slot);
+  void uncount_idle(const Slot& slot);
 
   kiommu_mem* mem_;
-  Regions regions_;
+  SlotTable slots_;
   uint64_t idle_limit_;
   uint64_t pinned_ = 0;
   uint64_t idle_ = 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A region: what the core knows of a memory slot of the guest, and the pins of
+// A slot: what the core knows of a memory slot of the guest, and the pins of
 // its pages. The one place where a GPA becomes a host address, so a guest can
 // name no memory but its own.
 //
-// Pins are kept in chunks of 2 MiB of GPA. A chunk is empty; or a node with a
-// word for each page; or huge: one word for 512 pages that were pinned
+// PinTable are kept in chunks of 2 MiB of GPA. A chunk is empty; or a node with
+// a word for each page; or huge: one word for 512 pages that were pinned
 // together and are contiguous in host memory.
 //
 // Locking: pins are taken (holds) and made by several threads at once, by
@@ -73,7 +73,7 @@ struct Chunk {
   static uint64_t pfn(uint64_t word) { return word >> kPageShift; }
 };
 
-// 64 neighbouring pages in the dirty log, see dirty.hpp; the first GFN is a
+// 64 neighbouring pages in the dirty log, see dirty_log.hpp; the first GFN is a
 // multiple of 64.
 struct DirtyBlock {
   static constexpr uint64_t kPages = 64;
@@ -87,7 +87,7 @@ struct DirtyBlock {
   static constexpr unsigned kMany = 0xff;
 };
 
-struct Region {
+struct Slot {
   uint64_t first_gfn = 0;
   uint64_t pages = 0;
   Hva hva;
@@ -97,13 +97,13 @@ struct Region {
   bool new_pins = false;       // being preregistered
   bool gone = false;           // the slot is not there any more
   Chunk* chunks = nullptr;     // made when first needed
-  // The chunks that may have idle pages, and this region's place among those
+  // The chunks that may have idle pages, and this slot's place among those
   // that have such chunks, see idle_queue.hpp. Changed by who only uses the
-  // region, too.
+  // slot, too.
   mutable uint32_t first_idle = 0;
   mutable uint32_t last_idle = 0;
-  mutable const Region* next = nullptr;
-  mutable const Region* previous = nullptr;
+  mutable const Slot* next = nullptr;
+  mutable const Slot* previous = nullptr;
   // While the dirty log runs: what it knows of the pages.
   DirtyBlock* dirty = nullptr;
 
@@ -132,7 +132,7 @@ struct Region {
   Chunk& chunk(uint64_t gfn) const {
     return chunks[clamp_index(chunk_index(gfn), chunk_count())];
   }
-  // The pages of a chunk that are in the region.
+  // The pages of a chunk that are in the slot.
   uint64_t chunk_first(uint64_t index) const {
     const uint64_t gfn = (first_gfn / kChunkPages + index) * kChunkPages;
     return gfn < first_gfn ? first_gfn : gfn;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Regions, see regions.hpp.
+// SlotTable, see slots.hpp.
 #include "memory/slot_table.hpp"
 
 #include <new>
@@ -10,24 +10,24 @@
 namespace kiommu {
 namespace {
 
-uint64_t chunks_bytes(const Region& region) {
-  return region.chunk_count() * sizeof(Chunk);
+uint64_t chunks_bytes(const Slot& slot) {
+  return slot.chunk_count() * sizeof(Chunk);
 }
 
-uint64_t dirty_bytes(const Region& region) {
-  return region.dirty_blocks() * sizeof(*region.dirty);
+uint64_t dirty_bytes(const Slot& slot) {
+  return slot.dirty_blocks() * sizeof(*slot.dirty);
 }
 
-bool same(const Region& region, const kiommu_slot& slot) {
-  return region.first_gfn == slot.first_gfn && region.pages == slot.pages &&
-         region.hva.value == slot.hva &&
-         region.read_only == ((slot.flags & KIOMMU_SLOT_READ_ONLY) != 0) &&
-         region.may_be_private == ((slot.flags & KIOMMU_SLOT_PRIVATE) != 0);
+bool same(const Slot& slot, const kiommu_slot& told) {
+  return slot.first_gfn == told.first_gfn && slot.pages == told.pages &&
+         slot.hva.value == told.hva &&
+         slot.read_only == ((told.flags & KIOMMU_SLOT_READ_ONLY) != 0) &&
+         slot.may_be_private == ((told.flags & KIOMMU_SLOT_PRIVATE) != 0);
 }
 
 }  // namespace
 
-void* Regions::allocate(uint64_t bytes) {
+void* SlotTable::allocate(uint64_t bytes) {
   void* memory = kiommu_port_alloc_array(bytes);
   if (memory != nullptr) {
     __atomic_fetch_add(&bytes_, bytes, __ATOMIC_RELAXED);
@@ -35,12 +35,12 @@ void* Regions::allocate(uint64_t bytes) {
   return memory;
 }
 
-void Regions::release(uint64_t bytes) {
+void SlotTable::release(uint64_t bytes) {
   __atomic_fetch_sub(&bytes_, bytes, __ATOMIC_RELAXED);
 }
 
-// The first region that ends above `gfn`.
-uint64_t Regions::lower_bound(uint64_t gfn) const {
+// The first slot that ends above `gfn`.
+uint64_t SlotTable::lower_bound(uint64_t gfn) const {
   uint64_t low = 0;
   uint64_t high = count_;
   while (low < high) {
@@ -54,78 +54,78 @@ uint64_t Regions::lower_bound(uint64_t gfn) const {
   return low;
 }
 
-Result<Region*> Regions::find(uint64_t gfn) {
+Result<Slot*> SlotTable::find(uint64_t gfn) {
   {
-    const Locked locked(monitor_);
+    const ScopedLock locked(mutex_);
     const uint64_t index = lower_bound(gfn);
     if (index < count_ && table_[index]->holds(gfn)) return table_[index];
   }
-  // Another slot may lie below the next region that is known.
-  kiommu_slot slot;
-  if (kiommu_port_find_slot(mem_, gfn, &slot) != 0) return nullptr;
-  const Locked locked(monitor_);
-  return insert(slot);
+  // Another slot may lie below the next slot that is known.
+  kiommu_slot told;
+  if (kiommu_port_find_slot(mem_, gfn, &told) != 0) return nullptr;
+  const ScopedLock locked(mutex_);
+  return insert(told);
 }
 
-Result<Region*> Regions::insert(const kiommu_slot& slot) {
-  const uint64_t index = lower_bound(slot.first_gfn);
+Result<Slot*> SlotTable::insert(const kiommu_slot& told) {
+  const uint64_t index = lower_bound(told.first_gfn);
   if (index < count_ &&
-      table_[index]->first_gfn <= slot.first_gfn + slot.pages - 1) {
-    if (same(*table_[index], slot)) return table_[index];
+      table_[index]->first_gfn <= told.first_gfn + told.pages - 1) {
+    if (same(*table_[index], told)) return table_[index];
     return fail(Status::kBudget);
   }
   if (count_ == capacity_) {
     const uint64_t capacity = capacity_ == 0 ? 8 : 2 * capacity_;
-    auto** table = static_cast<Region**>(allocate(capacity * sizeof(Region*)));
+    auto** table = static_cast<Slot**>(allocate(capacity * sizeof(Slot*)));
     if (table == nullptr) return fail(Status::kNoMemory);
     for (uint64_t i = 0; i < count_; ++i) table[i] = table_[i];
     if (table_ != nullptr) kiommu_port_free_array(table_);
-    release(capacity_ * sizeof(Region*));
+    release(capacity_ * sizeof(Slot*));
     table_ = table;
     capacity_ = capacity;
   }
-  void* memory = allocate(sizeof(Region));
+  void* memory = allocate(sizeof(Slot));
   if (memory == nullptr) return fail(Status::kNoMemory);
-  auto* region = new (memory)
-      Region{.first_gfn = slot.first_gfn,
-             .pages = slot.pages,
-             .hva = {slot.hva},
-             .read_only = (slot.flags & KIOMMU_SLOT_READ_ONLY) != 0,
-             .may_be_private = (slot.flags & KIOMMU_SLOT_PRIVATE) != 0};
-  if (logging_ && !add_dirty_blocks(*region)) {
-    kiommu_port_free_array(region);
-    release(sizeof(Region));
+  auto* slot = new (memory)
+      Slot{.first_gfn = told.first_gfn,
+           .pages = told.pages,
+           .hva = {told.hva},
+           .read_only = (told.flags & KIOMMU_SLOT_READ_ONLY) != 0,
+           .may_be_private = (told.flags & KIOMMU_SLOT_PRIVATE) != 0};
+  if (logging_ && !add_dirty_blocks(*slot)) {
+    kiommu_port_free_array(slot);
+    release(sizeof(Slot));
     return fail(Status::kNoMemory);
   }
   for (uint64_t i = count_; i > index; --i) table_[i] = table_[i - 1];
-  table_[index] = region;
+  table_[index] = slot;
   ++count_;
-  return region;
+  return slot;
 }
 
-Result<void> Regions::ensure_chunks(Region& region) {
-  if (region.has_chunks()) return {};
-  const Locked locked(monitor_);
-  if (region.has_chunks()) return {};
-  auto* chunks = static_cast<Chunk*>(allocate(chunks_bytes(region)));
+Result<void> SlotTable::ensure_chunks(Slot& slot) {
+  if (slot.has_chunks()) return {};
+  const ScopedLock locked(mutex_);
+  if (slot.has_chunks()) return {};
+  auto* chunks = static_cast<Chunk*>(allocate(chunks_bytes(slot)));
   if (chunks == nullptr) return fail(Status::kNoMemory);
-  __atomic_store_n(&region.chunks, chunks, __ATOMIC_RELEASE);
+  __atomic_store_n(&slot.chunks, chunks, __ATOMIC_RELEASE);
   return {};
 }
 
-bool Regions::add_dirty_blocks(Region& region) {
-  region.dirty = static_cast<DirtyBlock*>(allocate(dirty_bytes(region)));
-  return region.dirty != nullptr;
+bool SlotTable::add_dirty_blocks(Slot& slot) {
+  slot.dirty = static_cast<DirtyBlock*>(allocate(dirty_bytes(slot)));
+  return slot.dirty != nullptr;
 }
 
-void Regions::remove_dirty_blocks(Region& region) {
-  if (region.dirty == nullptr) return;
-  kiommu_port_free_array(region.dirty);
-  release(dirty_bytes(region));
-  region.dirty = nullptr;
+void SlotTable::remove_dirty_blocks(Slot& slot) {
+  if (slot.dirty == nullptr) return;
+  kiommu_port_free_array(slot.dirty);
+  release(dirty_bytes(slot));
+  slot.dirty = nullptr;
 }
 
-Result<void> Regions::start_log() {
+Result<void> SlotTable::start_log() {
   Result<void> started;
   for (uint64_t i = 0; started && i < count_; ++i) {
     if (!add_dirty_blocks(*table_[i])) started = fail(Status::kNoMemory);
@@ -136,7 +136,7 @@ Result<void> Regions::start_log() {
   return started;
 }
 
-void Regions::stop_log() {
+void SlotTable::stop_log() {
   for (uint64_t i = 0; i < count_; ++i) {
     remove_dirty_blocks(*table_[i]);
     kiommu_port_yield();
@@ -144,27 +144,27 @@ void Regions::stop_log() {
   logging_ = false;
 }
 
-bool Regions::is_current(const Region& region) const {
-  kiommu_slot slot;
-  return kiommu_port_find_slot(mem_, region.first_gfn, &slot) == 0 &&
-         same(region, slot);
+bool SlotTable::is_current(const Slot& slot) const {
+  kiommu_slot told;
+  return kiommu_port_find_slot(mem_, slot.first_gfn, &told) == 0 &&
+         same(slot, told);
 }
 
-void Regions::remove(uint64_t index) {
-  Region* region = table_[index];
-  if (region->chunks != nullptr) {
-    kiommu_port_free_array(region->chunks);
-    release(chunks_bytes(*region));
+void SlotTable::remove(uint64_t index) {
+  Slot* slot = table_[index];
+  if (slot->chunks != nullptr) {
+    kiommu_port_free_array(slot->chunks);
+    release(chunks_bytes(*slot));
   }
-  remove_dirty_blocks(*region);
-  kiommu_port_free_array(region);
-  release(sizeof(Region));
+  remove_dirty_blocks(*slot);
+  kiommu_port_free_array(slot);
+  release(sizeof(Slot));
   --count_;
   ++removals_;
   for (uint64_t i = index; i < count_; ++i) table_[i] = table_[i + 1];
 }
 
-Regions::~Regions() {
+SlotTable::~SlotTable() {
   while (count_ > 0) remove(count_ - 1);
   if (table_ != nullptr) kiommu_port_free_array(table_);
 }

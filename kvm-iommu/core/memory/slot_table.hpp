@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The regions of a guest: found by GPA, learnt from the guest's memory slots
+// The slots of a guest: found by GPA, learnt from the guest's memory slots
 // when they are first needed.
 #pragma once
 
@@ -9,22 +9,21 @@
 
 namespace kiommu {
 
-class Regions {
+class SlotTable {
  public:
-  Regions(kiommu_mem* mem, kiommu_monitor* monitor)
-      : mem_(mem), monitor_(monitor) {}
-  ~Regions();
-  Regions(const Regions&) = delete;
-  Regions& operator=(const Regions&) = delete;
+  SlotTable(kiommu_mem* mem, kiommu_mutex* mutex) : mem_(mem), mutex_(mutex) {}
+  ~SlotTable();
+  SlotTable(const SlotTable&) = delete;
+  SlotTable& operator=(const SlotTable&) = delete;
 
-  // The region that holds `gfn`, or the next one above; nullptr if there is
+  // The slot that holds `gfn`, or the next one above; nullptr if there is
   // neither. The errors are kNoMemory; kBudget if the slots have changed and
   // slots_changed() is due. Valid until it is removed.
-  Result<Region*> find(uint64_t gfn);
-  // Makes the region's chunks. The error is kNoMemory.
-  Result<void> ensure_chunks(Region& region);
+  Result<Slot*> find(uint64_t gfn);
+  // Makes the slot's chunks. The error is kNoMemory.
+  Result<void> ensure_chunks(Slot& slot);
 
-  // The dirty log: each region has blocks of it while it runs, those that are
+  // The dirty log: each slot has blocks of it while it runs, those that are
   // learnt meanwhile, too.
   bool is_logging() const { return logging_; }
 
@@ -34,29 +33,29 @@ class Regions {
   Result<void> start_log();
   void stop_log();
   uint64_t count() const { return count_; }
-  // The index of the first region that ends at `gfn` or above, or count().
+  // The index of the first slot that ends at `gfn` or above, or count().
   uint64_t index_of(uint64_t gfn) const { return lower_bound(gfn); }
-  Region& at(uint64_t index) const { return *table_[index]; }
-  // Whether the slot of a region is as it was.
-  bool is_current(const Region& region) const;
-  // Removes a region without pins.
+  Slot& at(uint64_t index) const { return *table_[index]; }
+  // Whether the slot of a slot is as it was.
+  bool is_current(const Slot& slot) const;
+  // Removes a slot without pins.
   void remove(uint64_t index);
-  // Counts the regions that were removed.
+  // Counts the slots that were removed.
   uint64_t removals() const { return removals_; }
-  // Kernel memory of the regions.
+  // Kernel memory of the slots.
   uint64_t bytes() const { return __atomic_load_n(&bytes_, __ATOMIC_RELAXED); }
 
  private:
   uint64_t lower_bound(uint64_t gfn) const;
-  Result<Region*> insert(const kiommu_slot& slot);
-  bool add_dirty_blocks(Region& region);
-  void remove_dirty_blocks(Region& region);
+  Result<Slot*> insert(const kiommu_slot& told);
+  bool add_dirty_blocks(Slot& slot);
+  void remove_dirty_blocks(Slot& slot);
   void* allocate(uint64_t bytes);
   void release(uint64_t bytes);
 
   kiommu_mem* mem_;
-  kiommu_monitor* monitor_;
-  Region** table_ = nullptr;  // sorted by first_gfn
+  kiommu_mutex* mutex_;
+  Slot** table_ = nullptr;  // sorted by first_gfn
   uint64_t count_ = 0;
   uint64_t capacity_ = 0;
   uint64_t bytes_ = 0;

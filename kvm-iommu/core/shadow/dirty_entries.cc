@@ -33,33 +33,33 @@ void for_writable(const uint64_t* entries, unsigned n, Visit visit) {
 
 }  // namespace
 
-void note_mapped(Stage2& stage2, const uint64_t* entries, unsigned n) {
+void note_mapped(GuestMemory& guest_memory, const uint64_t* entries,
+                 unsigned n) {
   while (n > 0) {
-    const Region& region = stage2.mapped_region(ShadowEntry{entries[0]}.gfn());
+    const Slot& slot = guest_memory.mapped_slot(ShadowEntry{entries[0]}.gfn());
     unsigned count = 1;
-    while (count < n && region.holds(ShadowEntry{entries[count]}.gfn())) {
+    while (count < n && slot.holds(ShadowEntry{entries[count]}.gfn())) {
       ++count;
     }
     for_writable(entries, count,
-                 [&](PageRange gfns) { count_writers(region, gfns); });
+                 [&](PageRange gfns) { count_writers(slot, gfns); });
     entries += count;
     n -= count;
   }
 }
 
-void note_mapped_run(const Region& region, ShadowEntry run) {
+void note_mapped_run(const Slot& slot, ShadowEntry run) {
   if (!run.rights().write()) return;
-  count_writers(region, gfns_of(run));
+  count_writers(slot, gfns_of(run));
 }
 
-void note_unmapped(const Region& region, const uint64_t* entries, unsigned n) {
-  for_writable(entries, n,
-               [&](PageRange gfns) { count_unmapped(region, gfns); });
+void note_unmapped(const Slot& slot, const uint64_t* entries, unsigned n) {
+  for_writable(entries, n, [&](PageRange gfns) { count_unmapped(slot, gfns); });
 }
 
-void note_unmapped_run(const Region& region, ShadowEntry run) {
+void note_unmapped_run(const Slot& slot, ShadowEntry run) {
   if (!run.rights().write()) return;
-  count_unmapped(region, gfns_of(run));
+  count_unmapped(slot, gfns_of(run));
 }
 
 }  // namespace kiommu

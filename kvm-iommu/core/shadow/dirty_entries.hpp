@@ -11,10 +11,11 @@
 namespace kiommu {
 
 // Entries of pages of memory, or of a run, have come into a shadow.
-void note_mapped(Stage2& stage2, const uint64_t* entries, unsigned n);
-void note_mapped_run(const Region& region, ShadowEntry run);
-// They leave a shadow, all of them of a region that has blocks of the log.
-void note_unmapped(const Region& region, const uint64_t* entries, unsigned n);
-void note_unmapped_run(const Region& region, ShadowEntry run);
+void note_mapped(GuestMemory& guest_memory, const uint64_t* entries,
+                 unsigned n);
+void note_mapped_run(const Slot& slot, ShadowEntry run);
+// They leave a shadow, all of them of a slot that has blocks of the log.
+void note_unmapped(const Slot& slot, const uint64_t* entries, unsigned n);
+void note_unmapped_run(const Slot& slot, ShadowEntry run);
 
 }  // namespace kiommu

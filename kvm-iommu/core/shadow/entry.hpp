@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// One page of the shadow, in 8 bytes, or a run of 512 (see radix.hpp). Zero is
-// absent. Low and address bits are a page word, as the walker makes them.
+// One page of the shadow, in 8 bytes, or a run of 512 (see base/radix.hpp).
+// Zero is absent. Low and address bits are a page word, as the walker makes
+// them.
 //
 //   51..12  GPA of the page
 //       11  a run (Radix::kRun)

@@ -8,51 +8,51 @@ namespace kiommu {
 
 // Adds pages to what is gathered for the hosts; maps that first if they do not
 // fit. False: that was refused, and these pages are not added.
-bool Shadow::append(Request& request, uint64_t page, uint64_t pfn,
+bool Shadow::append(Workspace& workspace, uint64_t page, uint64_t pfn,
                     uint64_t pages, Rights rights) {
   const uint64_t cut = hosts_.cut_pages();
-  if (request.host.add(page, pfn, pages, rights, cut)) return true;
-  map_gathered(request);
-  return !request.outcome.failed() &&
-         request.host.add(page, pfn, pages, rights, cut);
+  if (workspace.host.add(page, pfn, pages, rights, cut)) return true;
+  map_gathered(workspace);
+  return !workspace.outcome.failed() &&
+         workspace.host.add(page, pfn, pages, rights, cut);
 }
 
 // Maps what is gathered in all hosts. If that is refused, its pages are lost:
 // they never were in a host's table.
-void Shadow::map_gathered(Request& request) {
-  HostBatch& host = request.host;
+void Shadow::map_gathered(Workspace& workspace) {
+  HostBatch& host = workspace.host;
   if (host.pages() == 0) return;
   auto mapped = host.map(KIOMMU_ALL_HOSTS);
   if (mapped) {
-    note_blocks(request);
+    note_blocks(workspace);
     host.clear();
     return;
   }
   const PageRange pages{host.first(), host.first() + host.pages() - 1};
   const uint64_t count = host.pages();
   host.clear();
-  forget(request, {pages});
-  request.outcome.mapped -= count;
-  request.outcome.unmapped -= count;
-  request.outcome.lose(pages, mapped.error());
+  forget(workspace, {pages});
+  workspace.outcome.mapped -= count;
+  workspace.outcome.unmapped -= count;
+  workspace.outcome.lose(pages, mapped.error());
 }
 
 // A page is entered as a block of its own: nothing is to be noted of it.
-void Shadow::note_blocks(Request& request) {
-  const HostBatch& host = request.host;
+void Shadow::note_blocks(Workspace& workspace) {
+  const HostBatch& host = workspace.host;
   if (host.pages() == host.run_count()) return;
   uint64_t page = host.first();
   for (uint32_t i = 0; i < host.run_count(); ++i) {
     const kiommu_run& run = host.run(i);
     const uint64_t count = run.bytes >> kPageShift;
-    if (count > 1) note_run(request, page, run.hpa >> kPageShift, count);
+    if (count > 1) note_run(workspace, page, run.hpa >> kPageShift, count);
     page += count;
   }
 }
 
 // Notes in the entries of pages that one run holds as what blocks the hosts
 // may have it.
-void Shadow::note_run(Request& request, uint64_t page, uint64_t pfn,
+void Shadow::note_run(Workspace& workspace, uint64_t page, uint64_t pfn,
                       uint64_t count) {
   uint64_t done = 0;
   while (done < count) {
@@ -65,7 +65,7 @@ void Shadow::note_run(Request& request, uint64_t page, uint64_t pfn,
     uint64_t noted = 0;
     while (noted < block) {
       const uint64_t at = page + done + noted;
-      const Radix::Leaf leaf = find(request, at);
+      const Radix::Leaf leaf = find(workspace, at);
       if (leaf.is_run()) {
         // All of it is of the same blocks: both sides are aligned.
         leaf.set_run(ShadowEntry{leaf.run()}.in_block(order, true).word);
@@ -82,9 +82,9 @@ void Shadow::note_run(Request& request, uint64_t page, uint64_t pfn,
 
 // Maps pages that are in the shadow already, none of devices, and notes their
 // blocks; *done tells how many pages from range.first are mapped.
-Result<void> Shadow::map_existing(Request& request, uint32_t host,
+Result<void> Shadow::map_existing(Workspace& workspace, uint32_t host,
                                   PageRange range, uint64_t* done) {
-  HostBatch& batch = request.host;
+  HostBatch& batch = workspace.host;
   const auto map = [&]() -> Result<void> {
     if (batch.pages() == 0) return {};
     auto mapped = batch.map(host);
@@ -92,7 +92,8 @@ Result<void> Shadow::map_existing(Request& request, uint32_t host,
       uint64_t page = batch.first();
       for (uint32_t i = 0; i < batch.run_count(); ++i) {
         const kiommu_run& run = batch.run(i);
-        note_run(request, page, run.hpa >> kPageShift, run.bytes >> kPageShift);
+        note_run(workspace, page, run.hpa >> kPageShift,
+                 run.bytes >> kPageShift);
         page += run.bytes >> kPageShift;
       }
       *done += batch.pages();
@@ -102,12 +103,12 @@ Result<void> Shadow::map_existing(Request& request, uint32_t host,
   };
   uint64_t page = range.first;
   while (page <= range.last) {
-    const Radix::Leaf leaf = find(request, page);
+    const Radix::Leaf leaf = find(workspace, page);
     const ShadowEntry entry{leaf.is_run() ? leaf.run() : leaf.at(page)};
     // The ends of a range are never within a run, see expand_ends().
     const uint64_t pages = leaf.is_run() ? kLeafPages : 1;
-    const uint64_t pfn =
-        Pins::pfn(request.stage2->mapped_region(entry.gfn()), entry.gfn());
+    const uint64_t pfn = PinTable::pfn(
+        workspace.guest_memory->mapped_slot(entry.gfn()), entry.gfn());
     const uint64_t cut = hosts_.cut_pages();
     if (!batch.add(page, pfn, pages, entry.rights(), cut)) {
       KIOMMU_TRY(map());
@@ -118,10 +119,10 @@ Result<void> Shadow::map_existing(Request& request, uint32_t host,
   return map();
 }
 
-Result<void> Shadow::replay(Request& request, uint32_t host) {
+Result<void> Shadow::replay(Workspace& workspace, uint32_t host) {
   uint64_t page = 0;
   while (auto run =
-             next_run(request.leaf, {page, ~uint64_t{0} >> kPageShift})) {
+             next_run(workspace.leaf, {page, ~uint64_t{0} >> kPageShift})) {
     // Parts that calls do not cross: between them the process can be killed.
     const uint64_t cut = hosts_.cut_pages();
     for (page = run->first; page <= run->last && !run->mmio;) {
@@ -129,7 +130,7 @@ Result<void> Shadow::replay(Request& request, uint32_t host) {
       const uint64_t end = page | (cut - 1);
       const uint64_t last = end < run->last ? end : run->last;
       uint64_t done = 0;
-      KIOMMU_TRY(map_existing(request, host, {page, last}, &done));
+      KIOMMU_TRY(map_existing(workspace, host, {page, last}, &done));
       page = last + 1;
     }
     page = run->last + 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The shadow, see shadow.hpp: building it. Taking it apart is in unmap.cc,
-// what it tells the hosts in shadow_hosts.cc.
+// what it tells the hosts in host_blocks.cc.
 #include "shadow/shadow.hpp"
 
 #include "shadow/dirty_entries.hpp"
@@ -81,47 +81,47 @@ bool any_same(const kiommu_u64* want, unsigned n, uint64_t word) {
 
 }  // namespace
 
-Shadow::Done Shadow::map(Request& request, uint64_t page, Gpa gpa,
+Shadow::Done Shadow::map(Workspace& workspace, uint64_t page, Gpa gpa,
                          uint64_t count, Rights rights) {
   if (!PageWord::fits(gpa.plus((count - 1) << kPageShift))) {
     return {.why = Status::kNoSlot};
   }
   uint64_t done = 0;
   while (done < count) {
-    if (request.outcome.failed()) return {done, request.outcome.why()};
+    if (workspace.outcome.failed()) return {done, workspace.outcome.why()};
     const uint64_t at = page + done;
     const uint64_t word = PageWord::of(gpa.plus(done << kPageShift), rights);
     const uint64_t room = kLeafPages - at % kLeafPages;
     const auto n =
         static_cast<unsigned>(room < count - done ? room : count - done);
     if (n == kLeafPages) {
-      const Radix::Leaf leaf = find(request, at);
+      const Radix::Leaf leaf = find(workspace, at);
       const bool same =
           leaf.is_run() && ((leaf.run() ^ word) & ShadowEntry::kSame) == 0;
       const Tried tried = same    ? Tried::kDone
-                          : !leaf ? bring_run(request, at, word)
+                          : !leaf ? bring_run(workspace, at, word)
                                   : Tried::kNotPossible;
-      if (tried == Tried::kRefused) return {done, request.outcome.why()};
+      if (tried == Tried::kRefused) return {done, workspace.outcome.why()};
       if (tried == Tried::kDone) {
         done += n;
         continue;
       }
     }
-    kiommu_u64* words = request.memory.run_words;
+    kiommu_u64* words = workspace.memory.run_words;
     for (unsigned i = 0; i < n; ++i) {
       words[i] = word + (uint64_t{i} << kPageShift);
     }
-    const Done part = bring(request, at, words, n);
+    const Done part = bring(workspace, at, words, n);
     done += part.count;
     if (part.count < n) return {done, part.why, part.extent};
   }
   return {.count = done};
 }
 
-Shadow::Done Shadow::bring(Request& request, uint64_t page,
+Shadow::Done Shadow::bring(Workspace& workspace, uint64_t page,
                            const kiommu_u64* want, unsigned n) {
-  if (request.outcome.failed()) return {.why = request.outcome.why()};
-  Radix::Leaf leaf = find(request, page);
+  if (workspace.outcome.failed()) return {.why = workspace.outcome.why()};
+  Radix::Leaf leaf = find(workspace, page);
   if (leaf.is_run()) {
     const uint64_t run = leaf.run() & ShadowEntry::kSame;
     if (are_neighbours(want, n, run + ((page - leaf.base) << kPageShift))) {
@@ -129,21 +129,21 @@ Shadow::Done Shadow::bring(Request& request, uint64_t page,
     }
     const PageRange all{leaf.base, leaf.last_key()};
     if (n == kLeafPages && !any_same(want, n, run)) {
-      unmap(request, all);
+      unmap(workspace, all);
       leaf = {};
-    } else if (auto expanded = expand(request, leaf); expanded) {
+    } else if (auto expanded = expand(workspace, leaf); expanded) {
       leaf = *expanded;
     } else {
-      unmap(request, all);
-      request.outcome.lose(all, expanded.error());
+      unmap(workspace, all);
+      workspace.outcome.lose(all, expanded.error());
     }
     // What is not wanted need not be looked at: it is gone.
-    if (request.outcome.failed()) return lost_at(request, page, n);
+    if (workspace.outcome.failed()) return lost_at(workspace, page, n);
   }
   if (!leaf && n == kLeafPages && want[0] != PageWord::kAbsent &&
       are_neighbours(want, n, want[0])) {
-    const Tried tried = bring_run(request, page, want[0]);
-    if (tried == Tried::kRefused) return {0, request.outcome.why()};
+    const Tried tried = bring_run(workspace, page, want[0]);
+    if (tried == Tried::kRefused) return {0, workspace.outcome.why()};
     if (tried == Tried::kDone) return {.count = n};
   }
 
@@ -155,98 +155,98 @@ Shadow::Done Shadow::bring(Request& request, uint64_t page,
     const PageRange pages{page + done, page + next.end - 1};
     if (!next.wanted) {
       if (next.mmio) {
-        unmap(request, pages);
+        unmap(workspace, pages);
       } else {
-        drop_memory(request, pages);
+        drop_memory(workspace, pages);
       }
       done = next.end;
-      if (request.outcome.failed()) return {done, request.outcome.why()};
+      if (workspace.outcome.failed()) return {done, workspace.outcome.why()};
     } else {
       const unsigned count = next.end - done;
-      const Done part = change(request, pages.first, want + done, count);
+      const Done part = change(workspace, pages.first, want + done, count);
       done += static_cast<unsigned>(part.count);
       if (part.count < count) {
-        if (part.why != Status::kMmio || request.outcome.failed()) {
+        if (part.why != Status::kMmio || workspace.outcome.failed()) {
           return {done, part.why, part.extent};
         }
         const Done mapped =
-            map_mmio(request, page + done, want + done, next.end - done);
+            map_mmio(workspace, page + done, want + done, next.end - done);
         if (mapped.count == 0) return {done, mapped.why, part.extent};
         done += static_cast<unsigned>(mapped.count);
       }
     }
-    if (done < n) leaf = find(request, page);
+    if (done < n) leaf = find(workspace, page);
   }
   return {.count = n};
 }
 
 // Maps 512 pages as a run, if they are contiguous and aligned in host memory,
 // too. Nothing is mapped in their leaf.
-Shadow::Tried Shadow::bring_run(Request& request, uint64_t page,
+Shadow::Tried Shadow::bring_run(Workspace& workspace, uint64_t page,
                                 uint64_t word) {
   const uint64_t gfn = PageWord::gfn(word);
   if (gfn % kChunkPages != 0) return Tried::kNotPossible;
-  auto found = request.stage2->region(gfn);
+  auto found = workspace.guest_memory->slot(gfn);
   if (!found || !(*found)->holds(gfn + kChunkPages - 1)) {
     return Tried::kNotPossible;
   }
-  Region& region = **found;
-  if (!region.has_chunks() || region.chunk(gfn).load() == 0) {
-    if (request.user->make(region, gfn, kChunkPages).count == 0) {
+  Slot& slot = **found;
+  if (!slot.has_chunks() || slot.chunk(gfn).load() == 0) {
+    if (workspace.user->make(slot, gfn, kChunkPages).count == 0) {
       return Tried::kNotPossible;
     }
   }
   kiommu_u64 hpa = 0;
-  if (!request.user->hold_chunk(region, word, &hpa)) return Tried::kNotPossible;
-  (void)request.user->take_limited();
+  if (!workspace.user->hold_chunk(slot, word, &hpa)) return Tried::kNotPossible;
+  (void)workspace.user->take_limited();
   const Rights rights{static_cast<unsigned>(hpa & kReadWrite.bits)};
   const uint64_t pfn = hpa >> kPageShift;
   const ShadowEntry entry = ShadowEntry::alone(word, hpa);
   if (pfn % kChunkPages != 0 || !rights.any() ||
-      !make_run(request, page, entry)) {
-    request.user->put_chunk(region, gfn);
+      !make_run(workspace, page, entry)) {
+    workspace.user->put_chunk(slot, gfn);
     return Tried::kNotPossible;
   }
-  if (!append(request, page, pfn, kLeafPages, rights)) {
-    prune(request, page);
-    request.user->put_chunk(region, gfn);
+  if (!append(workspace, page, pfn, kLeafPages, rights)) {
+    prune(workspace, page);
+    workspace.user->put_chunk(slot, gfn);
     return Tried::kRefused;
   }
-  if (request.user->is_logging()) note_mapped_run(region, entry);
-  request.outcome.mapped += kLeafPages;
+  if (workspace.user->is_logging()) note_mapped_run(slot, entry);
+  workspace.outcome.mapped += kLeafPages;
   return Tried::kDone;
 }
 
 // Brings pages to what is wanted, each of which differs, or may differ, from
 // what is mapped.
-Shadow::Done Shadow::change(Request& request, uint64_t page,
+Shadow::Done Shadow::change(Workspace& workspace, uint64_t page,
                             const kiommu_u64* want, unsigned n) {
-  const Held held = hold(request, want, n);
+  const Held held = hold(workspace, want, n);
   if (held.done.count == 0) return held.done;
   const auto count = static_cast<unsigned>(held.done.count);
-  drop_changed(request, page, count);
-  if (request.outcome.failed()) {
-    give_back(request, want, 0, count);
-    return lost_at(request, page, count);
+  drop_changed(workspace, page, count);
+  if (workspace.outcome.failed()) {
+    give_back(workspace, want, 0, count);
+    return lost_at(workspace, page, count);
   }
-  const Done entered = enter(request, page, want, count, held.limited);
+  const Done entered = enter(workspace, page, want, count, held.limited);
   if (entered.count == count) return held.done;
   // What they replace is gone.
-  request.outcome.lose({page + entered.count, page + count - 1}, entered.why);
+  workspace.outcome.lose({page + entered.count, page + count - 1}, entered.why);
   return entered;
 }
 
-// Takes holds of pages. request.memory.hpas tells where they are, and what
+// Takes holds of pages. workspace.memory.hpas tells where they are, and what
 // rights can be given.
-Shadow::Held Shadow::hold(Request& request, const kiommu_u64* want,
+Shadow::Held Shadow::hold(Workspace& workspace, const kiommu_u64* want,
                           unsigned n) {
-  PinUser& user = *request.user;
-  kiommu_u64* hpas = request.memory.hpas;
+  OperationPins& user = *workspace.user;
+  kiommu_u64* hpas = workspace.memory.hpas;
   const auto stop = [&](unsigned done, Status why, uint64_t extent = 1) {
     const bool limited = user.take_limited();
     for (unsigned i = 0; limited && i < done; ++i) {
       if ((hpas[i] & kReadWrite.bits) != 0) continue;
-      give_back(request, want, i, done);
+      give_back(workspace, want, i, done);
       return Held{{i, Status::kReadOnly}, limited};
     }
     return Held{{done, why, extent}, limited};
@@ -254,57 +254,58 @@ Shadow::Held Shadow::hold(Request& request, const kiommu_u64* want,
   unsigned i = 0;
   while (i < n) {
     const uint64_t gfn = PageWord::gfn(want[i]);
-    auto found = request.stage2->region(gfn);
+    auto found = workspace.guest_memory->slot(gfn);
     if (!found) return stop(i, found.error());
-    Region& region = **found;
-    i += user.hold(region, want + i, n - i, hpas + i);
+    Slot& slot = **found;
+    i += user.hold(slot, want + i, n - i, hpas + i);
     if (i == n) break;
     const uint64_t next = PageWord::gfn(want[i]);
-    if (!region.holds(next)) continue;
-    if (PinUser::is_full(region, next)) return stop(i, Status::kShadowLimit);
-    // Another request has just pinned it.
-    if (PinUser::is_pinned(region, next)) continue;
+    if (!slot.holds(next)) continue;
+    if (OperationPins::is_full(slot, next))
+      return stop(i, Status::kShadowLimit);
+    // Another operation has just pinned it.
+    if (OperationPins::is_pinned(slot, next)) continue;
     // Not pinned yet: with its neighbours in GPA, within a chunk.
-    const uint64_t room = region.chunk_last(region.chunk_index(next)) - next;
+    const uint64_t room = slot.chunk_last(slot.chunk_index(next)) - next;
     unsigned count = 1;
     while (i + count < n && count <= room &&
            PageWord::gfn(want[i + count]) == next + count) {
       ++count;
     }
-    const PinUser::Made made = user.make(region, next, count);
+    const OperationPins::Made made = user.make(slot, next, count);
     if (made.count == 0) return stop(i, made.why, made.extent);
   }
   return stop(n, Status::kNoMemory);
 }
 
-void Shadow::give_back(Request& request, const kiommu_u64* want, unsigned from,
-                       unsigned to) {
+void Shadow::give_back(Workspace& workspace, const kiommu_u64* want,
+                       unsigned from, unsigned to) {
   while (from < to) {
-    const Region& region =
-        request.stage2->mapped_region(PageWord::gfn(want[from]));
-    from += request.user->put(region, want + from, to - from);
+    const Slot& slot =
+        workspace.guest_memory->mapped_slot(PageWord::gfn(want[from]));
+    from += workspace.user->put(slot, want + from, to - from);
   }
 }
 
 // Enters pages that are held, and mapped nowhere.
-Shadow::Done Shadow::enter(Request& request, uint64_t page,
+Shadow::Done Shadow::enter(Workspace& workspace, uint64_t page,
                            const kiommu_u64* want, unsigned n, bool limited) {
-  auto made = ensure(request, page);
+  auto made = ensure(workspace, page);
   if (!made) {
-    give_back(request, want, 0, n);
+    give_back(workspace, want, 0, n);
     return {.why = made.error()};
   }
   const Radix::Leaf leaf = *made;
   uint64_t* have = &leaf.at(page);
-  const kiommu_u64* hpas = request.memory.hpas;
+  const kiommu_u64* hpas = workspace.memory.hpas;
   leaf.add_used(n);
-  request.outcome.mapped += n;
+  workspace.outcome.mapped += n;
   const uint64_t cut = hosts_.cut_pages();
   unsigned done = 0;
   while (done < n) {
     const unsigned first = done;
-    const unsigned end =
-        done + request.host.add_pages(page + done, hpas + done, n - done, cut);
+    const unsigned end = done + workspace.host.add_pages(
+                                    page + done, hpas + done, n - done, cut);
     // What is gathered is in the shadow.
     if (limited) {
       for (; done < end; ++done) {
@@ -315,24 +316,24 @@ Shadow::Done Shadow::enter(Request& request, uint64_t page,
         have[done] = ShadowEntry::alone(want[done]).word;
       }
     }
-    if (request.user->is_logging()) {
-      note_mapped(*request.stage2, have + first, end - first);
+    if (workspace.user->is_logging()) {
+      note_mapped(*workspace.guest_memory, have + first, end - first);
     }
     if (done == n) break;
-    map_gathered(request);
-    if (request.outcome.failed()) {
-      give_back(request, want, done, n);
-      request.outcome.mapped -= n - done;
+    map_gathered(workspace);
+    if (workspace.outcome.failed()) {
+      give_back(workspace, want, done, n);
+      workspace.outcome.mapped -= n - done;
       leaf.sub_used(n - done);
-      if (leaf.empty()) prune(request, page);
-      return {done, request.outcome.why()};
+      if (leaf.empty()) prune(workspace, page);
+      return {done, workspace.outcome.why()};
     }
   }
   return {.count = n};
 }
 
 // Maps pages of device memory, as many as are neighbours in GPA.
-Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
+Shadow::Done Shadow::map_mmio(Workspace& workspace, uint64_t page,
                               const kiommu_u64* want, unsigned n) {
   constexpr int kEnomem = 12;
   constexpr int kEacces = 13;
@@ -347,29 +348,29 @@ Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
   }
   n = count;
   const uint64_t gfn = PageWord::gfn(word);
-  auto found = request.stage2->region(gfn);
+  auto found = workspace.guest_memory->slot(gfn);
   if (!found) return {.why = found.error()};
-  const Region& region = **found;
+  const Slot& slot = **found;
   const Rights wanted = PageWord::rights(word);
-  const Rights rights = wanted & region.rights();
+  const Rights rights = wanted & slot.rights();
   if (!rights.any()) return {.why = Status::kReadOnly};
-  if (n > region.pages_from(gfn)) n = region.pages_from(gfn);
+  if (n > slot.pages_from(gfn)) n = slot.pages_from(gfn);
 
   // What is gathered comes before: it may be refused.
-  map_gathered(request);
-  if (request.outcome.failed()) return {.why = request.outcome.why()};
-  drop_changed(request, page, n);
-  if (request.outcome.failed()) return lost_at(request, page, n);
-  auto leaf = ensure(request, page);
+  map_gathered(workspace);
+  if (workspace.outcome.failed()) return {.why = workspace.outcome.why()};
+  drop_changed(workspace, page, n);
+  if (workspace.outcome.failed()) return lost_at(workspace, page, n);
+  auto leaf = ensure(workspace, page);
   if (!leaf) {
-    request.outcome.lose({page, page + n - 1}, leaf.error());
+    workspace.outcome.lose({page, page + n - 1}, leaf.error());
     return {.why = leaf.error()};
   }
   const int mapped = kiommu_port_mmio_map(
-      request.host.port(), request.stage2->mem(), page << kPageShift,
-      region.hva_of(gfn).value, n, rights.bits);
+      workspace.host.port(), workspace.guest_memory->mem(), page << kPageShift,
+      slot.hva_of(gfn).value, n, rights.bits);
   if (mapped <= 0) {
-    if (leaf->empty()) prune(request, page);
+    if (leaf->empty()) prune(workspace, page);
     const Status why = mapped == -kEfault   ? Status::kMmio
                        : mapped == -kEacces ? Status::kReadOnly
                        : mapped == -kEnospc ? Status::kShadowLimit
@@ -379,7 +380,7 @@ Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
                                             : Status::kHost;
     // What they replace is gone; the others are looked at one by one.
     if (!is_guest_mistake(why)) {
-      request.outcome.lose({page, page + n - 1}, why);
+      workspace.outcome.lose({page, page + n - 1}, why);
     }
     return {.why = why};
   }
@@ -388,49 +389,49 @@ Shadow::Done Shadow::map_mmio(Request& request, uint64_t page,
     leaf->at(page + i) =
         ShadowEntry::mmio(word + (uint64_t(i) << kPageShift), rights.bits).word;
   }
-  request.outcome.mapped += mapped;
+  workspace.outcome.mapped += mapped;
   return {.count = static_cast<uint64_t>(mapped)};
 }
 
 // Drops what is mapped of `n` pages within a leaf.
-void Shadow::drop_changed(Request& request, uint64_t page, unsigned n) {
-  const Radix::Leaf leaf = find(request, page);
+void Shadow::drop_changed(Workspace& workspace, uint64_t page, unsigned n) {
+  const Radix::Leaf leaf = find(workspace, page);
   if (!leaf) return;
   if (!leaf.is_run()) {
     unsigned i = 0;
     while (i < n && leaf.at(page + i) == 0) ++i;
     if (i == n) return;
   }
-  unmap(request, {page, page + n - 1});
+  unmap(workspace, {page, page + n - 1});
 }
 
 // `n` pages were taken out to be replaced, and then something was lost: they
 // are, too.
-Shadow::Done Shadow::lost_at(Request& request, uint64_t page, unsigned n) {
-  const Status why = request.outcome.why();
-  request.outcome.lose({page, page + n - 1}, why);
+Shadow::Done Shadow::lost_at(Workspace& workspace, uint64_t page, unsigned n) {
+  const Status why = workspace.outcome.why();
+  workspace.outcome.lose({page, page + n - 1}, why);
   return {.why = why};
 }
 
-void Shadow::settle(Request& request) {
-  map_gathered(request);
-  request.host.flush_if_due();
+void Shadow::settle(Workspace& workspace) {
+  map_gathered(workspace);
+  workspace.host.flush_if_due();
 }
 
-Result<Radix::Leaf> Shadow::ensure(Request& request, uint64_t page) {
-  if (find(request, page)) return request.leaf;
+Result<Radix::Leaf> Shadow::ensure(Workspace& workspace, uint64_t page) {
+  if (find(workspace, page)) return workspace.leaf;
   auto made = tree_.ensure(page);
-  if (made) request.leaf = *made;
+  if (made) workspace.leaf = *made;
   return made;
 }
 
-bool Shadow::make_run(Request& request, uint64_t page, ShadowEntry entry) {
-  request.leaf = {};
+bool Shadow::make_run(Workspace& workspace, uint64_t page, ShadowEntry entry) {
+  workspace.leaf = {};
   return tree_.make_run(page, entry.word).has_value();
 }
 
-void Shadow::prune(Request& request, uint64_t page) {
-  request.leaf = {};
+void Shadow::prune(Workspace& workspace, uint64_t page) {
+  workspace.leaf = {};
   tree_.prune(page, hosts_.keep_tables() ? Radix::Keep::kHollow
                                          : Radix::Keep::kNothing);
 }
@@ -440,10 +441,10 @@ void Shadow::renew_hosts(kiommu_hosts* hosts) {
   tree_.drop_hollows();
 }
 
-Shadow::Span Shadow::span_at(Request& request, uint64_t page,
+Shadow::Span Shadow::span_at(Workspace& workspace, uint64_t page,
                              uint64_t last) const {
-  if (!request.leaf.holds(page)) request.leaf = tree_.next(page, last);
-  const Radix::Leaf& leaf = request.leaf;
+  if (!workspace.leaf.holds(page)) workspace.leaf = tree_.next(page, last);
+  const Radix::Leaf& leaf = workspace.leaf;
   if (!leaf) return {last, kNoRights};
   if (page < leaf.base) return {leaf.base - 1, kNoRights};
   if (last > leaf.last_key()) last = leaf.last_key();

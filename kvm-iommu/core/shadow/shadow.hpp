@@ -6,20 +6,20 @@
 // costs a comparison.
 //
 // Order of invariant 2: a page is pinned before a host maps it; what is
-// unmapped is flushed from the IOTLBs when the request ends, and pins are
-// removed after that (see pins.hpp).
+// unmapped is flushed from the IOTLBs when the operation ends, and pins are
+// removed after that (see memory/pin_table.hpp).
 //
 // A host may have made one large page of many (or, behind virtio-iommu, keep
 // a whole map call as a unit). The shadow remembers how far such blocks can
 // reach, never unmaps a part of one, and maps the rest of it again.
 //
-// Requests on different leaves (2 MiB of IOVA) work in parallel; each has the
+// Operations on different leaves (2 MiB of IOVA) work in parallel; each has the
 // blocks that it touches to itself, see reach().
 #pragma once
 
 #include "host/capabilities.hpp"
-#include "request/workspace.hpp"
 #include "shadow/entry.hpp"
+#include "workspace/workspace.hpp"
 
 namespace kiommu {
 
@@ -35,42 +35,42 @@ class Shadow {
     uint64_t extent = 1;
   };
 
-  Shadow(NodePool& pool, const Hosts& hosts, kiommu_monitor* monitor)
-      : tree_(pool, monitor), hosts_(hosts) {}
+  Shadow(NodePool& pool, const HostCapabilities& hosts, kiommu_mutex* mutex)
+      : tree_(pool, mutex), hosts_(hosts) {}
   Shadow(const Shadow&) = delete;
   Shadow& operator=(const Shadow&) = delete;
 
-  // The leaves that a request has to itself, and the blocks that begin or end
-  // in them.
-  PageRange reach(Request& request) const;
+  // The leaves that an operation has to itself, and the blocks that begin or
+  // end in them.
+  PageRange reach(Workspace& workspace) const;
 
   // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as
-  // page words say. A request that has lost something (request.outcome) maps
-  // nothing more: both stop there, with why it was lost.
-  Done bring(Request& request, uint64_t page, const kiommu_u64* want,
+  // page words say. An operation that has lost something (workspace.outcome)
+  // maps nothing more: both stop there, with why it was lost.
+  Done bring(Workspace& workspace, uint64_t page, const kiommu_u64* want,
              unsigned n);
   // Maps `count` pages that are neighbours in GPA, too.
-  Done map(Request& request, uint64_t page, Gpa gpa, uint64_t count,
+  Done map(Workspace& workspace, uint64_t page, Gpa gpa, uint64_t count,
            Rights rights);
   // Removes what is mapped in `within`: never fails. It allocates for the rest
   // of a block that is split alone; without memory for that, the rest is
   // unmapped, too, and lost.
-  void unmap(Request& request, PageRange within);
+  void unmap(Workspace& workspace, PageRange within);
   // The same for those of `n` pages, within one leaf, that are mapped otherwise
   // than page words say.
-  void unmap_different(Request& request, uint64_t page, const kiommu_u64* want,
-                       unsigned n);
+  void unmap_different(Workspace& workspace, uint64_t page,
+                       const kiommu_u64* want, unsigned n);
   // Which of the pages of a run are concerned.
   enum class Part : std::uint8_t { kNone, kSome, kAll };
   // Removes the pages that `wants` selects:
-  //   Part run(Request&, uint64_t page, ShadowEntry run)   by runs, first,
-  //   bool page(Request&, uint64_t page, ShadowEntry)      else by pages.
+  //   Part run(Workspace&, uint64_t page, ShadowEntry run)   by runs, first,
+  //   bool page(Workspace&, uint64_t page, ShadowEntry)      else by pages.
   template <class Wants>
-  void unmap_where(Request& request, Wants& wants);
+  void unmap_where(Workspace& workspace, Wants& wants);
 
   // Maps what is gathered and flushes: hosts and IOTLBs are up to date.
-  void settle(Request& request);
-  // Counts what a request did, once.
+  void settle(Workspace& workspace);
+  // Counts what an operation did, once.
   void count(const Outcome& outcome) {
     if (outcome.mapped == outcome.unmapped) return;
     __atomic_fetch_add(&mapped_, outcome.mapped - outcome.unmapped,
@@ -94,9 +94,9 @@ class Shadow {
     Rights rights;  // what a device can do
     bool mmio = false;
   };
-  Span span_at(Request& request, uint64_t page, uint64_t last) const;
+  Span span_at(Workspace& workspace, uint64_t page, uint64_t last) const;
   // Maps everything but device memory in one more host.
-  Result<void> replay(Request& request, uint32_t host);
+  Result<void> replay(Workspace& workspace, uint32_t host);
   // With nothing mapped: hosts that keep empty tables get rid of them. Without
   // memory for that they stay, and stay counted.
   void renew_hosts(kiommu_hosts* hosts);
@@ -126,46 +126,47 @@ class Shadow {
   PageRange block_of(const Radix::Leaf& leaf, uint64_t page) const;
 
   // The leaf or run that holds a page. The last one is at hand: it belongs to
-  // the request, so that nobody else exchanges it.
-  [[gnu::always_inline]] const Radix::Leaf& find(Request& request,
+  // the operation, so that nobody else exchanges it.
+  [[gnu::always_inline]] const Radix::Leaf& find(Workspace& workspace,
                                                  uint64_t page) const {
-    if (!request.leaf.holds(page)) request.leaf = tree_.find(page);
-    return request.leaf;
+    if (!workspace.leaf.holds(page)) workspace.leaf = tree_.find(page);
+    return workspace.leaf;
   }
-  Result<Radix::Leaf> ensure(Request& request, uint64_t page);
-  bool make_run(Request& request, uint64_t page, ShadowEntry entry);
-  Result<Radix::Leaf> expand(Request& request, const Radix::Leaf& run);
-  void prune(Request& request, uint64_t page);
+  Result<Radix::Leaf> ensure(Workspace& workspace, uint64_t page);
+  bool make_run(Workspace& workspace, uint64_t page, ShadowEntry entry);
+  Result<Radix::Leaf> expand(Workspace& workspace, const Radix::Leaf& run);
+  void prune(Workspace& workspace, uint64_t page);
 
-  Tried bring_run(Request& request, uint64_t page, uint64_t word);
-  Done change(Request& request, uint64_t page, const kiommu_u64* want,
+  Tried bring_run(Workspace& workspace, uint64_t page, uint64_t word);
+  Done change(Workspace& workspace, uint64_t page, const kiommu_u64* want,
               unsigned n);
-  Held hold(Request& request, const kiommu_u64* want, unsigned n);
-  void give_back(Request& request, const kiommu_u64* want, unsigned from,
+  Held hold(Workspace& workspace, const kiommu_u64* want, unsigned n);
+  void give_back(Workspace& workspace, const kiommu_u64* want, unsigned from,
                  unsigned to);
-  Done enter(Request& request, uint64_t page, const kiommu_u64* want,
+  Done enter(Workspace& workspace, uint64_t page, const kiommu_u64* want,
              unsigned n, bool limited);
-  Done map_mmio(Request& request, uint64_t page, const kiommu_u64* want,
+  Done map_mmio(Workspace& workspace, uint64_t page, const kiommu_u64* want,
                 unsigned n);
-  void drop_changed(Request& request, uint64_t page, unsigned n);
-  static Done lost_at(Request& request, uint64_t page, unsigned n);
+  void drop_changed(Workspace& workspace, uint64_t page, unsigned n);
+  static Done lost_at(Workspace& workspace, uint64_t page, unsigned n);
 
-  bool append(Request& request, uint64_t page, uint64_t pfn, uint64_t pages,
+  bool append(Workspace& workspace, uint64_t page, uint64_t pfn, uint64_t pages,
               Rights rights);
-  void map_gathered(Request& request);
-  void note_blocks(Request& request);
-  void note_run(Request& request, uint64_t page, uint64_t pfn, uint64_t count);
-  Result<void> map_existing(Request& request, uint32_t host, PageRange range,
-                            uint64_t* done);
+  void map_gathered(Workspace& workspace);
+  void note_blocks(Workspace& workspace);
+  void note_run(Workspace& workspace, uint64_t page, uint64_t pfn,
+                uint64_t count);
+  Result<void> map_existing(Workspace& workspace, uint32_t host,
+                            PageRange range, uint64_t* done);
 
-  void drop(Request& request, Run run);
-  void drop_memory(Request& request, PageRange run);
-  PageRange expand_ends(Request& request, PageRange run);
-  void forget(Request& request, Run run);
-  void restore(Request& request, PageRange run);
+  void drop(Workspace& workspace, Run run);
+  void drop_memory(Workspace& workspace, PageRange run);
+  PageRange expand_ends(Workspace& workspace, PageRange run);
+  void forget(Workspace& workspace, Run run);
+  void restore(Workspace& workspace, PageRange run);
 
   Radix tree_;
-  const Hosts& hosts_;
+  const HostCapabilities& hosts_;
   uint64_t mapped_ = 0;
 };
 
@@ -190,8 +191,8 @@ void Shadow::for_each(Visit visit) const {
 // be one large page of a host.
 class Shadow::Removal {
  public:
-  Removal(Shadow& shadow, Request& request)
-      : shadow_(shadow), request_(request) {}
+  Removal(Shadow& shadow, Workspace& workspace)
+      : shadow_(shadow), workspace_(workspace) {}
 
   void add(PageRange pages) {
     if (pages_ && pages_->last + 1 == pages.first) {
@@ -203,35 +204,35 @@ class Shadow::Removal {
   }
   // Leaves can have become others by this.
   void flush() {
-    if (pages_) shadow_.unmap(request_, *pages_);
+    if (pages_) shadow_.unmap(workspace_, *pages_);
     pages_.reset();
   }
 
  private:
   Shadow& shadow_;
-  Request& request_;
+  Workspace& workspace_;
   std::optional<PageRange> pages_;
 };
 
 template <class Wants>
-void Shadow::unmap_where(Request& request, Wants& wants) {
+void Shadow::unmap_where(Workspace& workspace, Wants& wants) {
   constexpr uint64_t kLast = ~uint64_t{0} >> kPageShift;
-  Removal removal(*this, request);
+  Removal removal(*this, workspace);
   uint64_t next = 0;
   while (const Radix::Leaf met = tree_.next(next, kLast)) {
     const uint64_t base = met.base;
     next = met.last_key() + 1;
     Part part = Part::kSome;
-    if (met.is_run()) part = wants.run(request, base, ShadowEntry{met.run()});
+    if (met.is_run()) part = wants.run(workspace, base, ShadowEntry{met.run()});
     if (part == Part::kAll) removal.add({base, met.last_key()});
     for (uint64_t page = base; part == Part::kSome && page < next; ++page) {
-      const Radix::Leaf leaf = find(request, page);
+      const Radix::Leaf leaf = find(workspace, page);
       if (!leaf) break;
       const ShadowEntry entry = leaf.is_run()
                                     ? ShadowEntry{leaf.run()}.page_of_run(
                                           static_cast<unsigned>(page - base))
                                     : ShadowEntry{leaf.at(page)};
-      if (entry.word != 0 && wants.page(request, page, entry)) {
+      if (entry.word != 0 && wants.page(workspace, page, entry)) {
         removal.add({page, page});
       }
     }

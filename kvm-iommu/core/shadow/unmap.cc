@@ -80,27 +80,28 @@ PageRange Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
   return block;
 }
 
-PageRange Shadow::reach(Request& request) const {
-  PageRange reach = request.range;
+PageRange Shadow::reach(Workspace& workspace) const {
+  PageRange reach = workspace.range;
   const auto include = [&](const Radix::Leaf& leaf, uint64_t page) {
     if (!leaf || (!leaf.is_run() && leaf.at(page) == 0)) return;
     const PageRange block = block_of(leaf, page);
     if (block.first < reach.first) reach.first = block.first;
     if (block.last > reach.last) reach.last = block.last;
   };
-  const auto [first, last] = request.range;
-  request.leaf = tree_.find(first);
-  include(request.leaf, first);
-  include(request.leaf.holds(last) ? request.leaf : tree_.find(last), last);
+  const auto [first, last] = workspace.range;
+  workspace.leaf = tree_.find(first);
+  include(workspace.leaf, first);
+  include(workspace.leaf.holds(last) ? workspace.leaf : tree_.find(last), last);
   return reach;
 }
 
 // A leaf in place of a run, with the same entries.
-Result<Radix::Leaf> Shadow::expand(Request& request, const Radix::Leaf& run) {
+Result<Radix::Leaf> Shadow::expand(Workspace& workspace,
+                                   const Radix::Leaf& run) {
   const ShadowEntry entry{run.run()};
   auto leaf = tree_.expand(run);
   if (!leaf) return leaf;
-  request.leaf = *leaf;
+  workspace.leaf = *leaf;
   for (unsigned i = 0; i < kLeafPages; ++i) {
     leaf->words[i] =
         entry.page_of_run(i).in_block(entry.block_order(), i == 0).word;
@@ -108,19 +109,19 @@ Result<Radix::Leaf> Shadow::expand(Request& request, const Radix::Leaf& run) {
   return leaf;
 }
 
-void Shadow::unmap(Request& request, PageRange within) {
-  while (auto run = next_run(request.leaf, within)) {
-    drop(request, *run);
+void Shadow::unmap(Workspace& workspace, PageRange within) {
+  while (auto run = next_run(workspace.leaf, within)) {
+    drop(workspace, *run);
     if (run->last >= within.last) break;
     within.first = run->last + 1;
   }
 }
 
-void Shadow::unmap_different(Request& request, uint64_t page,
+void Shadow::unmap_different(Workspace& workspace, uint64_t page,
                              const kiommu_u64* want, unsigned n) {
   unsigned first = 0;
   while (first < n) {
-    const Radix::Leaf leaf = find(request, page);
+    const Radix::Leaf leaf = find(workspace, page);
     if (!leaf) break;
     const auto differs = [&](unsigned i) {
       const uint64_t have =
@@ -133,7 +134,7 @@ void Shadow::unmap_different(Request& request, uint64_t page,
     unsigned end = first + 1;
     while (end < n && differs(end)) ++end;
     // The leaf can become another one by this.
-    unmap(request, {page + first, page + end - 1});
+    unmap(workspace, {page + first, page + end - 1});
     first = end;
   }
 }
@@ -146,32 +147,32 @@ std::optional<PageRange> Shadow::next_leaf(PageRange within) const {
       leaf.last_key() < within.last ? leaf.last_key() : within.last};
 }
 
-void Shadow::drop(Request& request, Run run) {
+void Shadow::drop(Workspace& workspace, Run run) {
   if (!run.mmio) {
-    drop_memory(request, run);
+    drop_memory(workspace, run);
     return;
   }
-  kiommu_port_mmio_unmap(request.host.port(), request.stage2->mem(),
+  kiommu_port_mmio_unmap(workspace.host.port(), workspace.guest_memory->mem(),
                          run.first << kPageShift,
                          (run.last - run.first + 1) << kPageShift);
-  forget(request, run);
+  forget(workspace, run);
 }
 
 // Makes leaves of runs of which only a part is to go. Without memory for that,
 // all of the leaf has to: its other pages are lost.
-PageRange Shadow::expand_ends(Request& request, PageRange run) {
+PageRange Shadow::expand_ends(Workspace& workspace, PageRange run) {
   for (const uint64_t end : {run.first, run.last}) {
-    const Radix::Leaf leaf = find(request, end);
+    const Radix::Leaf leaf = find(workspace, end);
     const PageRange all{leaf.base, leaf.last_key()};
     if (!leaf.is_run() || run.contains(all)) continue;
-    auto expanded = expand(request, leaf);
+    auto expanded = expand(workspace, leaf);
     if (expanded) continue;
     if (all.first < run.first) {
-      request.outcome.lose({all.first, run.first - 1}, expanded.error());
+      workspace.outcome.lose({all.first, run.first - 1}, expanded.error());
       run.first = all.first;
     }
     if (all.last > run.last) {
-      request.outcome.lose({run.last + 1, all.last}, expanded.error());
+      workspace.outcome.lose({run.last + 1, all.last}, expanded.error());
       run.last = all.last;
     }
   }
@@ -180,66 +181,66 @@ PageRange Shadow::expand_ends(Request& request, PageRange run) {
 
 // Unmaps neighbouring pages, all of them mapped and of memory: the blocks that
 // they touch as a whole, then maps again what those have outside of the run.
-void Shadow::drop_memory(Request& request, PageRange run) {
-  const Radix::Leaf& leaf = find(request, run.first);
-  if (leaf.is_run() || !leaf.holds(run.last)) run = expand_ends(request, run);
-  const PageRange blocks{block_of(find(request, run.first), run.first).first,
-                         block_of(find(request, run.last), run.last).last};
+void Shadow::drop_memory(Workspace& workspace, PageRange run) {
+  const Radix::Leaf& leaf = find(workspace, run.first);
+  if (leaf.is_run() || !leaf.holds(run.last)) run = expand_ends(workspace, run);
+  const PageRange blocks{block_of(find(workspace, run.first), run.first).first,
+                         block_of(find(workspace, run.last), run.last).last};
   // The batch is needed for the rest. Whether this succeeds or not, the pages
   // have to go.
-  if (!run.contains(blocks)) map_gathered(request);
-  request.host.unmap(blocks.first, blocks.last);
-  forget(request, {run});
+  if (!run.contains(blocks)) map_gathered(workspace);
+  workspace.host.unmap(blocks.first, blocks.last);
+  forget(workspace, {run});
   if (blocks.first < run.first) {
-    restore(request, {blocks.first, run.first - 1});
+    restore(workspace, {blocks.first, run.first - 1});
   }
-  if (run.last < blocks.last) restore(request, {run.last + 1, blocks.last});
+  if (run.last < blocks.last) restore(workspace, {run.last + 1, blocks.last});
 }
 
 // Takes pages, all of them mapped, out of the shadow and gives their holds
 // back. A run goes as a whole.
-void Shadow::forget(Request& request, Run run) {
-  PinUser& user = *request.user;
+void Shadow::forget(Workspace& workspace, Run run) {
+  OperationPins& user = *workspace.user;
   uint64_t page = run.first;
   while (page <= run.last) {
-    const Radix::Leaf leaf = find(request, page);
+    const Radix::Leaf leaf = find(workspace, page);
     if (leaf.is_run()) {
       const uint64_t gfn = ShadowEntry{leaf.run()}.gfn();
-      const Region& region = request.stage2->mapped_region(gfn);
-      if (region.dirty != nullptr) note_unmapped_run(region, {leaf.run()});
-      user.put_chunk(region, gfn);
+      const Slot& slot = workspace.guest_memory->mapped_slot(gfn);
+      if (slot.dirty != nullptr) note_unmapped_run(slot, {leaf.run()});
+      user.put_chunk(slot, gfn);
       page = leaf.last_key() + 1;
-      prune(request, leaf.base);
+      prune(workspace, leaf.base);
     } else {
       const uint64_t last =
           leaf.last_key() < run.last ? leaf.last_key() : run.last;
       const auto count = static_cast<unsigned>(last - page + 1);
       uint64_t* have = &leaf.at(page);
       for (unsigned done = 0; !run.mmio && done < count;) {
-        const Region& region =
-            request.stage2->mapped_region(ShadowEntry{have[done]}.gfn());
-        const unsigned put = user.put(region, have + done, count - done);
-        if (region.dirty != nullptr) note_unmapped(region, have + done, put);
+        const Slot& slot =
+            workspace.guest_memory->mapped_slot(ShadowEntry{have[done]}.gfn());
+        const unsigned put = user.put(slot, have + done, count - done);
+        if (slot.dirty != nullptr) note_unmapped(slot, have + done, put);
         done += put;
       }
       for (unsigned i = 0; i < count; ++i) have[i] = 0;
       page = last + 1;
       leaf.sub_used(count);
-      if (leaf.empty()) prune(request, leaf.base);
+      if (leaf.empty()) prune(workspace, leaf.base);
     }
     kiommu_port_yield();
   }
-  request.outcome.unmapped += run.last - run.first + 1;
+  workspace.outcome.unmapped += run.last - run.first + 1;
 }
 
 // Maps the rest of a block again. What a host has no memory for is lost.
-void Shadow::restore(Request& request, PageRange run) {
+void Shadow::restore(Workspace& workspace, PageRange run) {
   uint64_t done = 0;
-  auto mapped = map_existing(request, KIOMMU_ALL_HOSTS, run, &done);
+  auto mapped = map_existing(workspace, KIOMMU_ALL_HOSTS, run, &done);
   if (mapped) return;
   const PageRange lost{run.first + done, run.last};
-  forget(request, {lost});
-  request.outcome.lose(lost, mapped.error());
+  forget(workspace, {lost});
+  workspace.outcome.lose(lost, mapped.error());
 }
 
 }  // namespace kiommu

@@ -12,16 +12,16 @@ namespace kiommu {
 
 class DropStale {
  public:
-  DropStale(Request& request, Shadow& shadow)
-      : request_(request), shadow_(shadow) {}
+  DropStale(Workspace& workspace, Shadow& shadow)
+      : workspace_(workspace), shadow_(shadow) {}
 
   // The walker's sink.
   Result<void> absent(IovaRange range) {
-    shadow_.unmap(request_, {range.first_page(), range.last_page()});
+    shadow_.unmap(workspace_, {range.first_page(), range.last_page()});
     return {};
   }
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n) {
-    shadow_.unmap_different(request_, at.page_number(), words, n);
+    shadow_.unmap_different(workspace_, at.page_number(), words, n);
     return {};
   }
   Result<void> leaf(const Leaf& leaf) {
@@ -29,7 +29,7 @@ class DropStale {
     if (!PageWord::fits(leaf.gpa.plus(last))) {
       return absent({leaf.iova, leaf.iova.plus(last + kPageBytes - 1)});
     }
-    kiommu_u64* words = request_.memory.run_words;
+    kiommu_u64* words = workspace_.memory.run_words;
     const auto n = static_cast<unsigned>(leaf.pages);
     for (unsigned i = 0; i < n; ++i) {
       words[i] =
@@ -50,7 +50,7 @@ class DropStale {
   std::optional<Iova> bad_last() const { return bad_last_; }
 
  private:
-  Request& request_;
+  Workspace& workspace_;
   Shadow& shadow_;
   std::optional<Iova> bad_last_;
 };

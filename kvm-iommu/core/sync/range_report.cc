@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a range of IOVA translates to, see translate_range.hpp.
+// What a range of IOVA translates to, see range_report.hpp.
 #include "sync/range_report.hpp"
 
 namespace kiommu {
@@ -24,8 +24,8 @@ bool continues(const kiommu_range_record& last,
 }  // namespace
 
 // Adds to the last record, or makes one; stops the walk if there is no room.
-Result<void> TellRange::add(const Answer& answer, PageRange pages,
-                            Rights shadow) {
+Result<void> RangeReport::add(const Answer& answer, PageRange pages,
+                              Rights shadow) {
   const bool nothing = answer.why == Status::kNotMapped ||
                        (holes_ && answer.why == Status::kNoSlot);
   if (nothing && !shadow.any()) return {};
@@ -55,10 +55,10 @@ Result<void> TellRange::add(const Answer& answer, PageRange pages,
 }
 
 // Cuts what tables and slots say where the shadow says something else.
-Result<void> TellRange::tell(const Answer& answer) {
+Result<void> RangeReport::tell(const Answer& answer) {
   for (uint64_t page = answer.pages.first; page <= answer.pages.last;) {
     const Shadow::Span span =
-        shadow_.span_at(request_, page, answer.pages.last);
+        shadow_.span_at(workspace_, page, answer.pages.last);
     KIOMMU_TRY(add(answer, {page, span.last}, span.rights));
     page = span.last + 1;
     if (page % Shadow::kLeafPages == 0 && kiommu_port_interrupted() != 0) {
@@ -68,36 +68,36 @@ Result<void> TellRange::tell(const Answer& answer) {
   return {};
 }
 
-Result<void> TellRange::absent(IovaRange range) {
+Result<void> RangeReport::absent(IovaRange range) {
   return tell({.pages = pages_of(range), .why = Status::kNotMapped});
 }
 
-Result<void> TellRange::bad(IovaRange range, Status why, const Blame&) {
+Result<void> RangeReport::bad(IovaRange range, Status why, const Blame&) {
   return tell({.pages = pages_of(range), .why = why});
 }
 
-Result<void> TellRange::stopped(Iova at, Status why) {
+Result<void> RangeReport::stopped(Iova at, Status why) {
   stopped_at_ = at;
   return fail(why);
 }
 
 // Cuts a page, or a part of it, at the ends of slots.
-Result<void> TellRange::leaf(const Leaf& leaf) {
+Result<void> RangeReport::leaf(const Leaf& leaf) {
   const uint64_t page = leaf.iova.page_number();
   for (uint64_t done = 0; done < leaf.pages;) {
     const Gpa gpa = leaf.gpa.plus(done << kPageShift);
     const uint64_t gfn = gpa.page_number();
     Answer answer{.gpa = gpa, .shift = leaf.shift};
     uint64_t count = kEndGfn - gfn;
-    if (const Region* region = request_.stage2->recent(gfn)) {
-      count = region->pages_from(gfn);
-      answer.rights = leaf.rights & region->rights();
+    if (const Slot* slot = workspace_.guest_memory->recent(gfn)) {
+      count = slot->pages_from(gfn);
+      answer.rights = leaf.rights & slot->rights();
       if (!answer.rights.any()) answer.why = Status::kReadOnly;
-    } else if (auto found = request_.stage2->region(gfn); found) {
+    } else if (auto found = workspace_.guest_memory->slot(gfn); found) {
       continue;  // it is at hand now
     } else {
       answer.why = found.error();
-      auto next = request_.stage2->region_or_next(gfn);
+      auto next = workspace_.guest_memory->slot_or_next(gfn);
       if (!next) return stopped(Iova::of_page(page + done), next.error());
       if (*next != nullptr) {
         count = (*next)->holds(gfn) ? (*next)->pages_from(gfn)
@@ -112,7 +112,7 @@ Result<void> TellRange::leaf(const Leaf& leaf) {
   return {};
 }
 
-Result<void> TellRange::pages(Iova at, const kiommu_u64* words, unsigned n) {
+Result<void> RangeReport::pages(Iova at, const kiommu_u64* words, unsigned n) {
   for (unsigned i = 0; i < n;) {
     const uint64_t word = words[i];
     const uint64_t step = word == PageWord::kAbsent ? 0 : kPageBytes;

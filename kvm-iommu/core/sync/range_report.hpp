@@ -14,13 +14,13 @@
 
 namespace kiommu {
 
-class TellRange {
+class RangeReport {
  public:
-  // The request has the range to itself. `records`: room for `capacity`.
+  // The operation has the range to itself. `records`: room for `capacity`.
   // `holes`: memory that is in no slot counts as not mapped.
-  TellRange(Request& request, const Shadow& shadow, bool holes,
-            kiommu_range_record* records, unsigned capacity)
-      : request_(request),
+  RangeReport(Workspace& workspace, const Shadow& shadow, bool holes,
+              kiommu_range_record* records, unsigned capacity)
+      : workspace_(workspace),
         shadow_(shadow),
         holes_(holes),
         records_(records),
@@ -50,7 +50,7 @@ class TellRange {
   Result<void> tell(const Answer& answer);
   Result<void> add(const Answer& answer, PageRange pages, Rights shadow);
 
-  Request& request_;
+  Workspace& workspace_;
   const Shadow& shadow_;
   bool holes_;
   kiommu_range_record* records_;
@@ -59,6 +59,6 @@ class TellRange {
   std::optional<Iova> stopped_at_;
 };
 
-static_assert(WalkSink<TellRange>);
+static_assert(WalkSink<RangeReport>);
 
 }  // namespace kiommu

@@ -19,7 +19,7 @@ void Refresh::unmap_absent() {
   if (!absent_) return;
   const IovaRange range = *absent_;
   absent_.reset();
-  shadow_.unmap(request_, {range.first_page(), range.last_page()});
+  shadow_.unmap(workspace_, {range.first_page(), range.last_page()});
 }
 
 Result<void> Refresh::stopped(Iova at, Status why) {
@@ -35,9 +35,9 @@ Result<void> Refresh::bad(IovaRange range, Status why, const Blame& blame) {
   KIOMMU_TRY(absent(range));
   if (!is_guest_mistake(why)) {
     // The guest's tables map it, and it is taken out.
-    request_.outcome.lose({range.first_page(), range.last_page()}, why);
-  } else if (follow_ != nullptr && follow_->follows) {
-    follow_->report(range, why, blame);
+    workspace_.outcome.lose({range.first_page(), range.last_page()}, why);
+  } else if (follower_ != nullptr && follower_->follows) {
+    follower_->report(range, why, blame);
     unmap_absent();
     return {};
   }
@@ -59,11 +59,11 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
     }
     pages = reserved->first_page() - page;
   }
-  auto region = request_.stage2->region(gpa.page_number());
-  if (!region) return {.why = region.error()};
-  const uint64_t in_slot = (*region)->pages_from(gpa.page_number());
+  auto slot = workspace_.guest_memory->slot(gpa.page_number());
+  if (!slot) return {.why = slot.error()};
+  const uint64_t in_slot = (*slot)->pages_from(gpa.page_number());
   if (in_slot < pages) pages = in_slot;
-  const Shadow::Done mapped = shadow_.map(request_, page, gpa, pages, rights);
+  const Shadow::Done mapped = shadow_.map(workspace_, page, gpa, pages, rights);
   return {mapped.count, mapped.why, mapped.extent};
 }
 
@@ -103,7 +103,7 @@ Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
   unmap_absent();
   unsigned done = 0;
   for (;;) {
-    const Shadow::Done part = shadow_.bring(request_, at.page_number() + done,
+    const Shadow::Done part = shadow_.bring(workspace_, at.page_number() + done,
                                             words + done, n - done);
     done += static_cast<unsigned>(part.count);
     if (done == n) return {};
@@ -170,18 +170,18 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset,
     }
     const Gpa gpa{iova.value - offset};
     const uint64_t gfn = gpa.page_number();
-    auto found = request_.stage2->region_or_next(gfn);
+    auto found = workspace_.guest_memory->slot_or_next(gfn);
     if (!found) {
       return bad(IovaRange::of_pages(page, page), found.error(),
                  {.names = gpa});
     }
-    const Region* region = *found;
-    if (region == nullptr) {
+    const Slot* slot = *found;
+    if (slot == nullptr) {
       KIOMMU_TRY(hole(end - page));
-    } else if (!region->holds(gfn)) {
-      KIOMMU_TRY(hole(region->first_gfn - gfn));
-    } else if (region->may_be_private) {
-      KIOMMU_TRY(hole(region->pages_from(gfn)));
+    } else if (!slot->holds(gfn)) {
+      KIOMMU_TRY(hole(slot->first_gfn - gfn));
+    } else if (slot->may_be_private) {
+      KIOMMU_TRY(hole(slot->pages_from(gfn)));
     } else {
       unmap_absent();
       const Step part = step(iova, gpa, end - page, rights);

@@ -13,14 +13,14 @@ namespace kiommu {
 
 class Refresh {
  public:
-  // The request has [range] to itself. `follow`: nullptr if no tables are
+  // The operation has [range] to itself. `follow`: nullptr if no tables are
   // tracked.
-  Refresh(Request& request, Shadow& shadow, const Hosts& hosts, IovaRange range,
-          Follow* follow)
-      : request_(request),
+  Refresh(Workspace& workspace, Shadow& shadow, const HostCapabilities& hosts,
+          IovaRange range, TableFollower* follower)
+      : workspace_(workspace),
         shadow_(shadow),
         hosts_(hosts),
-        follow_(follow),
+        follower_(follower),
         reserved_(hosts.first_reserved(range).has_value()) {}
 
   // The walker's sink.
@@ -29,13 +29,13 @@ class Refresh {
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n);
   Result<void> bad(IovaRange range, Status why, const Blame& blame);
   Result<void> stopped(Iova at, Status why);
-  bool follows() const { return follow_ != nullptr; }
+  bool follows() const { return follower_ != nullptr; }
   Result<TableUse*> meet(const TableWindow& window, IovaRange walked) {
-    return follow_->meet(window, walked, *request_.stage2);
+    return follower_->meet(window, walked, *workspace_.guest_memory);
   }
   void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
                   const Entry* table) {
-    follow_->meet_entry(use, slot, walked, table);
+    follower_->meet_entry(use, slot, walked, table);
   }
 
   // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
@@ -43,8 +43,8 @@ class Refresh {
 
   // Does what a walk, which came out as `walked`, told last.
   Result<void> finish(Result<void> walked);
-  // After a failure: all below is done, but for what the request has lost; the
-  // page here and above is not.
+  // After a failure: all below is done, but for what the operation has lost;
+  // the page here and above is not.
   Iova stopped_at() const { return stopped_at_; }
   // What the failure is about.
   const Blame& blame() const { return blame_; }
@@ -63,10 +63,10 @@ class Refresh {
   Result<void> map_gathered();
   void unmap_absent();
 
-  Request& request_;
+  Workspace& workspace_;
   Shadow& shadow_;
-  const Hosts& hosts_;
-  Follow* follow_;
+  const HostCapabilities& hosts_;
+  TableFollower* follower_;
   bool reserved_;  // some of the range is
   // What the walk told and is not done yet, one of the two at most: absent
   // pages, so that neighbours are one unmap; leaves of one size that are

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What walks tell a tracker, see follow.hpp.
+// What walks tell a tracker, see table_follower.hpp.
 #include "sync/table_follower.hpp"
 
 #include "faults/codes.hpp"
 
 namespace kiommu {
 
-Result<TableUse*> Follow::meet(const TableWindow& window, IovaRange walked,
-                               Stage2& stage2) {
+Result<TableUse*> TableFollower::meet(const TableWindow& window,
+                                      IovaRange walked,
+                                      GuestMemory& guest_memory) {
   const IovaRange span = window.span();
   if (!follows || !whole(span, walked)) {
     std::optional<IovaRange> met;
@@ -20,23 +21,23 @@ Result<TableUse*> Follow::meet(const TableWindow& window, IovaRange walked,
     return use;
   }
   // Slots that are about to go can still be tracked; here they are not found.
-  auto region = stage2.region(window.gpa.page_number());
+  auto slot = guest_memory.slot(window.gpa.page_number());
   // That it could not be found out does not mean that there is none.
-  if (!region && !is_guest_mistake(region.error())) {
-    return fail(region.error());
+  if (!slot && !is_guest_mistake(slot.error())) {
+    return fail(slot.error());
   }
-  if (!region || (*region)->read_only) {
+  if (!slot || (*slot)->read_only) {
     tracker.drop_window(window);
     return nullptr;
   }
-  bool crowded = false;
-  auto use = tracker.enter(window, &crowded);
-  if (crowded) report_unsynced(window.base, window.gpa);
+  bool too_many_uses = false;
+  auto use = tracker.enter(window, &too_many_uses);
+  if (too_many_uses) report_unsync(window.base, window.gpa);
   return use;
 }
 
-void Follow::meet_entry(TableUse* use, unsigned slot, IovaRange walked,
-                        const Entry* table) {
+void TableFollower::meet_entry(TableUse* use, unsigned slot, IovaRange walked,
+                               const Entry* table) {
   if (!follows) return;
   const TableUse* child = use->child(slot);
   if (child == nullptr) return;
@@ -51,14 +52,14 @@ void Follow::meet_entry(TableUse* use, unsigned slot, IovaRange walked,
   }
 }
 
-void Follow::finish_reports() {
+void TableFollower::finish_reports() {
   if (reports > FaultQueue::kRecords) {
     faults.count_lost(reports - FaultQueue::kRecords);
   }
   reports = 0;
 }
 
-void Follow::report(IovaRange range, Status why, const Blame& blame) {
+void TableFollower::report(IovaRange range, Status why, const Blame& blame) {
   if (++reports > FaultQueue::kRecords) return;
   kiommu_fault fault{};
   fault.iova = range.first.value;
@@ -75,7 +76,7 @@ void Follow::report(IovaRange range, Status why, const Blame& blame) {
   faults.report(fault);
 }
 
-void Follow::report_unsynced(Iova iova, Gpa gpa) const {
+void TableFollower::report_unsync(Iova iova, Gpa gpa) const {
   kiommu_fault fault{};
   fault.iova = iova.value;
   fault.gpa = gpa.page().value;

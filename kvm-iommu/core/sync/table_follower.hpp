@@ -13,7 +13,7 @@
 
 namespace kiommu {
 
-struct Follow {
+struct TableFollower {
   Tracker& tracker;
   FaultQueue& faults;
   uint32_t format;
@@ -24,7 +24,7 @@ struct Follow {
   unsigned reports = 0;  // bad entries that were met, see report()
 
   Result<TableUse*> meet(const TableWindow& window, IovaRange walked,
-                         Stage2& stage2);
+                         GuestMemory& guest_memory);
   void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
                   const Entry* table);
 
@@ -34,7 +34,7 @@ struct Follow {
   // Tells how many were counted.
   void finish_reports();
   // A page is out of sync, against the guest's and the VMM's will.
-  void report_unsynced(Iova iova, Gpa gpa) const;
+  void report_unsync(Iova iova, Gpa gpa) const;
 
  private:
   // Whether all that can be mapped of `span` is walked.

@@ -36,9 +36,9 @@ void Tracker::untrack(TablePage* page) {
   add(&unsynced_, 1);
 }
 
-void Tracker::stayed_calm(TablePage* page) const {
+void Tracker::clear_write_flooding(TablePage* page) const {
   page->stores = 0;
-  page->allowance = burst_;
+  page->write_flooding_limit = burst_;
 }
 
 // Where uses at the place of `window` hang: below an entry, or at the top.
@@ -59,15 +59,15 @@ TableUse** Tracker::find(const TableWindow& window) {
 
 TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
                         std::optional<IovaRange>* unsynced) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   *unsynced = window.span();
   TableUse** link = find(window);
   if (link == nullptr || !(*link)->window.same_table(window)) return nullptr;
   TablePage* page = (*link)->page;
   if (page->tracked) {
     unsynced->reset();
-    if (refreshes) stayed_calm(page);
-  } else if (!page->crowded) {
+    if (refreshes) clear_write_flooding(page);
+  } else if (!page->too_many_uses) {
     for (const TableUse* use = page->uses; use; use = use->next_of_page) {
       *unsynced = hull(**unsynced, use->window.span());
     }
@@ -75,8 +75,9 @@ TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
   return *link;
 }
 
-Result<TableUse*> Tracker::enter(const TableWindow& window, bool* crowded) {
-  const Locked locked(monitor_);
+Result<TableUse*> Tracker::enter(const TableWindow& window,
+                                 bool* too_many_uses) {
+  const ScopedLock locked(mutex_);
   TableUse** link = find(window);
   if (link != nullptr && !(*link)->window.same_table(window)) {
     drop_tree(link);
@@ -84,18 +85,19 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, bool* crowded) {
   }
   TableUse* use = link != nullptr ? *link : nullptr;
   if (use == nullptr) {
-    auto made = make(window, crowded);
+    auto made = make(window, too_many_uses);
     if (!made || *made == nullptr) return made;
     use = *made;
   }
   use->window.rights = window.rights;
-  if (use->page->crowded) return use;
-  if (use->page->tracked) stayed_calm(use->page);
+  if (use->page->too_many_uses) return use;
+  if (use->page->tracked) clear_write_flooding(use->page);
   KIOMMU_TRY(track(use->page));
   return use;
 }
 
-Result<TableUse*> Tracker::make(const TableWindow& window, bool* crowded) {
+Result<TableUse*> Tracker::make(const TableWindow& window,
+                                bool* too_many_uses) {
   if (window.parent != nullptr && window.parent->children == nullptr) {
     auto nodes = pool_.allocate();
     if (!nodes) return fail(nodes.error());
@@ -105,8 +107,8 @@ Result<TableUse*> Tracker::make(const TableWindow& window, bool* crowded) {
   auto page = ensure_page(window.gpa.page_number());
   if (!page) return fail(page.error());
   if ((*page)->use_count == kMostUses) {
-    *crowded = !(*page)->crowded;
-    (*page)->crowded = true;
+    *too_many_uses = !(*page)->too_many_uses;
+    (*page)->too_many_uses = true;
     untrack(*page);
     return nullptr;
   }
@@ -150,7 +152,7 @@ void Tracker::drop_children(TableUse* use) {
 }
 
 void Tracker::drop(TableUse* use, unsigned slot, const Entry* table) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   if (use->children == nullptr) return;
   TableUse** link = &use->children[slot];
   while (*link != nullptr) {
@@ -164,12 +166,12 @@ void Tracker::drop(TableUse* use, unsigned slot, const Entry* table) {
 }
 
 void Tracker::drop_window(const TableWindow& window) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   if (TableUse** link = find(window)) drop_tree(link);
 }
 
 bool Tracker::find_followed(uint64_t gfn, IovaRange range, Root* table) const {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   const TableUse* use = roots_;
   while (use != nullptr) {
     const TableWindow& window = use->window;
@@ -190,7 +192,7 @@ bool Tracker::find_followed(uint64_t gfn, IovaRange range, Root* table) const {
 }
 
 unsigned Tracker::store(Gpa gpa, uint64_t bytes, kiommu_window* ranges) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   TablePage* page = find_page(gpa.page_number());
   if (page == nullptr || !page->tracked || bytes == 0) return 0;
   unsigned count = 0;
@@ -201,9 +203,9 @@ unsigned Tracker::store(Gpa gpa, uint64_t bytes, kiommu_window* ranges) {
   }
   // The last store that is followed: what comes after it costs the guest
   // nothing. Who goes out of sync again is allowed less the next time.
-  if (count > 0 && burst_ > 0 && ++page->stores >= page->allowance) {
+  if (count > 0 && burst_ > 0 && ++page->stores >= page->write_flooding_limit) {
     untrack(page);
-    if (page->allowance > 1) page->allowance /= 2;
+    if (page->write_flooding_limit > 1) page->write_flooding_limit /= 2;
   }
   return count;
 }
@@ -243,7 +245,7 @@ bool Tracker::cut_all(TableUse** link, IovaRange range, Cut* result) {
 
 // The top is never dropped: no page above it would be out of sync.
 void Tracker::cut(IovaRange range, Cut* result) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   for (TableUse* use = roots_; use != nullptr; use = use->sibling) {
     if (use->window.span().overlaps(range)) cut(use, range, result);
   }
@@ -285,7 +287,7 @@ TablePage* Tracker::next_page(uint64_t first, uint64_t last, uint64_t* cursor,
 
 bool Tracker::untrack(uint64_t first, uint64_t last, uint64_t* cursor,
                       Lost* lost) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   TablePage* page = next_page(first, last, cursor, [](const TablePage& known) {
     return known.tracked;
   });
@@ -297,7 +299,7 @@ bool Tracker::untrack(uint64_t first, uint64_t last, uint64_t* cursor,
 
 bool Tracker::forget(uint64_t first, uint64_t last, uint64_t* cursor,
                      Lost* lost) {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   const TablePage* page =
       next_page(first, last, cursor, [](const TablePage&) { return true; });
   if (page == nullptr) return false;
@@ -312,7 +314,7 @@ bool Tracker::forget(uint64_t first, uint64_t last, uint64_t* cursor,
 }
 
 void Tracker::clear() {
-  const Locked locked(monitor_);
+  const ScopedLock locked(mutex_);
   while (roots_ != nullptr) drop_tree(&roots_);
   free_buckets();
 }

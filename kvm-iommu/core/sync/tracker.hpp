@@ -11,10 +11,10 @@
 // for stores whose writer has not had his range to himself yet. So a page
 // becomes tracked only in a walk that goes over all of it and stops at no bad
 // entry; and what is kept of a range of IOVA is changed only by who has that
-// range to himself (range_lock.hpp). A page for which that cannot be so is out
-// of sync: not tracked, its uses remembered, until such a walk comes again.
+// range to himself (workspace/pool.hpp). A page for which that cannot be so is
+// out of sync: not tracked, its uses remembered, until such a walk comes again.
 //
-// The monitor protects all of it. It is held across kiommu_port_track() and
+// The mutex protects all of it. It is held across kiommu_port_track() and
 // kiommu_port_untrack(): nobody reads a page that another is about to track.
 #pragma once
 
@@ -30,10 +30,10 @@ struct TablePage {
   TablePage* next = nullptr;  // in its bucket
   TableUse* uses = nullptr;
   uint32_t use_count = 0;
-  uint32_t stores = 0;     // since a refresh met it
-  uint32_t allowance = 0;  // of stores, if there is a burst
+  uint32_t stores = 0;                // since a refresh met it
+  uint32_t write_flooding_limit = 0;  // of stores, if there is a burst
   bool tracked = false;
-  bool crowded = false;  // it has had more uses than are followed
+  bool too_many_uses = false;  // it has had more uses than are followed
 };
 
 struct TableUse {
@@ -71,14 +71,13 @@ class Tracker {
     TableWindow lost[kMostLost];
   };
 
-  Tracker(kiommu_mem* mem, NodePool& pool, kiommu_monitor* monitor,
-          uint32_t burst)
-      : mem_(mem), pool_(pool), monitor_(monitor), burst_(burst) {}
+  Tracker(kiommu_mem* mem, NodePool& pool, kiommu_mutex* mutex, uint32_t burst)
+      : mem_(mem), pool_(pool), mutex_(mutex), burst_(burst) {}
   ~Tracker() { clear(); }
   Tracker(const Tracker&) = delete;
   Tracker& operator=(const Tracker&) = delete;
 
-  kiommu_monitor* monitor() const { return monitor_; }
+  kiommu_mutex* mutex() const { return mutex_; }
 
   // A walk is about to read a page of a table, for a refresh or for a store.
   // The use that is known there, or nullptr. *unsynced is set if it is not
@@ -89,7 +88,7 @@ class Tracker {
   // The same for a walk that goes over all of it: from now on it is followed.
   // nullptr: it cannot be; *crowded: for it has just got too many uses. The
   // errors are kNoMemory and kShadowLimit.
-  Result<TableUse*> enter(const TableWindow& window, bool* crowded);
+  Result<TableUse*> enter(const TableWindow& window, bool* too_many_uses);
   // What is below an entry of a page is not: all, or but for one table.
   void drop(TableUse* use, unsigned slot, const Entry* table);
   // No page of a table begins here.
@@ -143,12 +142,12 @@ class Tracker {
   void free_buckets();
   Result<void> track(TablePage* page);
   void untrack(TablePage* page);
-  void stayed_calm(TablePage* page) const;
+  void clear_write_flooding(TablePage* page) const;
   static void describe(const TablePage& page, Lost* lost);
 
   TableUse** place(const TableWindow& window);
   TableUse** find(const TableWindow& window);
-  Result<TableUse*> make(const TableWindow& window, bool* crowded);
+  Result<TableUse*> make(const TableWindow& window, bool* too_many_uses);
   void drop_tree(TableUse** link);
   void drop_children(TableUse* use);
   void cut(TableUse* use, IovaRange range, Cut* result);
@@ -156,7 +155,7 @@ class Tracker {
 
   kiommu_mem* mem_;
   NodePool& pool_;
-  kiommu_monitor* monitor_;
+  kiommu_mutex* mutex_;
   uint32_t burst_;
   TableUse* roots_ = nullptr;
   Slab* slabs_ = nullptr;         // those with a free record

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The memory of a tracker, see tracker.hpp: nodes of the domain's pool, cut
-// into records; pages of tables by GFN. The monitor is held.
+// into records; pages of tables by GFN. The mutex is held.
 #include <new>
 
 #include "sync/tracker.hpp"
@@ -106,8 +106,8 @@ Result<TablePage*> Tracker::ensure_page(uint64_t gfn) {
   auto record = allocate();
   if (!record) return fail(record.error());
   TablePage** link = &buckets[gfn % kBuckets];
-  *link =
-      new (*record) TablePage{.gfn = gfn, .next = *link, .allowance = burst_};
+  *link = new (*record)
+      TablePage{.gfn = gfn, .next = *link, .write_flooding_limit = burst_};
   __atomic_store_n(&unsynced_, unsynced_ + 1, __ATOMIC_RELAXED);
   return *link;
 }

@@ -5,7 +5,7 @@
 //
 // Levels count from 0, the tables that hold pages, upwards. Entries have 8
 // bytes in every format. To add a format: write one file, and name its type
-// in format_list.hpp.
+// in formats/list.hpp.
 #pragma once
 
 #include <bit>

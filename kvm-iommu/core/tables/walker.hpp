@@ -119,8 +119,8 @@ struct WalkScratch {
 template <TableFormat F, WalkSink Sink>
 class Walker {
  public:
-  Walker(Stage2& stage2, const WalkScratch& scratch, Sink& sink)
-      : stage2_(stage2), scratch_(scratch), sink_(sink) {}
+  Walker(GuestMemory& guest_memory, const WalkScratch& scratch, Sink& sink)
+      : guest_memory_(guest_memory), scratch_(scratch), sink_(sink) {}
 
   Result<void> walk(const Root& root, IovaRange range) {
     return walk_path({.top = true,
@@ -160,7 +160,7 @@ class Walker {
       if (!use) return sink_.stopped(range.first, use.error());
       ++reads_;
       kiommu_u64* raw = scratch_.window[level];
-      if (auto done = stage2_.read_entry(gpa, raw); !done) {
+      if (auto done = guest_memory_.read_entry(gpa, raw); !done) {
         KIOMMU_TRY(unreadable(done.error(), range, window, gpa));
         meet_entry(*use, slot, base, level, range, nullptr);
         return {};
@@ -350,7 +350,8 @@ class Walker {
     if (kiommu_port_interrupted() != 0) {
       return failed(sink_.stopped(part.first, Status::kInterrupted));
     }
-    auto done = stage2_.read_entries(gpa, scratch_.window[window.level], count);
+    auto done =
+        guest_memory_.read_entries(gpa, scratch_.window[window.level], count);
     if (done) return true;
     return failed(unreadable(done.error(), part, window, gpa));
   }
@@ -405,7 +406,7 @@ class Walker {
     return sink_.absent({beyond > part.first ? beyond : part.first, part.last});
   }
 
-  Stage2& stage2_;
+  GuestMemory& guest_memory_;
   const WalkScratch& scratch_;
   Sink& sink_;
   unsigned reads_ = 0;

@@ -10,7 +10,7 @@
 #include <initializer_list>
 #include <mutex>
 
-struct kiommu_monitor {
+struct kiommu_mutex {
   std::mutex mutex;
   std::condition_variable changed;
 };
@@ -31,20 +31,18 @@ void* kiommu_port_alloc_array(kiommu_u64 bytes) {
 
 void kiommu_port_free_array(void* array) { std::free(array); }
 
-kiommu_monitor* kiommu_port_monitor_create() { return new kiommu_monitor; }
-void kiommu_port_monitor_destroy(kiommu_monitor* monitor) { delete monitor; }
-void kiommu_port_lock(kiommu_monitor* monitor) { monitor->mutex.lock(); }
-void kiommu_port_unlock(kiommu_monitor* monitor) { monitor->mutex.unlock(); }
+kiommu_mutex* kiommu_port_mutex_create() { return new kiommu_mutex; }
+void kiommu_port_mutex_destroy(kiommu_mutex* monitor) { delete monitor; }
+void kiommu_port_lock(kiommu_mutex* monitor) { monitor->mutex.lock(); }
+void kiommu_port_unlock(kiommu_mutex* monitor) { monitor->mutex.unlock(); }
 
-int kiommu_port_wait(kiommu_monitor* monitor) {
+int kiommu_port_wait(kiommu_mutex* monitor) {
   std::unique_lock<std::mutex> lock(monitor->mutex, std::adopt_lock);
   monitor->changed.wait(lock);
   lock.release();
 }
 
-void kiommu_port_wake(kiommu_monitor* monitor) {
-  monitor->changed.notify_all();
-}
+void kiommu_port_wake(kiommu_mutex* monitor) { monitor->changed.notify_all(); }
 
 void kiommu_port_faults_lock(kiommu_fault_reader*) {}
 void kiommu_port_faults_unlock(kiommu_fault_reader*) {}

@@ -46,8 +46,8 @@ void* kiommu_port_alloc_array(kiommu_u64 bytes) {
   return std::calloc(1, bytes);
 }
 void kiommu_port_free_array(void* array) { std::free(array); }
-void kiommu_port_lock(kiommu_monitor*) {}
-void kiommu_port_unlock(kiommu_monitor*) {}
+void kiommu_port_lock(kiommu_mutex*) {}
+void kiommu_port_unlock(kiommu_mutex*) {}
 
 namespace kiommu {
 namespace {

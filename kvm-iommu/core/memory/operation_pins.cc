@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Taking, giving back and making pins, see pin_user.hpp.
-#include "memory/request_pins.hpp"
+// Taking, giving back and making pins, see operation_pins.hpp.
+#include "memory/operation_pins.hpp"
 
 namespace kiommu {
 namespace {
@@ -24,15 +24,15 @@ Status status_of(kiommu_pin_failure failure) {
 
 }  // namespace
 
-// Finds the pins of many page words in one region: what does not depend on the
+// Finds the pins of many page words in one slot: what does not depend on the
 // word is computed once. Words may have more bits below the address.
-class PinUser::Lookup {
+class OperationPins::Lookup {
  public:
-  Lookup(const Region& region, Chunk* chunks)
-      : first_(region.first_gfn << kPageShift),
-        bytes_(region.pages << kPageShift),
-        first_chunk_(region.first_gfn / kChunkPages),
-        chunk_count_(region.chunk_count()),
+  Lookup(const Slot& slot, Chunk* chunks)
+      : first_(slot.first_gfn << kPageShift),
+        bytes_(slot.pages << kPageShift),
+        first_chunk_(slot.first_gfn / kChunkPages),
+        chunk_count_(slot.chunk_count()),
         chunks_(chunks) {}
 
   bool holds(uint64_t word) const { return word - first_ < bytes_; }
@@ -58,9 +58,9 @@ class PinUser::Lookup {
 // The loop that nearly all pages go through: no call is in it. Stops at the
 // first page that is not as usual (pinned by itself, for writing, and written
 // before), and returns its index.
-unsigned PinUser::hold_usual(const Region& region, const Lookup& at,
-                             const kiommu_u64* words, unsigned i, unsigned n,
-                             kiommu_u64* hpas) {
+unsigned OperationPins::hold_usual(const Slot& slot, const Lookup& at,
+                                   const kiommu_u64* words, unsigned i,
+                                   unsigned n, kiommu_u64* hpas) {
   constexpr uint64_t kUsual = pin::kValid | pin::kWritable | pin::kDirty;
   uint64_t busy = 0;
   for (; i < n; ++i) {
@@ -77,20 +77,20 @@ unsigned PinUser::hold_usual(const Region& region, const Lookup& at,
     hpas[i] = ((pin >> (pin::kPfnShift - kPageShift)) & kPageMask) |
               (word & PageWord::kRightsMask);
   }
-  if (!region.preregistered) idle_ -= busy;
+  if (!slot.preregistered) idle_ -= busy;
   return i;
 }
 
-unsigned PinUser::hold(const Region& region, const kiommu_u64* words,
-                       unsigned n, kiommu_u64* hpas) {
-  Chunk* const chunks = __atomic_load_n(&region.chunks, __ATOMIC_ACQUIRE);
+unsigned OperationPins::hold(const Slot& slot, const kiommu_u64* words,
+                             unsigned n, kiommu_u64* hpas) {
+  Chunk* const chunks = __atomic_load_n(&slot.chunks, __ATOMIC_ACQUIRE);
   if (chunks == nullptr) return 0;
-  const Lookup at(region, chunks);
+  const Lookup at(slot, chunks);
   unsigned i = 0;
   for (;;) {
-    if (!region.read_only) i = hold_usual(region, at, words, i, n, hpas);
+    if (!slot.read_only) i = hold_usual(slot, at, words, i, n, hpas);
     if (i == n || !at.holds(words[i]) ||
-        !hold_unusual(region, words[i], &hpas[i])) {
+        !hold_unusual(slot, words[i], &hpas[i])) {
       return i;
     }
     ++i;
@@ -98,9 +98,9 @@ unsigned PinUser::hold(const Region& region, const kiommu_u64* words,
 }
 
 template <class Word>
-unsigned PinUser::put_words(const Region& region, const Word* words,
-                            unsigned n) {
-  const Lookup at(region, region.chunks);
+unsigned OperationPins::put_words(const Slot& slot, const Word* words,
+                                  unsigned n) {
+  const Lookup at(slot, slot.chunks);
   uint64_t idle = 0;
   unsigned i = 0;
   for (; i < n; ++i) {
@@ -109,66 +109,67 @@ unsigned PinUser::put_words(const Region& region, const Word* words,
     Chunk& chunk = at.chunk(word);
     uint64_t* const node = Chunk::node(chunk.load());
     if (node == nullptr) {
-      put_huge(region, PageWord::gfn(word), 1);
+      put_huge(slot, PageWord::gfn(word), 1);
       continue;
     }
     const uint64_t before =
         __atomic_fetch_sub(at.pin(node, word), pin::kHolder, __ATOMIC_RELAXED);
     if ((before & pin::kHoldersMask) == pin::kHolder) {
-      if (region.preregistered) continue;
+      if (slot.preregistered) continue;
       ++idle;
-      pins_.note_idle(region, chunk);
+      pins_.note_idle(slot, chunk);
     }
   }
   idle_ += idle;
   return i;
 }
 
-unsigned PinUser::put(const Region& region, const uint64_t* words, unsigned n) {
-  return put_words(region, words, n);
+unsigned OperationPins::put(const Slot& slot, const uint64_t* words,
+                            unsigned n) {
+  return put_words(slot, words, n);
 }
 
-unsigned PinUser::put(const Region& region, const kiommu_u64* words,
-                      unsigned n) {
-  return put_words(region, words, n);
+unsigned OperationPins::put(const Slot& slot, const kiommu_u64* words,
+                            unsigned n) {
+  return put_words(slot, words, n);
 }
 
-void PinUser::put_chunk(const Region& region, uint64_t gfn) {
-  if (Chunk::is_huge(region.chunk(gfn).load())) {
-    put_huge(region, gfn, kChunkPages);
+void OperationPins::put_chunk(const Slot& slot, uint64_t gfn) {
+  if (Chunk::is_huge(slot.chunk(gfn).load())) {
+    put_huge(slot, gfn, kChunkPages);
     return;
   }
   for (uint64_t i = 0; i < kChunkPages; ++i) {
     const uint64_t word = (gfn + i) << kPageShift;
-    put(region, &word, 1);
+    put(slot, &word, 1);
   }
 }
 
-void PinUser::put_huge(const Region& region, uint64_t gfn, uint32_t pages) {
-  if (__atomic_fetch_sub(&region.chunk(gfn).holders, pages, __ATOMIC_RELAXED) ==
+void OperationPins::put_huge(const Slot& slot, uint64_t gfn, uint32_t pages) {
+  if (__atomic_fetch_sub(&slot.chunk(gfn).holders, pages, __ATOMIC_RELAXED) ==
       pages) {
-    if (region.preregistered) return;
+    if (slot.preregistered) return;
     idle_ += kChunkPages;
-    pins_.note_idle(region, region.chunk(gfn));
+    pins_.note_idle(slot, slot.chunk(gfn));
   }
 }
 
 // Of `count` pages of a chunk, `made` were pinned, which nobody holds yet.
-void PinUser::made_idle(const Region& region, uint64_t gfn, uint64_t count,
-                        uint64_t made) {
-  if (made == 0 || region.preregistered) return;
+void OperationPins::made_idle(const Slot& slot, uint64_t gfn, uint64_t count,
+                              uint64_t made) {
+  if (made == 0 || slot.preregistered) return;
   idle_ += made;
   queue_made();
-  made_region_ = &region;
+  made_slot_ = &slot;
   made_gfn_ = gfn;
   made_pages_ = count;
 }
 
 // Queues the chunk of the pages that were pinned last, if one of them is idle.
 // One that is held now is queued by who puts it.
-void PinUser::queue_made() {
-  if (made_region_ == nullptr) return;
-  Chunk& chunk = made_region_->chunk(made_gfn_);
+void OperationPins::queue_made() {
+  if (made_slot_ == nullptr) return;
+  Chunk& chunk = made_slot_->chunk(made_gfn_);
   const uint64_t* const node = Chunk::node(chunk.load());
   bool idle = false;
   if (node == nullptr) {
@@ -179,22 +180,22 @@ void PinUser::queue_made() {
         __atomic_load_n(&node[(made_gfn_ + i) % kChunkPages], __ATOMIC_RELAXED);
     idle = (pin & pin::kHoldersMask) == 0;
   }
-  if (idle) pins_.note_idle(*made_region_, chunk);
-  made_region_ = nullptr;
+  if (idle) pins_.note_idle(*made_slot_, chunk);
+  made_slot_ = nullptr;
 }
 
-bool PinUser::is_pinned(const Region& region, uint64_t gfn) {
-  if (!region.has_chunks()) return false;
-  const uint64_t word = region.chunk(gfn).load();
+bool OperationPins::is_pinned(const Slot& slot, uint64_t gfn) {
+  if (!slot.has_chunks()) return false;
+  const uint64_t word = slot.chunk(gfn).load();
   const uint64_t* node = Chunk::node(word);
   if (node == nullptr) return Chunk::is_huge(word);
   return (__atomic_load_n(&node[gfn % kChunkPages], __ATOMIC_ACQUIRE) &
           pin::kValid) != 0;
 }
 
-bool PinUser::is_full(const Region& region, uint64_t gfn) {
-  if (!region.has_chunks()) return false;
-  const Chunk& chunk = region.chunk(gfn);
+bool OperationPins::is_full(const Slot& slot, uint64_t gfn) {
+  if (!slot.has_chunks()) return false;
+  const Chunk& chunk = slot.chunk(gfn);
   const uint64_t word = chunk.load();
   if (Chunk::is_huge(word)) {
     return __atomic_load_n(&chunk.holders, __ATOMIC_RELAXED) >= Chunk::kFull;
@@ -205,17 +206,18 @@ bool PinUser::is_full(const Region& region, uint64_t gfn) {
           pin::kFull) != 0;
 }
 
-bool PinUser::hold_chunk(const Region& region, uint64_t word, kiommu_u64* hpa) {
-  return Chunk::is_huge(region.chunk(PageWord::gfn(word)).load()) &&
-         hold_huge(region, word, kChunkPages, hpa);
+bool OperationPins::hold_chunk(const Slot& slot, uint64_t word,
+                               kiommu_u64* hpa) {
+  return Chunk::is_huge(slot.chunk(PageWord::gfn(word)).load()) &&
+         hold_huge(slot, word, kChunkPages, hpa);
 }
 
 // Holds any page that is pinned and does not have too many holders.
-bool PinUser::hold_unusual(const Region& region, uint64_t word,
-                           kiommu_u64* hpa) {
+bool OperationPins::hold_unusual(const Slot& slot, uint64_t word,
+                                 kiommu_u64* hpa) {
   const uint64_t gfn = PageWord::gfn(word);
-  const uint64_t chunk = region.chunk(gfn).load();
-  if (Chunk::is_huge(chunk)) return hold_huge(region, word, 1, hpa);
+  const uint64_t chunk = slot.chunk(gfn).load();
+  if (Chunk::is_huge(chunk)) return hold_huge(slot, word, 1, hpa);
   uint64_t* node = Chunk::node(chunk);
   if (node == nullptr) return false;
   uint64_t* page = &node[gfn % kChunkPages];
@@ -223,7 +225,7 @@ bool PinUser::hold_unusual(const Region& region, uint64_t word,
   if ((pin & (pin::kValid | pin::kFull)) != pin::kValid) return false;
   Rights rights = PageWord::rights(word);
   if (rights.write()) {
-    if (region.read_only || (pin & pin::kWritable) == 0) {
+    if (slot.read_only || (pin & pin::kWritable) == 0) {
       rights = rights & kRead;
       limited_ = true;
     } else {
@@ -232,23 +234,23 @@ bool PinUser::hold_unusual(const Region& region, uint64_t word,
   }
   const uint64_t before =
       __atomic_fetch_add(page, pin::kHolder, __ATOMIC_RELAXED);
-  if ((before & pin::kHoldersMask) == 0 && !region.preregistered) --idle_;
+  if ((before & pin::kHoldersMask) == 0 && !slot.preregistered) --idle_;
   *hpa = pin >> pin::kPfnShift << kPageShift | rights.bits;
   return true;
 }
 
 // Holds `pages` pages of a huge chunk; `word` and `hpa` are those of the first.
-bool PinUser::hold_huge(const Region& region, uint64_t word, uint32_t pages,
-                        kiommu_u64* hpa) {
+bool OperationPins::hold_huge(const Slot& slot, uint64_t word, uint32_t pages,
+                              kiommu_u64* hpa) {
   const uint64_t gfn = PageWord::gfn(word);
-  Chunk& chunk = region.chunk(gfn);
+  Chunk& chunk = slot.chunk(gfn);
   const uint64_t state = chunk.load();
   if (__atomic_load_n(&chunk.holders, __ATOMIC_RELAXED) >= Chunk::kFull) {
     return false;
   }
   uint64_t rights = PageWord::kRightsMask;
   if (PageWord::rights(word).write()) {
-    if (region.read_only || (state & Chunk::kWritable) == 0) {
+    if (slot.read_only || (state & Chunk::kWritable) == 0) {
       rights = kRead.bits;
       limited_ = true;
     } else if ((state & Chunk::kDirty) == 0) {
@@ -256,7 +258,7 @@ bool PinUser::hold_huge(const Region& region, uint64_t word, uint32_t pages,
     }
   }
   if (__atomic_fetch_add(&chunk.holders, pages, __ATOMIC_RELAXED) == 0) {
-    if (!region.preregistered) idle_ -= kChunkPages;
+    if (!slot.preregistered) idle_ -= kChunkPages;
   }
   *hpa =
       (Chunk::pfn(state) + gfn % kChunkPages) << kPageShift | (word & rights);
@@ -265,7 +267,7 @@ bool PinUser::hold_huge(const Region& region, uint64_t word, uint32_t pages,
 
 // Another thread may have made the node, or a huge chunk, meanwhile: then that
 // is what counts. Returns nullptr for a huge chunk.
-Result<uint64_t*> PinUser::ensure_node(Chunk& chunk) {
+Result<uint64_t*> OperationPins::ensure_node(Chunk& chunk) {
   uint64_t word = chunk.load();
   if (word == 0) {
     uint64_t* node = pins_.allocate_node();
@@ -281,7 +283,7 @@ Result<uint64_t*> PinUser::ensure_node(Chunk& chunk) {
 }
 
 // Has up to `pages` charged; returns how many are.
-uint64_t PinUser::charge(uint64_t pages) {
+uint64_t OperationPins::charge(uint64_t pages) {
   if (charged_ >= pages) return pages;
   const uint64_t more = pages > kCharge ? pages : kCharge;
   if (kiommu_port_account(pins_.mem(), more) == 0) {
@@ -297,15 +299,16 @@ uint64_t PinUser::charge(uint64_t pages) {
   return charged_ < pages ? charged_ : pages;
 }
 
-PinUser::Made PinUser::make(Region& region, uint64_t gfn, uint64_t count) {
-  if (auto chunks = pins_.regions().ensure_chunks(region); !chunks) {
+OperationPins::Made OperationPins::make(Slot& slot, uint64_t gfn,
+                                        uint64_t count) {
+  if (auto chunks = pins_.slots().ensure_chunks(slot); !chunks) {
     return {.why = chunks.error()};
   }
-  Chunk& chunk = region.chunk(gfn);
+  Chunk& chunk = slot.chunk(gfn);
   const uint64_t word = chunk.load();
   if (Chunk::is_huge(word)) return {.count = count};
   if (uint64_t* node = Chunk::node(word)) {
-    // Pins what is missing from the first such page on.
+    // PinTable what is missing from the first such page on.
     const auto present = [&](uint64_t i) {
       return (__atomic_load_n(&node[(gfn + i) % kChunkPages],
                               __ATOMIC_RELAXED) &
@@ -325,19 +328,19 @@ PinUser::Made PinUser::make(Region& region, uint64_t gfn, uint64_t count) {
                                                   : Status::kMemlock};
   }
   kiommu_pin_result result{};
-  const unsigned n = kiommu_port_pin(pins_.mem(), region.hva_of(gfn).value,
+  const unsigned n = kiommu_port_pin(pins_.mem(), slot.hva_of(gfn).value,
                                      static_cast<unsigned>(count),
-                                     region.read_only ? 0 : 1, pfns_, &result);
+                                     slot.read_only ? 0 : 1, pfns_, &result);
   if (n == 0) {
     // The mapping may go on behind the slot, where other memory is.
-    const uint64_t in_slot = region.pages_from(gfn);
+    const uint64_t in_slot = slot.pages_from(gfn);
     return {.why = status_of(result.failure),
             .extent = result.extent == 0        ? 1
                       : result.extent > in_slot ? in_slot
                                                 : result.extent};
   }
   const bool writable = result.writable != 0;
-  if (n == kChunkPages && try_huge(region, gfn, writable)) return {.count = n};
+  if (n == kChunkPages && try_huge(slot, gfn, writable)) return {.count = n};
   auto node = ensure_node(chunk);
   if (!node || *node == nullptr) {
     for (unsigned i = 0; i < n; ++i) {
@@ -346,32 +349,32 @@ PinUser::Made PinUser::make(Region& region, uint64_t gfn, uint64_t count) {
     if (!node) return {.why = node.error()};
     return {.count = n};
   }
-  install(region, *node, gfn, n, writable);
+  install(slot, *node, gfn, n, writable);
   return {.count = n};
 }
 
 // Makes a huge chunk of 512 pages that were pinned, if they are contiguous.
-bool PinUser::try_huge(Region& region, uint64_t gfn, bool writable) {
+bool OperationPins::try_huge(Slot& slot, uint64_t gfn, bool writable) {
   for (unsigned i = 1; i < kChunkPages; ++i) {
     if (pfns_[i] != pfns_[0] + i) return false;
   }
   uint64_t empty = 0;
   const uint64_t huge =
       pfns_[0] << kPageShift | Chunk::kHuge | (writable ? Chunk::kWritable : 0);
-  if (!__atomic_compare_exchange_n(&region.chunk(gfn).word, &empty, huge, false,
+  if (!__atomic_compare_exchange_n(&slot.chunk(gfn).word, &empty, huge, false,
                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
     return false;
   }
   charged_ -= kChunkPages;
   pinned_ += kChunkPages;
-  made_idle(region, gfn, kChunkPages, kChunkPages);
+  made_idle(slot, gfn, kChunkPages, kChunkPages);
   return true;
 }
 
 // Enters pages that were pinned. What another thread has entered stays, and
 // our pin of it is given back.
-void PinUser::install(Region& region, uint64_t* node, uint64_t gfn,
-                      uint64_t count, bool writable) {
+void OperationPins::install(Slot& slot, uint64_t* node, uint64_t gfn,
+                            uint64_t count, bool writable) {
   const uint64_t flags = pin::kValid | (writable ? pin::kWritable : 0);
   uint64_t installed = 0;
   for (uint64_t i = 0; i < count; ++i) {
@@ -386,10 +389,10 @@ void PinUser::install(Region& region, uint64_t* node, uint64_t gfn,
   }
   charged_ -= installed;
   pinned_ += installed;
-  made_idle(region, gfn, count, installed);
+  made_idle(slot, gfn, count, installed);
 }
 
-void PinUser::finish() {
+void OperationPins::finish() {
   queue_made();
   if (charged_ > 0) kiommu_port_unaccount(pins_.mem(), charged_);
   if ((pinned_ | idle_) != 0) pins_.count(pinned_, idle_);

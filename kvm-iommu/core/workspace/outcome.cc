@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a request cost, see outcome.hpp.
-#include "request/outcome.hpp"
+// What an operation cost, see outcome.hpp.
+#include "workspace/outcome.hpp"
 
 namespace kiommu {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// One request's use of the pin table: takes and gives holds, makes the pins
+// One operation's use of the pin table: takes and gives holds, makes the pins
 // that are missing. Keeps what would be shared counters for itself until the
-// request ends.
+// operation ends.
 #pragma once
 
 #include "base/page_word.hpp"
@@ -10,19 +10,19 @@
 
 namespace kiommu {
 
-class PinUser {
+class OperationPins {
  public:
   // `pfns`: scratch space for kChunkPages.
-  PinUser(Pins& pins, kiommu_u64* pfns) : pins_(pins), pfns_(pfns) {}
-  PinUser(const PinUser&) = delete;
-  PinUser& operator=(const PinUser&) = delete;
+  OperationPins(PinTable& pins, kiommu_u64* pfns) : pins_(pins), pfns_(pfns) {}
+  OperationPins(const OperationPins&) = delete;
+  OperationPins& operator=(const OperationPins&) = delete;
 
   // Holds neighbouring or scattered pages, as many of `n` page words from the
-  // start as are pinned in `region` and can be held; of a page whose word
+  // start as are pinned in `slot` and can be held; of a page whose word
   // wants to write a device may write. hpas[i] is set: host address | rights
-  // that are given, those of the page word but for what the pin or the region
+  // that are given, those of the page word but for what the pin or the slot
   // does not allow.
-  unsigned hold(const Region& region, const kiommu_u64* words, unsigned n,
+  unsigned hold(const Slot& slot, const kiommu_u64* words, unsigned n,
                 kiommu_u64* hpas);
 
   // Whether some page was held since the last call for which fewer rights were
@@ -33,19 +33,19 @@ class PinUser {
     return limited;
   }
   // Whether a page that is pinned has as many holders as are taken.
-  static bool is_full(const Region& region, uint64_t gfn);
-  static bool is_pinned(const Region& region, uint64_t gfn);
+  static bool is_full(const Slot& slot, uint64_t gfn);
+  static bool is_pinned(const Slot& slot, uint64_t gfn);
 
   // Holds all pages of a huge chunk, the first of which is that of `word`;
   // false if it is not huge or has too many holders.
-  bool hold_chunk(const Region& region, uint64_t word, kiommu_u64* hpa);
+  bool hold_chunk(const Slot& slot, uint64_t word, kiommu_u64* hpa);
 
   // Gives holds back: of the pages of `n` words, as many from the start as are
-  // in `region`.
-  unsigned put(const Region& region, const uint64_t* words, unsigned n);
-  unsigned put(const Region& region, const kiommu_u64* words, unsigned n);
+  // in `slot`.
+  unsigned put(const Slot& slot, const uint64_t* words, unsigned n);
+  unsigned put(const Slot& slot, const kiommu_u64* words, unsigned n);
   // Gives holds of all pages of a chunk back, which is huge or was.
-  void put_chunk(const Region& region, uint64_t gfn);
+  void put_chunk(const Slot& slot, uint64_t gfn);
 
   // What make() achieved: `count` pages from the start are pinned; if none,
   // why not, and how many pages must fail the same way.
@@ -54,14 +54,14 @@ class PinUser {
     Status why = Status::kNoMemory;
     uint64_t extent = 1;
   };
-  // Pins what is not pinned of `count` pages of one chunk from `gfn` on. Some
-  // of them at least: call again.
-  Made make(Region& region, uint64_t gfn, uint64_t count);
+  // PinTable what is not pinned of `count` pages of one chunk from `gfn` on.
+  // Some of them at least: call again.
+  Made make(Slot& slot, uint64_t gfn, uint64_t count);
 
-  // Whether the dirty log runs: it does not begin or end during a request.
-  bool is_logging() const { return pins_.regions().is_logging(); }
+  // Whether the dirty log runs: it does not begin or end during an operation.
+  bool is_logging() const { return pins_.slots().is_logging(); }
 
-  // Ends the request.
+  // Ends the operation.
   void finish();
 
  private:
@@ -70,32 +70,31 @@ class PinUser {
 
   class Lookup;
 
-  unsigned hold_usual(const Region& region, const Lookup& at,
+  unsigned hold_usual(const Slot& slot, const Lookup& at,
                       const kiommu_u64* words, unsigned i, unsigned n,
                       kiommu_u64* hpas);
   template <class Word>
-  unsigned put_words(const Region& region, const Word* words, unsigned n);
-  bool hold_unusual(const Region& region, uint64_t word, kiommu_u64* hpa);
-  bool hold_huge(const Region& region, uint64_t word, uint32_t pages,
+  unsigned put_words(const Slot& slot, const Word* words, unsigned n);
+  bool hold_unusual(const Slot& slot, uint64_t word, kiommu_u64* hpa);
+  bool hold_huge(const Slot& slot, uint64_t word, uint32_t pages,
                  kiommu_u64* hpa);
-  void put_huge(const Region& region, uint64_t gfn, uint32_t pages);
-  void made_idle(const Region& region, uint64_t gfn, uint64_t count,
-                 uint64_t made);
+  void put_huge(const Slot& slot, uint64_t gfn, uint32_t pages);
+  void made_idle(const Slot& slot, uint64_t gfn, uint64_t count, uint64_t made);
   void queue_made();
 
   Result<uint64_t*> ensure_node(Chunk& chunk);
   uint64_t charge(uint64_t pages);
-  bool try_huge(Region& region, uint64_t gfn, bool writable);
-  void install(Region& region, uint64_t* node, uint64_t gfn, uint64_t count,
+  bool try_huge(Slot& slot, uint64_t gfn, bool writable);
+  void install(Slot& slot, uint64_t* node, uint64_t gfn, uint64_t count,
                bool writable);
 
-  Pins& pins_;
+  PinTable& pins_;
   kiommu_u64* pfns_;
   bool limited_ = false;
   uint64_t charged_ = 0;  // and not used yet
   // The pages of one chunk that were pinned last, which most likely are held
   // next: if not, they are queued as idle when more are pinned, or at the end.
-  const Region* made_region_ = nullptr;
+  const Slot* made_slot_ = nullptr;
   uint64_t made_gfn_ = 0;
   uint64_t made_pages_ = 0;
   // To be added to the table's counters; they wrap.

@@ -13,7 +13,7 @@
 #include "port.h"
 #include "violation.hpp"
 
-struct kiommu_monitor {
+struct kiommu_mutex {
   std::mutex mutex;
   std::condition_variable queue;
   std::thread::id owner;      // with the mutex
@@ -29,9 +29,9 @@ constexpr std::chrono::seconds kPatience{60};
 // Each so many waits end without a wake.
 constexpr unsigned kSpurious = 3;
 
-thread_local kiommu_monitor* held = nullptr;
+thread_local kiommu_mutex* held = nullptr;
 
-void require_held(const kiommu_monitor* monitor, const char* what) {
+void require_held(const kiommu_mutex* monitor, const char* what) {
   if (held != monitor) violation(what, " of a monitor that is not locked");
 }
 
@@ -46,20 +46,20 @@ using kiommu::port::Kind;
 using kiommu::port::require_held;
 using kiommu::port::violation;
 
-kiommu_monitor* kiommu_port_monitor_create() {
+kiommu_mutex* kiommu_port_mutex_create() {
   if (kiommu::port::allocation_fails("monitor")) return nullptr;
-  auto* monitor = new kiommu_monitor;
+  auto* monitor = new kiommu_mutex;
   kiommu::port::note_allocation(Kind::kMonitor, monitor, sizeof(*monitor));
   return monitor;
 }
 
-void kiommu_port_monitor_destroy(kiommu_monitor* monitor) {
+void kiommu_port_mutex_destroy(kiommu_mutex* monitor) {
   if (!kiommu::port::note_free(Kind::kMonitor, monitor)) return;
   if (monitor->users != 0) violation("a monitor is destroyed while it is used");
   delete monitor;
 }
 
-void kiommu_port_lock(kiommu_monitor* monitor) {
+void kiommu_port_lock(kiommu_mutex* monitor) {
   if (held != nullptr) violation("a monitor is locked while one is held");
   kiommu::port::may_sleep("a monitor is locked");
   ++monitor->users;
@@ -68,14 +68,14 @@ void kiommu_port_lock(kiommu_monitor* monitor) {
   held = monitor;
 }
 
-void kiommu_port_unlock(kiommu_monitor* monitor) {
+void kiommu_port_unlock(kiommu_mutex* monitor) {
   require_held(monitor, "unlock");
   held = nullptr;
   monitor->mutex.unlock();
   --monitor->users;
 }
 
-int kiommu_port_wait(kiommu_monitor* monitor) {
+int kiommu_port_wait(kiommu_mutex* monitor) {
   require_held(monitor, "wait");
   if (kiommu::port::faults().interrupt.fires()) return -EINTR;
   held = nullptr;
@@ -93,7 +93,7 @@ int kiommu_port_wait(kiommu_monitor* monitor) {
   return 0;
 }
 
-void kiommu_port_wake(kiommu_monitor* monitor) {
+void kiommu_port_wake(kiommu_mutex* monitor) {
   require_held(monitor, "wake");
   monitor->queue.notify_all();
 }

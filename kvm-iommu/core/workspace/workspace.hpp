@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // One call under way on a domain: the IOVAs that it has to itself, its scratch
-// space, what it gathered and what it did. Requests run in parallel.
+// space, what it gathered and what it did. Operations run in parallel.
 #pragma once
 
 #include <new>
@@ -9,15 +9,15 @@
 #include "base/radix.hpp"
 #include "host/batch.hpp"
 #include "memory/guest_memory.hpp"
-#include "memory/request_pins.hpp"
-#include "request/outcome.hpp"
+#include "memory/operation_pins.hpp"
 #include "tables/format.hpp"
 #include "tables/walker.hpp"
+#include "workspace/outcome.hpp"
 
 namespace kiommu {
 
-// Memory of a request: one node each.
-struct RequestMemory {
+// Memory of an operation: one node each.
+struct WorkspaceMemory {
   void* self = nullptr;
   kiommu_u64* window[kMaxLevels] = {};
   kiommu_u64* words = nullptr;      // of a window of the guest's tables
@@ -28,35 +28,35 @@ struct RequestMemory {
   kiommu_batch* batch = nullptr;
 };
 
-class Request {
+class Workspace {
  public:
-  explicit Request(const RequestMemory& memory)
+  explicit Workspace(const WorkspaceMemory& memory)
       : memory(memory), host(memory.batch, memory.runs) {
     scratch.words = memory.words;
     for (unsigned i = 0; i < kMaxLevels; ++i) {
       scratch.window[i] = memory.window[i];
     }
   }
-  Request(const Request&) = delete;
-  Request& operator=(const Request&) = delete;
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
 
   // nullptr if there is no memory.
-  static Request* create(kiommu_hosts* hosts);
-  static void destroy(Request* request);
+  static Workspace* create(kiommu_hosts* hosts);
+  static void destroy(Workspace* workspace);
 
   // Begins and ends the use of a guest's memory.
-  void begin(Pins& pins);
+  void begin(PinTable& pins);
   void end() {
     user->finish();
     user.reset();
   }
 
-  RequestMemory memory;
+  WorkspaceMemory memory;
   WalkScratch scratch{};
   HostBatch host;
-  // What it remembers of a guest is good for the next request, too.
-  std::optional<Stage2> stage2;
-  std::optional<PinUser> user;
+  // What it remembers of a guest is good for the next operation, too.
+  std::optional<GuestMemory> guest_memory;
+  std::optional<OperationPins> user;
 
   // What it did and what it cost, until it ends.
   Outcome outcome;
@@ -64,9 +64,9 @@ class Request {
   // The leaf of the shadow that was met last, see Shadow::find().
   Radix::Leaf leaf;
 
-  // In the domain's list of requests under way, see range_lock.hpp.
+  // In the domain's list of operations under way, see pool.hpp.
   PageRange range{};
-  Request* next = nullptr;
+  Workspace* next = nullptr;
 };
 
 }  // namespace kiommu

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Memory of requests, see request.hpp.
-#include "request/workspace.hpp"
+// Memory of operations, see operation.hpp.
+#include "workspace/workspace.hpp"
 
 namespace kiommu {
 namespace {
 
-static_assert(sizeof(Request) <= KIOMMU_NODE_BYTES);
+static_assert(sizeof(Workspace) <= KIOMMU_NODE_BYTES);
 static_assert(kChunkPages * sizeof(kiommu_u64) <= KIOMMU_NODE_BYTES);
 static_assert(WalkScratch::kWindow * kEntryBytes <= KIOMMU_NODE_BYTES);
 static_assert(KIOMMU_MAX_RUNS * sizeof(kiommu_run) <= KIOMMU_NODE_BYTES);
 
 // Calls f(pointer) for each node.
 template <class Function>
-void for_nodes(RequestMemory& memory, Function f) {
+void for_nodes(WorkspaceMemory& memory, Function f) {
   for (kiommu_u64*& window : memory.window) f(window);
   f(memory.words);
   f(memory.run_words);
@@ -23,7 +23,7 @@ void for_nodes(RequestMemory& memory, Function f) {
   f(memory.self);
 }
 
-void free_memory(RequestMemory memory) {
+void free_memory(WorkspaceMemory memory) {
   if (memory.batch != nullptr) kiommu_port_batch_destroy(memory.batch);
   for_nodes(memory, [](auto* node) {
     if (node != nullptr) kiommu_port_free_node(node);
@@ -32,17 +32,17 @@ void free_memory(RequestMemory memory) {
 
 }  // namespace
 
-void Request::begin(Pins& pins) {
+void Workspace::begin(PinTable& pins) {
   outcome = {};
   leaf = {};
-  if (!stage2 || !stage2->is_current()) {
-    stage2.emplace(pins.mem(), pins.regions());
+  if (!guest_memory || !guest_memory->is_current()) {
+    guest_memory.emplace(pins.mem(), pins.slots());
   }
   user.emplace(pins, memory.new_pfns);
 }
 
-Request* Request::create(kiommu_hosts* hosts) {
-  RequestMemory memory;
+Workspace* Workspace::create(kiommu_hosts* hosts) {
+  WorkspaceMemory memory;
   bool complete = true;
   for_nodes(memory, [&]<class T>(T*& node) {
     node = static_cast<T*>(kiommu_port_alloc_node());
@@ -53,12 +53,12 @@ Request* Request::create(kiommu_hosts* hosts) {
     free_memory(memory);
     return nullptr;
   }
-  return new (memory.self) Request(memory);
+  return new (memory.self) Workspace(memory);
 }
 
-void Request::destroy(Request* request) {
-  const RequestMemory memory = request->memory;
-  request->~Request();
+void Workspace::destroy(Workspace* workspace) {
+  const WorkspaceMemory memory = workspace->memory;
+  workspace->~Workspace();
   free_memory(memory);
 }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a request did, and what it cost: pages that it leaves unmapped although
-// the guest's tables map them. A page is lost when a host refuses a map, when a
-// large host page was split and there was no memory to map its rest again, or
-// when a page was taken out to be replaced and its successor could not be
-// mapped.
+// What an operation did, and what it cost: pages that it leaves unmapped
+// although the guest's tables map them. A page is lost when a host refuses a
+// map, when a large host page was split and there was no memory to map its rest
+// again, or when a page was taken out to be replaced and its successor could
+// not be mapped.
 //
 // Whoever takes a page out says so here, where it happens, and returns nothing
-// that could be ignored. The request hands the outcome over once, when it ends:
-// see Domain::Session::finish().
+// that could be ignored. The operation hands the outcome over once, when it
+// ends: see Domain::Operation::finish().
 #pragma once
 
 #include "base/types.hpp"

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// Workspaces in use and not, see pool.hpp. Those in use are few: one for each
+// CPU that works on the domain.
+#include "workspace/pool.hpp"
+
+#include "base/scoped_lock.hpp"
+
+namespace kiommu {
+
+WorkspacePool::~WorkspacePool() {
+  while (free_ != nullptr) Workspace::destroy(pop());
+}
+
+Workspace* WorkspacePool::pop() {
+  Workspace* workspace = free_;
+  free_ = workspace->next;
+  return workspace;
+}
+
+void WorkspacePool::push(Workspace& workspace) {
+  workspace.next = free_;
+  free_ = &workspace;
+}
+
+// Lets go of the mutex while it makes one, or waits. nullptr: killed.
+Workspace* WorkspacePool::get() {
+  if (free_ == nullptr && made_ < kMost) {
+    ++made_;
+    kiommu_port_unlock(mutex_);
+    Workspace* workspace = Workspace::create(hosts_);
+    kiommu_port_lock(mutex_);
+    if (workspace != nullptr) return workspace;
+    --made_;
+  }
+  while (free_ == nullptr) {
+    if (kiommu_port_wait(mutex_) != 0) return nullptr;
+  }
+  return pop();
+}
+
+bool WorkspacePool::must_wait(const Workspace& workspace) const {
+  for (const Workspace* w = first_; w != &workspace; w = w->next) {
+    if (w->range.overlaps(workspace.range)) return true;
+  }
+  return false;
+}
+
+Result<void> WorkspacePool::lock_range(Workspace& workspace, PageRange range) {
+  workspace.range = range;
+  workspace.next = nullptr;
+  Workspace** end = &first_;
+  while (*end != nullptr) end = &(*end)->next;
+  *end = &workspace;
+  while (must_wait(workspace)) {
+    if (kiommu_port_wait(mutex_) == 0) continue;
+    unlock_range(workspace);
+    return fail(Status::kInterrupted);
+  }
+  return {};
+}
+
+void WorkspacePool::unlock_range(Workspace& workspace) {
+  Workspace** at = &first_;
+  while (*at != &workspace) at = &(*at)->next;
+  *at = workspace.next;
+  kiommu_port_wake(mutex_);
+}
+
+Workspace* WorkspacePool::take(PageRange range) {
+  const ScopedLock locked(mutex_);
+  Workspace* workspace = get();
+  if (workspace == nullptr || lock_range(*workspace, range)) return workspace;
+  push(*workspace);
+  // Others may wait for one.
+  kiommu_port_wake(mutex_);
+  return nullptr;
+}
+
+Result<void> WorkspacePool::exchange(Workspace& workspace, PageRange range) {
+  const ScopedLock locked(mutex_);
+  unlock_range(workspace);
+  auto locked_anew = lock_range(workspace, range);
+  if (!locked_anew) {
+    push(workspace);
+    kiommu_port_wake(mutex_);
+  }
+  return locked_anew;
+}
+
+void WorkspacePool::give(Workspace& workspace) {
+  const ScopedLock locked(mutex_);
+  unlock_range(workspace);
+  push(workspace);
+}
+
+void WorkspacePool::forget_guest() {
+  for (Workspace* w = free_; w != nullptr; w = w->next) {
+    w->guest_memory.reset();
+  }
+}
+
+}  // namespace kiommu
