@@ -377,6 +377,12 @@ struct kvm_iommu_register_ioat {
  * Removes every mapping and returns idle pins before it returns: what stays
  * pinned is what other containers of the KVM have mapped, and slots that were
  * pinned beforehand. Errors (nothing changed): ENODEV no KVM; ENXIO no anchor.
+ *
+ * To give empty tables of the host back, its devices get another domain. When the
+ * host's IOMMU driver refuses that, and the way back as well, the DMA of a group is
+ * blocked, whatever is mapped, until an anchor is unset again or the group is put
+ * into a container anew. The call succeeds; each device of the group is told by
+ * KVM_IOMMU_FAULT_HOST, the group by the kernel's log.
  */
 struct kvm_iommu_unregister_ioat {
 	__u32 size;
@@ -590,7 +596,10 @@ enum kvm_iommu_fault_reason {
 	KVM_IOMMU_FAULT_STATE = 4,
 	/* No room: memory, a limit, the budget of a call. */
 	KVM_IOMMU_FAULT_RESOURCES = 5,
-	/* The host's IOMMU refused a map. */
+	/*
+	 * The host's IOMMU refused a map; or, without HAS_IOVA, to have @device
+	 * in a domain: see KVM_IOMMU_UNREGISTER_IOAT.
+	 */
 	KVM_IOMMU_FAULT_HOST = 6,
 	/*
 	 * A ring, which is at @gpa, is broken; or, with @iova, an entry of it
