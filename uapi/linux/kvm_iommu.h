@@ -24,10 +24,11 @@
  *    read or stored: E2BIG, EFAULT, or EINVAL because it is too small. What
  *    status held before is ignored. In the lists of errors below the statuses
  *    that go with an errno are in brackets where there are several.
- *  - ESTALE: VFIO has released the container meanwhile. EINTR: a fatal signal
- *    came while the call waited. ENOMEM, from any call after a device was opened:
- *    there was no memory to register the KVM that came with it; the next call
- *    tries again.
+ *  - ESTALE: VFIO has released the container meanwhile (without a status if the
+ *    module is just being removed). EINVAL, from VFIO, without a status: the
+ *    container has no type, or no longer. EINTR: a fatal signal came while the
+ *    call waited. ENOMEM, from any call after a device was opened: there was no
+ *    memory to register the KVM that came with it; the next call tries again.
  *  - A bad user pointer is EFAULT. A call that fails with one of these or with
  *    an errno listed at the ioctl as "nothing changed" has changed nothing.
  *  - Addresses and lengths are bytes. Pages are 4096 bytes.
