@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Faults of DMA, see faults.h: accesses of devices that a host's IOMMU blocked
- * and whose driver reports so (report_iommu_fault()). In 6.12 that of AMD-Vi
- * does, on x86 and s390 no other.
+ * Faults of devices, see faults.h: those that a host's IOMMU takes no more, and
+ * accesses that it blocked and whose driver reports so (report_iommu_fault()). In
+ * 6.12 that of AMD-Vi does, on x86 and s390 no other.
  *
  * A driver may report at any time, in any context, also of a domain that it is
  * just being detached from: it takes the handler out of the domain under no
@@ -54,6 +54,31 @@ static int dma_fault(struct iommu_domain *domain, struct device *dev,
 	queued = kiommu_core_report_dma_fault(container->faults, &fault);
 	kiommu_container_put(container);
 	return queued ? 0 : -ENOSYS;
+}
+
+static int report_device(struct device *dev, void *data)
+{
+	struct kiommu_container *container = data;
+	struct kiommu_fault fault = {
+		.reason = KVM_IOMMU_FAULT_HOST,
+		.status = KVM_IOMMU_STATUS_HOST,
+	};
+
+	name_device(&fault, dev);
+	kiommu_core_report_fault(container->faults, &fault);
+	return 0;
+}
+
+void kiommu_report_blocked(unsigned long id, struct iommu_group *group)
+{
+	struct kiommu_container *container =
+		kiommu_container_get((void *)id);
+
+	/* VFIO has released it: the group leaves. */
+	if (!container)
+		return;
+	iommu_group_for_each_dev(group, container, report_device);
+	kiommu_container_put(container);
 }
 
 void kiommu_dma_faults_watch(struct iommu_domain *domain, unsigned long id)

@@ -14,6 +14,7 @@
 
 struct file;
 struct iommu_domain;
+struct iommu_group;
 struct kiommu_container;
 
 /**
@@ -60,6 +61,14 @@ int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
  * Context: before @domain is attached to anything.
  */
 void kiommu_dma_faults_watch(struct iommu_domain *domain, unsigned long id);
+
+/**
+ * kiommu_report_blocked() - a host takes none of a group's devices any more
+ * @id: of their container, as above.
+ *
+ * Context: kiommu_container.lock is held, or another reference to the container.
+ */
+void kiommu_report_blocked(unsigned long id, struct iommu_group *group);
 
 /* Waits for reports under way. There is no domain any more. */
 void kiommu_dma_faults_exit(void);

@@ -224,15 +224,18 @@ static bool can_replace(const struct kiommu_host *host,
 
 /*
  * A group that can be attached to neither domain is attached to none: its DMA
- * is blocked. The core, which keeps count of empty tables, asks for new ones
+ * is blocked. Who takes an anchor back has done so all the same: the reader of
+ * faults is told. The core, which keeps count of empty tables, asks for new ones
  * again when an anchor is taken back; that attaches the group.
  */
-static void put_back(const struct kiommu_host *host,
+static void put_back(const struct kiommu_hosts *hosts,
+		     const struct kiommu_host *host,
 		     struct kiommu_group *group)
 {
 	if (!iommu_group_replace_domain(group->group, host->domain))
 		return;
 	iommu_detach_group(host->domain, group->group);
+	kiommu_report_blocked(hosts->container, group->group);
 	pr_warn("kvm_iommu: group %d: DMA is blocked until an anchor is taken back\n",
 		iommu_group_id(group->group));
 }
@@ -277,7 +280,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 	} else {
 		list_for_each_entry(group, &hosts->groups, list)
 			if (group->host == host)
-				put_back(host, group);
+				put_back(hosts, host, group);
 	}
 	iommu_domain_free(domain);
 	return ret;

@@ -431,6 +431,8 @@ static int execute(struct kiommu_container *container,
 {
 	int ret;
 
+	if (!container)
+		return -ESTALE;
 	ret = kiommu_container_catch_up(container);
 	if (ret)
 		return ret;

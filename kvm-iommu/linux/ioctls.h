@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The ioctls of a container.
+ * The ioctls of a container; of NULL, if VFIO has released it before the call got
+ * hold of it: what the call asks for fails with -ESTALE then.
  */
 #ifndef KIOMMU_IOCTLS_H
 #define KIOMMU_IOCTLS_H

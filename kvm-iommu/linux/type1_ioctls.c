@@ -191,6 +191,8 @@ long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 	void __user *argp = (void __user *)arg;
 	int ret;
 
+	if (!container)
+		return -ESTALE;
 	ret = kiommu_container_catch_up(container);
 	/* -ENOMEM of an unmap says that the range is unmapped; what could not be
 	 * registered is tried again by the next call.

@@ -167,13 +167,11 @@ static long kiommu_vfio_ioctl(void *iommu_data, unsigned int cmd,
 	 * happen during this call.
 	 */
 	if (!try_module_get(THIS_MODULE))
-		return -EINVAL;
+		return -ESTALE;
 	container = kiommu_container_get(iommu_data);
-	ret = -EINVAL;
-	if (container) {
-		ret = container_ioctl(container, cmd, arg);
+	ret = container_ioctl(container, cmd, arg);
+	if (container)
 		kiommu_container_put(container);
-	}
 	module_put(THIS_MODULE);
 	return ret;
 }

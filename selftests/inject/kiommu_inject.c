@@ -21,6 +21,9 @@
  *              this write, of the domain that the device is in now fails with
  *              ENOMEM, as do the next COUNT - 1; "0 0": maps succeed again
  *   refused    read: how many did since that was written
+ *   refuse_attach
+ *              written: 1: nor can devices be attached to that domain, which fails
+ *              with ENOMEM, too; until 0 is written, or maps succeed again
  *
  * Who writes makes sure that the device stays in its domain meanwhile (but for
  * "late"), and that kvm_iommu.ko stays loaded. A domain that is freed while its
@@ -124,7 +127,7 @@ static int set_device(const char *text, const struct kernel_param *param)
 
 /*
  * The domain whose maps are refused has a copy of its driver's operations, with
- * two of them replaced. NULL: none has.
+ * three of them replaced. NULL: none has.
  */
 static struct iommu_domain *refusing;
 static const struct iommu_domain_ops *driver_ops;
@@ -132,6 +135,7 @@ static struct iommu_domain_ops refusing_ops;
 static atomic_long_t maps_until_refusal;
 static long refusals;
 static atomic_long_t refused;
+static bool refuse_attach;
 
 static int refuse_map_pages(struct iommu_domain *domain, unsigned long iova,
 			    phys_addr_t paddr, size_t pgsize, size_t pgcount,
@@ -145,6 +149,12 @@ static int refuse_map_pages(struct iommu_domain *domain, unsigned long iova,
 	}
 	return driver_ops->map_pages(domain, iova, paddr, pgsize, pgcount, prot,
 				     gfp, mapped);
+}
+
+static int refuse_attach_dev(struct iommu_domain *domain, struct device *dev)
+{
+	return READ_ONCE(refuse_attach) ? -ENOMEM :
+	       driver_ops->attach_dev(domain, dev);
 }
 
 static void stop_refusing(void)
@@ -176,6 +186,7 @@ static int set_refuse(const char *text, const struct kernel_param *param)
 	driver_ops = domain->ops;
 	refusing_ops = *driver_ops;
 	refusing_ops.map_pages = refuse_map_pages;
+	refusing_ops.attach_dev = refuse_attach_dev;
 	refusing_ops.free = refuse_free;
 	atomic_long_set(&maps_until_refusal, first);
 	refusals = count;
@@ -200,6 +211,7 @@ module_param_cb(device, &device_ops, NULL, 0200);
 module_param(unhandled, ulong, 0400);
 module_param_cb(refuse, &refuse_ops, NULL, 0200);
 module_param_cb(refused, &refused_ops, NULL, 0400);
+module_param(refuse_attach, bool, 0200);
 
 static int __init inject_init(void)
 {

@@ -90,7 +90,10 @@ static void remember_upper(struct race *r, uint64_t iova, uint32_t level)
 	r->sound[r->uppers++] = ioat_read(r->t, entry);
 }
 
-/* EINVAL: the container has no type at the moment; ESTALE: it just lost it. */
+/*
+ * EINVAL, from VFIO: the container has no type at the moment; ESTALE: it just lost it,
+ * and the status says so.
+ */
 static int do_refresh(void *arg, uint64_t random)
 {
 	struct race *r = arg;
@@ -99,6 +102,10 @@ static int do_refresh(void *arg, uint64_t random)
 	int ret = kiommu_refresh(r->fd, IOVA + first * PAGE, count * PAGE, &result);
 
 	if (!ret && (result.status || result.stopped_iova != IOVA + (first + count) * PAGE))
+		return -EPROTO;
+	if (ret == -ESTALE && result.status != KVM_IOMMU_STATUS_RELEASED)
+		return -EPROTO;
+	if (ret == -EINVAL && result.status)
 		return -EPROTO;
 	if (ret == -EIO && !(result.status >= KVM_IOMMU_STATUS_ENTRY_TYPE &&
 			     result.status <= KVM_IOMMU_STATUS_RESERVED_IOVA))

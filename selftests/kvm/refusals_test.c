@@ -262,4 +262,39 @@ TEST_F_TIMEOUT(refusals, unregister_ioat, 240)
 	EXPECT_CONVERGES();
 }
 
+/* One whose devices it takes no more, neither then nor back, is told by a fault. */
+TEST_F_TIMEOUT(refusals, unregister_ioat_and_no_way_back, 240)
+{
+	const uint32_t device = kiommu_fault_device(&self->w.k->vfio.dev[0]);
+	struct kiommu_world *w = &self->w;
+	struct kvm_iommu_fault fault;
+	struct kvm_iommu_info info;
+	bool told = false;
+
+	if (!w->f.inject)
+		SKIP(return, KIOMMU_NO_INJECT);
+	EXPECT_CONVERGES();
+	kiommu_world_forget_faults(w);
+	kiommu_refuse_maps(1, MOST);
+	kiommu_refuse_attach(true);
+	EXPECT_EQ(0, kiommu_unregister(self->fd));
+	kiommu_refuse_attach(false);
+	kiommu_allow_maps();
+	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
+	/* Where the host keeps no tables, its devices stay in their domain. */
+	while (kiommu_next_fault(w->f.faults, KVM_IOMMU_FAULT_HOST, &fault)) {
+		EXPECT_EQ(KVM_IOMMU_FAULT_PCI, fault.flags);
+		EXPECT_EQ(KVM_IOMMU_STATUS_HOST, fault.status);
+		EXPECT_EQ(1, fault.count);
+		told |= fault.device == device;
+	}
+	EXPECT_EQ(info.shadow_bytes > 0, told);
+	EXPECT_EQ(0, kiommu_register_tables(self->fd, w->t));
+	EXPECT_EQ(0, kiommu_unregister(self->fd));
+	EXPECT_FALSE(kiommu_next_fault(w->f.faults, KVM_IOMMU_FAULT_HOST, &fault));
+	EXPECT_EQ(0, kiommu_register_tables(self->fd, w->t));
+	EXPECT_EQ(0, kiommu_world_map_own(w));
+	EXPECT_CONVERGES();
+}
+
 TEST_HARNESS_MAIN

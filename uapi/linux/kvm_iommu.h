@@ -14,8 +14,9 @@
  *
  * Conventions
  *  - Every struct starts with its size, set by the caller. A size smaller than
- *    the first published one is EINVAL. A larger one is accepted while all
- *    bytes that the kernel does not know are zero, else E2BIG.
+ *    the first published one is EINVAL. A larger one is accepted while it is
+ *    no larger than a page and all bytes that the kernel does not know are zero,
+ *    else E2BIG.
  *  - Unknown flags and reserved fields that are not zero are EOPNOTSUPP, also in
  *    calls that only ask.
  *  - Answers are fields; every ioctl returns 0 or an error.
@@ -24,10 +25,11 @@
  *    read or stored: E2BIG, EFAULT, or EINVAL because it is too small. What
  *    status held before is ignored. In the lists of errors below the statuses
  *    that go with an errno are in brackets where there are several.
- *  - ESTALE: VFIO has released the container meanwhile. EINTR: a fatal signal
- *    came while the call waited. ENOMEM, from any call after a device was opened:
- *    there was no memory to register the KVM that came with it; the next call
- *    tries again.
+ *  - ESTALE: VFIO has released the container meanwhile (without a status if the
+ *    module is just being removed). EINVAL, from VFIO, without a status: the
+ *    container has no type, or no longer. EINTR: a fatal signal came while the
+ *    call waited. ENOMEM, from any call after a device was opened: there was no
+ *    memory to register the KVM that came with it; the next call tries again.
  *  - A bad user pointer is EFAULT. A call that fails with one of these or with
  *    an errno listed at the ioctl as "nothing changed" has changed nothing.
  *  - Addresses and lengths are bytes. Pages are 4096 bytes.
@@ -377,6 +379,12 @@ struct kvm_iommu_register_ioat {
  * Removes every mapping and returns idle pins before it returns: what stays
  * pinned is what other containers of the KVM have mapped, and slots that were
  * pinned beforehand. Errors (nothing changed): ENODEV no KVM; ENXIO no anchor.
+ *
+ * To give empty tables of the host back, its devices get another domain. When the
+ * host's IOMMU driver refuses that, and the way back as well, the DMA of a group is
+ * blocked, whatever is mapped, until an anchor is unset again or the group is put
+ * into a container anew. The call succeeds; each device of the group is told by
+ * KVM_IOMMU_FAULT_HOST, the group by the kernel's log.
  */
 struct kvm_iommu_unregister_ioat {
 	__u32 size;
@@ -485,7 +493,8 @@ struct kvm_iommu_translate {
  * none in it (RANGE); EOVERFLOW the end is above 2^64; EIO a slot without memory
  * behind it, of private memory, or of memory that the kernel does not pin for
  * long (UNBACKED, PRIVATE, PIN_REFUSED); ENOMEM kernel memory (NO_MEMORY),
- * RLIMIT_MEMLOCK (MEMLOCK); EINTR; EOPNOTSUPP (FLAGS, FIELD).
+ * RLIMIT_MEMLOCK (MEMLOCK); EAGAIN a memory slot changed meanwhile (BUDGET): call
+ * again; EINTR; EOPNOTSUPP (FLAGS, FIELD).
  */
 struct kvm_iommu_pin_memory {
 	__u32 size;
@@ -508,7 +517,8 @@ struct kvm_iommu_pin_memory {
  *
  * Pages of the slots that are mapped stay pinned for as long as they are; the
  * others become idle. Errors (nothing changed): ENODEV, EPERM, EINVAL,
- * EOVERFLOW, EOPNOTSUPP as above.
+ * EOVERFLOW, EAGAIN, EINTR, EOPNOTSUPP as above; ENOMEM kernel memory to look up a
+ * memory slot (NO_MEMORY).
  */
 struct kvm_iommu_unpin_memory {
 	__u32 size;
@@ -590,7 +600,10 @@ enum kvm_iommu_fault_reason {
 	KVM_IOMMU_FAULT_STATE = 4,
 	/* No room: memory, a limit, the budget of a call. */
 	KVM_IOMMU_FAULT_RESOURCES = 5,
-	/* The host's IOMMU refused a map. */
+	/*
+	 * The host's IOMMU refused a map; or, without HAS_IOVA, to have @device
+	 * in a domain: see KVM_IOMMU_UNREGISTER_IOAT.
+	 */
 	KVM_IOMMU_FAULT_HOST = 6,
 	/*
 	 * A ring, which is at @gpa, is broken; or, with @iova, an entry of it
@@ -720,20 +733,23 @@ enum kvm_iommu_sync_mode {
  *
  * KVM_IOMMU_SYNC_SLOTS, in any mode, implied by TRACKED: slots that are deleted are
  * taken from devices before KVM_SET_USER_MEMORY_REGION returns. While a container
- * of the KVM has it, KVM uses two more bytes for each page of its slots, and
- * refuses to move slots (EINVAL).
+ * of the KVM has it, KVM refuses to move slots (EINVAL). Once one has had it, KVM
+ * uses two more bytes for each page of its slots, new ones too, until the VM ends.
  *
  * Bad entries, and what else would be told to the caller of
  * KVM_IOMMU_REFRESH, are told by KVM_IOMMU_GET_FAULT_FD in both modes.
  *
- * Errors (nothing changed; but TRACKED, set anew while it is set, leaves EXPLICIT
- * if it fails): ENODEV no KVM; EPERM; EBADF @kick_fd or @notify_fd is no file;
- * EINVAL one of them is no eventfd (FD_TYPE) or both are the
+ * Errors (nothing changed, but see below): ENODEV no KVM; EPERM; EBADF @kick_fd or
+ * @notify_fd is no file; EINVAL one of them is no eventfd (FD_TYPE) or both are the
  * same one (SAME_FD), @ring misaligned (MISALIGNED),
  * @entries (RANGE); EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown
  * flags (FLAGS), unknown mode (MODE), a field is set that is not the mode's
  * (FIELD), or a mode or KVM_IOMMU_SYNC_SLOTS that this kernel or this KVM does
  * not have (UNSUPPORTED); ENOMEM; EINTR.
+ *
+ * TRACKED that is interrupted (EINTR), and TRACKED, set anew while it is set, that
+ * fails with ENOMEM, may have ended what was set before: the mode is EXPLICIT then,
+ * without KVM_IOMMU_SYNC_SLOTS, and the doorbell of a ring is closed.
  */
 struct kvm_iommu_set_sync {
 	__u32 size;

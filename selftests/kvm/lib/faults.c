@@ -125,6 +125,13 @@ void kiommu_refuse_maps(unsigned long first, unsigned long count)
 	TEST_ASSERT(!ret, "refuse %s: %d", text, ret);
 }
 
+void kiommu_refuse_attach(bool refuse)
+{
+	int ret = write_parameter("refuse_attach", refuse ? "1" : "0");
+
+	TEST_ASSERT(!ret, "refuse_attach: %d", ret);
+}
+
 unsigned long kiommu_allow_maps(void)
 {
 	FILE *file = fopen(PARAMETERS "refused", "r");

@@ -58,6 +58,9 @@ long kiommu_inject_unhandled(void);
 void kiommu_refuse_maps(unsigned long first, unsigned long count);
 unsigned long kiommu_allow_maps(void);
 
+/* While maps of that domain are refused: whether attaching a device to it is, too. */
+void kiommu_refuse_attach(bool refuse);
+
 /* A guest with a file of faults, for the fixtures of tests. */
 struct kiommu_faulty {
 	struct kiommu k;
