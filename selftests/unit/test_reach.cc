@@ -20,8 +20,8 @@ TEST(Reach, BlocksAtBothEnds) {
     world.expect_refresh(block, 8 * kMiB);
   }
   ASSERT_EQ(world.iommus[0].blocks().size(), 2u);
-  const PageRange first{8 * kMiB / kPage, 16 * kMiB / kPage - 1};
-  const PageRange second{24 * kMiB / kPage, 32 * kMiB / kPage - 1};
+  const IovaPages first{8 * kMiB / kPage, 16 * kMiB / kPage - 1};
+  const IovaPages second{24 * kMiB / kPage, 32 * kMiB / kPage - 1};
   world.shared([&](kiommu_domain* domain) {
     const Shadow& shadow = domain->domain.shadow();
     Request* request = Request::create(world.iommus.handle());
@@ -31,19 +31,19 @@ TEST(Reach, BlocksAtBothEnds) {
       return shadow.reach(*request);
     };
     // Within one leaf of each block; those between belong to no block.
-    const PageRange both =
+    const IovaPages both =
         reach(first.last - kLeafPages + 1, second.first + kLeafPages - 1);
     EXPECT_EQ(both.first, first.first);
     EXPECT_EQ(both.last, second.last);
-    const PageRange end =
+    const IovaPages end =
         reach(second.first - kLeafPages, second.first + kLeafPages - 1);
     EXPECT_EQ(end.first, second.first - kLeafPages);
     EXPECT_EQ(end.last, second.last);
-    const PageRange begin =
+    const IovaPages begin =
         reach(first.last - kLeafPages + 1, first.last + kLeafPages);
     EXPECT_EQ(begin.first, first.first);
     EXPECT_EQ(begin.last, first.last + kLeafPages);
-    const PageRange neither = reach(first.last + 1, second.first - 1);
+    const IovaPages neither = reach(first.last + 1, second.first - 1);
     EXPECT_EQ(neither.first, first.last + 1);
     EXPECT_EQ(neither.last, second.first - 1);
     Request::destroy(request);

@@ -14,7 +14,7 @@ using kiommu::Iova;
 using kiommu::IovaRange;
 using kiommu::kPageMask;
 using kiommu::kPageShift;
-using kiommu::PageRange;
+using kiommu::GfnRange;
 using kiommu::Result;
 using kiommu::Status;
 using kiommu::to_errno;
@@ -25,7 +25,7 @@ bool tells_so_far(Status why) {
   return why == Status::kBudget || why == Status::kNoMemory;
 }
 
-PageRange gfns_of(kiommu_u64 gpa, kiommu_u64 length) {
+GfnRange gfns_of(kiommu_u64 gpa, kiommu_u64 length) {
   return {gpa >> kPageShift, (gpa + (length - 1)) >> kPageShift};
 }
 

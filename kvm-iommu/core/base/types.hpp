@@ -47,6 +47,24 @@ using Gpa = Address<struct GpaTag>;    // guest physical
 using Hva = Address<struct HvaTag>;    // virtual, in the VMM's process
 using Hpa = Address<struct HpaTag>;    // host physical
 
+// Pages [first, last] of the space that Tag names, never empty.
+template <class Tag>
+struct Pages {
+  uint64_t first;
+  uint64_t last;
+
+  friend constexpr bool operator==(Pages, Pages) = default;
+  constexpr bool contains(Pages other) const {
+    return first <= other.first && other.last <= last;
+  }
+  constexpr bool overlaps(Pages other) const {
+    return first <= other.last && other.first <= last;
+  }
+};
+
+using IovaPages = Pages<IovaTag>;
+using GfnRange = Pages<GpaTag>;
+
 // Bytes [first, last] of IOVA, never empty; whole pages unless said otherwise.
 struct IovaRange {
   Iova first;
@@ -61,7 +79,10 @@ struct IovaRange {
   }
   constexpr uint64_t first_page() const { return first.page_number(); }
   constexpr uint64_t last_page() const { return last.page_number(); }
-  constexpr uint64_t pages() const { return last_page() - first_page() + 1; }
+  constexpr IovaPages pages() const { return {first_page(), last_page()}; }
+  constexpr uint64_t page_count() const {
+    return last_page() - first_page() + 1;
+  }
   static constexpr IovaRange of_pages(uint64_t first_page, uint64_t last_page) {
     return {Iova::of_page(first_page),
             {(last_page << kPageShift) | (kPageBytes - 1)}};
@@ -79,20 +100,6 @@ constexpr IovaRange hull(IovaRange a, IovaRange b) {
   return {a.first < b.first ? a.first : b.first,
           a.last > b.last ? a.last : b.last};
 }
-
-// Pages [first, last] of a space, never empty.
-struct PageRange {
-  uint64_t first;
-  uint64_t last;
-
-  friend constexpr bool operator==(PageRange, PageRange) = default;
-  constexpr bool contains(PageRange other) const {
-    return first <= other.first && other.last <= last;
-  }
-  constexpr bool overlaps(PageRange other) const {
-    return first <= other.last && other.first <= last;
-  }
-};
 
 // What a device may do with a page. Rights only ever shrink: `&` is the one
 // operation on them.

@@ -60,7 +60,7 @@ void Domain::clear() {
   pins_->trim(0);
 }
 
-void Domain::report_lost(PageRange pages, Status why) {
+void Domain::report_lost(IovaPages pages, Status why) {
   kiommu_fault fault{};
   fault.iova = pages.first << kPageShift;
   fault.length = (pages.last - pages.first + 1) << kPageShift;
@@ -74,9 +74,9 @@ void Domain::report_lost(PageRange pages, Status why) {
   parts_.faults->report(fault);
 }
 
-void Domain::tell_lost(const Outcome& outcome, std::optional<PageRange> told) {
+void Domain::tell_lost(const Outcome& outcome, std::optional<IovaPages> told) {
   for (unsigned i = 0; i < outcome.count(); ++i) {
-    const PageRange lost = outcome.lost(i);
+    const IovaPages lost = outcome.lost(i);
     if (tracker_ != nullptr) cut(IovaRange::of_pages(lost.first, lost.last));
     if (!told || !told->overlaps(lost)) {
       report_lost(lost, outcome.why());

@@ -172,13 +172,13 @@ class Domain {
                                    kiommu_refresh_result* result);
   Result<void> walk(Workspace& workspace, Refresh& refresh, IovaRange range,
                     const Root* known = nullptr);
-  void tell_lost(const Outcome& outcome, std::optional<PageRange> told);
-  void report_lost(PageRange pages, Status why);
+  void tell_lost(const Outcome& outcome, std::optional<IovaPages> told);
+  void report_lost(IovaPages pages, Status why);
   void cut(IovaRange range, bool keep = false);
   Result<void> drop_stale(Workspace& workspace, IovaRange range);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped,
                            kiommu_u64* writable = nullptr);
-  void find_writable(Workspace& workspace, PageRange pages, kiommu_u64* bits);
+  void find_writable(Workspace& workspace, IovaPages pages, kiommu_u64* bits);
   void clear();
   void set_stage1(const std::optional<Stage1>& stage1);
 

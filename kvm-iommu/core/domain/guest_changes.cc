@@ -83,7 +83,7 @@ class Stale {
  private:
   // There was no memory to tell the pages of the chunk apart: those that are
   // where they were go with the others.
-  static void lose(Workspace& workspace, PageRange pages) {
+  static void lose(Workspace& workspace, IovaPages pages) {
     workspace.outcome.lose(pages, Status::kNoMemory);
   }
 
@@ -164,12 +164,12 @@ class MarkStale {
   // are not counted yet.
   static constexpr uint32_t kUncounted = ~uint32_t{0};
 
-  static PageRange chunk_of(const Slot& slot, uint64_t gfn) {
+  static GfnRange chunk_of(const Slot& slot, uint64_t gfn) {
     const uint64_t index = slot.chunk_index(gfn);
     return {slot.chunk_first(index), slot.chunk_last(index)};
   }
 
-  void note(PageRange gfns, bool held) {
+  void note(GfnRange gfns, bool held) {
     stale_.add(gfns.first, gfns.last);
     any_held_ |= held;
   }
@@ -179,7 +179,7 @@ class MarkStale {
     const bool held = chunk.holders > 0;
     if (!pins_.break_huge(chunk)) return false;
     if (held) {
-      const PageRange gfns = chunk_of(slot, first);
+      const GfnRange gfns = chunk_of(slot, first);
       chunk.holders = kUncounted;
       broken_.add(gfns.first, gfns.last);
     }
@@ -227,10 +227,10 @@ class MarkStale {
 };
 
 // The pages of a slot that are at [first, last] and may be pinned.
-std::optional<PageRange> pages_at(const Slot& slot, Hva first, Hva last) {
+std::optional<GfnRange> pages_at(const Slot& slot, Hva first, Hva last) {
   const Hva end = slot.hva_of(slot.last_gfn()).plus(kPageBytes - 1);
   if (slot.chunks == nullptr || last < slot.hva || end < first) return {};
-  PageRange pages{slot.first_gfn, slot.last_gfn()};
+  GfnRange pages{slot.first_gfn, slot.last_gfn()};
   if (first > slot.hva) {
     pages.first += (first.value - slot.hva.value) >> kPageShift;
   }
@@ -240,7 +240,7 @@ std::optional<PageRange> pages_at(const Slot& slot, Hva first, Hva last) {
 
 // Compares what is pinned with what is there. Returns whether that was known of
 // all pages: the others are left as they are.
-bool compare(PinTable& pins, const Slot& slot, PageRange pages,
+bool compare(PinTable& pins, const Slot& slot, GfnRange pages,
              MarkStale& stale) {
   bool known = true;
   kiommu_u64 pfns[64];
@@ -304,14 +304,14 @@ unsigned memory_changed(PinTable& pins, kiommu_window* ranges, unsigned count) {
   };
   bool unknown[KIOMMU_MAX_CHANGES] = {};
   for (unsigned i = 0; i < count; ++i) {
-    for_pages(i, [&](const Slot& slot, PageRange pages) {
+    for_pages(i, [&](const Slot& slot, GfnRange pages) {
       if (!compare(pins, slot, pages, stale)) unknown[i] = true;
     });
   }
   stale.count_holders();
   if (stale.any_held()) unmap_from_all(pins, Stale(stale.stale()));
   for (unsigned i = 0; i < count && stale.any(); ++i) {
-    for_pages(i, [&](Slot& slot, PageRange pages) {
+    for_pages(i, [&](Slot& slot, GfnRange pages) {
       pins.release_stale(slot, pages.first, pages.last);
     });
   }

@@ -6,19 +6,19 @@
 namespace kiommu {
 namespace {
 
-PageRange leaves_of(PageRange range) {
+IovaPages leaves_of(IovaPages range) {
   return {range.first & ~uint64_t{Shadow::kLeafPages - 1},
           range.last | (Shadow::kLeafPages - 1)};
 }
 
 }  // namespace
 
-Domain::Operation::Operation(Domain& domain, PageRange range)
+Domain::Operation::Operation(Domain& domain, IovaPages range)
     : domain_(domain), workspace_(domain.workspaces_.take(leaves_of(range))) {
   if (workspace_ == nullptr) return;
   workspace_->begin(*domain.pins_);
   for (;;) {
-    const PageRange reach = domain_.shadow_.reach(*workspace_);
+    const IovaPages reach = domain_.shadow_.reach(*workspace_);
     if (workspace_->range.contains(reach)) break;
     // Only who has a whole block to himself changes it: with these locked, it
     // stays as it is.
@@ -38,7 +38,7 @@ Domain::Operation::~Operation() {
   domain_.workspaces_.give(*workspace_);
 }
 
-Outcome Domain::Operation::finish(std::optional<PageRange> told) {
+Outcome Domain::Operation::finish(std::optional<IovaPages> told) {
   domain_.shadow_.settle(*workspace_);
   const Outcome outcome = workspace_->outcome;
   workspace_->outcome = {};

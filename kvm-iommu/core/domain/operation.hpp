@@ -14,7 +14,7 @@ namespace kiommu {
 // exclusive have nobody to wait for.
 class Domain::Operation {
  public:
-  Operation(Domain& domain, PageRange range);
+  Operation(Domain& domain, IovaPages range);
   ~Operation();
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
@@ -26,7 +26,7 @@ class Domain::Operation {
   // cost is told: by the faults, but for pages of `told`, which the caller
   // tells; and by pages of tables that go out of sync, where stores are
   // tracked. The end of the scope does the same for what nobody has asked for.
-  Outcome finish(std::optional<PageRange> told = {});
+  Outcome finish(std::optional<IovaPages> told = {});
 
  private:
   Domain& domain_;

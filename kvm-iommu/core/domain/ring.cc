@@ -147,7 +147,7 @@ unsigned Ring::begin_batch(const Domain& domain, unsigned n) {
       continue;
     }
     refused_[i].reset();
-    pages += change->range.pages();
+    pages += change->range.page_count();
     if (pages > kBatchPages) break;
     add_change(*change);
   }
@@ -218,7 +218,7 @@ Ring::Outcome Ring::do_one(Domain& domain, const Change& change) {
   if (change.drop) {
     uint64_t unmapped = 0;
     const auto done =
-        domain.unmap(range.first.value, range.pages() << kPageShift, &unmapped);
+        domain.unmap(range.first.value, range.page_count() << kPageShift, &unmapped);
     return {done, done ? range.last.value + 1 : range.first.value};
   }
   kiommu_refresh_result result{};

@@ -53,7 +53,7 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
       continue;
     }
     const IovaRange range = intersection(asked, follower.limit);
-    Operation operation(*this, {range.first_page(), range.last_page()});
+    Operation operation(*this, range.pages());
     if (!operation.begun()) all = fail(Status::kInterrupted);
     if (!all) {
       cut(range, true);
@@ -86,8 +86,8 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     // of sync before.
     const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
     if (!keep) {
-      shadow_.unmap(workspace, {rest.first_page(), rest.last_page()});
-      workspace.outcome.redo({rest.first_page(), rest.last_page()});
+      shadow_.unmap(workspace, rest.pages());
+      workspace.outcome.redo(rest.pages());
     }
     cut(rest, keep);
   }
@@ -127,7 +127,7 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
   Tracker::Lost lost;
   while (tracker_->forget(first_gfn, last_gfn, &cursor, &lost)) {
     for (unsigned i = 0; i < lost.count; ++i) {
-      const PageRange span{lost.spans[i].first_page(),
+      const IovaPages span{lost.spans[i].first_page(),
                            lost.spans[i].last_page()};
       Operation operation(*this, span);
       shadow_.unmap(operation.workspace(), span);

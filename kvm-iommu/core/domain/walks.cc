@@ -55,10 +55,6 @@ constexpr bool may_find_room(Status status) {
          status == Status::kMemlock;
 }
 
-constexpr PageRange pages_of(IovaRange range) {
-  return {range.first_page(), range.last_page()};
-}
-
 }  // namespace
 
 Result<void> Domain::refresh(uint64_t iova, uint64_t length,
@@ -93,7 +89,7 @@ Result<void> Domain::refresh_checked(IovaRange range,
 Result<void> Domain::refresh_once(IovaRange range,
                                   kiommu_refresh_result* result,
                                   TableFollower* follower) {
-  Operation operation(*this, pages_of(range));
+  Operation operation(*this, range.pages());
   if (!operation.begun()) {
     result->stopped_iova = range.first.value;
     return fail(Status::kInterrupted);
@@ -107,14 +103,14 @@ Result<void> Domain::refresh_once(IovaRange range,
   // become idle are not unpinned here: those are for the caller to trim.
   const IovaRange rest{pass.stopped_at, range.last};
   const uint64_t unmapped = workspace.outcome.unmapped;
-  if (workspace.outcome.lost_only_in(pages_of(rest))) {
+  if (workspace.outcome.lost_only_in(rest.pages())) {
     auto dropped = drop_stale(workspace, rest);
     if (!dropped) {
       pass.done = dropped;
     } else if (workspace.outcome.unmapped != unmapped &&
                pass.done.error() != Status::kMemlock &&
-               workspace.outcome.lost_only_in(pages_of(rest))) {
-      workspace.outcome.redo(pages_of(rest));
+               workspace.outcome.lost_only_in(rest.pages())) {
+      workspace.outcome.redo(rest.pages());
       pass = bring_up(workspace, rest, follower);
     }
   }
@@ -125,7 +121,7 @@ Result<void> Domain::refresh_once(IovaRange range,
 Result<void> Domain::tell_refresh(Operation& operation, IovaRange range,
                                   const Pass& pass,
                                   kiommu_refresh_result* result) {
-  const PageRange pages = pages_of(range);
+  const IovaPages pages = range.pages();
   const Outcome outcome = operation.finish(pages);
   result->mapped += outcome.mapped;
   result->unmapped += outcome.unmapped;
@@ -171,7 +167,7 @@ Result<void> Domain::refresh_all(const Change* changes, unsigned n,
   for (unsigned i = 0; i < n && done; ++i) {
     const IovaRange range = changes[i].range;
     if (changes[i].drop) {
-      shadow_.unmap(workspace, pages_of(range));
+      shadow_.unmap(workspace, range.pages());
     } else {
       Refresh refresh(workspace, shadow_, hosts_, range, nullptr);
       done = refresh.finish(walk(workspace, refresh, range));
@@ -182,7 +178,7 @@ Result<void> Domain::refresh_all(const Change* changes, unsigned n,
   const Status why = workspace.outcome.why();
   // What is lost of the ranges can be had again, one by one.
   for (unsigned i = 0; i < n; ++i) {
-    workspace.outcome.redo(pages_of(changes[i].range));
+    workspace.outcome.redo(changes[i].range.pages());
   }
   *lost = workspace.outcome.failed();
   return fail(why);
@@ -201,7 +197,7 @@ Domain::Pass Domain::bring_up(Workspace& workspace, IovaRange range,
 
 void Domain::drop_stale(IovaRange range) {
   if (!check_range(range)) return;
-  Operation operation(*this, pages_of(range));
+  Operation operation(*this, range.pages());
   if (!operation.begun()) return;
   [[maybe_unused]] const auto dropped =
       drop_stale(operation.workspace(), range);
@@ -213,7 +209,7 @@ Result<void> Domain::drop_stale(Workspace& workspace, IovaRange range) {
   // Without tables nothing changes but memory slots: see guest_changes.hpp.
   if (stage1_->anchor.format == kIdentityFormatId) return {};
   Result<void> done;
-  PageRange left = pages_of(range);
+  IovaPages left = range.pages();
   while (const auto leaf = shadow_.next_leaf(left)) {
     IovaRange part = IovaRange::of_pages(leaf->first, leaf->last);
     for (;;) {
@@ -235,7 +231,7 @@ Result<void> Domain::drop_stale(Workspace& workspace, IovaRange range) {
 
 Result<void> Domain::unmap_range(IovaRange range, uint64_t* unmapped,
                                  kiommu_u64* writable) {
-  const PageRange pages = pages_of(range);
+  const IovaPages pages = range.pages();
   *unmapped = 0;
   Operation operation(*this, pages);
   if (!operation.begun()) return fail(Status::kInterrupted);
@@ -296,7 +292,7 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
   if (!range) return fail(range.error());
   *count = 0;
   *next = range->first;
-  Operation operation(*this, {range->first_page(), range->last_page()});
+  Operation operation(*this, range->pages());
   if (!operation.begun()) return fail(Status::kInterrupted);
   Workspace& workspace = operation.workspace();
   const bool identity = stage1_->anchor.format == kIdentityFormatId;
@@ -305,7 +301,7 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
       identity
           ? sink.leaf({.iova = range->first,
                        .gpa = {range->first.value - stage1_->anchor.offset},
-                       .pages = range->pages(),
+                       .pages = range->page_count(),
                        .rights = stage1_->root.rights,
                        .shift = kPageShift})
           : walk_tables(*stage1_, *workspace.guest_memory, workspace.scratch,
@@ -317,14 +313,14 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
 
 Result<void> Domain::writable_pages(IovaRange range, kiommu_u64* bits) {
   if (pins_ == nullptr) return {};
-  const PageRange pages{range.first_page(), range.last_page()};
+  const IovaPages pagesrange.pages();
   Operation operation(*this, pages);
   if (!operation.begun()) return fail(Status::kInterrupted);
   find_writable(operation.workspace(), pages, bits);
   return {};
 }
 
-void Domain::find_writable(Workspace& workspace, PageRange pages,
+void Domain::find_writable(Workspace& workspace, IovaPages pages,
                            kiommu_u64* bits) {
   for (uint64_t page = pages.first; page <= pages.last;) {
     const Shadow::Span span = shadow_.span_at(workspace, page, pages.last);

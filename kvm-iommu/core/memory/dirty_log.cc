@@ -52,7 +52,7 @@ void change_word(uint64_t* word, uint64_t ones, Change change) {
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 }
 
-void change_counts(const Slot& slot, PageRange gfns, Change change) {
+void change_counts(const Slot& slot, GfnRange gfns, Change change) {
   constexpr uint64_t kLanes = DirtyBlock::kLanes;
   auto [first, last] = gfns;
   while (first <= last) {
@@ -67,7 +67,7 @@ void change_counts(const Slot& slot, PageRange gfns, Change change) {
 }
 
 // Notes that pages were unmapped.
-void mark(const Slot& slot, PageRange gfns) {
+void mark(const Slot& slot, GfnRange gfns) {
   auto [first, last] = gfns;
   while (first <= last) {
     const uint64_t end = first | (kWordBits - 1);
@@ -95,7 +95,7 @@ uint64_t writable(const DirtyBlock& block) {
 // Calls visit(block, mask, at) for each block of the log with pages of `gfns`,
 // which are those of `mask`: bit 0 is page gfns.first + at, which may be below.
 template <class Visit>
-void for_blocks(PinTable& pins, PageRange gfns, Visit visit) {
+void for_blocks(PinTable& pins, GfnRange gfns, Visit visit) {
   SlotTable& slots = pins.slots();
   for (uint64_t i = slots.index_of(gfns.first); i < slots.count(); ++i) {
     const Slot& slot = slots.at(i);
@@ -142,23 +142,23 @@ void add_bits(kiommu_u64* bits, uint64_t words, int64_t at, uint64_t word) {
   }
 }
 
-uint64_t words_of(PageRange gfns) {
+uint64_t words_of(GfnRange gfns) {
   return (gfns.last - gfns.first) / kWordBits + 1;
 }
 
 }  // namespace
 
-void count_writers(const Slot& slot, PageRange gfns) {
+void count_writers(const Slot& slot, GfnRange gfns) {
   change_counts(slot, gfns, Change::kCount);
 }
 
 // The bit comes before the count goes: a page is dirty by one of them.
-void count_unmapped(const Slot& slot, PageRange gfns) {
+void count_unmapped(const Slot& slot, GfnRange gfns) {
   mark(slot, gfns);
   change_counts(slot, gfns, Change::kUncount);
 }
 
-void take_dirty(PinTable& pins, PageRange gfns, kiommu_u64* bits) {
+void take_dirty(PinTable& pins, GfnRange gfns, kiommu_u64* bits) {
   const uint64_t words = words_of(gfns);
   for (uint64_t i = 0; i < words; ++i) bits[i] = 0;
   for_blocks(pins, gfns, [&](DirtyBlock& block, uint64_t mask, int64_t at) {
@@ -169,7 +169,7 @@ void take_dirty(PinTable& pins, PageRange gfns, kiommu_u64* bits) {
   });
 }
 
-void put_dirty_back(PinTable& pins, PageRange gfns, const kiommu_u64* bits) {
+void put_dirty_back(PinTable& pins, GfnRange gfns, const kiommu_u64* bits) {
   const uint64_t words = words_of(gfns);
   for_blocks(pins, gfns, [&](DirtyBlock& block, uint64_t mask, int64_t at) {
     block.unmapped |= bits_at(bits, words, at) & mask;

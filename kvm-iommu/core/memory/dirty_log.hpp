@@ -28,17 +28,17 @@ namespace kiommu {
 // While the log runs: entries that let a device write the pages `gfns` of a
 // slot have come into a shadow, one for each; or have left one. Operations call
 // these in parallel.
-void count_writers(const Slot& slot, PageRange gfns);
-void count_unmapped(const Slot& slot, PageRange gfns);
+void count_writers(const Slot& slot, GfnRange gfns);
+void count_unmapped(const Slot& slot, GfnRange gfns);
 
 // All below: the caller holds P for writing.
 
 // Tells which of `gfns` are dirty, and takes what was unmapped out of the log;
 // the work is bounded by the pages of `gfns`. Bit i % 64 of bits[i / 64] is
 // that of page i from gfns.first on. The last word is written as a whole.
-void take_dirty(PinTable& pins, PageRange gfns, kiommu_u64* bits);
+void take_dirty(PinTable& pins, GfnRange gfns, kiommu_u64* bits);
 // For bits that did not get where they should: they are told again. What has
 // become dirty meanwhile stays so, slots that are gone do not matter.
-void put_dirty_back(PinTable& pins, PageRange gfns, const kiommu_u64* bits);
+void put_dirty_back(PinTable& pins, GfnRange gfns, const kiommu_u64* bits);
 
 }  // namespace kiommu

@@ -6,7 +6,7 @@
 namespace kiommu {
 namespace {
 
-PageRange gfns_of(ShadowEntry run) {
+GfnRange gfns_of(ShadowEntry run) {
   return {run.gfn(), run.gfn() + Radix::kNodeWords - 1};
 }
 
@@ -27,7 +27,7 @@ void for_writable(const uint64_t* entries, unsigned n, Visit visit) {
       ++last;
       ++i;
     }
-    visit(PageRange{first, last});
+    visit(GfnRange{first, last});
   }
 }
 
@@ -42,7 +42,7 @@ void note_mapped(GuestMemory& guest_memory, const uint64_t* entries,
       ++count;
     }
     for_writable(entries, count,
-                 [&](PageRange gfns) { count_writers(slot, gfns); });
+                 [&](GfnRange gfns) { count_writers(slot, gfns); });
     entries += count;
     n -= count;
   }
@@ -54,7 +54,7 @@ void note_mapped_run(const Slot& slot, ShadowEntry run) {
 }
 
 void note_unmapped(const Slot& slot, const uint64_t* entries, unsigned n) {
-  for_writable(entries, n, [&](PageRange gfns) { count_unmapped(slot, gfns); });
+  for_writable(entries, n, [&](GfnRange gfns) { count_unmapped(slot, gfns); });
 }
 
 void note_unmapped_run(const Slot& slot, ShadowEntry run) {

@@ -28,7 +28,7 @@ void Shadow::map_gathered(Workspace& workspace) {
     host.clear();
     return;
   }
-  const PageRange pages{host.first(), host.first() + host.pages() - 1};
+  const IovaPages pages{host.first(), host.first() + host.pages() - 1};
   const uint64_t count = host.pages();
   host.clear();
   forget(workspace, {pages});
@@ -83,7 +83,7 @@ void Shadow::note_run(Workspace& workspace, uint64_t page, uint64_t pfn,
 // Maps pages that are in the shadow already, none of devices, and notes their
 // blocks; *done tells how many pages from range.first are mapped.
 Result<void> Shadow::map_existing(Workspace& workspace, uint32_t host,
-                                  PageRange range, uint64_t* done) {
+                                  IovaPages range, uint64_t* done) {
   HostBatch& batch = workspace.host;
   const auto map = [&]() -> Result<void> {
     if (batch.pages() == 0) return {};

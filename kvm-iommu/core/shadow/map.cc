@@ -127,7 +127,7 @@ Shadow::Done Shadow::bring(Workspace& workspace, uint64_t page,
     if (are_neighbours(want, n, run + ((page - leaf.base) << kPageShift))) {
       return {.count = n};
     }
-    const PageRange all{leaf.base, leaf.last_key()};
+    const IovaPages all{leaf.base, leaf.last_key()};
     if (n == kLeafPages && !any_same(want, n, run)) {
       unmap(workspace, all);
       leaf = {};
@@ -152,7 +152,7 @@ Shadow::Done Shadow::bring(Workspace& workspace, uint64_t page,
     const Stretch next = next_stretch(leaf, page, want, done, n);
     done = next.first;
     if (done == n) break;
-    const PageRange pages{page + done, page + next.end - 1};
+    const IovaPages pages{page + done, page + next.end - 1};
     if (!next.wanted) {
       if (next.mmio) {
         unmap(workspace, pages);

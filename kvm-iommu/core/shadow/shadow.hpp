@@ -42,7 +42,7 @@ class Shadow {
 
   // The leaves that an operation has to itself, and the blocks that begin or
   // end in them.
-  PageRange reach(Workspace& workspace) const;
+  IovaPages reach(Workspace& workspace) const;
 
   // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as
   // page words say. An operation that has lost something (workspace.outcome)
@@ -55,7 +55,7 @@ class Shadow {
   // Removes what is mapped in `within`: never fails. It allocates for the rest
   // of a block that is split alone; without memory for that, the rest is
   // unmapped, too, and lost.
-  void unmap(Workspace& workspace, PageRange within);
+  void unmap(Workspace& workspace, IovaPages within);
   // The same for those of `n` pages, within one leaf, that are mapped otherwise
   // than page words say.
   void unmap_different(Workspace& workspace, uint64_t page,
@@ -80,12 +80,12 @@ class Shadow {
   uint64_t mapped_pages() const {
     return __atomic_load_n(&mapped_, __ATOMIC_RELAXED);
   }
-  bool anything_mapped(PageRange range) const {
+  bool anything_mapped(IovaPages range) const {
     Radix::Leaf leaf;
     return next_run(leaf, range).has_value();
   }
   // Of the first leaf or run that has any of the pages, those that it has.
-  std::optional<PageRange> next_leaf(PageRange within) const;
+  std::optional<IovaPages> next_leaf(IovaPages within) const;
   // What a device can do at this page.
   Rights rights_at(uint64_t page) const;
   // The most pages from `page` on, up to `last`, for which the same holds.
@@ -110,7 +110,7 @@ class Shadow {
 
  private:
   // Neighbouring mapped pages, all of memory or all of devices.
-  struct Run : PageRange {
+  struct Run : IovaPages {
     bool mmio = false;
   };
   // What hold() achieved.
@@ -122,8 +122,8 @@ class Shadow {
   class Removal;
 
   ShadowEntry entry_at(uint64_t page) const;
-  std::optional<Run> next_run(Radix::Leaf& leaf, PageRange within) const;
-  PageRange block_of(const Radix::Leaf& leaf, uint64_t page) const;
+  std::optional<Run> next_run(Radix::Leaf& leaf, IovaPages within) const;
+  IovaPages block_of(const Radix::Leaf& leaf, uint64_t page) const;
 
   // The leaf or run that holds a page. The last one is at hand: it belongs to
   // the operation, so that nobody else exchanges it.
@@ -157,13 +157,13 @@ class Shadow {
   void note_run(Workspace& workspace, uint64_t page, uint64_t pfn,
                 uint64_t count);
   Result<void> map_existing(Workspace& workspace, uint32_t host,
-                            PageRange range, uint64_t* done);
+                            IovaPages range, uint64_t* done);
 
   void drop(Workspace& workspace, Run run);
-  void drop_memory(Workspace& workspace, PageRange run);
-  PageRange expand_ends(Workspace& workspace, PageRange run);
+  void drop_memory(Workspace& workspace, IovaPages run);
+  IovaPages expand_ends(Workspace& workspace, IovaPages run);
   void forget(Workspace& workspace, Run run);
-  void restore(Workspace& workspace, PageRange run);
+  void restore(Workspace& workspace, IovaPages run);
 
   Radix tree_;
   const HostCapabilities& hosts_;
@@ -194,7 +194,7 @@ class Shadow::Removal {
   Removal(Shadow& shadow, Workspace& workspace)
       : shadow_(shadow), workspace_(workspace) {}
 
-  void add(PageRange pages) {
+  void add(IovaPages pages) {
     if (pages_ && pages_->last + 1 == pages.first) {
       pages_->last = pages.last;
       return;
@@ -211,7 +211,7 @@ class Shadow::Removal {
  private:
   Shadow& shadow_;
   Workspace& workspace_;
-  std::optional<PageRange> pages_;
+  std::optional<IovaPages> pages_;
 };
 
 template <class Wants>

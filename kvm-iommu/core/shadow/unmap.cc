@@ -18,7 +18,7 @@ ShadowEntry Shadow::entry_at(uint64_t page) const {
 // The first run of neighbouring mapped pages within [within.first, .last].
 // `leaf`: that was met last.
 std::optional<Shadow::Run> Shadow::next_run(Radix::Leaf& leaf,
-                                            PageRange within) const {
+                                            IovaPages within) const {
   uint64_t page = within.first;
   std::optional<Run> run;
   const auto extends = [&](uint64_t first, uint64_t last, bool mmio) {
@@ -62,7 +62,7 @@ std::optional<Shadow::Run> Shadow::next_run(Radix::Leaf& leaf,
 }
 
 // The pages that hosts may hold as one with this one, which is mapped.
-PageRange Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
+IovaPages Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
   const ShadowEntry entry{leaf.is_run() ? leaf.run() : leaf.at(page)};
   if (hosts_.splits_calls()) {
     const uint64_t mask = (uint64_t{1} << entry.block_order()) - 1;
@@ -70,7 +70,7 @@ PageRange Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
   }
   // Calls are cut at the ends of leaves.
   if (leaf.is_run()) return {leaf.base, leaf.last_key()};
-  PageRange block{page, page};
+  IovaPages block{page, page};
   while (!ShadowEntry{leaf.at(block.first)}.begins_block()) --block.first;
   while (block.last < leaf.last_key()) {
     const ShadowEntry next{leaf.at(block.last + 1)};
@@ -80,11 +80,11 @@ PageRange Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
   return block;
 }
 
-PageRange Shadow::reach(Workspace& workspace) const {
-  PageRange reach = workspace.range;
+IovaPages Shadow::reach(Workspace& workspace) const {
+  IovaPages reach = workspace.range;
   const auto include = [&](const Radix::Leaf& leaf, uint64_t page) {
     if (!leaf || (!leaf.is_run() && leaf.at(page) == 0)) return;
-    const PageRange block = block_of(leaf, page);
+    const IovaPages block = block_of(leaf, page);
     if (block.first < reach.first) reach.first = block.first;
     if (block.last > reach.last) reach.last = block.last;
   };
@@ -109,7 +109,7 @@ Result<Radix::Leaf> Shadow::expand(Workspace& workspace,
   return leaf;
 }
 
-void Shadow::unmap(Workspace& workspace, PageRange within) {
+void Shadow::unmap(Workspace& workspace, IovaPages within) {
   while (auto run = next_run(workspace.leaf, within)) {
     drop(workspace, *run);
     if (run->last >= within.last) break;
@@ -139,10 +139,10 @@ void Shadow::unmap_different(Workspace& workspace, uint64_t page,
   }
 }
 
-std::optional<PageRange> Shadow::next_leaf(PageRange within) const {
+std::optional<IovaPages> Shadow::next_leaf(IovaPages within) const {
   const Radix::Leaf leaf = tree_.next(within.first, within.last);
   if (!leaf) return std::nullopt;
-  return PageRange{
+  return IovaPages{
       leaf.base > within.first ? leaf.base : within.first,
       leaf.last_key() < within.last ? leaf.last_key() : within.last};
 }
@@ -160,10 +160,10 @@ void Shadow::drop(Workspace& workspace, Run run) {
 
 // Makes leaves of runs of which only a part is to go. Without memory for that,
 // all of the leaf has to: its other pages are lost.
-PageRange Shadow::expand_ends(Workspace& workspace, PageRange run) {
+IovaPages Shadow::expand_ends(Workspace& workspace, IovaPages run) {
   for (const uint64_t end : {run.first, run.last}) {
     const Radix::Leaf leaf = find(workspace, end);
-    const PageRange all{leaf.base, leaf.last_key()};
+    const IovaPages all{leaf.base, leaf.last_key()};
     if (!leaf.is_run() || run.contains(all)) continue;
     auto expanded = expand(workspace, leaf);
     if (expanded) continue;
@@ -181,10 +181,10 @@ PageRange Shadow::expand_ends(Workspace& workspace, PageRange run) {
 
 // Unmaps neighbouring pages, all of them mapped and of memory: the blocks that
 // they touch as a whole, then maps again what those have outside of the run.
-void Shadow::drop_memory(Workspace& workspace, PageRange run) {
+void Shadow::drop_memory(Workspace& workspace, IovaPages run) {
   const Radix::Leaf& leaf = find(workspace, run.first);
   if (leaf.is_run() || !leaf.holds(run.last)) run = expand_ends(workspace, run);
-  const PageRange blocks{block_of(find(workspace, run.first), run.first).first,
+  const IovaPages blocks{block_of(find(workspace, run.first), run.first).first,
                          block_of(find(workspace, run.last), run.last).last};
   // The batch is needed for the rest. Whether this succeeds or not, the pages
   // have to go.
@@ -234,11 +234,11 @@ void Shadow::forget(Workspace& workspace, Run run) {
 }
 
 // Maps the rest of a block again. What a host has no memory for is lost.
-void Shadow::restore(Workspace& workspace, PageRange run) {
+void Shadow::restore(Workspace& workspace, IovaPages run) {
   uint64_t done = 0;
   auto mapped = map_existing(workspace, KIOMMU_ALL_HOSTS, run, &done);
   if (mapped) return;
-  const PageRange lost{run.first + done, run.last};
+  const IovaPages lost{run.first + done, run.last};
   forget(workspace, {lost});
   workspace.outcome.lose(lost, mapped.error());
 }

@@ -17,7 +17,7 @@ class DropStale {
 
   // The walker's sink.
   Result<void> absent(IovaRange range) {
-    shadow_.unmap(workspace_, {range.first_page(), range.last_page()});
+    shadow_.unmap(workspace_, range.pages());
     return {};
   }
   Result<void> pages(Iova at, const kiommu_u64* words, unsigned n) {

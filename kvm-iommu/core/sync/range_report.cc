@@ -8,10 +8,6 @@ namespace {
 
 constexpr uint64_t kEndGfn = uint64_t{1} << (64 - kPageShift);
 
-PageRange pages_of(IovaRange range) {
-  return {range.first_page(), range.last_page()};
-}
-
 // Whether `next` goes on where `last` ends.
 bool continues(const kiommu_range_record& last,
                const kiommu_range_record& next) {
@@ -24,7 +20,7 @@ bool continues(const kiommu_range_record& last,
 }  // namespace
 
 // Adds to the last record, or makes one; stops the walk if there is no room.
-Result<void> RangeReport::add(const Answer& answer, PageRange pages,
+Result<void> RangeReport::add(const Answer& answer, IovaPages pages,
                               Rights shadow) {
   const bool nothing = answer.why == Status::kNotMapped ||
                        (holes_ && answer.why == Status::kNoSlot);
@@ -69,11 +65,11 @@ Result<void> RangeReport::tell(const Answer& answer) {
 }
 
 Result<void> RangeReport::absent(IovaRange range) {
-  return tell({.pages = pages_of(range), .why = Status::kNotMapped});
+  return tell({.pages = range.pages(), .why = Status::kNotMapped});
 }
 
 Result<void> RangeReport::bad(IovaRange range, Status why, const Blame&) {
-  return tell({.pages = pages_of(range), .why = why});
+  return tell({.pages = range.pages(), .why = why});
 }
 
 Result<void> RangeReport::stopped(Iova at, Status why) {

@@ -41,14 +41,14 @@ class RangeReport {
  private:
   // What tables and slots say of some pages.
   struct Answer {
-    PageRange pages{};
+    IovaPages pages{};
     Gpa gpa{};
     unsigned shift = 0;
     Rights rights{};
     std::optional<Status> why{};  // why there is none: the rest is 0
   };
   Result<void> tell(const Answer& answer);
-  Result<void> add(const Answer& answer, PageRange pages, Rights shadow);
+  Result<void> add(const Answer& answer, IovaPages pages, Rights shadow);
 
   Workspace& workspace_;
   const Shadow& shadow_;

@@ -19,7 +19,7 @@ void Refresh::unmap_absent() {
   if (!absent_) return;
   const IovaRange range = *absent_;
   absent_.reset();
-  shadow_.unmap(workspace_, {range.first_page(), range.last_page()});
+  shadow_.unmap(workspace_, range.pages());
 }
 
 Result<void> Refresh::stopped(Iova at, Status why) {
@@ -35,7 +35,7 @@ Result<void> Refresh::bad(IovaRange range, Status why, const Blame& blame) {
   KIOMMU_TRY(absent(range));
   if (!is_guest_mistake(why)) {
     // The guest's tables map it, and it is taken out.
-    workspace_.outcome.lose({range.first_page(), range.last_page()}, why);
+    workspace_.outcome.lose(range.pages(), why);
   } else if (follower_ != nullptr && follower_->follows) {
     follower_->report(range, why, blame);
     unmap_absent();

@@ -383,7 +383,7 @@ class Walker {
           part.first.value & ((uint64_t{1} << entry.shift) - 1);
       return sink_.leaf({.iova = part.first,
                          .gpa = entry.address.plus(in_page),
-                         .pages = part.pages(),
+                         .pages = part.page_count(),
                          .rights = rights,
                          .shift = entry.shift,
                          .level = level + 1});

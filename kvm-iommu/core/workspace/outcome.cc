@@ -7,13 +7,13 @@ namespace kiommu {
 namespace {
 
 // Pages between two ranges that neither overlap nor touch; else 0.
-uint64_t gap(PageRange a, PageRange b) {
+uint64_t gap(IovaPages a, IovaPages b) {
   if (a.last < b.first) return b.first - a.last - 1;
   if (b.last < a.first) return a.first - b.last - 1;
   return 0;
 }
 
-PageRange hull(PageRange a, PageRange b) {
+IovaPages hull(IovaPages a, IovaPages b) {
   return {a.first < b.first ? a.first : b.first,
           a.last > b.last ? a.last : b.last};
 }
@@ -22,7 +22,7 @@ PageRange hull(PageRange a, PageRange b) {
 
 void Outcome::remove(unsigned i) { lost_[i] = lost_[--count_]; }
 
-void Outcome::lose(PageRange pages, Status why) {
+void Outcome::lose(IovaPages pages, Status why) {
   if (count_ == 0) why_ = why;
   // All that touches the range becomes one with it.
   for (unsigned i = 0; i < count_;) {
@@ -47,9 +47,9 @@ void Outcome::lose(PageRange pages, Status why) {
   lose(pages, why_);  // there is room now
 }
 
-void Outcome::redo(PageRange pages) {
+void Outcome::redo(IovaPages pages) {
   for (unsigned i = 0; i < count_;) {
-    const PageRange lost = lost_[i];
+    const IovaPages lost = lost_[i];
     if (!lost.overlaps(pages)) {
       ++i;
       continue;
@@ -62,14 +62,14 @@ void Outcome::redo(PageRange pages) {
       ++i;  // no room for two: it counts as lost
     } else {
       if (below && above) lost_[count_++] = {pages.last + 1, lost.last};
-      lost_[i] = below ? PageRange{lost.first, pages.first - 1}
-                       : PageRange{pages.last + 1, lost.last};
+      lost_[i] = below ? IovaPages{lost.first, pages.first - 1}
+                       : IovaPages{pages.last + 1, lost.last};
       ++i;
     }
   }
 }
 
-std::optional<uint64_t> Outcome::first_lost(PageRange within) const {
+std::optional<uint64_t> Outcome::first_lost(IovaPages within) const {
   std::optional<uint64_t> first;
   for (unsigned i = 0; i < count_; ++i) {
     if (!lost_[i].overlaps(within)) continue;
@@ -80,7 +80,7 @@ std::optional<uint64_t> Outcome::first_lost(PageRange within) const {
   return first;
 }
 
-bool Outcome::lost_only_in(PageRange within) const {
+bool Outcome::lost_only_in(IovaPages within) const {
   for (unsigned i = 0; i < count_; ++i) {
     if (!within.contains(lost_[i])) return false;
   }

@@ -24,25 +24,25 @@ class [[nodiscard]] Outcome {
   uint64_t mapped = 0;    // pages
   uint64_t unmapped = 0;  // pages
 
-  void lose(PageRange pages, Status why);
+  void lose(IovaPages pages, Status why);
   // These pages are brought up to date anew: what was lost of them counts no
   // more.
-  void redo(PageRange pages);
+  void redo(IovaPages pages);
 
   // Something is lost: `why` of what was lost first.
   bool failed() const { return count_ > 0; }
   Status why() const { return why_; }
   unsigned count() const { return count_; }
-  PageRange lost(unsigned i) const { return lost_[i]; }
+  IovaPages lost(unsigned i) const { return lost_[i]; }
   // The lowest page of `within` that is lost.
-  std::optional<uint64_t> first_lost(PageRange within) const;
+  std::optional<uint64_t> first_lost(IovaPages within) const;
   // Whether nothing outside of `within` is lost.
-  bool lost_only_in(PageRange within) const;
+  bool lost_only_in(IovaPages within) const;
 
  private:
   void remove(unsigned i);
 
-  PageRange lost_[kMost] = {};
+  IovaPages lost_[kMost] = {};
   unsigned count_ = 0;
   Status why_ = Status::kNoMemory;
 };

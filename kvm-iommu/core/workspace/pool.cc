@@ -46,7 +46,7 @@ bool WorkspacePool::must_wait(const Workspace& workspace) const {
   return false;
 }
 
-Result<void> WorkspacePool::lock_range(Workspace& workspace, PageRange range) {
+Result<void> WorkspacePool::lock_range(Workspace& workspace, IovaPages range) {
   workspace.range = range;
   workspace.next = nullptr;
   Workspace** end = &first_;
@@ -67,7 +67,7 @@ void WorkspacePool::unlock_range(Workspace& workspace) {
   kiommu_port_wake(mutex_);
 }
 
-Workspace* WorkspacePool::take(PageRange range) {
+Workspace* WorkspacePool::take(IovaPages range) {
   const ScopedLock locked(mutex_);
   Workspace* workspace = get();
   if (workspace == nullptr || lock_range(*workspace, range)) return workspace;
@@ -77,7 +77,7 @@ Workspace* WorkspacePool::take(PageRange range) {
   return nullptr;
 }
 
-Result<void> WorkspacePool::exchange(Workspace& workspace, PageRange range) {
+Result<void> WorkspacePool::exchange(Workspace& workspace, IovaPages range) {
   const ScopedLock locked(mutex_);
   unlock_range(workspace);
   auto locked_anew = lock_range(workspace, range);

@@ -26,10 +26,10 @@ class WorkspacePool {
   // Waits until nobody who came earlier works on a page of `range`, and for a
   // workspace, if there is none and no memory for one. nullptr: who waits is
   // killed. With no other operation under way there is nothing to wait for.
-  Workspace* take(PageRange range);
+  Workspace* take(IovaPages range);
   // Another range in place of the one that the operation has. The error is
   // kInterrupted: the workspace is given back.
-  Result<void> exchange(Workspace& workspace, PageRange range);
+  Result<void> exchange(Workspace& workspace, IovaPages range);
   void give(Workspace& workspace);
 
   kiommu_hosts* hosts() const { return hosts_; }
@@ -42,7 +42,7 @@ class WorkspacePool {
   Workspace* pop();
   void push(Workspace& workspace);
   bool must_wait(const Workspace& workspace) const;
-  Result<void> lock_range(Workspace& workspace, PageRange range);
+  Result<void> lock_range(Workspace& workspace, IovaPages range);
   void unlock_range(Workspace& workspace);
 
   kiommu_hosts* hosts_;

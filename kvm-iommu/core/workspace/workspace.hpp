@@ -65,7 +65,7 @@ class Workspace {
   Radix::Leaf leaf;
 
   // In the domain's list of operations under way, see pool.hpp.
-  PageRange range{};
+  IovaPages range{};
   Workspace* next = nullptr;
 };
 
