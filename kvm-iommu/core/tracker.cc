@@ -67,6 +67,10 @@ TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
   if (page->tracked) {
     unsynced->reset();
     if (refreshes) stayed_calm(page);
+  } else if (!page->crowded) {
+    for (const TableUse* use = page->uses; use; use = use->next_of_page) {
+      *unsynced = hull(**unsynced, use->window.span());
+    }
   }
   return *link;
 }

@@ -153,6 +153,19 @@ TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesTheRestOutOfSync) {
   expect_no_lie<TypeParam>(&port::Faults::node, "node");
 }
 
+// A page that is used in two places, and out of sync: it is in sync again when
+// it is as its tables say in both.
+TYPED_TEST(Follow, RefreshInOnePlaceIsNotEnoughForAnother) {
+  Ended<TypeParam> world;
+  const u64 at = world.tables.entry_gpa(world.page(0), 0);
+  kiommu_u64 count = 0;
+  ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
+  world.tables.map(world.page(0), world.leaf(1));
+  world.refresh(world.page(0), world.kLeaf);
+  EXPECT_EQ(world.sees(world.page(0)), world.frame(world.leaf(1)));
+  world.expect_no_lie(1, 0);
+}
+
 // What is not walked to its end is out of sync, and nothing above it.
 TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesWhatIsAboveInSync) {
   Ended<TypeParam> world;
@@ -173,6 +186,49 @@ TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesWhatIsAboveInSync) {
       ASSERT_EQ(world.info().unsynced_pages, 0u);
       ASSERT_LT(nth, 1000u);
     }
+  }
+}
+
+// A store to a table above, of two entries, whose table is used in two places.
+// It is killed in the first place: nothing is brought up to date in the second
+// one.
+TEST(Follow, KilledStoreLeavesOtherPlacesOutOfSync) {
+  using S = Spec<VtdSsFormat>;
+  constexpr u64 kSpan = u64{1} << S::shift(1);
+  constexpr u64 kAbove = u64{1} << S::shift(2);
+  TrackedWorld<VtdSsFormat> world;
+  const u64 first = 2 * kAbove;
+  const u64 second = 5 * kAbove;
+  const u64 shared = world.tables.table(first, 1);
+  world.tables.set(second, 2, S::table(2, shared, kRW));
+  bool fired = true;
+  for (u64 nth = 1; fired; ++nth) {
+    SCOPED_TRACE(nth);
+    world.guest.write(shared, std::vector<u8>(16).data(), 16);
+    world.unfollow();
+    ASSERT_EQ(world.follow(), 0);
+    // Two tables, linked by one store.
+    u8 bytes[16];
+    for (u64 i = 0; i < 2; ++i) {
+      const u64 table = world.tables.new_table(0);
+      world.tables.write_entry(table, S::leaf(0, world.data(i), kRW));
+      S::store(S::table(1, table, kRW), bytes + 8 * i);
+    }
+    world.guest.write(shared, bytes, sizeof(bytes));
+    faults().interrupt.arm(nth);
+    const int error = world.stored(shared, sizeof(bytes));
+    fired = faults().interrupt.fired() > 0;
+    EXPECT_EQ(error, fired ? -EINTR : 0);
+    faults() = {};
+    for (u64 at : {first, second}) {
+      world.refresh(at + kSpan, kPage);
+      if (world.info().unsynced_pages > 0) continue;
+      for (u64 place : {first, second}) {
+        EXPECT_EQ(world.sees(place), world.frame(world.data(0)));
+        EXPECT_EQ(world.sees(place + kSpan), world.frame(world.data(1)));
+      }
+    }
+    ASSERT_LT(nth, 1000u);
   }
 }
 
