@@ -304,8 +304,7 @@ TEST_F_TIMEOUT(life, files_outlive_the_process, 120)
 	/* Nothing is read if one of its checks failed. */
 	ASSERT_EQ(1, read(ready[0], &byte, 1));
 	ASSERT_EQ(0, read(ready[0], &byte, 1));
-	for (int i = 0; i < 100 && kiommu_module_refs(); i++)
-		usleep(50000);
+	kiommu_await_unused();
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 

@@ -44,8 +44,7 @@ FIXTURE_TEARDOWN(tenants_devices)
 {
 	while (waitpid(-1, NULL, 0) > 0)
 		;
-	for (int i = 0; i < KIOMMU_TENANT_MS / 10 && kiommu_module_refs(); i++)
-		usleep(10000);
+	kiommu_await_unused();
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 

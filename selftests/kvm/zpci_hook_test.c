@@ -66,7 +66,7 @@ FIXTURE_TEARDOWN(hook)
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_unused());
 }
 
 /* START, and the guest enables the function. */
@@ -204,7 +204,7 @@ TEST_F_TIMEOUT(hook, start_without_a_container, 60)
 	kiommu_container_close(&self->k.vfio);
 	for (unsigned int i = 0; i < self->k.vfio.count; i++)
 		EXPECT_EQ(-ENXIO, START(i));
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_unused());
 }
 
 TEST_F_TIMEOUT(hook, type1_container, 60)
@@ -513,7 +513,7 @@ TEST_F_TIMEOUT(hook, closed_while_started, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, STATE());
 	EXPECT_EQ(ZPCI_IN_ERROR, RPCIT(0));
 	kiommu_container_close(&self->k.vfio);
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_unused());
 	EXPECT_EQ(self->pins, kiommu_pins());
 	/* The container is gone: so is the function, but for STOP. */
 	EXPECT_EQ(-EOPNOTSUPP, RPCIT(0));

@@ -488,13 +488,14 @@ struct kvm_iommu_translate {
  * container lets go of the KVM. Pages whose memory the process gives up, or
  * device memory, are not pinned. Slots that are pinned already are left alone.
  *
- * Errors (nothing changed): ENODEV no KVM; EPERM; EINVAL @gpa or @length is not
- * a multiple of 4096 (MISALIGNED), a slot reaches out of the range, or there is
- * none in it (RANGE); EOVERFLOW the end is above 2^64; EIO a slot without memory
- * behind it, of private memory, or of memory that the kernel does not pin for
- * long (UNBACKED, PRIVATE, PIN_REFUSED); ENOMEM kernel memory (NO_MEMORY),
- * RLIMIT_MEMLOCK (MEMLOCK); EAGAIN a memory slot changed meanwhile (BUDGET): call
- * again; EINTR; EOPNOTSUPP (FLAGS, FIELD).
+ * Errors (nothing changed, but idle pages of the slots may be unpinned): ENODEV
+ * no KVM; EPERM; EINVAL @gpa or @length is not a multiple of 4096 (MISALIGNED), a
+ * slot reaches out of the range, or there is none in it (RANGE); EOVERFLOW the
+ * end is above 2^64; EIO a slot without memory behind it, of private memory, or
+ * of memory that the kernel does not pin for long (UNBACKED, PRIVATE,
+ * PIN_REFUSED); ENOMEM kernel memory (NO_MEMORY), RLIMIT_MEMLOCK (MEMLOCK);
+ * EAGAIN a memory slot changed meanwhile (BUDGET): call again; EINTR; EOPNOTSUPP
+ * (FLAGS, FIELD).
  */
 struct kvm_iommu_pin_memory {
 	__u32 size;

@@ -99,6 +99,13 @@ long kiommu_module_refs(void)
 	return refs_of("kvm_iommu") - holders_of("kvm_iommu");
 }
 
+long kiommu_await_unused(void)
+{
+	for (int i = 0; i < 6000 && kiommu_module_refs() > 0; i++)
+		usleep(10000);
+	return kiommu_module_refs();
+}
+
 long kiommu_kvm_refs(void)
 {
 	return refs_of("kvm") + refs_of("kvm_amd") + refs_of("kvm_intel") +

@@ -27,6 +27,13 @@ uint64_t kiommu_pins_made(void);
 long kiommu_module_refs(void);
 
 /*
+ * Waits, a minute at most, until there are none: processes that were killed may be
+ * at their end still, and so may the thread that made a guest which nobody took.
+ * Return: kiommu_module_refs().
+ */
+long kiommu_await_unused(void);
+
+/*
  * References to the modules whose guests are used, KVM's or kiommu_memory.ko: by
  * guests and their files, and by whoever keeps a symbol of theirs.
  */
