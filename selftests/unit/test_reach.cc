@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a request has to itself: the blocks of the hosts that its range begins
+// What an operation has to itself: the blocks of the hosts that its range begins
 // and ends in, as a whole.
 #include "api/handles.hpp"
 #include "world.hpp"
@@ -24,11 +24,11 @@ TEST(Reach, BlocksAtBothEnds) {
   const IovaPages second{24 * kMiB / kPage, 32 * kMiB / kPage - 1};
   world.shared([&](kiommu_domain* domain) {
     const Shadow& shadow = domain->domain.shadow();
-    Request* request = Request::create(world.iommus.handle());
+    Workspace* workspace = Workspace::create(world.iommus.handle());
     const auto reach = [&](u64 begin, u64 end) {
-      request->range = {begin, end};
-      request->leaf = {};
-      return shadow.reach(*request);
+      workspace->range = {begin, end};
+      workspace->leaf = {};
+      return shadow.reach(*workspace);
     };
     // Within one leaf of each block; those between belong to no block.
     const IovaPages both =
@@ -46,7 +46,7 @@ TEST(Reach, BlocksAtBothEnds) {
     const IovaPages neither = reach(first.last + 1, second.first - 1);
     EXPECT_EQ(neither.first, first.last + 1);
     EXPECT_EQ(neither.last, second.first - 1);
-    Request::destroy(request);
+    Workspace::destroy(workspace);
     return 0;
   });
 }

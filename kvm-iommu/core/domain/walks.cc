@@ -313,7 +313,7 @@ Result<void> Domain::translate_range(uint64_t iova, uint64_t length,
 
 Result<void> Domain::writable_pages(IovaRange range, kiommu_u64* bits) {
   if (pins_ == nullptr) return {};
-  const IovaPages pagesrange.pages();
+  const IovaPages pages = range.pages();
   Operation operation(*this, pages);
   if (!operation.begun()) return fail(Status::kInterrupted);
   find_writable(operation.workspace(), pages, bits);

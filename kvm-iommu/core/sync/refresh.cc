@@ -78,7 +78,7 @@ Result<uint64_t> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
   const Iova end{iova.value | in_entry};
   const IovaRange range{iova, end < last ? end : last};
   KIOMMU_TRY(bad(range, why, blame));
-  return range.pages();
+  return range.page_count();
 }
 
 Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
