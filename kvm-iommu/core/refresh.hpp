@@ -20,6 +20,7 @@ class Refresh {
       : request_(request),
         shadow_(shadow),
         hosts_(hosts),
+        range_(range),
         follow_(follow),
         reserved_(hosts.first_reserved(range).has_value()) {}
 
@@ -30,12 +31,11 @@ class Refresh {
   Result<void> bad(IovaRange range, Status why, const Blame& blame);
   Result<void> stopped(Iova at, Status why);
   bool follows() const { return follow_ != nullptr; }
-  Result<TableUse*> meet(const TableWindow& window, IovaRange walked) {
-    return follow_->meet(window, walked, *request_.stage2);
+  Result<TableUse*> meet(const TableWindow& window) {
+    return follow_->meet(window, range_, *request_.stage2);
   }
-  void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
-                  const Entry* table) {
-    follow_->meet_entry(use, slot, walked, table);
+  void meet_entry(TableUse* use, unsigned slot, const Entry* table) {
+    follow_->meet_entry(use, slot, range_, table);
   }
 
   // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
@@ -66,6 +66,7 @@ class Refresh {
   Request& request_;
   Shadow& shadow_;
   const Hosts& hosts_;
+  const IovaRange range_;  // of the whole walk
   Follow* follow_;
   bool reserved_;  // some of the range is
   // What the walk told and is not done yet, one of the two at most: absent

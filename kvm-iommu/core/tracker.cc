@@ -18,8 +18,14 @@ void add(uint64_t* counter, uint64_t count) {
 
 }  // namespace
 
+bool TablePage::used_only_in(IovaRange range) const {
+  for (const TableUse* use = uses; use != nullptr; use = use->next_of_page) {
+    if (!range.contains(use->window.span())) return false;
+  }
+  return true;
+}
+
 Result<void> Tracker::track(TablePage* page) {
-  if (page->tracked) return {};
   if (kiommu_port_track(mem_, page->gfn) != 0) return fail(Status::kNoMemory);
   page->tracked = true;
   page->stores = 0;
@@ -60,22 +66,25 @@ TableUse** Tracker::find(const TableWindow& window) {
 TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
                         std::optional<IovaRange>* unsynced) {
   const Locked locked(monitor_);
-  *unsynced = window.span();
   TableUse** link = find(window);
-  if (link == nullptr || !(*link)->window.same_table(window)) return nullptr;
-  TablePage* page = (*link)->page;
-  if (page->tracked) {
+  const bool known = link != nullptr && (*link)->window.same_table(window);
+  TablePage* page = known ? (*link)->page : find_page(window.gpa.page_number());
+  if (known && page->tracked) {
     unsynced->reset();
     if (refreshes) stayed_calm(page);
-  } else if (!page->crowded) {
+    return *link;
+  }
+  *unsynced = window.span();
+  if (page != nullptr && !page->tracked && !page->crowded) {
     for (const TableUse* use = page->uses; use; use = use->next_of_page) {
       *unsynced = hull(**unsynced, use->window.span());
     }
   }
-  return *link;
+  return known ? *link : nullptr;
 }
 
-Result<TableUse*> Tracker::enter(const TableWindow& window, bool* crowded) {
+Result<TableUse*> Tracker::enter(const TableWindow& window, IovaRange walked,
+                                 bool* crowded) {
   const Locked locked(monitor_);
   TableUse** link = find(window);
   if (link != nullptr && !(*link)->window.same_table(window)) {
@@ -89,9 +98,12 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, bool* crowded) {
     use = *made;
   }
   use->window.rights = window.rights;
-  if (use->page->crowded) return use;
-  if (use->page->tracked) stayed_calm(use->page);
-  KIOMMU_TRY(track(use->page));
+  TablePage* page = use->page;
+  if (page->tracked) {
+    stayed_calm(page);
+  } else if (!page->crowded && page->used_only_in(walked)) {
+    KIOMMU_TRY(track(page));
+  }
   return use;
 }
 
