@@ -166,6 +166,49 @@ TYPED_TEST(Follow, RefreshInOnePlaceIsNotEnoughForAnother) {
   world.expect_no_lie(1, 0);
 }
 
+// A walk for a store comes to one of its places alone: it stays out of sync.
+TYPED_TEST(Follow, StoreAboveOnePlaceIsNotEnoughForAnother) {
+  using S = Spec<TypeParam>;
+  Ended<TypeParam> world;
+  const u64 shared = world.tables.table(world.page(0), 0);
+  const u64 at = world.tables.entry_gpa(world.page(0), 0);
+  const u64 above = world.tables.entry_gpa(world.page(0), 1);
+  for (const bool unlinks : {false, true}) {
+    kiommu_u64 count = 0;
+    ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
+    ASSERT_EQ(count, 1u);
+    world.tables.map(world.page(0), world.leaf(1 + unlinks));
+    if (unlinks) world.store_entry(above, S::absent(1));
+    world.store_entry(above, S::table(1, shared, kRW));
+    EXPECT_EQ(world.sees(world.page(0)), world.frame(world.leaf(1 + unlinks)));
+    EXPECT_EQ(world.info().unsynced_pages, 1u);
+    world.expect_no_lie(1 + unlinks, 0);
+    // A refresh of it comes to all.
+    world.refresh(world.page(0), world.kLeaf);
+    EXPECT_EQ(world.info().unsynced_pages, 0u);
+    world.expect_no_lie(1 + unlinks, 0);
+  }
+}
+
+// A refresh of a place that is not known yet, of a page that is out of sync in
+// another one.
+TYPED_TEST(Follow, RefreshInANewPlaceComesToTheOldOnes) {
+  using S = Spec<TypeParam>;
+  Ended<TypeParam> world;
+  const u64 shared = world.tables.table(world.page(0), 0);
+  const u64 at = world.tables.entry_gpa(world.page(0), 0);
+  const u64 above = world.tables.entry_gpa(world.page(4), 1);
+  kiommu_u64 count = 0;
+  ASSERT_EQ(world.untrack(above & ~(kPage - 1), kPage, &count), 0);
+  ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
+  world.tables.map(world.page(0), world.leaf(1));
+  world.tables.write_entry(above, S::table(1, shared, kRW));
+  world.refresh(world.page(4), world.kLeaf);
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
+  EXPECT_EQ(world.sees(world.page(4)), world.frame(world.leaf(1)));
+  world.expect_no_lie(1, 0);
+}
+
 // What is not walked to its end is out of sync, and nothing above it.
 TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesWhatIsAboveInSync) {
   Ended<TypeParam> world;

@@ -347,11 +347,10 @@ TEST_F(BlockWithAHole, RefreshThatLosesOthersAloneFails) {
   world.expect_refresh(0, 4 * kLeaf);
 }
 
-// It stops at the page that it comes to next.
+// It stops at the page that it comes to next: a leaf of which all is exchanged.
 TEST_F(BlockWithAHole, WhatComesAfterALossKeepsWhatItHas) {
-  world.tables.map_pages(2 * kLeaf, world.data(2 * kHuge), kHuge);
+  world.tables.map_pages(2 * kLeaf, world.data(9000), kHuge);
   world.tables.link(2 * kLeaf, 1);
-  world.tables.map_pages(2 * kLeaf, world.data(9000), 4);
   expect_refused(2 * kLeaf, 2 * kLeaf);
   for (u64 page = 1; page < kHuge; ++page) {
     ASSERT_EQ(world.sees(2 * kLeaf + page * kPage),

@@ -20,6 +20,7 @@ class Refresh {
       : workspace_(workspace),
         shadow_(shadow),
         hosts_(hosts),
+        range_(range),
         follower_(follower),
         reserved_(hosts.first_reserved(range).has_value()) {}
 
@@ -30,12 +31,11 @@ class Refresh {
   Result<void> bad(IovaRange range, Status why, const Blame& blame);
   Result<void> stopped(Iova at, Status why);
   bool follows() const { return follower_ != nullptr; }
-  Result<TableUse*> meet(const TableWindow& window, IovaRange walked) {
-    return follower_->meet(window, walked, *workspace_.guest_memory);
+  Result<TableUse*> meet(const TableWindow& window) {
+    return follower_->meet(window, range_, *workspace_.guest_memory);
   }
-  void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
-                  const Entry* table) {
-    follower_->meet_entry(use, slot, walked, table);
+  void meet_entry(TableUse* use, unsigned slot, const Entry* table) {
+    follower_->meet_entry(use, slot, range_, table);
   }
 
   // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
@@ -66,6 +66,7 @@ class Refresh {
   Workspace& workspace_;
   Shadow& shadow_;
   const HostCapabilities& hosts_;
+  const IovaRange range_;  // of the whole walk
   TableFollower* follower_;
   bool reserved_;  // some of the range is
   // What the walk told and is not done yet, one of the two at most: absent

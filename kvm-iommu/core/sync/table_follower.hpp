@@ -37,9 +37,15 @@ struct TableFollower {
   void report_unsync(Iova iova, Gpa gpa) const;
 
  private:
+  // What a walk goes over, with what cannot be mapped beside it.
+  IovaRange covered(IovaRange walked) const {
+    if (walked.first <= limit.first) walked.first = {0};
+    if (walked.last >= limit.last) walked.last = {~uint64_t{0}};
+    return walked;
+  }
   // Whether all that can be mapped of `span` is walked.
   bool whole(IovaRange span, IovaRange walked) const {
-    return walked.contains(intersection(span, limit));
+    return covered(walked).contains(span);
   }
 };
 

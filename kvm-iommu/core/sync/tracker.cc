@@ -18,8 +18,14 @@ void add(uint64_t* counter, uint64_t count) {
 
 }  // namespace
 
+bool TablePage::used_only_in(IovaRange range) const {
+  for (const TableUse* use = uses; use != nullptr; use = use->next_of_page) {
+    if (!range.contains(use->window.span())) return false;
+  }
+  return true;
+}
+
 Result<void> Tracker::track(TablePage* page) {
-  if (page->tracked) return {};
   if (kiommu_port_track(mem_, page->gfn) != 0) return fail(Status::kNoMemory);
   page->tracked = true;
   page->stores = 0;
@@ -60,22 +66,24 @@ TableUse** Tracker::find(const TableWindow& window) {
 TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
                         std::optional<IovaRange>* unsynced) {
   const ScopedLock locked(mutex_);
-  *unsynced = window.span();
   TableUse** link = find(window);
-  if (link == nullptr || !(*link)->window.same_table(window)) return nullptr;
-  TablePage* page = (*link)->page;
-  if (page->tracked) {
+  const bool known = link != nullptr && (*link)->window.same_table(window);
+  TablePage* page = known ? (*link)->page : find_page(window.gpa.page_number());
+  if (known && page->tracked) {
     unsynced->reset();
     if (refreshes) clear_write_flooding(page);
-  } else if (!page->too_many_uses) {
+    return *link;
+  }
+  *unsynced = window.span();
+  if (page != nullptr && !page->tracked && !page->too_many_uses) {
     for (const TableUse* use = page->uses; use; use = use->next_of_page) {
       *unsynced = hull(**unsynced, use->window.span());
     }
   }
-  return *link;
+  return known ? *link : nullptr;
 }
 
-Result<TableUse*> Tracker::enter(const TableWindow& window,
+Result<TableUse*> Tracker::enter(const TableWindow& window, IovaRange walked,
                                  bool* too_many_uses) {
   const ScopedLock locked(mutex_);
   TableUse** link = find(window);
@@ -90,9 +98,12 @@ Result<TableUse*> Tracker::enter(const TableWindow& window,
     use = *made;
   }
   use->window.rights = window.rights;
-  if (use->page->too_many_uses) return use;
-  if (use->page->tracked) clear_write_flooding(use->page);
-  KIOMMU_TRY(track(use->page));
+  TablePage* page = use->page;
+  if (page->tracked) {
+    clear_write_flooding(page);
+  } else if (!page->too_many_uses && page->used_only_in(walked)) {
+    KIOMMU_TRY(track(page));
+  }
   return use;
 }
 

@@ -9,10 +9,11 @@
 //
 // While a page is tracked, the shadow says of its uses what the page says, but
 // for stores whose writer has not had his range to himself yet. So a page
-// becomes tracked only in a walk that goes over all of it and stops at no bad
-// entry; and what is kept of a range of IOVA is changed only by who has that
-// range to himself (workspace/pool.hpp). A page for which that cannot be so is
-// out of sync: not tracked, its uses remembered, until such a walk comes again.
+// becomes tracked only in a walk that goes over all of it, in each place where
+// it is used, and stops at no bad entry; and what is kept of a range of IOVA is
+// changed only by who has that range to himself (workspace/pool.hpp). A page
+// for which that cannot be so is out of sync: not tracked, its uses remembered,
+// until such a walk comes again.
 //
 // The mutex protects all of it. It is held across kiommu_port_track() and
 // kiommu_port_untrack(): nobody reads a page that another is about to track.
@@ -34,6 +35,8 @@ struct TablePage {
   uint32_t write_flooding_limit = 0;  // of stores, if there is a burst
   bool tracked = false;
   bool too_many_uses = false;  // it has had more uses than are followed
+
+  bool used_only_in(IovaRange range) const;
 };
 
 struct TableUse {
@@ -85,10 +88,12 @@ class Tracker {
   // each place where it is used.
   TableUse* meet(const TableWindow& window, bool refreshes,
                  std::optional<IovaRange>* unsynced);
-  // The same for a walk that goes over all of it: from now on it is followed.
-  // nullptr: it cannot be; *crowded: for it has just got too many uses. The
-  // errors are kNoMemory and kShadowLimit.
-  Result<TableUse*> enter(const TableWindow& window, bool* too_many_uses);
+  // The same for a walk that goes over `walked`, and so over all of it: from
+  // now on it is followed, unless it is out of sync in a place that the walk
+  // does not come to. nullptr: it cannot be; *too_many_uses: for it has just
+  // got too many uses. The errors are kNoMemory and kShadowLimit.
+  Result<TableUse*> enter(const TableWindow& window, IovaRange walked,
+                          bool* too_many_uses);
   // What is below an entry of a page is not: all, or but for one table.
   void drop(TableUse* use, unsigned slot, const Entry* table);
   // No page of a table begins here.

@@ -75,15 +75,15 @@ struct TableWindow {
 // return without an error: the walk goes on.
 template <class S>
 concept FollowingSink = requires(S& sink, const TableWindow& window,
-                                 IovaRange walked, TableUse* use, unsigned slot,
+                                 TableUse* use, unsigned slot,
                                  const Entry* table) {
   // Whether it wants to be told at all.
   { sink.follows() } -> std::same_as<bool>;
-  // The page is about to be read, for the IOVAs `walked`. What is known of it
-  // comes back as the parent of those below.
-  { sink.meet(window, walked) } -> std::same_as<Result<TableUse*>>;
-  // What an entry of it says for the IOVAs `walked`: a table, or nullptr.
-  { sink.meet_entry(use, slot, walked, table) } -> std::same_as<void>;
+  // The page is about to be read, as far as the walk comes to it. What is known
+  // of it comes back as the parent of those below.
+  { sink.meet(window) } -> std::same_as<Result<TableUse*>>;
+  // What an entry of it says: a table, or nullptr.
+  { sink.meet_entry(use, slot, table) } -> std::same_as<void>;
 };
 
 // Each call returns an error to stop the walk with it.
@@ -156,13 +156,13 @@ class Walker {
       const Gpa gpa = window.table.plus(uint64_t{index} * kEntryBytes);
       const unsigned slot = index % WalkScratch::kWindow;
       const uint64_t base = range.first.value & ~(geometry.span() - 1);
-      auto use = meet(window, geometry, gpa, slot, base, range);
+      auto use = meet(window, geometry, gpa, slot, base);
       if (!use) return sink_.stopped(range.first, use.error());
       ++reads_;
       kiommu_u64* raw = scratch_.window[level];
       if (auto done = guest_memory_.read_entry(gpa, raw); !done) {
         KIOMMU_TRY(unreadable(done.error(), range, window, gpa));
-        meet_entry(*use, slot, base, level, range, nullptr);
+        meet_entry(*use, slot, level, nullptr);
         return {};
       }
       if (kSmallPages && level == 0) return visit_pages(base, 1, window.rights);
@@ -173,7 +173,7 @@ class Walker {
           entry.level >= level || range.last > reach_last) {
         return visit_entries(window, *use, slot, base, 0, 1, range);
       }
-      meet_entry(*use, slot, base, level, range, &entry);
+      meet_entry(*use, slot, level, &entry);
       window = {.parent = *use,
                 .above = static_cast<uint8_t>(level + 1),
                 .slot = static_cast<uint16_t>(slot),
@@ -199,15 +199,14 @@ class Walker {
       const unsigned first = index % WalkScratch::kWindow;
       const IovaRange part =
           intersection({{base}, {base + (count * geometry.span() - 1)}}, range);
-      auto met = meet(window, geometry, gpa, first, base, part);
+      auto met = meet(window, geometry, gpa, first, base);
       if (!met) return sink_.stopped(part.first, met.error());
       TableUse* use = *met;
       auto readable = read(window, gpa, count, part);
       if (!readable) return fail(readable.error());
       if (!*readable) {
         for (unsigned i = 0; i < count; ++i) {
-          meet_entry(use, first + i, base + i * geometry.span(), level, range,
-                     nullptr);
+          meet_entry(use, first + i, level, nullptr);
         }
       } else if (kSmallPages && level == 0) {
         KIOMMU_TRY(visit_pages(base, count, window.rights));
@@ -221,15 +220,15 @@ class Walker {
   }
 
   // Tells that the window that holds the entry at `gpa`, its entry `first`, for
-  // `base`, is about to be read for `part`.
+  // `base`, is about to be read.
   Result<TableUse*> meet(TableWindow& window, const Level& geometry, Gpa gpa,
-                         unsigned first, uint64_t base, IovaRange part) {
+                         unsigned first, uint64_t base) {
     if constexpr (kFollows) {
       // Below a page that is not known nothing is.
       const bool may_be_known = window.top || window.parent != nullptr;
       if (may_be_known && sink_.follows()) {
         locate(window, geometry, gpa, first, base);
-        return sink_.meet(window, part);
+        return sink_.meet(window);
       }
     }
     return nullptr;
@@ -251,13 +250,12 @@ class Walker {
     window.entries = static_cast<uint16_t>(room < entries ? room : entries);
   }
 
-  // Tells what is below entry `slot`, which is for `first`.
-  void meet_entry(TableUse* use, unsigned slot, uint64_t first, unsigned level,
-                  IovaRange range, const Entry* table) {
+  // Tells what is below entry `slot`.
+  void meet_entry(TableUse* use, unsigned slot, unsigned level,
+                  const Entry* table) {
     if constexpr (kFollows) {
       if (use == nullptr || level == 0) return;
-      const IovaRange span{{first}, {first + (F::level(level).span() - 1)}};
-      sink_.meet_entry(use, slot, intersection(span, range), table);
+      sink_.meet_entry(use, slot, table);
     }
   }
 
@@ -276,7 +274,7 @@ class Walker {
       const Rights rights = window.rights & entry.rights;
       const bool below = entry.kind == Entry::Kind::kTable && rights.any() &&
                          level > 0 && entry.level < level;
-      meet_entry(use, slot + i, first, level, range, below ? &entry : nullptr);
+      meet_entry(use, slot + i, level, below ? &entry : nullptr);
       const IovaRange part = intersection(span, range);
       if (below) {
         KIOMMU_TRY(descend({.parent = use,
