@@ -190,23 +190,31 @@ TYPED_TEST(Follow, StoreAboveOnePlaceIsNotEnoughForAnother) {
   }
 }
 
-// A refresh of a place that is not known yet, of a page that is out of sync in
-// another one.
-TYPED_TEST(Follow, RefreshInANewPlaceComesToTheOldOnes) {
-  using S = Spec<TypeParam>;
-  Ended<TypeParam> world;
-  const u64 shared = world.tables.table(world.page(0), 0);
-  const u64 at = world.tables.entry_gpa(world.page(0), 0);
-  const u64 above = world.tables.entry_gpa(world.page(4), 1);
-  kiommu_u64 count = 0;
-  ASSERT_EQ(world.untrack(above & ~(kPage - 1), kPage, &count), 0);
-  ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
-  world.tables.map(world.page(0), world.leaf(1));
-  world.tables.write_entry(above, S::table(1, shared, kRW));
-  world.refresh(world.page(4), world.kLeaf);
+// A refresh of a place that is not known yet, below another table, of a page
+// that is out of sync in an old one.
+TEST(Follow, RefreshInANewPlaceComesToTheOldOnes) {
+  using S = Spec<VtdSsFormat>;
+  constexpr u64 kAbove = u64{1} << S::shift(2);
+  TrackedWorld<VtdSsFormat> world;
+  const u64 first = 2 * kAbove;
+  const u64 second = 5 * kAbove;
+  world.tables.map(first, world.data(0));
+  world.tables.map(second + kAbove / 2, world.data(9));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 shared = world.tables.table(first, 0);
+  const u64 link = world.tables.entry_gpa(second, 1);
+  for (const u64 page : {shared, link & ~(kPage - 1)}) {
+    kiommu_u64 count = 0;
+    ASSERT_EQ(world.untrack(page, kPage, &count), 0);
+    ASSERT_EQ(count, 1u);
+  }
+  world.tables.map(first, world.data(1));
+  world.tables.write_entry(link, S::table(1, shared, kRW));
+  world.refresh(second, kPage);
   EXPECT_EQ(world.info().unsynced_pages, 0u);
-  EXPECT_EQ(world.sees(world.page(4)), world.frame(world.leaf(1)));
-  world.expect_no_lie(1, 0);
+  for (const u64 place : {first, second}) {
+    EXPECT_EQ(world.sees(place), world.frame(world.data(1)));
+  }
 }
 
 // What is not walked to its end is out of sync, and nothing above it.
