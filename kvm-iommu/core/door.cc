@@ -276,6 +276,10 @@ void kiommu_core_slots_changed(kiommu_pins* pins) {
   kiommu::slots_changed(pins->pins);
 }
 
+int kiommu_core_stores_missed(kiommu_pins* pins) {
+  return to_errno(kiommu::stores_missed(pins->pins));
+}
+
 kiommu_u32 kiommu_core_memory_changed(kiommu_pins* pins, kiommu_window* ranges,
                                       kiommu_u32 count) {
   return kiommu::memory_changed(pins->pins, ranges, count);

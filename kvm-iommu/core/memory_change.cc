@@ -290,6 +290,14 @@ void slots_changed(Pins& pins) {
   }
 }
 
+Result<void> stores_missed(Pins& pins) {
+  for (Domain* domain = pins.domains; domain; domain = domain->next) {
+    const auto untracked = domain->untrack(0, ~uint64_t{0} >> kPageShift);
+    if (!untracked) return fail(untracked.error());
+  }
+  return {};
+}
+
 unsigned memory_changed(Pins& pins, kiommu_window* ranges, unsigned count) {
   MarkStale stale(pins);
   Regions& regions = pins.regions();

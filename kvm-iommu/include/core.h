@@ -163,7 +163,8 @@ void kiommu_core_pins_trim_to_limit(struct kiommu_pins *pins);
  * called so in this file.
  * Lock: P. Return: 0; -EINVAL misaligned, a slot reaches out of the range, or
  * none is in it; -EOVERFLOW; or what a refresh returns for memory that
- * cannot be pinned. On failure nothing has changed.
+ * cannot be pinned. On failure nothing has changed, but idle pages of the slots
+ * may be unpinned.
  */
 int kiommu_core_pins_preregister(struct kiommu_pins *pins, kiommu_u64 gpa,
 				 kiommu_u64 length, kiommu_u32 *status);
@@ -179,6 +180,14 @@ int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
  * and unpinned. Lock: P. Never allocates.
  */
 void kiommu_core_slots_changed(struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_stores_missed() - a store to some page of tables was not followed
+ *
+ * All that are tracked go out of sync, with a fault record each: nobody knows
+ * what is behind them. Lock: P. Return: 0; -EINTR some may be left: call again.
+ */
+int kiommu_core_stores_missed(struct kiommu_pins *pins);
 
 /* Ranges of one kiommu_core_memory_changed(). */
 #define KIOMMU_MAX_CHANGES 16u

@@ -29,12 +29,14 @@ struct kiommu_tracked_link {
  * @lock: of both below; taken inside of all locks of lock.h, and outside of
  *	what the provider takes to track a page (kvm->mmu_lock).
  * @pages: by GFN: how many containers track it. Looked up without @lock.
+ * @missed: a store was not followed to its end, and the core has not been told.
  * @containers: of struct kiommu_tracked_link: those in mode TRACKED, the last
  *	that came first, and how far each store under way has come.
  */
 struct kiommu_tracked {
 	struct mutex lock; /* see above */
 	struct xarray pages;
+	bool missed;
 	struct list_head containers;
 };
 
@@ -52,6 +54,9 @@ void kiommu_tracked_destroy(struct kiommu_tracked *tracked);
  * kvm->srcu may be held for reading.
  */
 void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes);
+
+/* Tells the core of stores that were missed. Context: guest's lock, for writing. */
+void kiommu_tracked_settle(struct kiommu_mem *guest);
 
 /**
  * kiommu_tracked_forget() - the provider tracks pages no longer
