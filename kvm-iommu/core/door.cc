@@ -353,6 +353,7 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   }
   const Status why = found.error();
   result->status = status_code(why);
+  if (why == Status::kInterrupted) return -code_of(why).error;
   // What the tables say is an answer, and so is that they could not be read.
   return kiommu::is_answer(why) ? 0 : -code_of(why).error;
 }

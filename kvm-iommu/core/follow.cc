@@ -31,7 +31,7 @@ Result<TableUse*> Follow::meet(const TableWindow& window, IovaRange walked,
     return nullptr;
   }
   bool crowded = false;
-  auto use = tracker.enter(window, covered(walked), &crowded);
+  auto use = tracker.enter(window, {walk, covered(walked)}, &crowded);
   if (crowded) report_unsynced(window.base, window.gpa);
   return use;
 }

@@ -542,6 +542,8 @@ int kiommu_core_unmap_writable(struct kiommu_domain *domain, kiommu_u64 iova,
  * @rounds: how many calls it took so far.
  * @for_refresh: 0: for a store of the guest; else KIOMMU_TRACKING_*.
  * @gfn: the page that was stored to.
+ * @walk: tells what was tracked before it began from what is by it; 0: it is yet
+ *	to begin.
  */
 struct kiommu_tracking_work {
 	struct kiommu_window ranges[KIOMMU_TRACKING_RANGES];
@@ -551,6 +553,7 @@ struct kiommu_tracking_work {
 #define KIOMMU_TRACKING_ALL 1u /* all that the tables say */
 #define KIOMMU_TRACKING_REFRESHED 2u /* what a refresh found out of sync */
 	kiommu_u64 gfn;
+	kiommu_u64 walk;
 };
 
 /**

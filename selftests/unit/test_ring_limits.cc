@@ -281,5 +281,30 @@ TEST(Ring, SpansSlots) {
   EXPECT_EQ(w.mapped(), 100u);
 }
 
+// The ring begins, and there is no memory to learn its slot.
+TEST(Ring, BeginIsNotGivenUpForALackOfMemory) {
+  Guest w;
+  ASSERT_EQ(w.open_faults(), 0);
+  w.tables.map_pages(w.kIova, w.data(0), 8);
+  const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
+  w.guest.remove_slot(kRingGpa);
+  w.pins.slots_changed();
+  w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
+  kiommu_core_ring_destroy(w.ring);
+  kiommu_u32 status = 0;
+  ASSERT_EQ(kiommu_core_ring_create(kRingGpa, w.entries, &w.ring, &status), 0);
+  w.exclusive([&](kiommu_domain* domain) {
+    faults().node.arm(1);
+    kiommu_core_ring_begin(domain, w.ring);
+    return 0;
+  });
+  EXPECT_EQ(faults().node.fired(), 1u);
+  faults() = {};
+  w.post(w.kIova, 8 * kPage);
+  w.consume_all();
+  EXPECT_EQ(w.done(), 1u);
+  EXPECT_TRUE(w.read_faults(128).empty());
+}
+
 }  // namespace
 }  // namespace kiommu::test

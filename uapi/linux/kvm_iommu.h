@@ -410,7 +410,8 @@ struct kvm_iommu_unregister_ioat {
  *
  * After success each page of the range translates for the device as the
  * guest's tables said at some moment during the call, within the rights of
- * the memory slots. Nothing outside the range has changed. When an entry is
+ * the memory slots. Nothing outside the range has changed, but in mode TRACKED
+ * where pages of tables that the call met are out of sync. When an entry is
  * bad, what was mapped for its IOVAs from @stopped_iova on, within the range,
  * is gone. When resources run short, what the guest's tables no longer map is
  * unmapped in all of the range, and what took room by that is tried once more;
