@@ -237,6 +237,26 @@ TEST(Ring, IsNotGivenUpForALackOfMemory) {
   }
 }
 
+// Its memory goes when an entry is done: who waits for that is told.
+TEST(Ring, GuestIsToldWhenItIsGivenUp) {
+  Guest w;
+  ASSERT_EQ(w.open_faults(), 0);
+  w.tables.map_pages(w.kIova, w.data(0), 8);
+  w.post(w.kIova, 8 * kPage);
+  unsigned reads = 0;
+  w.guest.before_read = [&](u64 gpa) {
+    // The indices, the entry, the indices again.
+    if (gpa >= kRingGpa && ++reads == 3) {
+      w.guest.set_backing(w.ring_hva, 1, Backing::kUnbacked);
+    }
+  };
+  EXPECT_EQ(w.consume(), u32{KIOMMU_RING_NOTIFY});
+  w.guest.before_read = {};
+  EXPECT_EQ(w.read_faults(2).size(), 1u);
+  w.guest.set_backing(w.ring_hva, 1, Backing::kRam);
+  EXPECT_EQ(w.consume(), 0u);
+}
+
 // What the guest puts in meanwhile is for the doorbell.
 TEST(Ring, DrainGoesNoFurtherThanTheGuestHadCome) {
   Guest w(1024);
