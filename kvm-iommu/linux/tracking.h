@@ -26,17 +26,17 @@ struct kiommu_tracked_link {
 
 /**
  * struct kiommu_tracked - what is tracked of a guest; part of struct kiommu_mem
+ * @missed: a store was not followed to its end, and the core has not been told.
  * @lock: of both below; taken inside of all locks of lock.h, and outside of
  *	what the provider takes to track a page (kvm->mmu_lock).
  * @pages: by GFN: how many containers track it. Looked up without @lock.
- * @missed: a store was not followed to its end, and the core has not been told.
  * @containers: of struct kiommu_tracked_link: those in mode TRACKED, the last
  *	that came first, and how far each store under way has come.
  */
 struct kiommu_tracked {
+	bool missed;
 	struct mutex lock; /* see above */
 	struct xarray pages;
-	bool missed;
 	struct list_head containers;
 };
 

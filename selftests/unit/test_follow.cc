@@ -87,6 +87,12 @@ TYPED_TEST(Follow, TableThatCannotBeReadIsKnownAsNone) {
   EXPECT_FALSE(world.is_tracked(world.table));
 }
 
+// The first IOVA of the i-th lowest table.
+template <class F>
+u64 place(u64 i) {
+  return World<F>::kIova + (i << Spec<F>::shift(1));
+}
+
 // Three tables with one page each, of which the first two share one.
 template <class F>
 class Ended : public TrackedWorld<F> {
@@ -102,7 +108,7 @@ class Ended : public TrackedWorld<F> {
     EXPECT_EQ(this->info().unsynced_pages, 0u);
   }
 
-  static u64 page(u64 i) { return World<F>::kIova + (i << S::shift(1)); }
+  static u64 page(u64 i) { return place<F>(i); }
   // The pages of tables on the way to page(i) are out of sync.
   void untrack_path(u64 i) {
     for (unsigned level = 0; level <= this->tables.top(); ++level) {
@@ -381,9 +387,7 @@ TEST(Follow, EachPageThatGoesOutOfSyncIsToldOf) {
 TYPED_TEST(Follow, PageMetOnTheWayHasOtherPlaces) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
-  const auto page = [](u64 i) {
-    return World<TypeParam>::kIova + (i << S::shift(1));
-  };
+  const auto page = place<TypeParam>;
   world.tables.map(page(0), world.leaf(0));
   world.tables.map(page(1), world.leaf(1));
   world.tables.set(page(2), 1,
@@ -409,9 +413,7 @@ TYPED_TEST(Follow, PageMetOnTheWayHasOtherPlaces) {
 TYPED_TEST(Follow, PageOutOfSyncIsLinkedByAStore) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
-  const auto page = [](u64 i) {
-    return World<TypeParam>::kIova + (i << S::shift(1));
-  };
+  const auto page = place<TypeParam>;
   world.tables.map(page(0), world.leaf(0));
   world.tables.map(page(3), world.leaf(3));
   ASSERT_EQ(world.follow(), 0);
@@ -433,9 +435,7 @@ TYPED_TEST(Follow, PageOutOfSyncIsLinkedByAStore) {
 TYPED_TEST(Follow, UntrackBetweenTwoPlaces) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
-  const auto page = [](u64 i) {
-    return World<TypeParam>::kIova + (i << S::shift(1));
-  };
+  const auto page = place<TypeParam>;
   const u64 second = page(0) + World<TypeParam>::kLeaf;
   world.tables.map(page(0), world.leaf(0));
   world.tables.set(page(2), 1,
@@ -464,6 +464,7 @@ TYPED_TEST(Follow, UntrackBetweenTwoPlaces) {
   EXPECT_EQ(world.sees(page(2)), world.frame(world.leaf(7)));
   EXPECT_EQ(world.sees(page(0)), world.frame(world.leaf(7)));
 }
+
 // Tables between the places of a page that cannot be brought were in sync.
 TEST(Follow, TablesBetweenTwoPlacesStayInSync) {
   using S = Spec<VtdSsFormat>;

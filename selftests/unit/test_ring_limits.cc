@@ -211,6 +211,14 @@ TEST(Ring, LargeEntryBeginsAnewWithAnotherAnchor) {
   EXPECT_EQ(w.sees(w.kIova), w.frame(w.data(7)));
 }
 
+// The slot of the ring is not known any more.
+void renew_slot(Guest& w) {
+  const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
+  w.guest.remove_slot(kRingGpa);
+  w.pins.slots_changed();
+  w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
+}
+
 // The slot of the ring is learnt anew, and there is no memory for that at
 // first.
 TEST(Ring, IsNotGivenUpForALackOfMemory) {
@@ -218,10 +226,7 @@ TEST(Ring, IsNotGivenUpForALackOfMemory) {
     Guest w;
     ASSERT_EQ(w.open_faults(), 0);
     w.tables.map_pages(w.kIova, w.data(0), 8);
-    const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
-    w.guest.remove_slot(kRingGpa);
-    w.pins.slots_changed();
-    w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
+    renew_slot(w);
     w.post(w.kIova, 8 * kPage);
     faults().node.arm(1);
     if (drains) {
@@ -306,10 +311,7 @@ TEST(Ring, BeginIsNotGivenUpForALackOfMemory) {
   Guest w;
   ASSERT_EQ(w.open_faults(), 0);
   w.tables.map_pages(w.kIova, w.data(0), 8);
-  const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
-  w.guest.remove_slot(kRingGpa);
-  w.pins.slots_changed();
-  w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
+  renew_slot(w);
   kiommu_core_ring_destroy(w.ring);
   kiommu_u32 status = 0;
   ASSERT_EQ(kiommu_core_ring_create(kRingGpa, w.entries, &w.ring, &status), 0);
