@@ -262,6 +262,30 @@ TEST(Ring, GuestIsToldWhenItIsGivenUp) {
   EXPECT_EQ(w.consume(), 0u);
 }
 
+// Its indices are in one slot, done and kick in another one, for which there is
+// no memory when kick is to be told: it is told later.
+TEST(Ring, KickIsToldWhenThereIsMemoryAgain) {
+  Guest w(256, kRingGpa + kPage - KVM_IOMMU_RING_ALIGN);
+  for (unsigned i = 0; i < 130; ++i) w.post(w.kIova, kPage);
+  EXPECT_NE(w.consume() & KIOMMU_RING_MORE, 0u);
+  ASSERT_EQ(w.done(), 128u);
+  ASSERT_NE(w.kick(), 128u);
+  // The guest takes two back: nothing is left but to tell kick.
+  w.store<u32>(w.kAvail, 128);
+  const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
+  w.guest.remove_slot(kRingGpa);
+  w.pins.slots_changed();
+  w.guest.add_slot(kRingGpa, 1, slot.hva);
+  w.guest.add_slot(kRingGpa + kPage, slot.pages - 1, slot.hva + kPage);
+  faults().node.arm(2);
+  EXPECT_EQ(w.consume(), u32{KIOMMU_RING_MORE});
+  EXPECT_EQ(faults().node.fired(), 1u);
+  faults() = {};
+  EXPECT_NE(w.kick(), 128u);
+  w.consume_all();
+  EXPECT_EQ(w.kick(), 128u);
+}
+
 // What the guest puts in meanwhile is for the doorbell.
 TEST(Ring, DrainGoesNoFurtherThanTheGuestHadCome) {
   Guest w(1024);
