@@ -163,7 +163,8 @@ void kiommu_core_pins_trim_to_limit(struct kiommu_pins *pins);
  * called so in this file.
  * Lock: P. Return: 0; -EINVAL misaligned, a slot reaches out of the range, or
  * none is in it; -EOVERFLOW; or what a refresh returns for memory that
- * cannot be pinned. On failure nothing has changed.
+ * cannot be pinned. On failure nothing has changed, but idle pages of the slots
+ * may be unpinned.
  */
 int kiommu_core_pins_preregister(struct kiommu_pins *pins, kiommu_u64 gpa,
 				 kiommu_u64 length, kiommu_u32 *status);
@@ -179,6 +180,14 @@ int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
  * and unpinned. Lock: P. Never allocates.
  */
 void kiommu_core_slots_changed(struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_stores_missed() - a store to some page of tables was not followed
+ *
+ * All that are tracked go out of sync, with a fault record each: nobody knows
+ * what is behind them. Lock: P. Return: 0; -EINTR some may be left: call again.
+ */
+int kiommu_core_stores_missed(struct kiommu_pins *pins);
 
 /* Ranges of one kiommu_core_memory_changed(). */
 #define KIOMMU_MAX_CHANGES 16u
@@ -533,6 +542,8 @@ int kiommu_core_unmap_writable(struct kiommu_domain *domain, kiommu_u64 iova,
  * @rounds: how many calls it took so far.
  * @for_refresh: 0: for a store of the guest; else KIOMMU_TRACKING_*.
  * @gfn: the page that was stored to.
+ * @walk: tells what was tracked before it began from what is by it; 0: it is yet
+ *	to begin.
  */
 struct kiommu_tracking_work {
 	struct kiommu_window ranges[KIOMMU_TRACKING_RANGES];
@@ -542,6 +553,7 @@ struct kiommu_tracking_work {
 #define KIOMMU_TRACKING_ALL 1u /* all that the tables say */
 #define KIOMMU_TRACKING_REFRESHED 2u /* what a refresh found out of sync */
 	kiommu_u64 gfn;
+	kiommu_u64 walk;
 };
 
 /**

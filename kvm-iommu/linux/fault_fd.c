@@ -101,11 +101,12 @@ static ssize_t read_records(struct kiommu_container *container,
 			    struct kvm_iommu_fault __user *to, ssize_t max,
 			    bool nonblock)
 {
+	struct kiommu_fault_reader *reader = &container->fault_reader;
 	struct kiommu_fault records[RECORDS_AT_ONCE];
 	ssize_t done = 0;
 	int ret;
 
-	ret = lock_reading(&container->fault_reader, nonblock);
+	ret = lock_reading(reader, nonblock);
 	if (ret)
 		return ret;
 	while (done < max) {
@@ -124,7 +125,10 @@ static ssize_t read_records(struct kiommu_container *container,
 		kiommu_core_faults_drop(container->faults, count);
 		done += count;
 	}
-	mutex_unlock(&container->fault_reader.reading);
+	mutex_unlock(&reader->reading);
+	/* Who was told EAGAIN meanwhile waits for more to come. */
+	if (kiommu_core_faults_readable(container->faults))
+		kiommu_port_faults_ready(reader);
 	return done;
 }
 

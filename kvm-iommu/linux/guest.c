@@ -46,7 +46,8 @@ DEFINE_STATIC_SRCU(providers_srcu);
 
 bool kiommu_guest_due(struct kiommu_mem *guest)
 {
-	return kiommu_notifier_due(guest) || kiommu_slots_due(guest);
+	return kiommu_notifier_due(guest) || kiommu_slots_due(guest) ||
+	       READ_ONCE(guest->tracked.missed);
 }
 
 void kiommu_guest_settle(struct kiommu_mem *guest)
@@ -54,6 +55,7 @@ void kiommu_guest_settle(struct kiommu_mem *guest)
 	lockdep_assert_held_write(&guest->lock);
 	/* First the slots: memory of those that are gone need not be looked at. */
 	kiommu_slots_settle(guest);
+	kiommu_tracked_settle(guest);
 	kiommu_notifier_settle(guest);
 }
 

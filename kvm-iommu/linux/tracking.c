@@ -157,7 +157,28 @@ static struct kiommu_container *next_container(struct kiommu_tracked *tracked,
 }
 
 /*
- * Long work lets others at the locks. Return: 0; -EINTR.
+ * Memory has what was stored, and not all of it is followed: that is told, and done,
+ * by whoever settles the guest next.
+ */
+static void miss(struct kiommu_mem *guest)
+{
+	WRITE_ONCE(guest->tracked.missed, true);
+	kiommu_guest_kick(guest);
+}
+
+void kiommu_tracked_settle(struct kiommu_mem *guest)
+{
+	lockdep_assert_held_write(&guest->lock);
+	/* One that is missed from here on is told anew. */
+	if (xchg(&guest->tracked.missed, false) &&
+	    kiommu_core_stores_missed(guest->pins))
+		miss(guest);
+}
+
+/*
+ * Long work lets others at the locks. Return: 0; -EINTR some of it is left: other
+ * vCPUs can go on, if the process that was killed was not the only one that has
+ * the memory.
  */
 static int follow_store(struct kiommu_container *container,
 			struct kiommu_mem *guest, u64 gpa, u32 bytes)
@@ -192,8 +213,8 @@ void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes)
 	if (likely(!xa_load(&guest->tracked.pages, gpa >> PAGE_SHIFT)))
 		return;
 	while ((container = next_container(&guest->tracked, &at))) {
-		/* Who is interrupted is killed: the guest does not go on. */
-		follow_store(container, guest, gpa, bytes);
+		if (follow_store(container, guest, gpa, bytes))
+			miss(guest);
 		/* Never the last of the guest: it calls us. */
 		kiommu_container_put(container);
 	}

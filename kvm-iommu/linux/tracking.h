@@ -26,6 +26,7 @@ struct kiommu_tracked_link {
 
 /**
  * struct kiommu_tracked - what is tracked of a guest; part of struct kiommu_mem
+ * @missed: a store was not followed to its end, and the core has not been told.
  * @lock: of both below; taken inside of all locks of lock.h, and outside of
  *	what the provider takes to track a page (kvm->mmu_lock).
  * @pages: by GFN: how many containers track it. Looked up without @lock.
@@ -33,6 +34,7 @@ struct kiommu_tracked_link {
  *	that came first, and how far each store under way has come.
  */
 struct kiommu_tracked {
+	bool missed;
 	struct mutex lock; /* see above */
 	struct xarray pages;
 	struct list_head containers;
@@ -52,6 +54,9 @@ void kiommu_tracked_destroy(struct kiommu_tracked *tracked);
  * kvm->srcu may be held for reading.
  */
 void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes);
+
+/* Tells the core of stores that were missed. Context: guest's lock, for writing. */
+void kiommu_tracked_settle(struct kiommu_mem *guest);
 
 /**
  * kiommu_tracked_forget() - the provider tracks pages no longer

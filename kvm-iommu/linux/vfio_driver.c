@@ -157,10 +157,9 @@ static long kiommu_vfio_ioctl(void *iommu_data, unsigned int cmd,
 	struct kiommu_container *container;
 	long ret;
 
-	/* Asked before VFIO_SET_IOMMU. */
-	if (!iommu_data)
-		return cmd == VFIO_CHECK_EXTENSION ?
-			check_extension(NULL, arg) : -ENOTTY;
+	/* Asked before VFIO_SET_IOMMU. Other calls meet it: it is being set, or gone. */
+	if (!iommu_data && cmd == VFIO_CHECK_EXTENSION)
+		return check_extension(NULL, arg);
 
 	/*
 	 * The container holds the module only until it is released, which can

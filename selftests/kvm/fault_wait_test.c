@@ -127,11 +127,16 @@ static void *read_to_page(void *arg)
 	return NULL;
 }
 
-/* Records are being copied to memory that does not come: who may not wait does not. */
+/*
+ * Records are being copied to memory that does not come: who may not wait does not,
+ * and is told of what is left, also if he waits for edges alone.
+ */
 TEST_F_TIMEOUT(fault_wait, a_reader_waits_for_its_memory, 120)
 {
 	struct kvm_iommu_fault record;
 	struct reader reader = {};
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	char zeroes[PAGE] = {};
 	int uffd;
 
@@ -139,6 +144,8 @@ TEST_F_TIMEOUT(fault_wait, a_reader_waits_for_its_memory, 120)
 		SKIP(return, KIOMMU_NO_INJECT);
 	if (kiommu_uffd_lacks())
 		SKIP(return, "%s", kiommu_uffd_lacks());
+	ASSERT_LE(0, epoll);
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->f.faults, &event));
 	reader.faults = self->f.faults;
 	reader.page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -151,16 +158,20 @@ TEST_F_TIMEOUT(fault_wait, a_reader_waits_for_its_memory, 120)
 	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, O_NONBLOCK));
 	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(POLLIN, kiommu_poll_now(self->f.faults));
+	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, 0));
+	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
 	ASSERT_EQ(0, kiommu_uffd_answer(uffd, reader.page, zeroes));
 	ASSERT_EQ(0, pthread_join(reader.thread, NULL));
 	EXPECT_EQ(RECORD, reader.got);
 	EXPECT_EQ(IOVA, reader.page->iova);
+	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, 0));
 	EXPECT_EQ(RECORD, kiommu_read_faults(self->f.faults, &record, RECORD));
 	EXPECT_EQ(IOVA + PAGE, record.iova);
 	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
 	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, 0));
 	munmap(reader.page, PAGE);
 	close(uffd);
+	close(epoll);
 }
 
 static void on_signal(int signal)

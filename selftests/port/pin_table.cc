@@ -137,6 +137,11 @@ void PinTable::slots_changed() {
   after_call();
 }
 
+int PinTable::stores_missed() {
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  return kiommu_core_stores_missed(pins_);
+}
+
 int PinTable::memory_changed(std::uint64_t hva, std::uint64_t pages) {
   int error;
   {

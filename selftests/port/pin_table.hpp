@@ -49,6 +49,7 @@ class PinTable {
   void put_dirty_back(std::uint64_t gpa, std::uint64_t length,
                       const std::vector<kiommu_u64>& bits);
   void slots_changed();
+  int stores_missed();
   // Returns what the core does: -EAGAIN, and it is to be told again.
   int memory_changed(std::uint64_t hva, std::uint64_t pages);
   void mmio_revoked();

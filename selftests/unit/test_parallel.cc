@@ -360,8 +360,9 @@ TEST(Waiting, CanBeKilled) {
       EXPECT_EQ(outcome.error, -EINTR);
       EXPECT_EQ(outcome.result.stopped_iova, kBase);
       EXPECT_EQ(world.unmap(kBase, 8 * kPage), -EINTR);
-      EXPECT_EQ(world.translate(kBase).status,
-                unsigned{KVM_IOMMU_STATUS_INTERRUPTED});
+      kiommu_translation told{};
+      EXPECT_EQ(world.Machine::translate(kBase, &told), -EINTR);
+      EXPECT_EQ(told.status, unsigned{KVM_IOMMU_STATUS_INTERRUPTED});
       EXPECT_EQ(world.translate_range(kBase, 8 * kPage).status,
                 unsigned{KVM_IOMMU_STATUS_INTERRUPTED});
       faults() = {};

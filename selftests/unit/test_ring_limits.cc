@@ -211,6 +211,14 @@ TEST(Ring, LargeEntryBeginsAnewWithAnotherAnchor) {
   EXPECT_EQ(w.sees(w.kIova), w.frame(w.data(7)));
 }
 
+// The slot of the ring is not known any more.
+void renew_slot(Guest& w) {
+  const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
+  w.guest.remove_slot(kRingGpa);
+  w.pins.slots_changed();
+  w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
+}
+
 // The slot of the ring is learnt anew, and there is no memory for that at
 // first.
 TEST(Ring, IsNotGivenUpForALackOfMemory) {
@@ -218,10 +226,7 @@ TEST(Ring, IsNotGivenUpForALackOfMemory) {
     Guest w;
     ASSERT_EQ(w.open_faults(), 0);
     w.tables.map_pages(w.kIova, w.data(0), 8);
-    const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
-    w.guest.remove_slot(kRingGpa);
-    w.pins.slots_changed();
-    w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
+    renew_slot(w);
     w.post(w.kIova, 8 * kPage);
     faults().node.arm(1);
     if (drains) {
@@ -235,6 +240,50 @@ TEST(Ring, IsNotGivenUpForALackOfMemory) {
     EXPECT_EQ(w.done(), 1u);
     EXPECT_TRUE(w.read_faults(128).empty());
   }
+}
+
+// Its memory goes when an entry is done: who waits for that is told.
+TEST(Ring, GuestIsToldWhenItIsGivenUp) {
+  Guest w;
+  ASSERT_EQ(w.open_faults(), 0);
+  w.tables.map_pages(w.kIova, w.data(0), 8);
+  w.post(w.kIova, 8 * kPage);
+  unsigned reads = 0;
+  w.guest.before_read = [&](u64 gpa) {
+    // The indices, the entry, the indices again.
+    if (gpa >= kRingGpa && ++reads == 3) {
+      w.guest.set_backing(w.ring_hva, 1, Backing::kUnbacked);
+    }
+  };
+  EXPECT_EQ(w.consume(), u32{KIOMMU_RING_NOTIFY});
+  w.guest.before_read = {};
+  EXPECT_EQ(w.read_faults(2).size(), 1u);
+  w.guest.set_backing(w.ring_hva, 1, Backing::kRam);
+  EXPECT_EQ(w.consume(), 0u);
+}
+
+// Its indices are in one slot, done and kick in another one, for which there is
+// no memory when kick is to be told: it is told later.
+TEST(Ring, KickIsToldWhenThereIsMemoryAgain) {
+  Guest w(256, kRingGpa + kPage - KVM_IOMMU_RING_ALIGN);
+  for (unsigned i = 0; i < 130; ++i) w.post(w.kIova, kPage);
+  EXPECT_NE(w.consume() & KIOMMU_RING_MORE, 0u);
+  ASSERT_EQ(w.done(), 128u);
+  ASSERT_NE(w.kick(), 128u);
+  // The guest takes two back: nothing is left but to tell kick.
+  w.store<u32>(w.kAvail, 128);
+  const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
+  w.guest.remove_slot(kRingGpa);
+  w.pins.slots_changed();
+  w.guest.add_slot(kRingGpa, 1, slot.hva);
+  w.guest.add_slot(kRingGpa + kPage, slot.pages - 1, slot.hva + kPage);
+  faults().node.arm(2);
+  EXPECT_EQ(w.consume(), u32{KIOMMU_RING_MORE});
+  EXPECT_EQ(faults().node.fired(), 1u);
+  faults() = {};
+  EXPECT_NE(w.kick(), 128u);
+  w.consume_all();
+  EXPECT_EQ(w.kick(), 128u);
 }
 
 // What the guest puts in meanwhile is for the doorbell.
@@ -279,6 +328,28 @@ TEST(Ring, SpansSlots) {
     for (u32 i = 1; i <= 100; ++i) ASSERT_EQ(w.status(w.avail - i), 0u);
   }
   EXPECT_EQ(w.mapped(), 100u);
+}
+
+// The ring begins, and there is no memory to learn its slot.
+TEST(Ring, BeginIsNotGivenUpForALackOfMemory) {
+  Guest w;
+  ASSERT_EQ(w.open_faults(), 0);
+  w.tables.map_pages(w.kIova, w.data(0), 8);
+  renew_slot(w);
+  kiommu_core_ring_destroy(w.ring);
+  kiommu_u32 status = 0;
+  ASSERT_EQ(kiommu_core_ring_create(kRingGpa, w.entries, &w.ring, &status), 0);
+  w.exclusive([&](kiommu_domain* domain) {
+    faults().node.arm(1);
+    kiommu_core_ring_begin(domain, w.ring);
+    return 0;
+  });
+  EXPECT_EQ(faults().node.fired(), 1u);
+  faults() = {};
+  w.post(w.kIova, 8 * kPage);
+  w.consume_all();
+  EXPECT_EQ(w.done(), 1u);
+  EXPECT_TRUE(w.read_faults(128).empty());
 }
 
 }  // namespace

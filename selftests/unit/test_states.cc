@@ -204,6 +204,26 @@ TEST(Anchors, LackOfMemoryIsNoBadTable) {
   EXPECT_EQ(world.anchor(world.tables.anchor()), 0);
 }
 
+// Nor that a slot has changed, and the domain has not been told.
+TEST(Anchors, ChangedSlotIsNoBadTable) {
+  constexpr u64 kBelow = kTablesGpa - 16 * kPage;
+  World<VtdSsFormat> world;
+  world.tables.map(world.kIova, world.data(0));
+  world.expect_refresh(world.kIova, kPage);
+  ASSERT_EQ(world.unanchor(), 0);
+  world.pins.notices_slots = false;
+  const kiommu_slot slot = *world.guest.slot_of(kTablesGpa);
+  world.guest.remove_slot(kTablesGpa);
+  world.guest.add_slot(kBelow, slot.pages, slot.hva);
+  kiommu_anchor anchor = world.tables.anchor();
+  anchor.iota = kBelow;
+  kiommu_u32 status = 0;
+  EXPECT_EQ(world.anchor(anchor, &status), -EAGAIN);
+  EXPECT_EQ(status, unsigned{KVM_IOMMU_STATUS_BUDGET});
+  world.pins.notices_slots = true;
+  EXPECT_EQ(world.anchor(anchor), 0);
+}
+
 TEST(Door, NumbersAreThoseOfTheInterface) {
   // Each status that a test has seen by name is one that api/domain.cc wrote by
   // number; these are the ones no guest can cause at will.

@@ -28,8 +28,9 @@
  *  - ESTALE: VFIO has released the container meanwhile (without a status if the
  *    module is just being removed). EINVAL, from VFIO, without a status: the
  *    container has no type, or no longer. EINTR: a fatal signal came while the
- *    call waited. ENOMEM, from any call after a device was opened: there was no
- *    memory to register the KVM that came with it; the next call tries again.
+ *    call waited. ENOMEM, from any call after a device was opened but
+ *    VFIO_IOMMU_UNMAP_DMA: there was no memory to register the KVM that came
+ *    with it; the next call tries again.
  *  - A bad user pointer is EFAULT. A call that fails with one of these or with
  *    an errno listed at the ioctl as "nothing changed" has changed nothing.
  *  - Addresses and lengths are bytes. Pages are 4096 bytes.
@@ -409,7 +410,8 @@ struct kvm_iommu_unregister_ioat {
  *
  * After success each page of the range translates for the device as the
  * guest's tables said at some moment during the call, within the rights of
- * the memory slots. Nothing outside the range has changed. When an entry is
+ * the memory slots. Nothing outside the range has changed, but in mode TRACKED
+ * where pages of tables that the call met are out of sync. When an entry is
  * bad, what was mapped for its IOVAs from @stopped_iova on, within the range,
  * is gone. When resources run short, what the guest's tables no longer map is
  * unmapped in all of the range, and what took room by that is tried once more;
@@ -561,11 +563,11 @@ struct kvm_iommu_set_idle_limit {
  * was told of. A domain has one such file at a time; faults are queued while
  * it is open. Legal in each state.
  *
- * read() gives whole records, as many as there are and as fit, and waits for
- * the first one; EAGAIN if it may not wait (O_NONBLOCK), neither for a record nor
- * for another reader that takes some out; EINVAL the buffer is smaller than a
- * record; EFAULT, EINTR: no record is lost. Each record is read
- * once, also where several threads or processes share the file. When the
+ * read() gives whole records, as many as there are and as fit, and waits for the
+ * first one; EAGAIN if it may not wait (O_NONBLOCK), neither for a record nor for
+ * another reader that takes some out, of which poll() tells nothing; EINVAL the
+ * buffer is smaller than a record; EFAULT, EINTR: no record is lost. Each record
+ * is read once, also where several threads or processes share the file. When the
  * container is gone, what is left can still be read, then read() returns 0.
  * poll() tells POLLIN while there are records, POLLHUP once the container is
  * gone. There is nothing to write.
@@ -773,7 +775,8 @@ struct kvm_iommu_set_sync {
  * @flags: must be 0.
  * @gpa: first byte, a multiple of 4096.
  * @length: bytes, a multiple of 4096, not 0.
- * @count: out: how many pages of tables that were (0: it was something else).
+ * @count: out: how many pages of tables that were (0: it was something else); one
+ *	that a refresh beside the call brings back at once can count twice.
  * @status: out: enum kvm_iommu_status.
  * @__reserved: must be 0.
  *
@@ -956,7 +959,8 @@ struct kvm_iommu_dirty_log {
  * VFIO_IOMMU_UNMAP_DMA: removes what is mapped in [iova, iova + size), or
  *	everything with VFIO_DMA_UNMAP_FLAG_ALL (iova and size must be 0 then,
  *	else EINVAL); size tells the bytes that were mapped. Legal in state
- *	anchored alone: ENODEV, ENXIO. Errors: EINVAL, EOVERFLOW as
+ *	anchored alone: ENODEV (also where there was no memory yet to register the
+ *	KVM that came with a device), ENXIO. Errors: EINVAL, EOVERFLOW as
  *	above; EOPNOTSUPP for other flags; EINVAL argsz too small, too; ENOMEM when a
  *	large host page had to be split and the host had no memory: the range
  *	is unmapped, and the rest of that page is too until it is refreshed.

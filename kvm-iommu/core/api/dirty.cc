@@ -10,11 +10,11 @@ namespace {
 
 using kiommu::answer;
 using kiommu::fail;
+using kiommu::GfnRange;
 using kiommu::Iova;
 using kiommu::IovaRange;
 using kiommu::kPageMask;
 using kiommu::kPageShift;
-using kiommu::GfnRange;
 using kiommu::Result;
 using kiommu::Status;
 using kiommu::to_errno;

@@ -171,6 +171,10 @@ void kiommu_core_slots_changed(kiommu_pins* pins) {
   kiommu::slots_changed(pins->pins);
 }
 
+int kiommu_core_stores_missed(kiommu_pins* pins) {
+  return to_errno(kiommu::stores_missed(pins->pins));
+}
+
 kiommu_u32 kiommu_core_memory_changed(kiommu_pins* pins, kiommu_window* ranges,
                                       kiommu_u32 count) {
   return kiommu::memory_changed(pins->pins, ranges, count);
@@ -244,6 +248,7 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   }
   const Status why = found.error();
   result->status = status_code(why);
+  if (why == Status::kInterrupted) return -code_of(why).error;
   // What the tables say is an answer, and so is that they could not be read.
   return kiommu::is_answer(why) ? 0 : -kiommu::errno_code(why);
 }

@@ -174,7 +174,7 @@ class Domain {
                     const Root* known = nullptr);
   void tell_lost(const Outcome& outcome, std::optional<IovaPages> told);
   void report_lost(IovaPages pages, Status why);
-  void cut(IovaRange range, bool keep = false);
+  void cut(IovaRange range, bool keep = false, uint64_t walk = 0);
   Result<void> drop_stale(Workspace& workspace, IovaRange range);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped,
                            kiommu_u64* writable = nullptr);

@@ -292,6 +292,14 @@ void slots_changed(PinTable& pins) {
   }
 }
 
+Result<void> stores_missed(PinTable& pins) {
+  for (Domain* domain = pins.domains; domain; domain = domain->next) {
+    const auto untracked = domain->untrack(0, ~uint64_t{0} >> kPageShift);
+    if (!untracked) return fail(untracked.error());
+  }
+  return {};
+}
+
 unsigned memory_changed(PinTable& pins, kiommu_window* ranges, unsigned count) {
   MarkStale stale(pins);
   SlotTable& slots = pins.slots();

@@ -9,8 +9,10 @@
 
 namespace kiommu {
 
-// See kiommu_core_slots_changed(), _memory_changed(), _mmio_revoked().
+// See kiommu_core_slots_changed(), _stores_missed(), _memory_changed(),
+// _mmio_revoked().
 void slots_changed(PinTable& pins);
+Result<void> stores_missed(PinTable& pins);
 // Returns of how many ranges, which come first then, something is not known.
 [[nodiscard]] unsigned memory_changed(PinTable& pins, kiommu_window* ranges,
                                       unsigned count);

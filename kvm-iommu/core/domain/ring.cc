@@ -123,7 +123,14 @@ void Ring::give_up(Domain& domain) {
 
 void Ring::begin(Domain& domain) {
   use_memory(domain);
-  if (!write_state(true)) give_up(domain);
+  show_state(domain);
+}
+
+// What the guest is to see before its first entry.
+kiommu_u32 Ring::show_state(Domain& domain) {
+  const auto written = write_state(true);
+  begun_ = written.has_value();
+  return written ? 0 : failed(domain, written.error());
 }
 
 Result<Domain::Change> Ring::parse(const Domain& domain, const Entry& entry) {
@@ -186,7 +193,9 @@ unsigned Ring::do_batch(Domain& domain, unsigned n) {
   Result<void> all;
   bool lost = false;
   if (changes_count_ > 0) all = domain.refresh_all(changes_, merge(), &lost);
-  if (!all && !lost) return do_one_by_one(domain, n);
+  if (!all && (!lost || is_progress(all.error()))) {
+    return do_one_by_one(domain, n);
+  }
   for (unsigned i = 0; i < n; ++i) {
     Outcome outcome{all, little_endian(entries_[i].iova)};
     if (refused_[i]) outcome.done = fail(*refused_[i]);
@@ -217,8 +226,8 @@ Ring::Outcome Ring::do_one(Domain& domain, const Change& change) {
   const IovaRange range = change.range;
   if (change.drop) {
     uint64_t unmapped = 0;
-    const auto done =
-        domain.unmap(range.first.value, range.page_count() << kPageShift, &unmapped);
+    const auto done = domain.unmap(range.first.value,
+                                   range.page_count() << kPageShift, &unmapped);
     return {done, done ? range.last.value + 1 : range.first.value};
   }
   kiommu_refresh_result result{};
@@ -330,6 +339,10 @@ kiommu_u32 Ring::publish(Domain& domain, unsigned n, uint32_t avail) {
 kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
   if (broken_) return 0;
   use_memory(domain);
+  if (!begun_) {
+    const kiommu_u32 answer = show_state(domain);
+    if (!begun_) return answer;
+  }
   const auto indices = read_indices();
   if (!indices) return failed(domain, indices.error());
   const uint32_t waiting = indices->avail - done_;

@@ -24,6 +24,7 @@ TableFollower Domain::follow(bool follows, bool for_refresh) const {
 
 void Domain::find_changes(Gpa gpa, uint64_t bytes, kiommu_tracking_work* work) {
   work->count = work->rounds = work->for_refresh = 0;
+  work->walk = 0;
   work->gfn = gpa.page_number();
   if (tracker_ == nullptr || !stage1_) return;
   work->count = tracker_->store(gpa, bytes, work->ranges);
@@ -47,7 +48,9 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     if (tracker_ == nullptr || !stage1_) break;
     kiommu_window& next = work->ranges[work->count - 1];
     const IovaRange asked{{next.first}, {next.last}};
+    if (work->walk == 0) work->walk = tracker_->begin_walk();
     TableFollower follower = this->follow(true, work->for_refresh != 0);
+    follower.walk = work->walk;
     if (!hosts_.aperture().overlaps(stage1_->window) ||
         !asked.overlaps(follower.limit)) {
       continue;
@@ -82,21 +85,22 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     follower.report(rest, why, {});
     // What cannot be brought up to date is out of sync. It is unmapped, too:
     // all of it, so that what is lost of it need not be told by itself. Not so
-    // after a refresh, which has done what it was asked for: the rest was out
-    // of sync before.
+    // after a refresh, which has done what it was asked for: the rest is as it
+    // was before, out of sync or not.
     const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
     if (!keep) {
       shadow_.unmap(workspace, rest.pages());
       workspace.outcome.redo(rest.pages());
     }
-    cut(rest, keep);
+    cut(rest, keep, keep ? work->walk : 0);
   }
   return all;
 }
 
-void Domain::cut(IovaRange range, bool keep) {
+void Domain::cut(IovaRange range, bool keep, uint64_t walk) {
   Tracker::Cut result;
   result.keep = keep;
+  result.walk = walk;
   tracker_->cut(range, &result);
   const TableFollower reports = follow(true, false);
   for (unsigned i = 0; i < result.count; ++i) {

@@ -31,7 +31,7 @@ Result<TableUse*> TableFollower::meet(const TableWindow& window,
     return nullptr;
   }
   bool too_many_uses = false;
-  auto use = tracker.enter(window, covered(walked), &too_many_uses);
+  auto use = tracker.enter(window, {walk, covered(walked)}, &too_many_uses);
   if (too_many_uses) report_unsync(window.base, window.gpa);
   return use;
 }

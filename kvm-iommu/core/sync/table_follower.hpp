@@ -20,6 +20,7 @@ struct TableFollower {
   IovaRange limit;                      // IOVAs that can be mapped
   bool follows;                         // the second kind
   bool for_refresh;                     // by the VMM, not for a store
+  uint64_t walk = 0;                    // its number, of the second kind
   std::optional<IovaRange> unsynced{};  // what the first kind met
   unsigned reports = 0;  // bad entries that were met, see report()
 

@@ -38,6 +38,7 @@ void Tracker::untrack(TablePage* page) {
   if (!page->tracked) return;
   kiommu_port_untrack(mem_, page->gfn);
   page->tracked = false;
+  page->untracked_at = __atomic_load_n(&walks_, __ATOMIC_RELAXED);
   add(&tracked_, -uint64_t{1});
   add(&unsynced_, 1);
 }
@@ -83,7 +84,7 @@ TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
   return known ? *link : nullptr;
 }
 
-Result<TableUse*> Tracker::enter(const TableWindow& window, IovaRange walked,
+Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
                                  bool* too_many_uses) {
   const ScopedLock locked(mutex_);
   TableUse** link = find(window);
@@ -101,8 +102,10 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, IovaRange walked,
   TablePage* page = use->page;
   if (page->tracked) {
     clear_write_flooding(page);
-  } else if (!page->too_many_uses && page->used_only_in(walked)) {
+  } else if (!page->too_many_uses && page->untracked_at < walk.number &&
+             page->used_only_in(walk.range)) {
     KIOMMU_TRY(track(page));
+    page->tracked_by = walk.number;
   }
   return use;
 }
@@ -230,7 +233,8 @@ void Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
        ++i) {
     below |= cut_all(&use->children[i], range, result);
   }
-  if (below || !use->page->tracked) return;
+  const bool mine = result->walk == 0 || use->page->tracked_by == result->walk;
+  if (below || !use->page->tracked || !mine) return;
   untrack(use->page);
   ++result->total;
   if (result->count < kMostLost) result->lost[result->count++] = use->window;

@@ -33,6 +33,9 @@ struct TablePage {
   uint32_t use_count = 0;
   uint32_t stores = 0;                // since a refresh met it
   uint32_t write_flooding_limit = 0;  // of stores, if there is a burst
+  uint64_t tracked_by = 0;            // the walk that tracked it last
+  uint64_t untracked_at =
+      0;  // the walk that began last before it was untracked
   bool tracked = false;
   bool too_many_uses = false;  // it has had more uses than are followed
 
@@ -55,6 +58,12 @@ struct TableUse {
 
 class Tracker {
  public:
+  // One that goes over a range, or what is left of it.
+  struct Walk {
+    uint64_t number = 0;
+    IovaRange range;
+  };
+
   // The uses of a page that are followed: a store takes as many refreshes.
   static constexpr unsigned kMostUses = 16;
   static constexpr unsigned kMostLost = 2 * kMaxLevels;
@@ -69,6 +78,7 @@ class Tracker {
   // How a range is cut, and what that has put out of sync.
   struct Cut {
     bool keep = false;
+    uint64_t walk = 0;   // pages that this one has tracked alone; 0: all
     unsigned total = 0;  // pages that it has put out of sync
     unsigned count = 0;  // of these, those that there was room for
     TableWindow lost[kMostLost];
@@ -82,17 +92,22 @@ class Tracker {
 
   kiommu_mutex* mutex() const { return mutex_; }
 
+  // A walk begins: its number.
+  uint64_t begin_walk() {
+    return __atomic_add_fetch(&walks_, 1, __ATOMIC_RELAXED);
+  }
   // A walk is about to read a page of a table, for a refresh or for a store.
   // The use that is known there, or nullptr. *unsynced is set if it is not
   // followed: to what has to be walked until it can be, that is the page in
   // each place where it is used.
   TableUse* meet(const TableWindow& window, bool refreshes,
                  std::optional<IovaRange>* unsynced);
-  // The same for a walk that goes over `walked`, and so over all of it: from
-  // now on it is followed, unless it is out of sync in a place that the walk
-  // does not come to. nullptr: it cannot be; *too_many_uses: for it has just
-  // got too many uses. The errors are kNoMemory and kShadowLimit.
-  Result<TableUse*> enter(const TableWindow& window, IovaRange walked,
+  // The same for a walk that goes over all of it: from now on it is followed,
+  // unless it is out of sync in a place that the walk does not come to, or may
+  // have come to before the page was untracked. nullptr: it cannot be;
+  // *too_many_uses: for it has just got too many uses. The errors are kNoMemory
+  // and kShadowLimit.
+  Result<TableUse*> enter(const TableWindow& window, const Walk& walk,
                           bool* too_many_uses);
   // What is below an entry of a page is not: all, or but for one table.
   void drop(TableUse* use, unsigned slot, const Entry* table);
@@ -166,6 +181,7 @@ class Tracker {
   Slab* slabs_ = nullptr;         // those with a free record
   TablePage*** pages_ = nullptr;  // by GFN: a node of nodes of buckets
   uint64_t tracked_ = 0;
+  uint64_t walks_ = 0;  // that have begun
   uint64_t unsynced_ = 0;
 };
 

@@ -130,7 +130,8 @@ static void tell(const char *task, unsigned int n)
 	/* It may have ended. */
 	if (fd < 0)
 		return;
-	if (pwrite(fd, text, length, 0) == length && others.count < ARRAY_SIZE(others.fd))
+	TEST_ASSERT(others.count < ARRAY_SIZE(others.fd), "too many threads");
+	if (pwrite(fd, text, length, 0) == length)
 		others.fd[others.count++] = fd;
 	else
 		close(fd);
