@@ -39,10 +39,22 @@ HOUSE = {
         "api": ["kvm-iommu/core/api/*"],
         "zpci": ["arch/s390/*.cc", "arch/s390/*.hpp"],
     },
+    "linux": {
+        "include": ["kvm-iommu/include/*.h"],
+        "port": ["kvm-iommu/linux/port/*"],
+        "host": ["kvm-iommu/linux/host/*"],
+        "guest": ["kvm-iommu/linux/guest/*"],
+        "object": ["kvm-iommu/linux/object/*"],
+        "zpci": ["arch/s390/linux/*"],
+        "front": ["kvm-iommu/linux/front/*"],
+    },
 }
 # Where includes are looked for, besides the includer's own folder.
-PATHS = {"core": ("kvm-iommu/core", "kvm-iommu/include", "")}
-SOURCES = {"core": ("*.cc", "*.hpp")}
+PATHS = {
+    "core": ("kvm-iommu/core", "kvm-iommu/include", ""),
+    "linux": ("kvm-iommu/linux", "kvm-iommu/include", "arch/s390/linux"),
+}
+SOURCES = {"core": ("*.cc", "*.hpp"), "linux": ("*.c", "*.h")}
 MOST_FLOORS = {"api": 8}
 
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)

@@ -11,7 +11,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 
-#include "memory_provider.h"
+#include "guest/memory_provider.h"
 
 struct kiommu_test_slots;
 

@@ -18,10 +18,10 @@
 #include <linux/pci.h>
 #include <linux/slab.h>
 
-#include "container.h"
-#include "guest.h"
-#include "lock.h"
 #include "zpci_functions.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 static DEFINE_HASHTABLE(functions, 8);
 static DEFINE_MUTEX(functions_lock); /* of changes of the table */

@@ -14,11 +14,11 @@
 #include <linux/kvm_iommu.h>
 #include <asm/zpci_iommu.h>
 
-#include "container.h"
-#include "guest.h"
-#include "lock.h"
 #include "zpci_functions.h"
 #include "zpci_hook.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 /* PCI event codes; others are about an entry. */
 enum {

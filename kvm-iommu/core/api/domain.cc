@@ -248,9 +248,9 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   }
   const Status why = found.error();
   result->status = status_code(why);
-  if (why == Status::kInterrupted) return -code_of(why).error;
   // What the tables say is an answer, and so is that they could not be read.
-  return kiommu::is_answer(why) ? 0 : -kiommu::errno_code(why);
+  if (kiommu::is_answer(why) && why != Status::kInterrupted) return 0;
+  return -kiommu::errno_code(why);
 }
 
 void kiommu_core_get_info(const kiommu_domain* domain, kiommu_core_info* info) {

@@ -13,11 +13,11 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "dirty.h"
-#include "guest.h"
-#include "ioctls.h"
-#include "lock.h"
+#include "front/dirty.h"
+#include "front/ioctls.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 /* Between two chunks the container may let go of the guest: referenced. */
 static struct kiommu_mem *get_guest(struct kiommu_container *container)
@@ -29,7 +29,7 @@ static struct kiommu_mem *get_guest(struct kiommu_container *container)
 	if (ret)
 		return ERR_PTR(ret);
 	guest = container->guest;
-	ret = kiommu_check_caller(container);
+	ret = kiommu_container_check_caller(container);
 	if (!guest)
 		ret = -ENODEV;
 	if (!ret)
@@ -60,7 +60,7 @@ static void put_back(struct kiommu_mem *guest, u64 gpa, u64 length, u64 *bits,
 	down_write(&guest->lock);
 	kiommu_guest_settle(guest);
 	kiommu_core_dirty_put_back(guest->pins, gpa, length, bits);
-	kiommu_unlock_guest(guest);
+	kiommu_guest_unlock(guest);
 }
 
 /* Reads up to a chunk from @cmd->next_gpa on. */
@@ -87,7 +87,7 @@ static int read_chunk(struct kiommu_mem *guest,
 	if (!ret)
 		ret = kiommu_core_dirty_take(guest->pins, gpa, length, bits,
 					     &cmd->status);
-	kiommu_unlock_guest(guest);
+	kiommu_guest_unlock(guest);
 	if (ret)
 		return ret;
 
@@ -145,7 +145,7 @@ static int change_log(struct kiommu_container *container,
 	if (ret)
 		return ret;
 	pins = container->guest->pins;
-	ret = kiommu_check_caller(container);
+	ret = kiommu_container_check_caller(container);
 	if (!ret && cmd->op == KVM_IOMMU_DIRTY_START)
 		ret = kiommu_core_dirty_start(pins, &cmd->status);
 	else if (!ret)

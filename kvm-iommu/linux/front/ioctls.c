@@ -9,14 +9,14 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "dirty.h"
-#include "doorbell.h"
-#include "guest.h"
-#include "ioctls.h"
-#include "lock.h"
-#include "sync.h"
-#include "tracking.h"
+#include "front/dirty.h"
+#include "front/ioctls.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/doorbell.h"
+#include "object/lock.h"
+#include "object/sync.h"
+#include "object/tracking.h"
 
 union kiommu_ucmd {
 	struct {
@@ -42,13 +42,6 @@ union kiommu_ucmd {
 	struct kvm_iommu_translate_range translate_range;
 	struct kvm_iommu_dirty_log dirty_log;
 };
-
-int kiommu_check_caller(const struct kiommu_container *container)
-{
-	if (container->guest && container->guest->mm != current->mm)
-		return -EPERM;
-	return 0;
-}
 
 /* What this kernel has, and the KVM that is registered. */
 static u64 features(const struct kiommu_container *container)
@@ -113,7 +106,7 @@ static int register_ioat(struct kiommu_container *container,
 	};
 	int ret;
 
-	ret = kiommu_check_caller(container);
+	ret = kiommu_container_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_register_ioat(container->domain, &anchor,
 						&cmd->status);
@@ -137,7 +130,7 @@ static int refresh(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 	struct kiommu_refresh_result result = {};
 	int ret;
 
-	ret = kiommu_check_caller(container);
+	ret = kiommu_container_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_refresh(container->domain, cmd->iova,
 					  cmd->length, &result);
@@ -155,7 +148,7 @@ static int translate(struct kiommu_container *container,
 	struct kiommu_translation result = {};
 	int ret;
 
-	ret = kiommu_check_caller(container);
+	ret = kiommu_container_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_translate(container->domain, cmd->iova,
 					    &result);
@@ -172,7 +165,7 @@ static int pin_memory(struct kiommu_container *container,
 {
 	struct kvm_iommu_pin_memory *cmd = &ucmd->pin_memory;
 
-	return kiommu_check_caller(container) ?:
+	return kiommu_container_check_caller(container) ?:
 	       kiommu_core_pins_preregister(container->guest->pins, cmd->gpa,
 					    cmd->length, &cmd->status);
 }
@@ -182,7 +175,7 @@ static int unpin_memory(struct kiommu_container *container,
 {
 	struct kvm_iommu_unpin_memory *cmd = &ucmd->unpin_memory;
 
-	return kiommu_check_caller(container) ?:
+	return kiommu_container_check_caller(container) ?:
 	       kiommu_core_pins_unregister(container->guest->pins, cmd->gpa,
 					   cmd->length, &cmd->status);
 }
@@ -190,7 +183,7 @@ static int unpin_memory(struct kiommu_container *container,
 static int set_idle_limit(struct kiommu_container *container,
 			  union kiommu_ucmd *ucmd)
 {
-	int ret = kiommu_check_caller(container);
+	int ret = kiommu_container_check_caller(container);
 
 	if (!ret)
 		kiommu_core_pins_set_idle_limit(container->guest->pins,
@@ -266,7 +259,7 @@ static int set_sync(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 
 static int untrack(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
-	return kiommu_check_caller(container) ?:
+	return kiommu_container_check_caller(container) ?:
 	       kiommu_tracking_untrack(container, &ucmd->untrack);
 }
 

@@ -16,12 +16,4 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 			unsigned long arg);
 
-/**
- * kiommu_check_caller() - may the caller let guest memory be read?
- *
- * Context: the container is locked. Return: 0; -EPERM if a KVM of another
- * process is registered.
- */
-int kiommu_check_caller(const struct kiommu_container *container);
-
 #endif /* KIOMMU_IOCTLS_H */

@@ -4,12 +4,12 @@
  */
 #include <linux/module.h>
 
-#include "container.h"
-#include "doorbell.h"
-#include "faults.h"
-#include "guest.h"
-#include "vfio_driver.h"
 #include "zpci_hook.h"
+#include "front/vfio_driver.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/doorbell.h"
+#include "object/faults.h"
 
 static int __init kiommu_init(void)
 {

@@ -8,10 +8,10 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "dirty.h"
-#include "ioctls.h"
-#include "lock.h"
+#include "front/dirty.h"
+#include "front/ioctls.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 #define RECORDS ((u32)(PAGE_SIZE / sizeof(struct kiommu_range_record)))
 
@@ -43,7 +43,7 @@ static int collect(struct kiommu_container *container,
 	ret = kiommu_lock_shared(container);
 	if (ret)
 		return ret;
-	ret = kiommu_check_caller(container);
+	ret = kiommu_container_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_translate_range(container->domain,
 						  cmd->next_iova,

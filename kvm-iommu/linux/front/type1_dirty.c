@@ -16,10 +16,10 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "dirty.h"
-#include "ioctls.h"
-#include "lock.h"
+#include "front/dirty.h"
+#include "front/ioctls.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 /* As type1's DIRTY_BITMAP_SIZE_MAX. */
 #define BITMAP_SIZE_MAX kiommu_bitmap_bytes(INT_MAX)

@@ -10,10 +10,10 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "dirty.h"
-#include "ioctls.h"
-#include "lock.h"
+#include "front/dirty.h"
+#include "front/ioctls.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 /* Adds the parts of the aperture that are not reserved as a capability. */
 static int add_iova_ranges(const struct kiommu_host_caps *caps,
@@ -139,7 +139,7 @@ static long map_dma(struct kiommu_container *container, void __user *argp)
 	ret = kiommu_lock_shared(container);
 	if (ret)
 		return ret;
-	ret = kiommu_check_caller(container);
+	ret = kiommu_container_check_caller(container);
 	if (!ret)
 		ret = kiommu_core_refresh(container->domain, map.iova,
 					  map.size, &result);

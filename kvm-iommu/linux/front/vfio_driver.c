@@ -10,12 +10,13 @@
  */
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "guest.h"
-#include "ioctls.h"
-#include "lock.h"
-#include "vfio_driver.h"
-#include "vfio_iommu_driver.h"
+#include "front/ioctls.h"
+#include "front/vfio_driver.h"
+#include "front/vfio_iommu_driver.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/groups.h"
+#include "object/lock.h"
 
 static bool allow_unsafe_interrupts;
 module_param(allow_unsafe_interrupts, bool, 0644);

@@ -9,8 +9,8 @@
 #include <linux/mm.h>
 #include <linux/uaccess.h>
 
-#include "guest.h"
 #include "port.h"
+#include "guest/guest.h"
 
 static noinline int look_for_mmio(struct kiommu_mem *mem, unsigned long hva,
 				  unsigned long bytes)

@@ -32,7 +32,7 @@
 #include <linux/slab.h>
 #include <linux/srcu.h>
 
-#include "guest.h"
+#include "guest/guest.h"
 
 static unsigned long idle_pins_mb = 64;
 module_param(idle_pins_mb, ulong, 0644);
@@ -57,6 +57,13 @@ void kiommu_guest_settle(struct kiommu_mem *guest)
 	kiommu_slots_settle(guest);
 	kiommu_tracked_settle(guest);
 	kiommu_notifier_settle(guest);
+}
+
+void kiommu_guest_unlock(struct kiommu_mem *guest)
+{
+	if (kiommu_core_pins_trim_due(guest->pins))
+		kiommu_core_pins_trim_to_limit(guest->pins);
+	up_write(&guest->lock);
 }
 
 /* Pages count as asked for until they are unpinned: nobody asks for them twice. */

@@ -14,11 +14,11 @@
 #include <linux/workqueue.h>
 
 #include "core.h"
-#include "memory_provider.h"
-#include "mmio.h"
-#include "notifier.h"
-#include "slots.h"
-#include "tracking.h"
+#include "guest/memory_provider.h"
+#include "guest/mmio.h"
+#include "guest/notifier.h"
+#include "guest/slots.h"
+#include "guest/tracked_pages.h"
 
 /**
  * struct kiommu_mem - see above
@@ -116,6 +116,9 @@ bool kiommu_guest_due(struct kiommu_mem *guest);
 
 /* Tells the core what is due. Context: @guest->lock is held for writing. */
 void kiommu_guest_settle(struct kiommu_mem *guest);
+
+/* Trims idle pins to their limit and releases @guest->lock, held for writing. */
+void kiommu_guest_unlock(struct kiommu_mem *guest);
 
 /* Has it settled soon, by the guest's work. Context: any. */
 void kiommu_guest_kick(struct kiommu_mem *guest);

@@ -14,7 +14,7 @@
  * generation.
  *
  * It calls track_write() for each store that KVM emulates, after it was made, in
- * the thread of the vCPU, and has kvm->srcu for reading: see tracking.c.
+ * the thread of the vCPU, and has kvm->srcu for reading: see tracked_pages.c.
  */
 #include <linux/interval_tree.h>
 #include <linux/kvm_host.h>
@@ -22,7 +22,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
-#include "guest.h"
+#include "guest/guest.h"
 
 /**
  * struct kvm_memory - a KVM that is registered

@@ -28,8 +28,8 @@
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 
-#include "guest.h"
 #include "port.h"
+#include "guest/guest.h"
 
 static bool lock_mm(struct kiommu_mem *mem)
 {

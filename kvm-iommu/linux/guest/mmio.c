@@ -26,10 +26,10 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#include "batch.h"
-#include "guest.h"
-#include "hosts.h"
 #include "port.h"
+#include "guest/guest.h"
+#include "host/batch.h"
+#include "host/hosts.h"
 
 #define RECORD_PAGES 512
 

@@ -26,7 +26,7 @@
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 
-#include "guest.h"
+#include "guest/guest.h"
 
 /* Nothing goes away when rights change; forked children do not matter. */
 static bool keeps_pages(enum mmu_notifier_event event)

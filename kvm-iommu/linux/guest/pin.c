@@ -11,8 +11,8 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
-#include "guest.h"
 #include "port.h"
+#include "guest/guest.h"
 
 /* Why nothing at @hva could be pinned; error is that of the attempt. */
 static void explain(struct mm_struct *mm, unsigned long hva, long error,

@@ -14,7 +14,7 @@
  */
 #include <linux/shrinker.h>
 
-#include "guest.h"
+#include "guest/guest.h"
 
 static struct shrinker *kiommu_shrinker;
 

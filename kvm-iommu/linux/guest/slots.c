@@ -23,9 +23,8 @@
  * listens, it is compared once a second: this has devices lose a slot that goes
  * also if nothing else happens.
  */
-#include "guest.h"
-#include "lock.h"
 #include "port.h"
+#include "guest/guest.h"
 
 /* How often the generation is compared, in jiffies. */
 #define WATCH_INTERVAL HZ
@@ -59,7 +58,7 @@ void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages)
 		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
 	kiommu_core_slots_changed(guest->pins);
 	/* What tables in the slot mapped can be pinned for nobody now. */
-	kiommu_unlock_guest(guest);
+	kiommu_guest_unlock(guest);
 }
 
 bool kiommu_slots_hold(struct kiommu_mem *guest, unsigned long first,

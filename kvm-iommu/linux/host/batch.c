@@ -8,7 +8,7 @@
  */
 #include <linux/slab.h>
 
-#include "batch.h"
+#include "host/batch.h"
 
 static_assert(KIOMMU_READ == IOMMU_READ && KIOMMU_WRITE == IOMMU_WRITE);
 

@@ -7,7 +7,7 @@
 
 #include <linux/scatterlist.h>
 
-#include "hosts.h"
+#include "host/hosts.h"
 
 /**
  * struct kiommu_batch - see port.h

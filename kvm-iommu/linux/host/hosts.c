@@ -5,16 +5,26 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "faults.h"
-#include "hosts.h"
+#include "host/hosts.h"
 
 /* iommu_group_replace_domain() */
 MODULE_IMPORT_NS(IOMMUFD_INTERNAL);
 
-void kiommu_hosts_init(struct kiommu_hosts *hosts)
+void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long container,
+		       const struct kiommu_host_reports *reports)
 {
+	hosts->container = container;
+	hosts->reports = reports;
 	INIT_LIST_HEAD(&hosts->groups);
 	hosts->mmio = RB_ROOT_CACHED;
+}
+
+/* Before @domain is attached to anything. */
+static void watch_faults(const struct kiommu_hosts *hosts,
+			 struct iommu_domain *domain)
+{
+	iommu_set_fault_handler(domain, hosts->reports->fault,
+				(void *)hosts->container);
 }
 
 kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
@@ -188,7 +198,7 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 		ret = PTR_ERR(host->domain);
 		goto err_free;
 	}
-	kiommu_dma_faults_watch(host->domain, hosts->container);
+	watch_faults(hosts, host->domain);
 	ret = host_attach(host, group, msi_base);
 	if (ret)
 		goto err_domain;
@@ -235,7 +245,7 @@ static void put_back(const struct kiommu_hosts *hosts,
 	if (!iommu_group_replace_domain(group->group, host->domain))
 		return;
 	iommu_detach_group(host->domain, group->group);
-	kiommu_report_blocked(hosts->container, group->group);
+	hosts->reports->blocked(hosts->container, group->group);
 	pr_warn("kvm_iommu: group %d: DMA is blocked until an anchor is taken back\n",
 		iommu_group_id(group->group));
 }
@@ -265,7 +275,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 				       ERR_PTR(-ENODEV);
 			if (IS_ERR(domain))
 				return PTR_ERR(domain);
-			kiommu_dma_faults_watch(domain, hosts->container);
+			watch_faults(hosts, domain);
 		}
 		ret = iommu_group_replace_domain(group->group, domain);
 		if (ret)

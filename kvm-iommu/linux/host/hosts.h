@@ -20,6 +20,18 @@
 #define KIOMMU_MAX_HOSTS 8
 
 /**
+ * struct kiommu_host_reports - who is told of what happens in host IOMMUs
+ * @fault: handler of iommu_set_fault_handler(); its token is @container of struct
+ *	kiommu_hosts. Called in any context, for as long as a domain lives.
+ * @blocked: a host takes none of a group's devices any more. Context: the
+ *	container's lock is held.
+ */
+struct kiommu_host_reports {
+	iommu_fault_handler_t fault;
+	void (*blocked)(unsigned long container, struct iommu_group *group);
+};
+
+/**
  * struct kiommu_host - one domain of a host IOMMU
  * @domain: the kernel's paging domain.
  * @coherent: the IOMMU blocks no-snoop transactions.
@@ -53,7 +65,8 @@ struct kiommu_group {
 
 /**
  * struct kiommu_hosts - all hosts and groups of a container
- * @container: its number, see kiommu_container_get().
+ * @container: its number; handed to @reports.
+ * @reports: who is told of faults.
  * @hosts: all of them, from the first place on, in any order.
  * @count: how many.
  * @groups: of struct kiommu_group.
@@ -64,6 +77,7 @@ struct kiommu_group {
  */
 struct kiommu_hosts {
 	unsigned long container;
+	const struct kiommu_host_reports *reports;
 	struct kiommu_host *hosts[KIOMMU_MAX_HOSTS];
 	unsigned int count;
 	struct list_head groups;
@@ -72,8 +86,6 @@ struct kiommu_hosts {
 	struct rb_root_cached mmio;
 };
 
-/* hosts.c */
-
 /*
  * The kernel has it for iommufd, in a header that is not installed: a group goes
  * from one domain to another, and stays in the first if that fails.
@@ -81,7 +93,8 @@ struct kiommu_hosts {
 int iommu_group_replace_domain(struct iommu_group *group,
 			       struct iommu_domain *new_domain);
 
-void kiommu_hosts_init(struct kiommu_hosts *hosts);
+void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long container,
+		       const struct kiommu_host_reports *reports);
 
 /**
  * kiommu_host_create() - a domain for a group, with the group attached
@@ -129,37 +142,5 @@ kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
 
 /* Return: each host enforces cache coherency, and there is one. */
 bool kiommu_hosts_coherent(const struct kiommu_hosts *hosts);
-
-/* groups.c */
-
-struct kiommu_mmio;
-
-/**
- * kiommu_group_attach() - let the devices of a group use the domain
- * @mmio: device memory of the registered guest, or NULL.
- * @unsafe_interrupts: accept groups whose MSIs are not isolated.
- * @own_domain: never share a host with another group. Some groups do not share
- *	one that maps something already, either.
- *
- * What is mapped is mapped for the group as well before this returns: a host
- * that other groups use is complete already. A new one takes its group before
- * it is filled, for only then it tells what it can do: until then, all DMA of
- * the group is blocked.
- * Context: may sleep; the container's lock and that of its guest are held for
- * writing. Return: 0; -EINVAL the group is there already, or what
- * is mapped conflicts with its reserved regions or aperture; -EPERM; -ENOMEM;
- * or what the IOMMU driver returned. On failure nothing has changed.
- */
-int kiommu_group_attach(struct kiommu_hosts *hosts,
-			struct kiommu_domain *domain,
-			struct kiommu_mmio *mmio,
-			struct iommu_group *iommu_group,
-			bool unsafe_interrupts, bool own_domain);
-
-/* Takes a group away; it must be attached. Cannot fail. Context: as above. */
-void kiommu_group_detach(struct kiommu_hosts *hosts,
-			 struct kiommu_domain *domain,
-			 struct kiommu_mmio *mmio,
-			 struct iommu_group *iommu_group);
 
 #endif /* KIOMMU_HOSTS_H */

@@ -16,9 +16,9 @@
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
-#include "container.h"
-#include "guest.h"
-#include "lock.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 /* By id; and by the id of each group that is in them. Looked up under RCU. */
 static DEFINE_XARRAY(containers);
@@ -40,7 +40,8 @@ struct kiommu_container *kiommu_container_create(u64 shadow_limit)
 	init_rwsem(&container->lock);
 	mutex_init(&container->devices.lock);
 	INIT_WORK(&container->devices.leave, leave_work);
-	kiommu_hosts_init(&container->hosts);
+	container->id = atomic_long_inc_return(&last_id);
+	kiommu_hosts_init(&container->hosts, container->id, &kiommu_dma_faults);
 	kiommu_fault_reader_init(&container->fault_reader);
 	ret = kiommu_core_faults_create(&container->fault_reader,
 					&container->faults);
@@ -50,8 +51,6 @@ struct kiommu_container *kiommu_container_create(u64 shadow_limit)
 				 shadow_limit, &container->domain);
 	if (ret)
 		goto err_faults;
-	container->id = atomic_long_inc_return(&last_id);
-	container->hosts.container = container->id;
 	ret = xa_insert(&containers, container->id, container, GFP_KERNEL);
 	if (ret)
 		goto err_domain;
@@ -93,6 +92,13 @@ struct kiommu_container *kiommu_container_get(void *iommu_data)
 		container = NULL;
 	rcu_read_unlock();
 	return container;
+}
+
+int kiommu_container_check_caller(const struct kiommu_container *container)
+{
+	if (container->guest && container->guest->mm != current->mm)
+		return -EPERM;
+	return 0;
 }
 
 int kiommu_container_add_group(struct kiommu_container *container,
@@ -158,7 +164,7 @@ struct kiommu_left kiommu_container_stop(struct kiommu_container *container)
 	left.sync = kiommu_sync_reset(container);
 	kiommu_core_stop(container->domain);
 	container->guest = NULL;
-	kiommu_unlock_guest(left.guest);
+	kiommu_guest_unlock(left.guest);
 	return left;
 }
 

@@ -12,9 +12,9 @@
 #include <linux/rwsem.h>
 #include <linux/workqueue.h>
 
-#include "faults.h"
-#include "hosts.h"
-#include "sync.h"
+#include "host/hosts.h"
+#include "object/faults.h"
+#include "object/sync.h"
 
 struct iommu_group;
 struct kiommu_mem;
@@ -99,6 +99,14 @@ void kiommu_container_release(struct kiommu_container *container);
 struct kiommu_container *kiommu_container_get(void *iommu_data);
 /* Context of both: any but non-maskable interrupts. */
 void kiommu_container_put(struct kiommu_container *container);
+
+/**
+ * kiommu_container_check_caller() - may the caller let guest memory be read?
+ *
+ * Context: the container is locked. Return: 0; -EPERM if a KVM of another
+ * process is registered.
+ */
+int kiommu_container_check_caller(const struct kiommu_container *container);
 
 /**
  * kiommu_container_add_group() - a group is in the container from now on

@@ -15,7 +15,9 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
+#include "host/hosts.h"
+#include "object/container.h"
+#include "object/faults.h"
 
 /* Names a device as kvm_iommu_fault.device does, if that has room for it. */
 static void name_device(struct kiommu_fault *fault, struct device *dev)
@@ -69,7 +71,7 @@ static int report_device(struct device *dev, void *data)
 	return 0;
 }
 
-void kiommu_report_blocked(unsigned long id, struct iommu_group *group)
+static void report_blocked(unsigned long id, struct iommu_group *group)
 {
 	struct kiommu_container *container =
 		kiommu_container_get((void *)id);
@@ -81,10 +83,10 @@ void kiommu_report_blocked(unsigned long id, struct iommu_group *group)
 	kiommu_container_put(container);
 }
 
-void kiommu_dma_faults_watch(struct iommu_domain *domain, unsigned long id)
-{
-	iommu_set_fault_handler(domain, dma_fault, (void *)id);
-}
+const struct kiommu_host_reports kiommu_dma_faults = {
+	.fault = dma_fault,
+	.blocked = report_blocked,
+};
 
 /*
  * A thread of an interrupt may have been preempted within the handler, or on

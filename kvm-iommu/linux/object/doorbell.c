@@ -41,10 +41,10 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "doorbell.h"
-#include "guest.h"
-#include "lock.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/doorbell.h"
+#include "object/lock.h"
 
 /* Batches that a vCPU does by itself. */
 #define KIOMMU_INLINE_BATCHES 2

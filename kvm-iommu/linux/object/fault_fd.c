@@ -15,7 +15,7 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
+#include "object/container.h"
 
 /* Records that are copied at a time: they are on the stack. */
 #define RECORDS_AT_ONCE 8

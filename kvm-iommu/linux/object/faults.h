@@ -13,9 +13,8 @@
 #include "port.h"
 
 struct file;
-struct iommu_domain;
-struct iommu_group;
 struct kiommu_container;
+struct kiommu_host_reports;
 
 /**
  * struct kiommu_fault_reader - see port.h
@@ -54,21 +53,8 @@ int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
 
 /* dma_faults.c */
 
-/**
- * kiommu_dma_faults_watch() - have the faults of a host's domain reported
- * @id: of the container that they are reported to, see kiommu_container_get().
- *
- * Context: before @domain is attached to anything.
- */
-void kiommu_dma_faults_watch(struct iommu_domain *domain, unsigned long id);
-
-/**
- * kiommu_report_blocked() - a host takes none of a group's devices any more
- * @id: of their container, as above.
- *
- * Context: kiommu_container.lock is held, or another reference to the container.
- */
-void kiommu_report_blocked(unsigned long id, struct iommu_group *group);
+/* What happens in a container's hosts, by the number of kiommu_container_get(). */
+extern const struct kiommu_host_reports kiommu_dma_faults;
 
 /* Waits for reports under way. There is no domain any more. */
 void kiommu_dma_faults_exit(void);

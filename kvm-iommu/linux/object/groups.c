@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Groups of a container, see hosts.h: who may join, which domain serves them,
+ * Groups of a container, see groups.h: who may join, which domain serves them,
  * and which IOVAs are forbidden because of them.
  */
 #include <linux/overflow.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 
-#include "hosts.h"
-#include "mmio.h"
+#include "guest/mmio.h"
+#include "host/hosts.h"
+#include "object/groups.h"
 
 static struct kiommu_group *find_group(const struct kiommu_hosts *hosts,
 				       const struct iommu_group *iommu_group)

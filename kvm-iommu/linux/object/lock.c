@@ -6,9 +6,9 @@
  * which P belongs to D: kiommu_container_start() takes P itself,
  * kiommu_container_stop() lets it go.
  */
-#include "container.h"
-#include "guest.h"
-#include "lock.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/lock.h"
 
 static int lock_container(struct kiommu_container *container)
 {
@@ -61,13 +61,6 @@ void kiommu_unlock_shared(struct kiommu_container *container)
 	up_read(&container->lock);
 }
 
-void kiommu_unlock_guest(struct kiommu_mem *guest)
-{
-	if (kiommu_core_pins_trim_due(guest->pins))
-		kiommu_core_pins_trim_to_limit(guest->pins);
-	up_write(&guest->lock);
-}
-
 int kiommu_lock_exclusive_killable(struct kiommu_container *container)
 {
 	if (down_write_killable(&container->lock))
@@ -98,7 +91,7 @@ void kiommu_lock_exclusive(struct kiommu_container *container)
 void kiommu_unlock_exclusive(struct kiommu_container *container)
 {
 	if (container->guest)
-		kiommu_unlock_guest(container->guest);
+		kiommu_guest_unlock(container->guest);
 	up_write(&container->lock);
 }
 
@@ -125,6 +118,6 @@ err_unlock:
 
 void kiommu_unlock_pins(struct kiommu_container *container)
 {
-	kiommu_unlock_guest(container->guest);
+	kiommu_guest_unlock(container->guest);
 	up_read(&container->lock);
 }

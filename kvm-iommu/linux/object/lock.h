@@ -32,7 +32,6 @@
 #define KIOMMU_LOCK_H
 
 struct kiommu_container;
-struct kiommu_mem;
 
 /**
  * kiommu_lock_shared() - for reading, both
@@ -55,8 +54,5 @@ void kiommu_unlock_exclusive(struct kiommu_container *container);
  */
 int kiommu_lock_pins(struct kiommu_container *container);
 void kiommu_unlock_pins(struct kiommu_container *container);
-
-/* Trims idle pins and lets go of P, which is held for writing. */
-void kiommu_unlock_guest(struct kiommu_mem *guest);
 
 #endif /* KIOMMU_LOCK_H */

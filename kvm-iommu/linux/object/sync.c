@@ -14,12 +14,11 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "doorbell.h"
-#include "guest.h"
-#include "ioctls.h"
-#include "lock.h"
-#include "tracking.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/doorbell.h"
+#include "object/lock.h"
+#include "object/tracking.h"
 
 /* Return: enum kvm_iommu_status of what is wrong, or 0. */
 static u32 check_fields(const struct kvm_iommu_set_sync *cmd)
@@ -54,7 +53,7 @@ static int check_state(struct kiommu_container *container)
 {
 	if (!container->guest)
 		return -ENODEV;
-	return kiommu_check_caller(container);
+	return kiommu_container_check_caller(container);
 }
 
 struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container)

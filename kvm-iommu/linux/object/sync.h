@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-#include "tracking.h"
+#include "guest/tracked_pages.h"
 
 struct kiommu_container;
 struct kiommu_doorbell;
@@ -18,7 +18,7 @@ struct kvm_iommu_set_sync;
  * struct kiommu_sync - see above; part of a container
  * @mode: enum kvm_iommu_sync_mode.
  * @doorbell: RING: the one whose ring is looked at, or NULL.
- * @tracking: TRACKED: in the list of the guest's containers that are.
+ * @follower: TRACKED: in the list of those who follow the guest.
  * @listens: the container is a listener of the guest's slots: TRACKED, or
  *	KVM_IOMMU_SYNC_SLOTS.
  *
@@ -27,7 +27,7 @@ struct kvm_iommu_set_sync;
 struct kiommu_sync {
 	u32 mode;
 	struct kiommu_doorbell *doorbell;
-	struct kiommu_tracked_link tracking;
+	struct kiommu_follower follower;
 	bool listens;
 };
 

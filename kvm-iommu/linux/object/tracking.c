@@ -1,178 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Stores of the guest to its tables, see tracking.h.
- *
- * KVM tells of each store that it emulates, to pages that are tracked and to
- * others, in the thread of the vCPU, under kvm->srcu (for reading): so nothing
- * that is done under the locks of lock.h may wait for a grace period of it, nor
- * for kvm->slots_lock, whose holder waits for one.
- *
- * A page is tracked once for a guest, however many of its containers have tables
- * in it: a look-up here, without a lock, tells whether anybody wants a store.
- * KVM forgets the pages of a slot that goes; so do we then, before the core is
- * told, and what the core untracks later is not here any more.
- *
- * Pages are tracked in slots of address space 0. KVM tells of slots of other
- * address spaces, too, and not of which one they were: so the slots themselves
- * are asked which pages they still hold.
+ * A container that follows the stores of its guest, see tracking.h. Which pages are
+ * tracked, and how stores come here: guest/tracked_pages.c.
  */
 #include <linux/errno.h>
-#include <linux/slab.h>
-#include <linux/xarray.h>
 
 #include <linux/kvm_iommu.h>
 
-#include "container.h"
-#include "guest.h"
-#include "lock.h"
-#include "port.h"
-#include "tracking.h"
+#include "guest/guest.h"
+#include "object/container.h"
+#include "object/lock.h"
+#include "object/tracking.h"
 
-void kiommu_tracked_init(struct kiommu_tracked *tracked)
+static struct kiommu_container *
+container_of_follower(struct kiommu_follower *follower)
 {
-	mutex_init(&tracked->lock);
-	xa_init(&tracked->pages);
-	INIT_LIST_HEAD(&tracked->containers);
+	return container_of(follower, struct kiommu_container, sync.follower);
 }
 
-void kiommu_tracked_destroy(struct kiommu_tracked *tracked)
+/* VFIO's reference is dropped after the follower has left the list. */
+static void hold_container(struct kiommu_follower *follower)
 {
-	WARN_ON(!xa_empty(&tracked->pages));
-	xa_destroy(&tracked->pages);
-	mutex_destroy(&tracked->lock);
+	refcount_inc(&container_of_follower(follower)->refs);
 }
 
-static unsigned long users_of(struct kiommu_tracked *tracked, u64 gfn)
+/* Never the last reference of the guest: it is the guest that calls. */
+static void put_container(struct kiommu_follower *follower)
 {
-	return xa_to_value(xa_load(&tracked->pages, gfn) ?: xa_mk_value(0));
-}
-
-/*
- * The page is known here before its first store can be told. Return: 0, -ENOMEM,
- * or what the provider says.
- */
-static int track_first(struct kiommu_mem *mem, u64 gfn)
-{
-	struct kiommu_tracked *tracked = &mem->tracked;
-	int ret;
-
-	ret = xa_err(xa_store(&tracked->pages, gfn, xa_mk_value(1),
-			      GFP_KERNEL_ACCOUNT));
-	if (ret)
-		return ret;
-	ret = mem->provider->track(mem->memory, gfn);
-	if (ret)
-		xa_erase(&tracked->pages, gfn);
-	return ret;
-}
-
-int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn)
-{
-	struct kiommu_tracked *tracked = &mem->tracked;
-	unsigned long users;
-	int ret = 0;
-
-	mutex_lock(&tracked->lock);
-	users = users_of(tracked, gfn);
-	if (!users)
-		ret = track_first(mem, gfn);
-	else /* there is an entry: nothing is allocated */
-		xa_store(&tracked->pages, gfn, xa_mk_value(users + 1),
-			 GFP_KERNEL_ACCOUNT);
-	mutex_unlock(&tracked->lock);
-	return ret;
-}
-
-void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn)
-{
-	struct kiommu_tracked *tracked = &mem->tracked;
-	unsigned long users;
-
-	mutex_lock(&tracked->lock);
-	users = users_of(tracked, gfn);
-	if (users > 1) {
-		xa_store(&tracked->pages, gfn, xa_mk_value(users - 1),
-			 GFP_KERNEL_ACCOUNT);
-	} else if (users) {
-		mem->provider->untrack(mem->memory, gfn);
-		xa_erase(&tracked->pages, gfn);
-	}
-	mutex_unlock(&tracked->lock);
-}
-
-static void forget(struct kiommu_tracked *tracked, u64 first, u64 last)
-{
-	unsigned long at = first;
-	void *users;
-
-	xa_for_each_range(&tracked->pages, at, users, first, last) {
-		xa_erase(&tracked->pages, at);
-		cond_resched();
-	}
-}
-
-void kiommu_tracked_forget(struct kiommu_mem *guest, u64 first, u64 last)
-{
-	struct kiommu_slot slot;
-
-	lockdep_assert_held_write(&guest->lock);
-	while (first <= last &&
-	       !guest->provider->find_slot(guest->memory, first, &slot) &&
-	       slot.first_gfn <= last) {
-		if (first < slot.first_gfn)
-			forget(&guest->tracked, first, slot.first_gfn - 1);
-		first = slot.first_gfn + slot.pages;
-		cond_resched();
-	}
-	if (first <= last)
-		forget(&guest->tracked, first, last);
-}
-
-/*
- * The next container after @at, referenced, or NULL: then @at has left the list.
- * @at begins as a place in no list, and goes with what is returned. So a store
- * passes each container once, whoever leaves meanwhile. Who comes later is added
- * before all places: it looks at the tables then.
- */
-static struct kiommu_container *next_container(struct kiommu_tracked *tracked,
-					       struct kiommu_tracked_link *at)
-{
-	struct kiommu_tracked_link *link = at;
-
-	mutex_lock(&tracked->lock);
-	if (list_empty(&at->list))
-		list_add(&at->list, &tracked->containers);
-	list_for_each_entry_continue(link, &tracked->containers, list) {
-		if (!link->container)
-			continue; /* another store */
-		/* VFIO's reference is dropped after it has left the list. */
-		refcount_inc(&link->container->refs);
-		list_move(&at->list, &link->list);
-		mutex_unlock(&tracked->lock);
-		return link->container;
-	}
-	list_del(&at->list);
-	mutex_unlock(&tracked->lock);
-	return NULL;
-}
-
-/*
- * Memory has what was stored, and not all of it is followed: that is told, and done,
- * by whoever settles the guest next.
- */
-static void miss(struct kiommu_mem *guest)
-{
-	WRITE_ONCE(guest->tracked.missed, true);
-	kiommu_guest_kick(guest);
-}
-
-void kiommu_tracked_settle(struct kiommu_mem *guest)
-{
-	lockdep_assert_held_write(&guest->lock);
-	/* One that is missed from here on is told anew. */
-	if (xchg(&guest->tracked.missed, false) &&
-	    kiommu_core_stores_missed(guest->pins))
-		miss(guest);
+	kiommu_container_put(container_of_follower(follower));
 }
 
 /*
@@ -180,9 +35,10 @@ void kiommu_tracked_settle(struct kiommu_mem *guest)
  * vCPUs can go on, if the process that was killed was not the only one that has
  * the memory.
  */
-static int follow_store(struct kiommu_container *container,
+static int follow_store(struct kiommu_follower *follower,
 			struct kiommu_mem *guest, u64 gpa, u32 bytes)
 {
+	struct kiommu_container *container = container_of_follower(follower);
 	struct kiommu_tracking_work work;
 	bool begun = false;
 	int ret;
@@ -205,26 +61,17 @@ static int follow_store(struct kiommu_container *container,
 	return ret;
 }
 
-void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes)
-{
-	struct kiommu_tracked_link at = { .list = LIST_HEAD_INIT(at.list) };
-	struct kiommu_container *container;
-
-	if (likely(!xa_load(&guest->tracked.pages, gpa >> PAGE_SHIFT)))
-		return;
-	while ((container = next_container(&guest->tracked, &at))) {
-		if (follow_store(container, guest, gpa, bytes))
-			miss(guest);
-		/* Never the last of the guest: it calls us. */
-		kiommu_container_put(container);
-	}
-}
-
 bool kiommu_tracking_possible(struct kiommu_mem *guest)
 {
 	return guest->provider->can_track &&
 	       guest->provider->can_track(guest->memory);
 }
+
+static const struct kiommu_follower_ops follower_ops = {
+	.hold = hold_container,
+	.store = follow_store,
+	.put = put_container,
+};
 
 int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 {
@@ -237,10 +84,8 @@ int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 	ret = kiommu_core_tracking_start(container->domain, burst);
 	if (ret)
 		return ret;
-	mutex_lock(&guest->tracked.lock);
-	container->sync.tracking.container = container;
-	list_add(&container->sync.tracking.list, &guest->tracked.containers);
-	mutex_unlock(&guest->tracked.lock);
+	container->sync.follower.ops = &follower_ops;
+	kiommu_tracked_add(&guest->tracked, &container->sync.follower);
 	return 0;
 }
 
@@ -249,9 +94,7 @@ void kiommu_tracking_stop(struct kiommu_container *container)
 	struct kiommu_mem *guest = container->guest;
 
 	lockdep_assert_held_write(&guest->lock);
-	mutex_lock(&guest->tracked.lock);
-	list_del(&container->sync.tracking.list);
-	mutex_unlock(&guest->tracked.lock);
+	kiommu_tracked_remove(&guest->tracked, &container->sync.follower);
 	kiommu_core_tracking_stop(container->domain);
 }
 
