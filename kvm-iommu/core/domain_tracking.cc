@@ -42,6 +42,9 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
   constexpr unsigned kRounds = 4;
   constexpr unsigned kRoundsForRefresh = 16;
   const unsigned rounds = work->for_refresh != 0 ? kRoundsForRefresh : kRounds;
+  // A refresh has done what it was asked for: what it is ended early for stays
+  // as it was before, out of sync or not.
+  const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
   Result<void> all;
   for (; work->count > 0; --work->count) {
     if (tracker_ == nullptr || !stage1_) break;
@@ -58,7 +61,7 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     Session session(*this, {range.first_page(), range.last_page()});
     if (!session.begun()) all = fail(Status::kInterrupted);
     if (!all) {
-      cut(range, true);
+      cut(range, true, keep ? work->walk : 0);
       continue;
     }
     Request& request = session.request();
@@ -78,15 +81,12 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     // But pages that were met are tracked by now, and not in sync.
     if (why == Status::kInterrupted) {
       all = pass.done;
-      cut(rest, true);
+      cut(rest, true, keep ? work->walk : 0);
       continue;
     }
     follow.report(rest, why, {});
     // What cannot be brought up to date is out of sync. It is unmapped, too:
-    // all of it, so that what is lost of it need not be told by itself. Not so
-    // after a refresh, which has done what it was asked for: the rest is as it
-    // was before, out of sync or not.
-    const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
+    // all of it, so that what is lost of it need not be told by itself.
     if (!keep) {
       shadow_.unmap(request, {rest.first_page(), rest.last_page()});
       request.outcome.redo({rest.first_page(), rest.last_page()});

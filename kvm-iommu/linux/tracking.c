@@ -189,6 +189,9 @@ static int follow_store(struct kiommu_container *container,
 
 	do {
 		ret = kiommu_lock_shared(container);
+		/* VFIO has released it: nothing of it follows the guest. */
+		if (ret == -ESTALE)
+			return 0;
 		if (ret)
 			return ret;
 		if (container->guest != guest) {
