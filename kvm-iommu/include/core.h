@@ -404,10 +404,12 @@ void kiommu_core_ring_destroy(struct kiommu_ring *ring);
 /**
  * kiommu_core_ring_begin() - the host's fields of the ring are 0 from here on
  *
- * The domain is started. Lock: exclusive.
+ * But for those of a ring whose memory cannot be used, which is given up.
+ * The domain is started. Lock: exclusive. Return: 0; -ENOMEM; -EAGAIN slots have
+ * changed of which the core must be told first.
  */
-void kiommu_core_ring_begin(struct kiommu_domain *domain,
-			    struct kiommu_ring *ring);
+int kiommu_core_ring_begin(struct kiommu_domain *domain,
+			   struct kiommu_ring *ring);
 
 /* What is done with an entry of many pages, which takes long. */
 enum kiommu_ring_large {
@@ -591,7 +593,7 @@ void kiommu_core_tracking_store(struct kiommu_domain *domain, kiommu_u64 gpa,
  * What is wrong with the tables, or cannot be done, goes to the faults.
  * Lock: shared; in a thread of the guest's process. Return: 0; -EAGAIN there is
  * more: call again, best with the locks let go between; -EINTR a fatal signal,
- * what was not done is out of sync.
+ * what was not done is out of sync, but for what a refresh left as it was.
  */
 int kiommu_core_tracking_step(struct kiommu_domain *domain,
 			      struct kiommu_tracking_work *work);

@@ -163,11 +163,7 @@ static int anchor(struct kiommu_world *w)
 	return kiommu_register_tables(w->fd, w->t) ?: kiommu_world_map_own(w);
 }
 
-#define EXPECT_CONVERGES() do {						\
-	EXPECT_EQ(0, kiommu_world_refresh(&self->w));			\
-	EXPECT_EQ(ALL + self->w.own, kiommu_mapped_pages(self->w.fd));	\
-	EXPECT_EQ(NULL, kiommu_world_wrong(&self->w));			\
-} while (0)
+#define EXPECT_CONVERGES() KIOMMU_EXPECT_CONVERGES(&self->w)
 
 TEST_F_TIMEOUT(life, start_and_stop, 240)
 {
@@ -204,11 +200,27 @@ static int do_unpin(struct kiommu_world *w)
 	return ret;
 }
 
+/* The KVM that could not register is not there. */
+static const struct kiommu_answer unmap_answers[] = {
+	MAY(-ENODEV, ANY), MAY(-EFAULT, ANY), {}
+};
+
+/* There is no anchor, so that the call comes to nothing. */
+static int do_unmap(struct kiommu_world *w)
+{
+	uint64_t size = PAGE;
+	int ret = kiommu_unmap_dma(w->fd, KIOMMU_WORLD_LEAF, &size, 0);
+
+	return ret == -ENXIO ? 0 : ret;
+}
+
 /*
  * The KVM that came with a device registers within the first call; if it cannot,
  * the call says so, and the next one tries again.
  */
-TEST_F_TIMEOUT(life, device_opened_anew, 240)
+static void first_call(struct __test_metadata *_metadata, FIXTURE_DATA(life) *self,
+		       int (*call)(struct kiommu_world *w),
+		       const struct kiommu_answer *answers)
 {
 	struct kiommu *k = self->k;
 
@@ -218,13 +230,23 @@ TEST_F_TIMEOUT(life, device_opened_anew, 240)
 	self->w.fd = k->vfio.fd;
 	kiommu_close_devices(k);
 	kiommu_open_devices(k);
-	EACH_BARE(do_unpin(&self->w), start_answers, {
+	EACH_BARE(call(&self->w), answers, {
 		EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(k->vfio.fd));
 		kiommu_close_devices(k);
 		EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(k->vfio.fd));
 		EXPECT_EQ(self->pins, kiommu_pins());
 		kiommu_open_devices(k);
 	});
+}
+
+TEST_F_TIMEOUT(life, unpin_after_a_device_was_opened, 240)
+{
+	first_call(_metadata, self, do_unpin, start_answers);
+}
+
+TEST_F_TIMEOUT(life, unmap_after_a_device_was_opened, 240)
+{
+	first_call(_metadata, self, do_unmap, unmap_answers);
 }
 
 /* The second group joins a container whose guest has mappings. */

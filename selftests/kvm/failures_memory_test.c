@@ -53,16 +53,7 @@ FIXTURE_TEARDOWN(memory)
 #define EACH(_call, _answers, _after...) \
 	KIOMMU_EACH_FAILURE(&self->w, _call, _answers, _after)
 
-#define EXPECT_CONVERGES() do {						\
-	const char *_wrong;						\
-									\
-	EXPECT_EQ(0, kiommu_world_refresh(&self->w));			\
-	EXPECT_EQ(ALL + self->w.own, kiommu_mapped_pages(self->fd));	\
-	_wrong = kiommu_world_wrong(&self->w);				\
-	EXPECT_EQ(NULL, _wrong) {					\
-		TH_LOG("%s", _wrong);					\
-	}								\
-} while (0)
+#define EXPECT_CONVERGES() KIOMMU_EXPECT_CONVERGES(&self->w)
 
 /* Nothing is there that could be used again; all is mapped. */
 static void begin_anew(struct __test_metadata *_metadata,

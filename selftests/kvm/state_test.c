@@ -311,11 +311,18 @@ TEST_F_TIMEOUT(state, last_close_undoes_all, 120)
 	EXPECT_EQ(STARTED, kiommu_get_state(self->fd));
 }
 
+static bool has_conflict(int fd)
+{
+	struct kvm_iommu_info info;
+
+	TEST_ASSERT(!kiommu_get_info(fd, &info), "GET_INFO");
+	return info.flags & KVM_IOMMU_INFO_KVM_CONFLICT;
+}
+
 /* Devices of two KVMs in one container: the first is served, the other told. */
 TEST_F_TIMEOUT(state, devices_of_two_kvms, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
-	struct kvm_iommu_info info;
 	struct kiommu_vm other;
 	int kvm_vfio;
 
@@ -332,26 +339,21 @@ TEST_F_TIMEOUT(state, devices_of_two_kvms, 120)
 	ASSERT_EQ(0, kiommu_kvm_add_group(kvm_vfio, &c->dev[1]));
 
 	ASSERT_EQ(0, kiommu_device_open(&c->dev[0]));
-	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
-	EXPECT_EQ(STARTED, info.state);
-	EXPECT_EQ(0, info.flags & KVM_IOMMU_INFO_KVM_CONFLICT);
+	EXPECT_EQ(STARTED, kiommu_get_state(self->fd));
+	EXPECT_FALSE(has_conflict(self->fd));
 	ASSERT_EQ(0, kiommu_device_open(&c->dev[1]));
-	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
-	EXPECT_EQ(STARTED, info.state);
-	EXPECT_EQ(KVM_IOMMU_INFO_KVM_CONFLICT,
-		  info.flags & KVM_IOMMU_INFO_KVM_CONFLICT);
+	EXPECT_EQ(STARTED, kiommu_get_state(self->fd));
+	EXPECT_TRUE(has_conflict(self->fd));
 	EXPECT_EQ(-EBUSY, kiommu_start(self->fd, other.fd));
 	EXPECT_EQ(0, kiommu_start(self->fd, self->vm));
 
 	kiommu_device_close(&c->dev[0]);
 	kiommu_device_close(&c->dev[1]);
-	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
-	EXPECT_EQ(0, info.flags & KVM_IOMMU_INFO_KVM_CONFLICT);
-	EXPECT_EQ(CREATED, info.state);
+	EXPECT_FALSE(has_conflict(self->fd));
+	EXPECT_EQ(CREATED, kiommu_get_state(self->fd));
 	/* Now the other one is first. */
 	ASSERT_EQ(0, kiommu_device_open(&c->dev[1]));
-	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
-	EXPECT_EQ(0, info.flags & KVM_IOMMU_INFO_KVM_CONFLICT);
+	EXPECT_FALSE(has_conflict(self->fd));
 	EXPECT_EQ(0, kiommu_start(self->fd, other.fd));
 	EXPECT_EQ(-EBUSY, kiommu_start(self->fd, self->vm));
 	kiommu_device_close(&c->dev[1]);
@@ -365,14 +367,6 @@ static int do_info(void *arg, uint64_t random)
 
 	(void)random;
 	return kiommu_get_info(*(int *)arg, &info);
-}
-
-static bool has_conflict(int fd)
-{
-	struct kvm_iommu_info info;
-
-	TEST_ASSERT(!kiommu_get_info(fd, &info), "GET_INFO");
-	return info.flags & KVM_IOMMU_INFO_KVM_CONFLICT;
 }
 
 /* A device brings another KVM than START did: told until the last one is closed. */

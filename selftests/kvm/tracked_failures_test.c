@@ -62,11 +62,7 @@ FIXTURE_TEARDOWN(following)
 #define EACH(_call, _answers, _after...) \
 	KIOMMU_EACH_FAILURE(&self->w, _call, _answers, _after)
 
-#define EXPECT_CONVERGES() do {						\
-	EXPECT_EQ(0, kiommu_world_refresh(&self->w));			\
-	EXPECT_EQ(ALL + self->w.own, kiommu_mapped_pages(self->fd));	\
-	EXPECT_EQ(NULL, kiommu_world_wrong(&self->w));			\
-} while (0)
+#define EXPECT_CONVERGES() KIOMMU_EXPECT_CONVERGES(&self->w)
 
 static const struct kiommu_answer memory[] = {
 	OR_NOTHING(-ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY), MAY(-EFAULT, ANY), {}
@@ -273,6 +269,9 @@ static void each_store(struct __test_metadata *_metadata,
 				TH_LOG("failure %u: %lu pages", failures,
 				       kiommu_world_count(&pages));
 			}
+			/* No later store maps it: it is not said to be in sync. */
+			EXPECT_TRUE(!kiommu_tracked_pages(self->fd) ||
+				    kiommu_unsynced_pages(self->fd));
 			told++;
 		}
 		EXPECT_EQ(0, kiommu_world_refresh(w));
@@ -347,6 +346,7 @@ static void each_batch(struct __test_metadata *_metadata,
 			told++;
 		} else {
 			EXPECT_EQ(ALL, kiommu_world_count(&pages));
+			EXPECT_FALSE(any_fault(self));
 		}
 		EXPECT_EQ(NULL, kiommu_world_wrong(w));
 		EXPECT_EQ(0, kiommu_guest_call(&w->k->vm, kiommu_ring_sync, ring,

@@ -13,6 +13,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
+#include "crowd.h"
 #include "faults.h"
 #include "kiommu_util.h"
 #include "ring.h"
@@ -160,6 +161,41 @@ TEST_F_TIMEOUT(many, each_is_reached_once, 240)
 		store_bad(_metadata, self);
 		store_good(_metadata, self, 3);
 	}
+}
+
+static int store_again(void *what, uint64_t random)
+{
+	FIXTURE_DATA(many) *self = what;
+	uint64_t gpa = self->gpa + random % PAGES * PAGE;
+
+	kiommu_guest_call(&self->k.vm, kiommu_store, self->entry,
+			  ioat_leaf_value(self->t, 0, gpa, IOAT_RW));
+	return 0;
+}
+
+/* One that goes while the guest stores takes nothing from those that stay. */
+TEST_F_TIMEOUT(many, others_stay_in_sync, 240)
+{
+	const int last = CONTAINERS - 1;
+	struct kiommu_container *c = &self->other[last - 1];
+	struct kiommu_crowd crowd = {};
+	char bdf[16];
+
+	snprintf(bdf, sizeof(bdf), "%s", c->dev[0].bdf);
+	kiommu_crowd_add(&crowd, store_again, self);
+	for (int round = 0; round < 200; round++) {
+		/* Only the container is left, and goes. */
+		kiommu_device_close(&c->dev[0]);
+		ASSERT_EQ(0, kiommu_kvm_del_group(self->k.kvm_vfio, &c->dev[0]));
+		kiommu_container_close(c);
+		ASSERT_EQ(0, kiommu_unsynced_pages(self->fd[0]));
+		self->fd[last] = add_container(&self->k, c, bdf);
+		ASSERT_EQ(0, kiommu_register_tables(self->fd[last], self->t));
+		ASSERT_EQ(0, kiommu_set_tracked(self->fd[last], 0));
+	}
+	EXPECT_EQ(0, kiommu_crowd_join(&crowd));
+	EXPECT_EQ(0, kiommu_unsynced_pages(self->fd[0]));
+	EXPECT_LT(0, kiommu_tracked_pages(self->fd[0]));
 }
 
 TEST_HARNESS_MAIN

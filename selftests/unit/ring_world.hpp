@@ -29,9 +29,11 @@ class RingWorld : public World<Format>, public GuestRing {
       return kiommu_core_ring_create(gpa, entries, &ring, &status);
     }),
               0);
-    this->exclusive([&](kiommu_domain* domain) {
-      kiommu_core_ring_begin(domain, ring);
-      return 0;
+    EXPECT_EQ(begin(), 0);
+  }
+  int begin() {
+    return this->exclusive([&](kiommu_domain* domain) {
+      return kiommu_core_ring_begin(domain, ring);
     });
   }
   void destroy() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What an operation has to itself: the blocks of the hosts that its range begins
-// and ends in, as a whole.
+// What an operation has to itself: the blocks of the hosts that its range
+// begins and ends in, as a whole.
 #include "api/handles.hpp"
 #include "world.hpp"
 

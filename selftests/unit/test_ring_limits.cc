@@ -330,26 +330,48 @@ TEST(Ring, SpansSlots) {
   EXPECT_EQ(w.mapped(), 100u);
 }
 
-// The ring begins, and there is no memory to learn its slot.
-TEST(Ring, BeginIsNotGivenUpForALackOfMemory) {
+// The ring begins, and there is no memory to learn its slot: it has not begun.
+// When it has, nothing is left of the one before.
+TEST(Ring, BeginsWhenThereIsMemory) {
   Guest w;
   ASSERT_EQ(w.open_faults(), 0);
   w.tables.map_pages(w.kIova, w.data(0), 8);
+  for (unsigned i = 0; i < 5; ++i) w.post(w.kIova, kPage);
+  w.consume_all();
+  ASSERT_EQ(w.done(), 5u);
+  w.store<u32>(offsetof(kvm_iommu_ring, flags), KVM_IOMMU_RING_BROKEN);
   renew_slot(w);
+  w.store<u32>(w.kAvail, 0);
+  w.avail = 0;
   kiommu_core_ring_destroy(w.ring);
   kiommu_u32 status = 0;
   ASSERT_EQ(kiommu_core_ring_create(kRingGpa, w.entries, &w.ring, &status), 0);
-  w.exclusive([&](kiommu_domain* domain) {
-    faults().node.arm(1);
-    kiommu_core_ring_begin(domain, w.ring);
-    return 0;
-  });
+  faults().node.arm(1);
+  EXPECT_EQ(w.begin(), -ENOMEM);
   EXPECT_EQ(faults().node.fired(), 1u);
   faults() = {};
+  EXPECT_EQ(w.done(), 5u);
+  EXPECT_EQ(w.begin(), 0);
+  EXPECT_EQ(w.done(), 0u);
+  EXPECT_EQ(w.kick(), 0u);
+  EXPECT_EQ(w.flags(), 0u);
   w.post(w.kIova, 8 * kPage);
   w.consume_all();
   EXPECT_EQ(w.done(), 1u);
   EXPECT_TRUE(w.read_faults(128).empty());
+}
+
+// One whose memory cannot be used is given up, and is no reason to go back.
+TEST(Ring, BeginsWithoutMemoryThatIsOrdinary) {
+  Guest w;
+  ASSERT_EQ(w.open_faults(), 0);
+  w.guest.set_backing(w.ring_hva, 1, Backing::kReadOnlyRam);
+  EXPECT_EQ(w.begin(), 0);
+  EXPECT_EQ(w.read_faults(2).size(), 1u);
+  w.guest.set_backing(w.ring_hva, 1, Backing::kRam);
+  w.post(w.kIova, kPage);
+  EXPECT_EQ(w.consume(), 0u);
+  EXPECT_EQ(w.done(), 0u);
 }
 
 }  // namespace

@@ -25,8 +25,9 @@
  *    read or stored: E2BIG, EFAULT, or EINVAL because it is too small. What
  *    status held before is ignored. In the lists of errors below the statuses
  *    that go with an errno are in brackets where there are several.
- *  - ESTALE: VFIO has released the container meanwhile (without a status if the
- *    module is just being removed). EINVAL, from VFIO, without a status: the
+ *  - ESTALE: VFIO has released the container meanwhile, or the VFIO_SET_IOMMU of
+ *    another thread has not ended yet (without a status if the module is just
+ *    being removed). EINVAL, from VFIO, without a status: the
  *    container has no type, or no longer. EINTR: a fatal signal came while the
  *    call waited. ENOMEM, from any call after a device was opened but
  *    VFIO_IOMMU_UNMAP_DMA: there was no memory to register the KVM that came

@@ -28,8 +28,8 @@ void kiommu_core_ring_destroy(kiommu_ring* ring) {
   kiommu_port_free_array(ring);
 }
 
-void kiommu_core_ring_begin(kiommu_domain* domain, kiommu_ring* ring) {
-  ring->ring.begin(domain->domain);
+int kiommu_core_ring_begin(kiommu_domain* domain, kiommu_ring* ring) {
+  return kiommu::to_errno(ring->ring.begin(domain->domain));
 }
 
 kiommu_u32 kiommu_core_ring_consume(kiommu_domain* domain, kiommu_ring* ring,

@@ -35,8 +35,9 @@ int kiommu_core_tracking_start(kiommu_domain* domain, kiommu_u32 burst) {
     if (mutex != nullptr) kiommu_port_mutex_destroy(mutex);
     return to_errno(kiommu::fail(Status::kNoMemory));
   }
-  domain->domain.start_tracking(new (memory) Tracker(
-      domain->domain.mem(), domain->domain.pool(), mutex, burst));
+  domain->domain.start_tracking(
+      new (memory) Tracker(domain->domain.mem(), domain->domain.pool(), mutex,
+                           burst, domain->domain.walks()));
   return 0;
 }
 

@@ -48,6 +48,11 @@ uint32_t ring_status(Status status) {
   return status == Status::kUnusedField ? kFlagsStatus : status_code(status);
 }
 
+// Whether memory that could not be used can be used later.
+bool passes(Status why) {
+  return why == Status::kNoMemory || why == Status::kBudget;
+}
+
 }  // namespace
 
 Result<void> Ring::check(Gpa gpa, uint32_t entries) {
@@ -121,16 +126,12 @@ void Ring::give_up(Domain& domain) {
   domain.parts().faults->report(fault);
 }
 
-void Ring::begin(Domain& domain) {
+Result<void> Ring::begin(Domain& domain) {
   use_memory(domain);
-  show_state(domain);
-}
-
-// What the guest is to see before its first entry.
-kiommu_u32 Ring::show_state(Domain& domain) {
   const auto written = write_state(true);
-  begun_ = written.has_value();
-  return written ? 0 : failed(domain, written.error());
+  if (written || passes(written.error())) return written;
+  give_up(domain);
+  return {};
 }
 
 Result<Domain::Change> Ring::parse(const Domain& domain, const Entry& entry) {
@@ -300,7 +301,7 @@ void Ring::report(Domain& domain, Status why, const Outcome& outcome) const {
 // The ring's memory could not be used. If that passes, there is more to do;
 // else the ring is given up.
 kiommu_u32 Ring::failed(Domain& domain, Status why) {
-  if (why != Status::kNoMemory && why != Status::kBudget) {
+  if (!passes(why)) {
     give_up(domain);
     return 0;
   }
@@ -339,10 +340,6 @@ kiommu_u32 Ring::publish(Domain& domain, unsigned n, uint32_t avail) {
 kiommu_u32 Ring::consume(Domain& domain, kiommu_ring_large large) {
   if (broken_) return 0;
   use_memory(domain);
-  if (!begun_) {
-    const kiommu_u32 answer = show_state(domain);
-    if (!begun_) return answer;
-  }
   const auto indices = read_indices();
   if (!indices) return failed(domain, indices.error());
   const uint32_t waiting = indices->avail - done_;

@@ -32,7 +32,7 @@ class Ring {
   Ring& operator=(const Ring&) = delete;
 
   // See core.h. The domain is started, with the same guest each time.
-  void begin(Domain& domain);
+  Result<void> begin(Domain& domain);
   kiommu_u32 consume(Domain& domain, kiommu_ring_large large);
   kiommu_u32 drain(Domain& domain, kiommu_ring_drain& until);
 
@@ -71,7 +71,6 @@ class Ring {
   Result<void> write_state(bool and_flags);
   void give_up(Domain& domain);
   kiommu_u32 failed(Domain& domain, Status why);
-  kiommu_u32 show_state(Domain& domain);
 
   // How many of the `n` entries that were read are done together, and what
   // they ask for; 0: the first is a large one.
@@ -95,7 +94,6 @@ class Ring {
   uint32_t done_ = 0;  // entries that have their status
   uint32_t kick_ = 0;  // that the guest rings the doorbell for
   bool broken_ = false;
-  bool begun_ = false;  // the guest sees done, kick and flags
   // A large entry, entries_[0], is under way: it is done below this.
   std::optional<uint64_t> large_next_;
   uint64_t large_anchor_ = 0;  // of which it was begun

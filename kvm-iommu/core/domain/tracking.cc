@@ -43,6 +43,9 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
   constexpr unsigned kRounds = 4;
   constexpr unsigned kRoundsForRefresh = 16;
   const unsigned rounds = work->for_refresh != 0 ? kRoundsForRefresh : kRounds;
+  // A refresh has done what it was asked for: what it is ended early for stays
+  // as it was before, out of sync or not.
+  const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
   Result<void> all;
   for (; work->count > 0; --work->count) {
     if (tracker_ == nullptr || !stage1_) break;
@@ -59,7 +62,7 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     Operation operation(*this, range.pages());
     if (!operation.begun()) all = fail(Status::kInterrupted);
     if (!all) {
-      cut(range, true);
+      cut(range, true, keep ? work->walk : 0);
       continue;
     }
     Workspace& workspace = operation.workspace();
@@ -79,15 +82,12 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     // But pages that were met are tracked by now, and not in sync.
     if (why == Status::kInterrupted) {
       all = pass.done;
-      cut(rest, true);
+      cut(rest, true, keep ? work->walk : 0);
       continue;
     }
     follower.report(rest, why, {});
     // What cannot be brought up to date is out of sync. It is unmapped, too:
-    // all of it, so that what is lost of it need not be told by itself. Not so
-    // after a refresh, which has done what it was asked for: the rest is as it
-    // was before, out of sync or not.
-    const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
+    // all of it, so that what is lost of it need not be told by itself.
     if (!keep) {
       shadow_.unmap(workspace, rest.pages());
       workspace.outcome.redo(rest.pages());

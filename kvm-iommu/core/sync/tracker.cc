@@ -12,6 +12,8 @@
 namespace kiommu {
 namespace {
 
+constexpr auto any = [](const TablePage&) { return true; };
+
 void add(uint64_t* counter, uint64_t count) {
   __atomic_store_n(counter, *counter + count, __ATOMIC_RELAXED);
 }
@@ -38,7 +40,7 @@ void Tracker::untrack(TablePage* page) {
   if (!page->tracked) return;
   kiommu_port_untrack(mem_, page->gfn);
   page->tracked = false;
-  page->untracked_at = __atomic_load_n(&walks_, __ATOMIC_RELAXED);
+  page->untracked_walk = __atomic_load_n(&walks_, __ATOMIC_RELAXED);
   add(&tracked_, -uint64_t{1});
   add(&unsynced_, 1);
 }
@@ -97,15 +99,18 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
     auto made = make(window, too_many_uses);
     if (!made || *made == nullptr) return made;
     use = *made;
+    use->made_by = walk.number;
   }
   use->window.rights = window.rights;
   TablePage* page = use->page;
   if (page->tracked) {
     clear_write_flooding(page);
-  } else if (!page->too_many_uses && page->untracked_at < walk.number &&
+  } else if (!page->too_many_uses && page->untracked_walk < walk.number &&
              page->used_only_in(walk.range)) {
     KIOMMU_TRY(track(page));
     page->tracked_by = walk.number;
+  } else if (page->untracked_walk < walk.number) {
+    page->untracked_walk = walk.number;
   }
   return use;
 }
@@ -128,7 +133,7 @@ Result<TableUse*> Tracker::make(const TableWindow& window,
   }
   auto record = allocate();
   if (!record) {
-    if ((*page)->uses == nullptr) free_page(*page);
+    free_unused(*page);
     return fail(record.error());
   }
   TableUse** link = place(window);
@@ -152,7 +157,13 @@ void Tracker::drop_tree(TableUse** link) {
   while (*at != use) at = &(*at)->next_of_page;
   *at = use->next_of_page;
   release(use);
-  if (--page->use_count == 0) free_page(page);
+  --page->use_count;
+  free_unused(page);
+}
+
+// One that has had too many may have uses that are not known.
+void Tracker::free_unused(TablePage* page) {
+  if (page->use_count == 0 && !page->too_many_uses) free_page(page);
 }
 
 void Tracker::drop_children(TableUse* use) {
@@ -233,7 +244,8 @@ void Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
        ++i) {
     below |= cut_all(&use->children[i], range, result);
   }
-  const bool mine = result->walk == 0 || use->page->tracked_by == result->walk;
+  const bool mine = result->walk == 0 || use->made_by == result->walk ||
+                    use->page->tracked_by == result->walk;
   if (below || !use->page->tracked || !mine) return;
   untrack(use->page);
   ++result->total;
@@ -315,10 +327,14 @@ bool Tracker::untrack(uint64_t first, uint64_t last, uint64_t* cursor,
 bool Tracker::forget(uint64_t first, uint64_t last, uint64_t* cursor,
                      Lost* lost) {
   const ScopedLock locked(mutex_);
-  const TablePage* page =
-      next_page(first, last, cursor, [](const TablePage&) { return true; });
+  TablePage* page = next_page(first, last, cursor, any);
   if (page == nullptr) return false;
   describe(*page, lost);
+  page->too_many_uses = false;
+  if (page->uses == nullptr) {
+    free_page(page);
+    return true;
+  }
   // A page that is below itself goes with what it is below of.
   do {
     TableUse** link = place(page->uses->window);
@@ -331,6 +347,10 @@ bool Tracker::forget(uint64_t first, uint64_t last, uint64_t* cursor,
 void Tracker::clear() {
   const ScopedLock locked(mutex_);
   while (roots_ != nullptr) drop_tree(&roots_);
+  uint64_t cursor = 0;
+  while (TablePage* page = next_page(0, ~uint64_t{0}, &cursor, any)) {
+    free_page(page);
+  }
   free_buckets();
 }
 

@@ -34,10 +34,11 @@ struct TablePage {
   uint32_t stores = 0;                // since a refresh met it
   uint32_t write_flooding_limit = 0;  // of stores, if there is a burst
   uint64_t tracked_by = 0;            // the walk that tracked it last
-  uint64_t untracked_at =
-      0;  // the walk that began last before it was untracked
+  // Walks up to this one may have been at a use while it was not tracked.
+  uint64_t untracked_walk = 0;
   bool tracked = false;
-  bool too_many_uses = false;  // it has had more uses than are followed
+  // It has had more uses than are followed: nobody knows when the others go.
+  bool too_many_uses = false;
 
   bool used_only_in(IovaRange range) const;
 };
@@ -48,6 +49,7 @@ struct TableUse {
   TableUse* next_of_page = nullptr;
   TableUse* sibling = nullptr;    // another page of the same table
   TableUse** children = nullptr;  // by entry; a node, of levels above 0
+  uint64_t made_by = 0;           // the walk that met it first
 
   TableUse* child(unsigned slot) const {
     TableUse** nodes = __atomic_load_n(&children, __ATOMIC_ACQUIRE);
@@ -78,14 +80,17 @@ class Tracker {
   // How a range is cut, and what that has put out of sync.
   struct Cut {
     bool keep = false;
-    uint64_t walk = 0;   // pages that this one has tracked alone; 0: all
+    uint64_t walk = 0;   // what this one has tracked or met first; 0: all
     unsigned total = 0;  // pages that it has put out of sync
     unsigned count = 0;  // of these, those that there was room for
     TableWindow lost[kMostLost];
   };
 
-  Tracker(kiommu_mem* mem, NodePool& pool, kiommu_mutex* mutex, uint32_t burst)
-      : mem_(mem), pool_(pool), mutex_(mutex), burst_(burst) {}
+  // `walks`: how many have begun, of this tracker and of those before it: work
+  // that one has begun can go on with the next.
+  Tracker(kiommu_mem* mem, NodePool& pool, kiommu_mutex* mutex, uint32_t burst,
+          uint64_t& walks)
+      : mem_(mem), pool_(pool), mutex_(mutex), burst_(burst), walks_(walks) {}
   ~Tracker() { clear(); }
   Tracker(const Tracker&) = delete;
   Tracker& operator=(const Tracker&) = delete;
@@ -104,7 +109,7 @@ class Tracker {
                  std::optional<IovaRange>* unsynced);
   // The same for a walk that goes over all of it: from now on it is followed,
   // unless it is out of sync in a place that the walk does not come to, or may
-  // have come to before the page was untracked. nullptr: it cannot be;
+  // have come to while the page was not tracked. nullptr: it cannot be;
   // *too_many_uses: for it has just got too many uses. The errors are kNoMemory
   // and kShadowLimit.
   Result<TableUse*> enter(const TableWindow& window, const Walk& walk,
@@ -159,6 +164,7 @@ class Tracker {
                        Wants wants) const;
   Result<TablePage*> ensure_page(uint64_t gfn);
   void free_page(TablePage* page);
+  void free_unused(TablePage* page);
   void free_buckets();
   Result<void> track(TablePage* page);
   void untrack(TablePage* page);
@@ -177,11 +183,11 @@ class Tracker {
   NodePool& pool_;
   kiommu_mutex* mutex_;
   uint32_t burst_;
+  uint64_t& walks_;
   TableUse* roots_ = nullptr;
   Slab* slabs_ = nullptr;         // those with a free record
   TablePage*** pages_ = nullptr;  // by GFN: a node of nodes of buckets
   uint64_t tracked_ = 0;
-  uint64_t walks_ = 0;  // that have begun
   uint64_t unsynced_ = 0;
 };
 

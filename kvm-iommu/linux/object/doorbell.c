@@ -394,13 +394,22 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-void kiommu_doorbell_open(struct kiommu_doorbell *bell)
+/* Slots can have changed since the locks were taken; nobody else can tell. */
+int kiommu_doorbell_open(struct kiommu_doorbell *bell)
 {
 	struct kiommu_container *container = bell->container;
+	int ret;
 
 	lockdep_assert_held_write(&container->lock);
-	kiommu_core_ring_begin(container->domain, bell->ring);
-	wake_thread(bell);
+	do {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		kiommu_guest_settle(container->guest);
+		ret = kiommu_core_ring_begin(container->domain, bell->ring);
+	} while (ret == -EAGAIN);
+	if (!ret)
+		wake_thread(bell);
+	return ret;
 }
 
 /* How far a drain has come: in a ring that is exchanged meanwhile, anew. */

@@ -34,10 +34,10 @@ u64 kiommu_doorbell_features(void);
  * kiommu_doorbell_open() - begin with the ring
  *
  * What the guest has put into the ring before is looked at, too.
- * Context: kiommu_lock_exclusive(); @bell has just become the container's; in a
- * thread of the guest's process.
+ * Context: kiommu_lock_exclusive(); @bell becomes the container's before the lock
+ * is released; in a thread of the guest's process. Return: 0; -ENOMEM; -EINTR.
  */
-void kiommu_doorbell_open(struct kiommu_doorbell *bell);
+int kiommu_doorbell_open(struct kiommu_doorbell *bell);
 
 /**
  * kiommu_doorbell_drain() - do all that is in the container's ring by now

@@ -126,8 +126,9 @@ static ssize_t read_records(struct kiommu_container *container,
 		done += count;
 	}
 	mutex_unlock(&reader->reading);
-	/* Who was told EAGAIN meanwhile waits for more to come. */
-	if (kiommu_core_faults_readable(container->faults))
+	/* Who was told EAGAIN meanwhile waits for more to come, or for the end. */
+	if (kiommu_core_faults_readable(container->faults) ||
+	    is_gone(reader))
 		kiommu_port_faults_ready(reader);
 	return done;
 }

@@ -130,10 +130,12 @@ static int set_mode(struct kiommu_container *container,
 
 	switch (cmd->mode) {
 	case KVM_IOMMU_SYNC_RING:
+		ret = kiommu_doorbell_open(new->doorbell);
+		if (ret)
+			break;
 		*old = kiommu_sync_reset(container);
 		container->sync.doorbell = new->doorbell;
 		container->sync.mode = KVM_IOMMU_SYNC_RING;
-		kiommu_doorbell_open(new->doorbell);
 		break;
 	case KVM_IOMMU_SYNC_TRACKED:
 		ret = set_tracked(container, cmd->burst, old);

@@ -45,6 +45,9 @@ static int follow_store(struct kiommu_follower *follower,
 
 	do {
 		ret = kiommu_lock_shared(container);
+		/* VFIO has released it: nothing of it follows the guest. */
+		if (ret == -ESTALE)
+			return 0;
 		if (ret)
 			return ret;
 		if (container->guest != guest) {

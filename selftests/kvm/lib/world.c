@@ -128,6 +128,19 @@ bool kiommu_world_reaches(struct kiommu_world *w, uint64_t iova)
 	return false;
 }
 
+bool kiommu_world_blocks(struct kiommu_world *w, uint64_t iova)
+{
+	char *page = kiommu_world_memory(w, iova);
+	uint64_t before = ++w->seed;
+
+	if (!w->nic)
+		return true;
+	kiommu_fill(page, PAGE, before);
+	kiommu_fill(w->buffer, PAGE, ++w->seed);
+	copy(w, iova, BUFFER);
+	return kiommu_count_equal(page, PAGE, before) == PAGE;
+}
+
 /* Records of the window; each tells of neighbours. */
 static struct kiommu_pages pages_of(const struct kiommu_world *w, uint64_t iova,
 				    uint64_t length, uint64_t *count)

@@ -76,9 +76,32 @@ const char *kiommu_world_wrong(struct kiommu_world *w);
 /* Whether the device reaches the page; if not, it is as it was. */
 bool kiommu_world_reaches(struct kiommu_world *w, uint64_t iova);
 
+/*
+ * Whether nothing of the page changes when the device, which has lost what it needs
+ * for itself, is told to write there. (Not tried where the device is a disk, which
+ * waits for what it needs.)
+ */
+bool kiommu_world_blocks(struct kiommu_world *w, uint64_t iova);
+
 /* The pages of the range that the shadow lets devices reach. */
 struct kiommu_pages kiommu_world_pages(const struct kiommu_world *w);
 uint64_t kiommu_world_count(const struct kiommu_pages *pages);
+
+#define KIOMMU_EXPECT_RIGHT(_w) do {					\
+	const char *_wrong = kiommu_world_wrong(_w);			\
+									\
+	EXPECT_EQ(NULL, _wrong) {					\
+		TH_LOG("%s", _wrong);					\
+	}								\
+} while (0)
+
+/* Now that nothing fails: a refresh succeeds, all is mapped, and is reached. */
+#define KIOMMU_EXPECT_CONVERGES(_w) do {				\
+	EXPECT_EQ(0, kiommu_world_refresh(_w));				\
+	EXPECT_EQ(KIOMMU_WORLD_PAGES + (_w)->own,			\
+		  kiommu_mapped_pages((_w)->fd));			\
+	KIOMMU_EXPECT_RIGHT(_w);					\
+} while (0)
 
 /* Forgets what is in the file of faults. */
 void kiommu_world_forget_faults(struct kiommu_world *w);

@@ -72,11 +72,15 @@ void RingPart::set_up(u32 entries) {
     return kiommu_core_ring_create(guest_ring_->gpa, entries, &made, &status);
   }),
             0);
-  domain_.exclusive([&](kiommu_domain* domain) {
-    std::swap(ring_, made);
-    kiommu_core_ring_begin(domain, ring_);
-    return 0;
-  });
+  int begun;
+  do {
+    begun = domain_.exclusive([&](kiommu_domain* domain) {
+      const int error = kiommu_core_ring_begin(domain, made);
+      if (error == 0) std::swap(ring_, made);
+      return error;
+    });
+  } while (begun == -EAGAIN);
+  ASSERT_EQ(begun, 0);
   if (made != nullptr) kiommu_core_ring_destroy(made);
 }
 
