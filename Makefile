@@ -87,7 +87,7 @@ module: build/setup.env ## build kvm_iommu.ko against stock kernel headers
 	@selftests/check/build-module $(KERNEL_HEADERS) $(module_dir) $(JOBS)
 
 # A module that tests load: it reports faults as a host IOMMU's driver does.
-inject := selftests/inject
+inject := selftests/modules/inject
 .PHONY: inject-module
 inject-module: module
 	@selftests/check/build-module --part $(inject) $(KERNEL_HEADERS) \
@@ -227,7 +227,7 @@ $(x86-hosts:%=suite-%): suite-%: inject-module kvm-programs
 .PHONY: $(s390x-hosts:%=suite-%)
 $(s390x-hosts:%=suite-%): suite-%: s390x-test-modules s390x-programs
 	@$(call run-vm,$*,$(s390x-programs),--host $* \
-		--test-module $(s390x)/module/selftests/memory/kiommu_memory.ko \
+		--test-module $(s390x)/module/selftests/modules/memory/kiommu_memory.ko \
 		--file $(s390x)/module/$(inject)/kiommu_inject.ko)
 
 # Tables that a Linux of the s390x machine wrote.
@@ -278,7 +278,7 @@ s390x-programs: s390x-kernel
 .PHONY: s390x-test-modules
 s390x-test-modules: s390x-module
 	@echo "building the test modules for s390x"
-	@for part in selftests/memory $(inject); do \
+	@for part in selftests/modules/memory $(inject); do \
 		selftests/check/build-module --part $$part \
 			$(s390x)/kernel/headers $(s390x)/module $(JOBS) $(s390x-flags); \
 	done

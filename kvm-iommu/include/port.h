@@ -2,7 +2,7 @@
 /*
  * The door from the core out into its surroundings: memory, locks, the guest's
  * memory, pins, host IOMMUs. The kernel module implements it in linux/, the
- * tests in selftests/port/.
+ * tests in selftests/fake_port/.
  *
  * Context: the core calls these from the calls of core.h, on the same thread,
  * and holds the caller's locks; a mutex is held only where it says so. Each

@@ -14,7 +14,7 @@ SYNC_HOSTS := intel-iommu amd-iommu
 .PHONY: bench-floor
 bench-floor: build/setup.env
 	@mkdir -p build/floor
-	@rsync -rlp --checksum selftests/bench/floor/ build/floor/
+	@rsync -rlp --checksum selftests/modules/floor/ build/floor/
 	@env -u MAKEFLAGS -u MFLAGS make -C $(KERNEL_HEADERS) \
 		M=$(CURDIR)/build/floor modules >build/floor/build.log 2>&1 || \
 		{ cat build/floor/build.log; exit 1; }

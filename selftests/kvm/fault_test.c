@@ -4,7 +4,7 @@
  * counted and what is lost; of devices that are blocked, too.
  *
  * Few hosts report a blocked access, so most cases report by kiommu_inject.ko
- * (selftests/inject), which does what the driver of a host's IOMMU would.
+ * (selftests/modules/inject), which does what the driver of a host's IOMMU would.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -17,7 +17,7 @@
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
-#include "memory/kiommu_memory.h"
+#include "modules/memory/kiommu_memory.h"
 
 #define PAGE KIOMMU_PAGE
 #define GPA KIOMMU_FREE_GPA

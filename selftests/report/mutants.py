@@ -37,7 +37,7 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIST = ROOT / "selftests/unit/mutants.txt"
-SOURCES = ("kvm-iommu", "arch", "uapi", "selftests/port", "selftests/unit")
+SOURCES = ("kvm-iommu", "arch", "uapi", "selftests/fake_port", "selftests/unit")
 MEMORY = 8 << 30  # bytes of address space that a broken test may take
 # Of what the tests of a run take, and at least so many seconds.
 PATIENCE = 5

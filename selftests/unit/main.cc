@@ -3,7 +3,7 @@
 // Turns what the port finds into failures of the test that is running.
 #include <gtest/gtest.h>
 
-#include "port/violation.hpp"
+#include "fake_port/violation.hpp"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);

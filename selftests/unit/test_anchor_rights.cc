@@ -3,7 +3,7 @@
 // What devices may do at most through an anchor, whatever the tables say. For
 // each format, and without tables.
 #include "domain/domain.hpp"
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -2,7 +2,7 @@
 //
 // What only Arm's tables have: the access flag, permissions of privileged
 // accesses, hints, short top tables. For each granule.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -3,7 +3,7 @@
 // Changes within large pages of the hosts: whatever is changed, the rest of
 // the block stays mapped, in hosts of each kind, and no host sees an unmap of
 // a part of its page or interval (the port fails the test then).
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -2,7 +2,7 @@
 //
 // Why a call was refused: the errno, and the status that tells causes with the
 // same errno apart.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

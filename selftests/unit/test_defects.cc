@@ -5,7 +5,7 @@
 // (function handles, references to the KVM, the flag read outside its lock,
 // the unmap op of the IOMMU driver, the operands of RPCIT) are tested where
 // their code is; D06, unpinning by a virtual address, is a type error here.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -6,7 +6,7 @@
 #include <random>
 #include <thread>
 
-#include "dirty_world.hpp"
+#include "lib/dirty_world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -6,7 +6,7 @@
 #include <map>
 #include <random>
 
-#include "dirty_world.hpp"
+#include "lib/dirty_world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -2,7 +2,7 @@
 //
 // Reasons of faults, and their codes in the words of each architecture.
 #include "faults/codes.hpp"
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

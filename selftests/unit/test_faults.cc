@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "faults/queue.hpp"
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

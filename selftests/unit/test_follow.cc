@@ -6,7 +6,7 @@
 #include <set>
 #include <thread>
 
-#include "tracked_world.hpp"
+#include "lib/tracked_world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -5,7 +5,7 @@
 #include <random>
 
 #include "base/page_word.hpp"
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

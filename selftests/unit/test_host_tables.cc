@@ -3,7 +3,7 @@
 // Tables that hosts keep though nothing is mapped by them: bounded, counted,
 // and given back with the anchor. expect_consistent() compares what the hosts
 // have with what the core has reserved.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

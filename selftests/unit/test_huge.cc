@@ -3,7 +3,7 @@
 // Memory in pieces of 2 MiB, contiguous and aligned: one word of shadow and
 // one of pins for 512 pages, one page of the host's table; and how that is
 // taken apart.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

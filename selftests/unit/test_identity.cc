@@ -2,7 +2,7 @@
 //
 // The identity format: no tables, GPA = IOVA - offset over all of the guest's
 // memory; holes and MMIO are left out without an error.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -3,7 +3,7 @@
 // Limits and failures: each allocation, pin, charge and map call fails once.
 // After each failure what is left is consistent, the answer tells how far the
 // call got, and calling again from there converges.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

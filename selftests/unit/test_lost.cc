@@ -7,7 +7,7 @@
 // what a call said is done is done, and what was lost beside it was told: by an
 // error, by a fault, and in mode TRACKED by pages that are out of sync. Then
 // all comes back.
-#include "ring_world.hpp"
+#include "lib/ring_world.hpp"
 
 namespace kiommu::test {
 namespace {

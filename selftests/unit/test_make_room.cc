@@ -3,7 +3,7 @@
 // Making room: a refresh that runs short drops what the guest has given up
 // further on, and goes on; RPCIT answers so that a guest that frees enough
 // succeeds the next time.
-#include "zpci_guest.hpp"
+#include "lib/zpci_guest.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -3,7 +3,7 @@
 // Memory slots that go or change, and memory that is exchanged under them: no
 // device keeps what is no longer the guest's. Two domains of one guest, with
 // hosts of different kinds.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

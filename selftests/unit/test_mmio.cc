@@ -2,7 +2,7 @@
 //
 // Device memory of others, mapped for peer-to-peer DMA: never pinned, taken
 // out of the hosts behind the core's back.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "model.hpp"
+#include "lib/model.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -4,7 +4,7 @@
 // wherever: no host maps a page that is not pinned, nothing is called done that
 // is not mapped, and what is lost is in the result or in the faults, and out of
 // sync where stores are tracked. Each refusal is tried at each place in turn.
-#include "tracked_world.hpp"
+#include "lib/tracked_world.hpp"
 
 namespace kiommu::test {
 namespace {

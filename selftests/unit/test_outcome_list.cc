@@ -5,7 +5,7 @@
 #include <random>
 #include <set>
 
-#include "spec.hpp"
+#include "lib/spec.hpp"
 #include "workspace/outcome.hpp"
 
 namespace kiommu::test {

@@ -8,7 +8,7 @@
 #include <random>
 #include <thread>
 
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -7,7 +7,7 @@
 #include <thread>
 #include <utility>
 
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -7,8 +7,8 @@
 #include <random>
 #include <set>
 
-#include "port/allocations.hpp"
-#include "world.hpp"
+#include "fake_port/allocations.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -3,7 +3,7 @@
 // What an operation has to itself: the blocks of the hosts that its range
 // begins and ends in, as a whole.
 #include "api/handles.hpp"
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -2,7 +2,7 @@
 //
 // What a refresh does to the shadow, the hosts and the pins, and at what cost
 // in calls. Independent of the format; the tables are VT-d's.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

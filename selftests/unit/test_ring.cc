@@ -6,7 +6,7 @@
 #include <memory>
 #include <random>
 
-#include "ring_world.hpp"
+#include "lib/ring_world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -4,7 +4,7 @@
 // large for one call, and a guest that is never done.
 #include <memory>
 
-#include "ring_world.hpp"
+#include "lib/ring_world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -2,7 +2,7 @@
 //
 // What only RISC-V's tables have: the bits U, A and D, pages without R, 64 KiB
 // by N, memory types, pages at each level.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

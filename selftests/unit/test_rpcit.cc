@@ -2,7 +2,7 @@
 //
 // RPCIT: operands, handles, ranges, states, and which failure gets which
 // answer: the table of arch/s390/rpcit.hpp, row by row.
-#include "zpci_guest.hpp"
+#include "lib/zpci_guest.hpp"
 
 namespace kiommu::test {
 namespace {

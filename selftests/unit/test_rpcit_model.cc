@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <random>
 
-#include "zpci_guest.hpp"
+#include "lib/zpci_guest.hpp"
 
 namespace kiommu::test {
 namespace {

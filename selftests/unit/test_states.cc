@@ -2,7 +2,7 @@
 //
 // The states of a domain: created, started, anchored; each call in each of
 // them; what leaving a state gives back.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

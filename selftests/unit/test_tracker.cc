@@ -2,7 +2,7 @@
 //
 // Mode TRACKED: what the guest stores to its tables is in the shadow when the
 // store is done; pages of tables are tracked, and no others.
-#include "tracked_world.hpp"
+#include "lib/tracked_world.hpp"
 
 namespace kiommu::test {
 namespace {

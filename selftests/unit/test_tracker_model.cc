@@ -7,7 +7,7 @@
 #include <random>
 #include <type_traits>
 
-#include "tracked_world.hpp"
+#include "lib/tracked_world.hpp"
 
 namespace kiommu::test {
 namespace {

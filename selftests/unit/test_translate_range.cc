@@ -3,7 +3,7 @@
 // Translations of a range: page by page what translate() tells, in as few
 // records as can be. For each format; the model test compares both on random
 // tables, see model_check.hpp.
-#include "range_check.hpp"
+#include "lib/range_check.hpp"
 #include "tables/walker.hpp"
 
 namespace kiommu::test {

@@ -3,8 +3,8 @@
 // The walk of the guest's tables, seen through refresh and translate: each
 // kind of entry at each level, rights, large pages, tables in memory that is
 // not fit for them, loops, the budget. Applies to each format.
+#include "lib/world.hpp"
 #include "tables/walker.hpp"
-#include "world.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -4,7 +4,7 @@
 // nothing taken.
 #include "workspace/pool.hpp"
 
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

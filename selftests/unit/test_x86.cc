@@ -2,7 +2,7 @@
 //
 // What only the x86 formats have: levels that AMD-Vi leaves out, its pages of
 // any power of two, U/S and PAT of the long-mode tables.
-#include "world.hpp"
+#include "lib/world.hpp"
 
 namespace kiommu::test {
 namespace {

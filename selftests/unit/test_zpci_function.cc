@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "zpci_guest.hpp"
+#include "lib/zpci_guest.hpp"
 
 namespace kiommu::test {
 namespace {

@@ -9,7 +9,7 @@
 
 #include <sys/ioctl.h>
 
-#include "../floor/kiommu_floor.h"
+#include "../../modules/floor/kiommu_floor.h"
 #include "bench.h"
 
 #define MODULE "/files/kiommu_floor.ko"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The file of a domain's faults (KVM_IOMMU_GET_FAULT_FD), and kiommu_inject.ko
- * (selftests/inject), which reports blocked accesses as the driver of a host's
+ * (selftests/modules/inject), which reports blocked accesses as the driver of a host's
  * IOMMU would.
  */
 #ifndef KIOMMU_SELFTEST_FAULTS_H

@@ -8,7 +8,7 @@
 #include <bit>
 #include <cstddef>
 
-#include "port/guest_memory.hpp"
+#include "fake_port/guest_memory.hpp"
 #include "spec.hpp"
 
 namespace kiommu::test {

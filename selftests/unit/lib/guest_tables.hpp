@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "port/guest_memory.hpp"
+#include "fake_port/guest_memory.hpp"
 #include "spec.hpp"
 
 namespace kiommu::test {

@@ -7,9 +7,9 @@
 #include <initializer_list>
 #include <vector>
 
+#include "fake_port/faults.hpp"
+#include "fake_port/machine.hpp"
 #include "guest_tables.hpp"
-#include "port/faults.hpp"
-#include "port/machine.hpp"
 
 namespace kiommu::test {
 

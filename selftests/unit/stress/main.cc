@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 
-#include "port/violation.hpp"
+#include "fake_port/violation.hpp"
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);

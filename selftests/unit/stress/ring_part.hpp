@@ -13,8 +13,8 @@
 #include <random>
 #include <vector>
 
-#include "unit/guest_ring.hpp"
-#include "unit/tracked_world.hpp"
+#include "unit/lib/guest_ring.hpp"
+#include "unit/lib/tracked_world.hpp"
 
 namespace kiommu::test::stress {
 

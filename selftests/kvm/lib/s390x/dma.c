@@ -24,7 +24,7 @@
 
 #include "dma.h"
 #include "ioctls.h"
-#include "memory/kiommu_memory.h"
+#include "modules/memory/kiommu_memory.h"
 #include "virtio_blk.h"
 
 #define SECTOR VIRTIO_BLK_SECTOR

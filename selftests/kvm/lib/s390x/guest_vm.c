@@ -14,7 +14,7 @@
 
 #include "guest_vm.h"
 #include "ioctls.h"
-#include "memory/kiommu_memory.h"
+#include "modules/memory/kiommu_memory.h"
 
 static_assert(!((KIOMMU_MEMORY_READONLY ^ KVM_MEM_READONLY) |
 		(KIOMMU_MEMORY_LOG_DIRTY ^ KVM_MEM_LOG_DIRTY_PAGES)),

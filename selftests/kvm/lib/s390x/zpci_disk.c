@@ -10,7 +10,7 @@
 #include "kvm_util.h"
 
 #include "ioctls.h"
-#include "memory/kiommu_memory.h"
+#include "modules/memory/kiommu_memory.h"
 #include "zpci_disk.h"
 
 /* -ETIMEDOUT if it is in no error. */

@@ -14,7 +14,7 @@
 
 #include "tables.h"
 #include "vfio.h"
-#include "memory/kiommu_hook.h"
+#include "modules/memory/kiommu_hook.h"
 
 enum zpci_state {
 	ZPCI_DISABLED,
