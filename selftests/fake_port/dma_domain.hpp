@@ -12,6 +12,8 @@
 
 #include "caller.hpp"
 #include "core.h"
+#include "core_dirty.h"
+#include "core_sync.h"
 #include "fault_reader.hpp"
 #include "host_iommus.hpp"
 #include "pin_table.hpp"

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "core_dirty.h"
 #include "violation.hpp"
 
 namespace kiommu::port {

@@ -3,6 +3,7 @@
 // The door of core.h, for what tells a VMM of mappings: translations of a
 // range, and the dirty log.
 #include "api/handles.hpp"
+#include "core_dirty.h"
 #include "domain/dirty_scan.hpp"
 #include "memory/dirty_log.hpp"
 

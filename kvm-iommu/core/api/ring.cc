@@ -4,6 +4,7 @@
 #include <new>
 
 #include "api/handles.hpp"
+#include "core_sync.h"
 #include "domain/ring.hpp"
 
 struct kiommu_ring {

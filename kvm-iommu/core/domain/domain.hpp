@@ -10,6 +10,7 @@
 // only where their ranges overlap.
 #pragma once
 
+#include "core_sync.h"
 #include "faults/queue.hpp"
 #include "formats/anchor.hpp"
 #include "host/capabilities.hpp"

@@ -13,6 +13,7 @@
 
 #include <linux/kvm_iommu.h>
 
+#include "core_dirty.h"
 #include "front/dirty.h"
 #include "front/ioctls.h"
 #include "guest/guest.h"

@@ -16,6 +16,7 @@
 
 #include <linux/kvm_iommu.h>
 
+#include "core_dirty.h"
 #include "front/dirty.h"
 #include "front/ioctls.h"
 #include "object/container.h"

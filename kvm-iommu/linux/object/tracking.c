@@ -7,6 +7,7 @@
 
 #include <linux/kvm_iommu.h>
 
+#include "core_sync.h"
 #include "guest/guest.h"
 #include "object/container.h"
 #include "object/lock.h"
