@@ -74,6 +74,11 @@ plot: build/setup.env ## docs/bench.svg, docs/bench-table.md, docs/sync.svg, doc
 	@selftests/report/bench_plot.py build/bench.json docs
 	@selftests/report/sync_plot.py build/bench.json docs
 
+.PHONY: drawing
+drawing: build/setup.env ## docs/architecture.svg, from docs/architecture.dot
+	@tools/setup/setup --extra graphviz
+	@dot -Tsvg docs/architecture.dot -o docs/architecture.svg
+
 ##@ Parts
 .PHONY: setup
 setup: build/setup.env ## install and download what is needed (the other targets imply it)
@@ -108,6 +113,12 @@ s390x-module: s390x-kernel ## build kvm_iommu.ko for it
 .PHONY: unit
 unit: ## unit tests of the core in user space: gcc, clang 14, big-endian (s390x)
 	@$(call run-suites,unit-gcc unit-clang unit-s390x)
+
+# Of the core and the formats; the whole is `make unit`.
+.PHONY: test-fast
+test-fast: build/setup.env ## what a change of the core needs first: its unit tests by one compiler, the arrows, the mutants' list
+	@selftests/check/check format arrows mutants
+	@KIOMMU_SEEDS=2 $(call run-suites,unit-fast)
 
 .PHONY: vm-test
 vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some
@@ -153,6 +164,31 @@ format: build/setup.env ## bring the C++ sources into the form that `make check`
 		\( -name '*.cc' -o -name '*.hpp' \) -print | \
 		xargs -r clang-format-14 -i
 
+.PHONY: tidy
+tidy: compdb ## clang-tidy over the core and the formats, see .clang-tidy
+	@tools/setup/setup --extra clang-tidy-14
+	@clang-tidy-14 -p build/unit-fast --quiet \
+		$$(git ls-files 'kvm-iommu/core/*.cc' 'arch/*.cc') 2>/dev/null
+
+.PHONY: coverage
+coverage: build/setup.env ## lines and branches of core and formats that the unit tests reach; none may fall below selftests/check/coverage.floor
+	@tools/setup/setup --extra llvm-14
+	@selftests/check/coverage build/coverage $(JOBS)
+
+##@ Habits
+.PHONY: hooks
+hooks: ## before each commit in this clone: format and the checks that take seconds
+	@ln -sf ../../tools/hooks/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
+
+.PHONY: compdb
+compdb: module ## compile_commands.json of core, module and tests, for editors and clang tools
+	@mkdir -p build/unit-fast
+	@cmake -S selftests/unit -B build/unit-fast -DCMAKE_CXX_COMPILER=g++ \
+		-DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O1 >build/unit-fast/cmake.log
+	@$(call kvm-make,build/kvm,all,-n -B) && cp build/kvm/build.log build/compdb.log
+	@tools/compdb compile_commands.json $(KERNEL_HEADERS) $(module_dir) \
+		build/unit-fast build/compdb.log
+
 .PHONY: clean
 clean: ## remove build/ (the cache stays)
 	rm -rf build
@@ -164,10 +200,15 @@ run-suites = rm -f $(1:%=build/results/%.tsv); \
 	$(MAKE) -k -j $(or $(2),$(JOBS)) --output-sync=target $(1:%=suite-%) || :; \
 	selftests/report/results.py summary $(1:%=build/results/%.tsv)
 
-.PHONY: suite-unit-gcc suite-unit-clang suite-unit-s390x
+.PHONY: suite-unit-gcc suite-unit-fast suite-unit-clang suite-unit-s390x
 suite-unit-gcc: build/setup.env
 	@selftests/check/unit build/unit unit-gcc $(JOBS) \
 		-DCMAKE_CXX_COMPILER=g++
+
+suite-unit-fast: build/setup.env
+	@selftests/check/unit build/unit-fast unit-fast $(JOBS) \
+		-DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Debug \
+		-DCMAKE_CXX_FLAGS_DEBUG=-O1
 
 suite-unit-clang: build/setup.env
 	@selftests/check/unit build/unit-clang unit-clang $(JOBS) \
