@@ -63,7 +63,7 @@ void kiommu_core_tracking_store(kiommu_domain* domain, kiommu_u64 gpa,
 
 int kiommu_core_tracking_step(kiommu_domain* domain,
                               kiommu_tracking_work* work) {
-  return to_errno(domain->domain.bring(work));
+  return to_errno(domain->domain.follow_stores(work));
 }
 
 int kiommu_core_untrack(kiommu_domain* domain, kiommu_u64 gpa,

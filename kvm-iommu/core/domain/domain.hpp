@@ -87,12 +87,12 @@ class Domain {
   Tracker* tracker() const { return tracker_; }
   uint64_t& walks() { return walks_; }
   // What a store to [gpa, gpa + bytes), or all that the tables say, has to
-  // bring up to date; bring() does a part of it: kBudget means that there is
-  // more, kInterrupted that it ends here. Nothing else fails: what cannot be
-  // is reported.
+  // bring up to date; follow_stores() does a part of it: kBudget means that
+  // there is more, kInterrupted that it ends here. Nothing else fails: what
+  // cannot be is reported.
   void find_changes(Gpa gpa, uint64_t bytes, kiommu_tracking_work* work);
   void find_all(kiommu_tracking_work* work) const;
-  Result<void> bring(kiommu_tracking_work* work);
+  Result<void> follow_stores(kiommu_tracking_work* work);
   // Puts pages of tables in [first, last] out of sync: how many.
   Result<uint64_t> untrack(uint64_t first_gfn, uint64_t last_gfn);
   // With the pin table locked: what was in these pages is no table any more.
@@ -163,12 +163,11 @@ class Domain {
   Result<void> require_anchor() const;
   Result<void> check_range(IovaRange range) const;
   TableFollower follow(bool follows, bool for_refresh) const;
-  Result<void> refresh_checked(IovaRange range, kiommu_refresh_result* result);
-  Result<void> refresh_once(IovaRange range, kiommu_refresh_result* result,
-                            TableFollower* follower);
+  Result<void> refresh_range(IovaRange range, kiommu_refresh_result* result,
+                             TableFollower* follower);
   // `known`: nullptr, or a table from which the walk can begin.
-  Pass bring_up(Workspace& workspace, IovaRange range, TableFollower* follower,
-                const Root* known = nullptr);
+  Pass update(Workspace& workspace, IovaRange range, TableFollower* follower,
+              const Root* known = nullptr);
   static Result<void> tell_refresh(Operation& operation, IovaRange range,
                                    const Pass& pass,
                                    kiommu_refresh_result* result);

@@ -38,7 +38,7 @@ void Domain::find_all(kiommu_tracking_work* work) const {
   work->for_refresh = KIOMMU_TRACKING_ALL;
 }
 
-Result<void> Domain::bring(kiommu_tracking_work* work) {
+Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
   // Of 64 GiB of 4 KiB pages each, see WalkScratch.
   constexpr unsigned kRounds = 4;
   constexpr unsigned kRoundsForRefresh = 16;
@@ -71,7 +71,7 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     const bool known = !follower.for_refresh &&
                        tracker_->find_followed(work->gfn, range, &table);
     const Pass pass =
-        bring_up(workspace, range, &follower, known ? &table : nullptr);
+        update(workspace, range, &follower, known ? &table : nullptr);
     follower.finish_reports();
     if (pass.done) continue;
     const Status why = pass.done.error();

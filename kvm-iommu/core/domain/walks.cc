@@ -61,19 +61,14 @@ Result<void> Domain::refresh(uint64_t iova, uint64_t length,
                              kiommu_refresh_result* result) {
   auto range = checked_range(iova, length);
   if (!range) return fail(range.error());
-  return refresh_checked(*range, result);
+  return refresh(*range, result);
 }
 
 Result<void> Domain::refresh(IovaRange range, kiommu_refresh_result* result) {
   KIOMMU_TRY(check_range(range));
-  return refresh_checked(range, result);
-}
-
-Result<void> Domain::refresh_checked(IovaRange range,
-                                     kiommu_refresh_result* result) {
-  if (tracker_ == nullptr) return refresh_once(range, result, nullptr);
+  if (tracker_ == nullptr) return refresh_range(range, result, nullptr);
   TableFollower asked = follow(false, true);
-  auto done = refresh_once(range, result, &asked);
+  auto done = refresh_range(range, result, &asked);
   if (!asked.unsynced) return done;
   kiommu_tracking_work work{};
   work.count = 1;
@@ -81,21 +76,21 @@ Result<void> Domain::refresh_checked(IovaRange range,
   work.ranges[0] = {asked.unsynced->first.value, asked.unsynced->last.value};
   Result<void> followed;
   do {
-    followed = bring(&work);
+    followed = follow_stores(&work);
   } while (!followed && followed.error() == Status::kBudget);
   return done;
 }
 
-Result<void> Domain::refresh_once(IovaRange range,
-                                  kiommu_refresh_result* result,
-                                  TableFollower* follower) {
+Result<void> Domain::refresh_range(IovaRange range,
+                                   kiommu_refresh_result* result,
+                                   TableFollower* follower) {
   Operation operation(*this, range.pages());
   if (!operation.begun()) {
     result->stopped_iova = range.first.value;
     return fail(Status::kInterrupted);
   }
   Workspace& workspace = operation.workspace();
-  Pass pass = bring_up(workspace, range, follower);
+  Pass pass = update(workspace, range, follower);
   if (pass.done || !may_find_room(pass.done.error())) {
     return tell_refresh(operation, range, pass, result);
   }
@@ -111,7 +106,7 @@ Result<void> Domain::refresh_once(IovaRange range,
                pass.done.error() != Status::kMemlock &&
                workspace.outcome.lost_only_in(rest.pages())) {
       workspace.outcome.redo(rest.pages());
-      pass = bring_up(workspace, rest, follower);
+      pass = update(workspace, rest, follower);
     }
   }
   return tell_refresh(operation, range, pass, result);
@@ -185,8 +180,8 @@ Result<void> Domain::refresh_all(const Change* changes, unsigned n,
 }
 
 // One pass of a refresh.
-Domain::Pass Domain::bring_up(Workspace& workspace, IovaRange range,
-                              TableFollower* follower, const Root* known) {
+Domain::Pass Domain::update(Workspace& workspace, IovaRange range,
+                            TableFollower* follower, const Root* known) {
   Refresh refresh(workspace, shadow_, hosts_, range, follower);
   auto done = refresh.finish(walk(workspace, refresh, range, known));
   shadow_.settle(workspace);

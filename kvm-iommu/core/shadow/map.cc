@@ -99,7 +99,7 @@ Shadow::Done Shadow::map(Workspace& workspace, uint64_t page, Gpa gpa,
       const bool same =
           leaf.is_run() && ((leaf.run() ^ word) & ShadowEntry::kSame) == 0;
       const Tried tried = same    ? Tried::kDone
-                          : !leaf ? bring_run(workspace, at, word)
+                          : !leaf ? update_run(workspace, at, word)
                                   : Tried::kNotPossible;
       if (tried == Tried::kRefused) return {done, workspace.outcome.why()};
       if (tried == Tried::kDone) {
@@ -111,15 +111,15 @@ Shadow::Done Shadow::map(Workspace& workspace, uint64_t page, Gpa gpa,
     for (unsigned i = 0; i < n; ++i) {
       words[i] = word + (uint64_t{i} << kPageShift);
     }
-    const Done part = bring(workspace, at, words, n);
+    const Done part = update(workspace, at, words, n);
     done += part.count;
     if (part.count < n) return {done, part.why, part.extent};
   }
   return {.count = done};
 }
 
-Shadow::Done Shadow::bring(Workspace& workspace, uint64_t page,
-                           const kiommu_u64* want, unsigned n) {
+Shadow::Done Shadow::update(Workspace& workspace, uint64_t page,
+                            const kiommu_u64* want, unsigned n) {
   if (workspace.outcome.failed()) return {.why = workspace.outcome.why()};
   Radix::Leaf leaf = find(workspace, page);
   if (leaf.is_run()) {
@@ -142,7 +142,7 @@ Shadow::Done Shadow::bring(Workspace& workspace, uint64_t page,
   }
   if (!leaf && n == kLeafPages && want[0] != PageWord::kAbsent &&
       are_neighbours(want, n, want[0])) {
-    const Tried tried = bring_run(workspace, page, want[0]);
+    const Tried tried = update_run(workspace, page, want[0]);
     if (tried == Tried::kRefused) return {0, workspace.outcome.why()};
     if (tried == Tried::kDone) return {.count = n};
   }
@@ -182,8 +182,8 @@ Shadow::Done Shadow::bring(Workspace& workspace, uint64_t page,
 
 // Maps 512 pages as a run, if they are contiguous and aligned in host memory,
 // too. Nothing is mapped in their leaf.
-Shadow::Tried Shadow::bring_run(Workspace& workspace, uint64_t page,
-                                uint64_t word) {
+Shadow::Tried Shadow::update_run(Workspace& workspace, uint64_t page,
+                                 uint64_t word) {
   const uint64_t gfn = PageWord::gfn(word);
   if (gfn % kChunkPages != 0) return Tried::kNotPossible;
   auto found = workspace.guest_memory->slot(gfn);

@@ -27,7 +27,7 @@ class Shadow {
  public:
   static constexpr unsigned kLeafPages = Radix::kNodeWords;
 
-  // What map() and bring() achieved: `count` pages from the start are as asked
+  // What map() and update() achieved: `count` pages from the start are as asked
   // for; if fewer than that, why, and how many pages must fail the same way.
   struct Done {
     uint64_t count = 0;
@@ -47,8 +47,8 @@ class Shadow {
   // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as
   // page words say. An operation that has lost something (workspace.outcome)
   // maps nothing more: both stop there, with why it was lost.
-  Done bring(Workspace& workspace, uint64_t page, const kiommu_u64* want,
-             unsigned n);
+  Done update(Workspace& workspace, uint64_t page, const kiommu_u64* want,
+              unsigned n);
   // Maps `count` pages that are neighbours in GPA, too.
   Done map(Workspace& workspace, uint64_t page, Gpa gpa, uint64_t count,
            Rights rights);
@@ -137,7 +137,7 @@ class Shadow {
   Result<Radix::Leaf> expand(Workspace& workspace, const Radix::Leaf& run);
   void prune(Workspace& workspace, uint64_t page);
 
-  Tried bring_run(Workspace& workspace, uint64_t page, uint64_t word);
+  Tried update_run(Workspace& workspace, uint64_t page, uint64_t word);
   Done change(Workspace& workspace, uint64_t page, const kiommu_u64* want,
               unsigned n);
   Held hold(Workspace& workspace, const kiommu_u64* want, unsigned n);

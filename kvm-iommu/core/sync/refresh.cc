@@ -103,8 +103,8 @@ Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
   unmap_absent();
   unsigned done = 0;
   for (;;) {
-    const Shadow::Done part = shadow_.bring(workspace_, at.page_number() + done,
-                                            words + done, n - done);
+    const Shadow::Done part = shadow_.update(
+        workspace_, at.page_number() + done, words + done, n - done);
     done += static_cast<unsigned>(part.count);
     if (done == n) return {};
     const Iova iova = at.plus(uint64_t{done} << kPageShift);

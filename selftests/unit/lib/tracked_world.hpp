@@ -71,4 +71,10 @@ class TrackedWorld : public World<Format> {
   }
 };
 
+// The first IOVA of the i-th lowest table.
+template <class F>
+u64 place(u64 i) {
+  return World<F>::kIova + (i << Spec<F>::shift(1));
+}
+
 }  // namespace kiommu::test
