@@ -11,7 +11,7 @@ namespace kiommu::test {
 namespace {
 
 template <class F>
-class FollowPlaces : public testing::Test {};
+class FollowPlaces : public FormatTest<F> {};
 TYPED_TEST_SUITE(FollowPlaces, AllFormats);
 
 // The way to all places of X goes over one of the two places of Y.
