@@ -3,7 +3,7 @@
 """Proves that the unit tests watch the invariants of the design.
 
 Each mutant breaks the sources in one place, and a test must fail. They are
-listed in selftests/unit/mutants.txt, which says how. --check only looks
+listed in selftests/unit/mutants, whose README.md says how. --check only looks
 whether each still applies.
 
 Otherwise the unit tests were built in --build, by CMake. A mutant is compiled
@@ -36,7 +36,7 @@ import time
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LIST = ROOT / "selftests/unit/mutants.txt"
+LISTS = sorted((ROOT / "selftests/unit/mutants").glob("*.txt"))
 SOURCES = ("kvm-iommu", "arch", "uapi", "selftests/fake_port", "selftests/unit")
 MEMORY = 8 << 30  # bytes of address space that a broken test may take
 # Of what the tests of a run take, and at least so many seconds.
@@ -59,7 +59,7 @@ class Malformed(Exception):
 
 
 def parse(text):
-    """The mutants of a list, see the head of mutants.txt."""
+    """The mutants of lists, see README.md beside them."""
     mutants = []
     current = None
     before = ""
@@ -415,7 +415,7 @@ def main():
 
     mutants = [
         mutant
-        for mutant in parse(LIST.read_text())
+        for mutant in parse("\n".join(path.read_text() for path in LISTS))
         if fnmatch.fnmatch(mutant.name, options.only)
     ]
     if not mutants:
@@ -449,7 +449,8 @@ def main():
             killers[mutant.name] = words.removeprefix("killed by ")
         print(f"{mutant.name:<36} {words}", flush=True)
     if options.learn:
-        LIST.write_text(learn(LIST.read_text(), killers))
+        for path in LISTS:
+            path.write_text(learn(path.read_text(), killers))
     if options.seconds is not None:
         print(f"{len(verdicts)} of {len(mutants)}, seed {options.seed}")
     print(summary(verdicts))
