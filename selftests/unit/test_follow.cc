@@ -377,5 +377,34 @@ TEST(Follow, EachPageThatGoesOutOfSyncIsToldOf) {
   EXPECT_EQ(silent, lost);
 }
 
+// A store was lost on its way here: nobody knows what is in sync. Who tells it
+// can be killed, and then some are left.
+TYPED_TEST(Follow, StoreThatWasMissedPutsAllOutOfSync) {
+  TrackedWorld<TypeParam> world;
+  world.tables.map(world.kIova, world.leaf(0));
+  ASSERT_EQ(world.open_faults(), 0);
+  ASSERT_EQ(world.follow(), 0);
+  port::DmaDomain other(world.host, world.pins, world.ledger);
+  ASSERT_EQ(other.start(), 0);
+  ASSERT_EQ(other.anchor(world.tables.anchor()), 0);
+  ASSERT_EQ(other.follow(), 0);
+  const u64 all = world.info().tracked_pages;
+  for (const bool killed : {true, false}) {
+    faults().interrupt.arm(1);
+    if (!killed) faults() = {};
+    EXPECT_EQ(world.pins.stores_missed(), killed ? -EINTR : 0);
+    faults() = {};
+    EXPECT_EQ(world.info().tracked_pages + other.info().tracked_pages,
+              killed ? 2 * all - 1 : 0u);
+  }
+  EXPECT_EQ(world.info().unsynced_pages, all);
+  EXPECT_EQ(other.info().unsynced_pages, all);
+  EXPECT_EQ(other.stop(), 0);
+  EXPECT_EQ(world.read_faults(128).size(), all);
+  world.tables.map(world.kIova, world.leaf(1));
+  world.expect_refresh(world.kIova, world.kLeaf);
+  EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
+}
+
 }  // namespace
 }  // namespace kiommu::test
