@@ -25,7 +25,7 @@ namespace kiommu::port {
 namespace {
 
 // Longer than anything that is waited for takes.
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kTimeout{60};
 // Each so many waits end without a wake.
 constexpr unsigned kSpurious = 3;
 
@@ -84,7 +84,7 @@ int kiommu_port_wait(kiommu_mutex* monitor) {
     lock.unlock();
     std::this_thread::yield();
     lock.lock();
-  } else if (monitor->queue.wait_for(lock, kiommu::port::kPatience) ==
+  } else if (monitor->queue.wait_for(lock, kiommu::port::kTimeout) ==
              std::cv_status::timeout) {
     violation("a wait for a wake that does not come");
   }

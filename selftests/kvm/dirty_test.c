@@ -18,7 +18,7 @@
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
-#include "patience.h"
+#include "timeouts.h"
 
 #define PAGE KIOMMU_PAGE
 #define GPA KIOMMU_FREE_GPA

@@ -267,7 +267,7 @@ TEST_F_TIMEOUT(fault, flood, 120)
 }
 
 /* How long a blocked access may take to be told, where it is told at all. */
-#define PATIENCE_MS 3000
+#define TIMEOUT_MS 3000
 
 /* The whole way: a device that the guest lets loose on what is not mapped. */
 TEST_F_TIMEOUT(fault, blocked_dma_of_a_device, 120)
@@ -281,7 +281,7 @@ TEST_F_TIMEOUT(fault, blocked_dma_of_a_device, 120)
 	for (int i = 0; i < 3; i++)
 		ASSERT_EQ(0, kiommu_guest_call(&k->vm, kiommu_dma_store,
 					       k->dma[0], IOVA, 0, 64));
-	if (poll(&pollfd, 1, PATIENCE_MS) != 1)
+	if (poll(&pollfd, 1, TIMEOUT_MS) != 1)
 		SKIP(return, "%s: its driver, or the emulation of it, reports no blocked access",
 		     host);
 	ASSERT_EQ(0, kiommu_guest_call(&k->vm, kiommu_dma_load, k->dma[0],

@@ -87,7 +87,7 @@ static int pin_memory(struct caller *c)
 	return kiommu_pin_memory(c->k.vfio.fd, GPA, PAGES * PAGE);
 }
 
-/* Other memory is there, and the lock of its file is held: calls have patience. */
+/* Other memory is there, and the lock of its file is held: calls wait a tenth of a second. */
 static int exchange_page(struct caller *c)
 {
 	if (c->other >= 0 &&

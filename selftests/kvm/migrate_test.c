@@ -20,7 +20,7 @@
 
 #include "kiommu_util.h"
 #include "nic.h"
-#include "patience.h"
+#include "timeouts.h"
 #include "tracked.h"
 
 #define PAGE KIOMMU_PAGE

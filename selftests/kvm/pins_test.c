@@ -29,7 +29,7 @@
 #define PAGES 64ull
 #define SIZE (PAGES * PAGE)
 #define BYTES 64ull
-#define PATIENCE_MS 10000
+#define TIMEOUT_MS 10000
 
 FIXTURE(pins) {
 	struct kiommu k;
@@ -248,7 +248,7 @@ TEST_F_TIMEOUT(pins, short_of_memory, 120)
 		ASSERT_EQ(0, unmap(self, 8, PAGES - 8));
 		EXPECT_PINNED(PAGES, PAGES - 8);
 		squeeze();
-		for (int i = 0; i < PATIENCE_MS / 10; i++) {
+		for (int i = 0; i < TIMEOUT_MS / 10; i++) {
 			if (!kiommu_idle_pages(self->fd))
 				break;
 			usleep(10000);

@@ -18,7 +18,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
-#include "crowd.h"
+#include "stress.h"
 #include "kiommu_util.h"
 #include "ring.h"
 
@@ -41,7 +41,7 @@ struct race {
 	unsigned int uppers;
 	uint64_t *upper[8];
 	uint64_t sound[8];
-	struct kiommu_crowd crowd;
+	struct kiommu_stress stress;
 };
 
 FIXTURE(race) {
@@ -170,15 +170,15 @@ TEST_F_TIMEOUT(race, states, 120)
 {
 	struct race *r = &self->race;
 
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_translate, r);
-	kiommu_crowd_add(&r->crowd, do_unmap, r);
-	kiommu_crowd_add(&r->crowd, do_info, r);
-	kiommu_crowd_add(&r->crowd, do_anchor, r);
-	kiommu_crowd_add(&r->crowd, do_start, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_translate, r);
+	kiommu_stress_add(&r->stress, do_unmap, r);
+	kiommu_stress_add(&r->stress, do_info, r);
+	kiommu_stress_add(&r->stress, do_anchor, r);
+	kiommu_stress_add(&r->stress, do_start, r);
 	sleep(SECONDS);
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
 static void open_all(struct kiommu_container *c)
@@ -199,17 +199,17 @@ TEST_F_TIMEOUT(race, devices_close, 120)
 	double end = kiommu_now() + SECONDS;
 	unsigned int rounds = 0;
 
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_translate, r);
-	kiommu_crowd_add(&r->crowd, do_anchor, r);
-	kiommu_crowd_add(&r->crowd, do_start, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_translate, r);
+	kiommu_stress_add(&r->stress, do_anchor, r);
+	kiommu_stress_add(&r->stress, do_start, r);
 	kiommu_close_devices(&r->k);
 	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		open_all(&r->k.vfio);
 		usleep(1000);
 		close_all(&r->k.vfio);
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(r->fd));
 	EXPECT_EQ(r->pins, kiommu_pins());
 }
@@ -225,11 +225,11 @@ TEST_F_TIMEOUT(race, groups_leave, 120)
 	double end = kiommu_now() + SECONDS;
 	unsigned int rounds = 0;
 
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_unmap, r);
-	kiommu_crowd_add(&r->crowd, do_info, r);
-	kiommu_crowd_add(&r->crowd, do_anchor, r);
-	kiommu_crowd_add(&r->crowd, do_start, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_unmap, r);
+	kiommu_stress_add(&r->stress, do_info, r);
+	kiommu_stress_add(&r->stress, do_anchor, r);
+	kiommu_stress_add(&r->stress, do_start, r);
 	kiommu_close_devices(&r->k);
 	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		for (unsigned int i = 0; i < c->count; i++)
@@ -241,7 +241,7 @@ TEST_F_TIMEOUT(race, groups_leave, 120)
 		usleep(1000);
 		close_all(c);
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
 /* A group joins and leaves what is being refreshed. */
@@ -256,9 +256,9 @@ TEST_F_TIMEOUT(race, groups_join, 120)
 		SKIP(return, "needs two devices");
 	kiommu_set_param("domain_per_group", "1");
 	kiommu_close_device(&r->k, 1);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_unmap, r);
-	kiommu_crowd_add(&r->crowd, do_translate, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_unmap, r);
+	kiommu_stress_add(&r->stress, do_translate, r);
 	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		ASSERT_EQ(0, kiommu_group_detach(&c->dev[1]));
 		usleep(1000);
@@ -266,7 +266,7 @@ TEST_F_TIMEOUT(race, groups_join, 120)
 		usleep(1000);
 	}
 	kiommu_set_param("domain_per_group", "0");
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, kiommu_get_state(r->fd));
 }
 
@@ -319,12 +319,12 @@ TEST_F_TIMEOUT(race, tables_rewritten, 120)
 	for (uint64_t at = 0; at < PAGES * PAGE; at += ioat_span(r->t, 1))
 		remember_upper(r, IOVA + at, 1);
 	remember_upper(r, IOVA, 2);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_translate, r);
-	kiommu_crowd_add(&r->crowd, do_rewrite, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_translate, r);
+	kiommu_stress_add(&r->stress, do_rewrite, r);
 	sleep(SECONDS);
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 	/* The guest sees reason: everything is as its tables say. */
 	ASSERT_EQ(0, kiommu_unregister(r->fd));
 	EXPECT_EQ(r->pins, kiommu_pins());
@@ -352,9 +352,9 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 	/* Else a refresh is told to come again when slots change under it. */
 	kiommu_lose_slots_at_once(r->fd);
 	ioat_map_pages(r->t, IOVA + 100 * PAGE, KIOMMU_FREE_GPA, 512, IOAT_RW);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_translate, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_translate, r);
 	for (; rounds < MIN_ROUNDS || kiommu_now() < end; rounds++) {
 		uint64_t size = rounds % 2 ? KIOMMU_2M : KIOMMU_2M / 2;
 		uint32_t flags = rounds % 3 ? 0 : KVM_MEM_READONLY;
@@ -368,7 +368,7 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 		/* What is behind the other slot goes, too. */
 		ASSERT_EQ(0, madvise(mem[rounds % 2], KIOMMU_2M, MADV_DONTNEED));
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 	EXPECT_EQ(-EIO, kiommu_refresh(r->fd, IOVA, PAGES * PAGE, NULL));
 	EXPECT_EQ(0, kiommu_shadow_rights(r->fd, IOVA + 100 * PAGE));
 }
@@ -456,16 +456,16 @@ TEST_F_TIMEOUT(race, memory_changes, 120)
 	if (kiommu_host_has(KIOMMU_BARS))
 		ioat_map_pages(r->t, IOVA + 600 * PAGE, KIOMMU_BAR_GPA(0), 64,
 			       IOAT_RW);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_refresh, r);
-	kiommu_crowd_add(&r->crowd, do_unmap, r);
-	kiommu_crowd_add(&r->crowd, do_discard, r);
-	kiommu_crowd_add(&r->crowd, do_slot, r);
-	kiommu_crowd_add(&r->crowd, do_pins, r);
-	kiommu_crowd_add(&r->crowd, do_enable, r);
-	kiommu_crowd_add(&r->crowd, do_info, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_refresh, r);
+	kiommu_stress_add(&r->stress, do_unmap, r);
+	kiommu_stress_add(&r->stress, do_discard, r);
+	kiommu_stress_add(&r->stress, do_slot, r);
+	kiommu_stress_add(&r->stress, do_pins, r);
+	kiommu_stress_add(&r->stress, do_enable, r);
+	kiommu_stress_add(&r->stress, do_info, r);
 	sleep(SECONDS);
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 
 	/* Peace: what devices reach is what the process has. */
 	kiommu_device_enable(&r->k.vfio.dev[0], 1);

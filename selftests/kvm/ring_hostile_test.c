@@ -24,7 +24,7 @@
 #include "bell.h"
 #include "faults.h"
 #include "kiommu_util.h"
-#include "patience.h"
+#include "timeouts.h"
 #include "ring.h"
 
 #define PAGE KIOMMU_PAGE

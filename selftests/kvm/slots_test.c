@@ -27,7 +27,7 @@
 #define PAGES (SIZE / PAGE)
 #define BYTES 64ull
 /* How long what is not told at once may take. */
-#define PATIENCE_MS 10000
+#define TIMEOUT_MS 10000
 
 FIXTURE(slots) {
 	struct kiommu k;
@@ -107,7 +107,7 @@ static void store(struct __test_metadata *_metadata, FIXTURE_DATA(slots) *self,
 /* Pins beside that of the buffer, once the work for it is done. */
 static uint64_t settled_pins(FIXTURE_DATA(slots) *self, uint64_t expected)
 {
-	for (int i = 0; i < PATIENCE_MS / 10; i++) {
+	for (int i = 0; i < TIMEOUT_MS / 10; i++) {
 		if (kiommu_pins() - self->pins == expected)
 			break;
 		usleep(10000);

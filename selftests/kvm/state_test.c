@@ -13,7 +13,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
-#include "crowd.h"
+#include "stress.h"
 #include "kiommu_util.h"
 
 #define CREATED KVM_IOMMU_STATE_CREATED
@@ -373,7 +373,7 @@ static int do_info(void *arg, uint64_t random)
 TEST_F_TIMEOUT(state, another_kvm_than_start, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
-	struct kiommu_crowd crowd = {};
+	struct kiommu_stress stress = {};
 	struct kiommu_vm other;
 	int kvm_vfio;
 
@@ -386,8 +386,8 @@ TEST_F_TIMEOUT(state, another_kvm_than_start, 120)
 	kvm_vfio = kiommu_vm_open_vfio(&other);
 	ASSERT_EQ(0, kiommu_kvm_add_group(kvm_vfio, &c->dev[1]));
 	/* Whoever calls is the one who finds out. */
-	kiommu_crowd_add(&crowd, do_info, &self->fd);
-	kiommu_crowd_add(&crowd, do_info, &self->fd);
+	kiommu_stress_add(&stress, do_info, &self->fd);
+	kiommu_stress_add(&stress, do_info, &self->fd);
 	for (unsigned int i = 0; i < 12; i++) {
 		struct kiommu_device *first = &c->dev[i % 2];
 
@@ -407,7 +407,7 @@ TEST_F_TIMEOUT(state, another_kvm_than_start, 120)
 		EXPECT_FALSE(has_conflict(self->fd));
 		EXPECT_EQ(CREATED, kiommu_get_state(self->fd));
 	}
-	EXPECT_EQ(0, kiommu_crowd_join(&crowd));
+	EXPECT_EQ(0, kiommu_stress_join(&stress));
 	close(kvm_vfio);
 	kiommu_vm_free(&other);
 }

@@ -13,7 +13,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
-#include "crowd.h"
+#include "stress.h"
 #include "faults.h"
 #include "kiommu_util.h"
 #include "ring.h"
@@ -178,11 +178,11 @@ TEST_F_TIMEOUT(many, others_stay_in_sync, 240)
 {
 	const int last = CONTAINERS - 1;
 	struct kiommu_container *c = &self->other[last - 1];
-	struct kiommu_crowd crowd = {};
+	struct kiommu_stress stress = {};
 	char bdf[16];
 
 	snprintf(bdf, sizeof(bdf), "%s", c->dev[0].bdf);
-	kiommu_crowd_add(&crowd, store_again, self);
+	kiommu_stress_add(&stress, store_again, self);
 	for (int round = 0; round < 200; round++) {
 		/* Only the container is left, and goes. */
 		kiommu_device_close(&c->dev[0]);
@@ -193,7 +193,7 @@ TEST_F_TIMEOUT(many, others_stay_in_sync, 240)
 		ASSERT_EQ(0, kiommu_register_tables(self->fd[last], self->t));
 		ASSERT_EQ(0, kiommu_set_tracked(self->fd[last], 0));
 	}
-	EXPECT_EQ(0, kiommu_crowd_join(&crowd));
+	EXPECT_EQ(0, kiommu_stress_join(&stress));
 	EXPECT_EQ(0, kiommu_unsynced_pages(self->fd[0]));
 	EXPECT_LT(0, kiommu_tracked_pages(self->fd[0]));
 }

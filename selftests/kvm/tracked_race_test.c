@@ -20,7 +20,7 @@
 #include "processor.h"
 
 #include "kiommu_util.h"
-#include "patience.h"
+#include "timeouts.h"
 #include "ring.h"
 #include "tracked.h"
 

@@ -20,7 +20,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
-#include "crowd.h"
+#include "stress.h"
 #include "kiommu_util.h"
 #include "zpci_hook.h"
 
@@ -40,7 +40,7 @@ struct race {
 	struct ioat *t;
 	uint64_t gpa;
 	uint64_t done; /* RPCITs that were, to the end */
-	struct kiommu_crowd crowd;
+	struct kiommu_stress stress;
 };
 
 FIXTURE(hook_race) {
@@ -148,14 +148,14 @@ TEST_F_TIMEOUT(hook_race, operations, 120)
 		SKIP(return, NO_HOOK);
 	ASSERT_EQ(0, start_function(r));
 	ASSERT_EQ(0, register_function(r));
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_state, r);
-	kiommu_crowd_add(&r->crowd, do_tables, r);
-	kiommu_crowd_add(&r->crowd, do_start, r);
-	kiommu_crowd_add(&r->crowd, do_map, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_state, r);
+	kiommu_stress_add(&r->stress, do_tables, r);
+	kiommu_stress_add(&r->stress, do_start, r);
+	kiommu_stress_add(&r->stress, do_map, r);
 	sleep(SECONDS);
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 	zpci_stop(r->vm, r->dev);
 	EXPECT_LT(0, r->done);
 	EXPECT_EQ(-ENOENT, zpci_stop(r->vm, r->dev));
@@ -171,9 +171,9 @@ TEST_F_TIMEOUT(hook_race, devices_close, 120)
 	if (zpci_lacks_hook(r->vm, r->dev))
 		SKIP(return, NO_HOOK);
 	r->fh = zpci_handle(r->vm, r->dev);
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_map, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_map, r);
 	kiommu_close_devices(&r->k);
 	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		for (unsigned int i = 0; i < r->k.vfio.count; i++)
@@ -188,7 +188,7 @@ TEST_F_TIMEOUT(hook_race, devices_close, 120)
 		for (unsigned int i = 0; i < r->k.vfio.count; i++)
 			kiommu_device_close(&r->k.vfio.dev[i]);
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 	EXPECT_LT(0, r->done);
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(r->k.vfio.fd));
 	EXPECT_EQ(self->pins, kiommu_pins());
@@ -204,10 +204,10 @@ TEST_F_TIMEOUT(hook_race, containers_close, 120)
 	if (zpci_lacks_hook(r->vm, r->dev))
 		SKIP(return, NO_HOOK);
 	r->fh = zpci_handle(r->vm, r->dev);
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_state, r);
-	kiommu_crowd_add(&r->crowd, do_tables, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_state, r);
+	kiommu_stress_add(&r->stress, do_tables, r);
 	kiommu_close_devices(&r->k);
 	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		for (unsigned int i = 0; i < c->count; i++)
@@ -224,7 +224,7 @@ TEST_F_TIMEOUT(hook_race, containers_close, 120)
 		usleep(2000);
 		kiommu_device_close(r->dev);
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 	zpci_stop(r->vm, r->dev);
 }
 
@@ -241,15 +241,15 @@ TEST_F_TIMEOUT(hook_race, handles, 120)
 	ASSERT_EQ(0, register_function(r));
 	fh = r->fh;
 	/* Nothing changes, for the host must not use that handle. */
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
 	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		ASSERT_EQ(0, zpci_set_handle(r->vm, r->dev, fh ^ 0x100));
 		EXPECT_EQ(0, zpci_rpcit(r->vm, fh ^ 0x100, IOVA, PAGE));
 		ASSERT_EQ(0, zpci_set_handle(r->vm, r->dev, fh));
 		EXPECT_EQ(0, zpci_rpcit(r->vm, fh, IOVA, PAGE));
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
 /* Slots under slots_lock, as KVM_SET_USER_MEMORY_REGION. */
@@ -266,10 +266,10 @@ TEST_F_TIMEOUT(hook_race, slots_go, 120)
 	ioat_map_pages(r->t, IOVA, KIOMMU_FREE_GPA, 64, IOAT_RW);
 	ASSERT_EQ(0, start_function(r));
 	ASSERT_EQ(0, register_function(r));
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
-	kiommu_crowd_add(&r->crowd, do_state, r);
-	kiommu_crowd_add(&r->crowd, do_tables, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_state, r);
+	kiommu_stress_add(&r->stress, do_tables, r);
 	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
 		mem = kiommu_vm_add_memory(&r->k.vm, KIOMMU_FREE_SLOT,
 					   KIOMMU_FREE_GPA, 64, 0);
@@ -279,7 +279,7 @@ TEST_F_TIMEOUT(hook_race, slots_go, 120)
 		EXPECT_EQ(0, KIOMMU_ONLY(ret, -ENXIO));
 		EXPECT_TRUE(ret || !answer.shadow_rights);
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
 /* While functions are started the module stays. */
@@ -291,13 +291,13 @@ TEST_F_TIMEOUT(hook_race, module_stays, 60)
 		SKIP(return, NO_HOOK);
 	ASSERT_EQ(0, start_function(r));
 	ASSERT_EQ(0, register_function(r));
-	kiommu_crowd_add(&r->crowd, do_rpcit, r);
+	kiommu_stress_add(&r->stress, do_rpcit, r);
 	for (unsigned int i = 0; i < 20; i++) {
 		EXPECT_EQ(-1, syscall(SYS_delete_module, "kvm_iommu", O_NONBLOCK));
 		EXPECT_EQ(EWOULDBLOCK, errno);
 		usleep(1000);
 	}
-	ASSERT_EQ(0, kiommu_crowd_join(&r->crowd));
+	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
 /* A guest is killed in an RPCIT that would take long. */

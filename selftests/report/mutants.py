@@ -40,7 +40,7 @@ LISTS = sorted((ROOT / "selftests/unit/mutants").glob("*.txt"))
 SOURCES = ("kvm-iommu", "arch", "uapi", "selftests/fake_port", "selftests/unit")
 MEMORY = 8 << 30  # bytes of address space that a broken test may take
 # Of what the tests of a run take, and at least so many seconds.
-PATIENCE = 5
+TIMEOUT_FACTOR = 5
 LEAST_TIMEOUT = 60
 SLOW = 0.1  # seconds; tests that take longer come last
 FASTER = ("-O0", "-g0", "-w")
@@ -314,7 +314,7 @@ class Runner:
     def timeout(self, only):
         if not self.took:
             return None
-        return max(LEAST_TIMEOUT, PATIENCE * self.took.get(only, 0))
+        return max(LEAST_TIMEOUT, TIMEOUT_FACTOR * self.took.get(only, 0))
 
     def run(self, program, only="*", *options):
         """The test that fails first; None if none does."""

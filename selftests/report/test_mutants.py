@@ -160,8 +160,8 @@ class Building(unittest.TestCase):
         runner.took = {}
         self.assertIsNone(runner.timeout("*"))
         runner.took = {"*": 90, "-S.a": 30, "S.a": 0.1}
-        self.assertEqual(runner.timeout("*"), 90 * mutants.PATIENCE)
-        self.assertEqual(runner.timeout("-S.a"), 30 * mutants.PATIENCE)
+        self.assertEqual(runner.timeout("*"), 90 * mutants.TIMEOUT_FACTOR)
+        self.assertEqual(runner.timeout("-S.a"), 30 * mutants.TIMEOUT_FACTOR)
         self.assertEqual(runner.timeout("S.a"), mutants.LEAST_TIMEOUT)
         self.assertEqual(runner.timeout("S.gone"), mutants.LEAST_TIMEOUT)
 

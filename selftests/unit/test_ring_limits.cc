@@ -103,7 +103,7 @@ TEST(Ring, LargeEntriesAreDoneAlone) {
   EXPECT_EQ(w.mapped(), 7u);
 }
 
-// A table that all entries of a table name: more than a call has patience for.
+// A table that all entries of a table name: more than one call does.
 TEST(Ring, LargeEntriesGoOnWhereABudgetEnds) {
   constexpr u64 kGiBs = 80;
   Guest w;

@@ -15,7 +15,7 @@
 #include "demo.h"
 #include "report.h"
 
-static const struct story zpci = {
+static const struct scenario zpci = {
 	.title = "zPCI format: the tables of an s390 guest, region-third on top",
 	.prefix = "zPCI: ",
 	.format = KVM_IOMMU_FORMAT_ZPCI,
@@ -23,7 +23,7 @@ static const struct story zpci = {
 	.iova = 0x1000000,
 };
 
-static const struct story vtd = {
+static const struct scenario vtd = {
 	.title = "VT-d second-stage format: tables anew, at another place",
 	.prefix = "VT-d: ",
 	.format = KVM_IOMMU_FORMAT_VTD_SS,
@@ -151,9 +151,9 @@ int main(int argc, char **argv)
 	select_domain(&k);
 	if (!report_failures()) {
 		register_kvm(&k);
-		story_tables(&k, &zpci);
-		story_tables(&k, &vtd);
-		story_identity(&k);
+		scenario_tables(&k, &zpci);
+		scenario_tables(&k, &vtd);
+		scenario_identity(&k);
 		stop_and_close(&k);
 	}
 	printf("\n%u of %u rows ok\n", report_rows() - report_failures(),

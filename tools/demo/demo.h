@@ -6,7 +6,7 @@
 #include "kiommu_util.h"
 
 /* One table format's part of the demo. */
-struct story {
+struct scenario {
 	const char *title;
 	const char *prefix;	/* of its rows in the JSON file */
 	uint32_t format;	/* enum kvm_iommu_format */
@@ -15,8 +15,8 @@ struct story {
 };
 
 /* From state started to state started: anchor, tables, DMA, no anchor. */
-void story_tables(struct kiommu *k, const struct story *story);
-void story_identity(struct kiommu *k);
+void scenario_tables(struct kiommu *k, const struct scenario *scenario);
+void scenario_identity(struct kiommu *k);
 
 /* Rows on what the domain and the kernel hold now. */
 void check_state(struct kiommu *k, const char *step, enum kvm_iommu_state state);

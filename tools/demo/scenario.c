@@ -14,7 +14,7 @@
 
 #define SCATTERED 4
 #define CONTIGUOUS 16
-/* Where the pages are, from story->iova. */
+/* Where the pages are, from scenario->iova. */
 #define AT_SCATTERED 0x000000ull
 #define AT_CONTIGUOUS 0x100000ull
 #define AT_FRAME 0x200000ull
@@ -38,13 +38,13 @@ static uint64_t count_mapped(const struct pages *p)
 }
 
 static struct pages *make_pages(struct kiommu_area *area,
-				const struct story *story)
+				const struct scenario *scenario)
 {
 	struct pages *p = kiommu_alloc(area, sizeof(*p), 64);
 	char *odd = kiommu_alloc(area, 2 * SCATTERED * KIOMMU_PAGE, KIOMMU_PAGE);
 
-	p->t = ioat_new(area, story->format, story->levels);
-	p->iova = story->iova;
+	p->t = ioat_new(area, scenario->format, scenario->levels);
+	p->iova = scenario->iova;
 	for (unsigned int i = 0; i < SCATTERED; i++)
 		p->scattered[i] = odd + (2 * (SCATTERED - i) - 1) * KIOMMU_PAGE;
 	p->contiguous = kiommu_alloc(area, CONTIGUOUS * KIOMMU_PAGE, KIOMMU_PAGE);
@@ -244,11 +244,11 @@ static void leave(struct kiommu *k, struct pages *p)
 	check_pins(k, "all pins were returned", 0);
 }
 
-void story_tables(struct kiommu *k, const struct story *story)
+void scenario_tables(struct kiommu *k, const struct scenario *scenario)
 {
-	struct pages *p = make_pages(k->vm.area, story);
+	struct pages *p = make_pages(k->vm.area, scenario);
 
-	report_section(story->title, story->prefix);
+	report_section(scenario->title, scenario->prefix);
 	report_result("set the anchor: head of the guest's tables",
 		      "KVM_IOMMU_REGISTER_IOAT", 0,
 		      kiommu_register_tables(k->vfio.fd, p->t));
@@ -267,7 +267,7 @@ void story_tables(struct kiommu *k, const struct story *story)
 }
 
 /* IOVA = GPA + offset: what firmware uses before the guest has tables. */
-void story_identity(struct kiommu *k)
+void scenario_identity(struct kiommu *k)
 {
 	const uint64_t offset = 0x10000000ull;
 	const uint64_t size = 2 * KIOMMU_PAGE;

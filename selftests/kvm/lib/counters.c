@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Counters and parameters of kernel and module, see observe.h. */
+/* Counters and parameters of kernel and module, see counters.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 #include "dma.h"
 #include "ioctls.h"
-#include "observe.h"
+#include "counters.h"
 
 static void write_file(const char *path, const char *value)
 {

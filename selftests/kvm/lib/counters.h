@@ -3,8 +3,8 @@
  * What can be seen from outside: pins of the whole machine, users and
  * parameters of the module, counters of a domain.
  */
-#ifndef KIOMMU_SELFTEST_OBSERVE_H
-#define KIOMMU_SELFTEST_OBSERVE_H
+#ifndef KIOMMU_SELFTEST_COUNTERS_H
+#define KIOMMU_SELFTEST_COUNTERS_H
 
 #include <stdint.h>
 

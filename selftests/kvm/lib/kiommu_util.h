@@ -7,7 +7,7 @@
  *   dma.h       DMA by a device, driven by guest or test
  *   host.h      what machines can do, where they differ
  *   ioctls.h    the ioctls of the container; locked_vm
- *   observe.h   pins of the machine, counters and parameters of the module
+ *   counters.h   pins of the machine, counters and parameters of the module
  *   vfio.h      container, groups, devices, step by step
  *   guest_vm.h  a guest that calls functions, its memory slots
  *   kiommu_util.h  all of it set up at once
@@ -45,7 +45,7 @@
 #include "guest_vm.h"
 #include "host.h"
 #include "ioctls.h"
-#include "observe.h"
+#include "counters.h"
 #include "tables.h"
 #include "vfio.h"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Threads that do steps, see crowd.h. */
+/* Threads that do steps, see stress.h. */
 #include <stdio.h>
 #include <time.h>
 
 #include "kvm_util.h"
 
-#include "crowd.h"
+#include "stress.h"
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -18,9 +18,9 @@ static uint64_t next_random(uint64_t *state)
 static void *work(void *arg)
 {
 	struct kiommu_worker *w = arg;
-	uint64_t random = 0x9e3779b97f4a7c15ull * (w - w->crowd->worker + 1);
+	uint64_t random = 0x9e3779b97f4a7c15ull * (w - w->stress->worker + 1);
 
-	while (!__atomic_load_n(&w->crowd->stop, __ATOMIC_RELAXED)) {
+	while (!__atomic_load_n(&w->stress->stop, __ATOMIC_RELAXED)) {
 		int ret = w->step(w->what, next_random(&random));
 
 		if (ret && !w->unexpected)
@@ -30,22 +30,22 @@ static void *work(void *arg)
 	return NULL;
 }
 
-void kiommu_crowd_add(struct kiommu_crowd *crowd, kiommu_step step, void *what)
+void kiommu_stress_add(struct kiommu_stress *stress, kiommu_step step, void *what)
 {
-	struct kiommu_worker *w = &crowd->worker[crowd->count++];
+	struct kiommu_worker *w = &stress->worker[stress->count++];
 
-	TEST_ASSERT(crowd->count <= KIOMMU_CROWD_THREADS, "too many threads");
-	*w = (struct kiommu_worker){ .crowd = crowd, .step = step, .what = what };
+	TEST_ASSERT(stress->count <= KIOMMU_STRESS_THREADS, "too many threads");
+	*w = (struct kiommu_worker){ .stress = stress, .step = step, .what = what };
 	TEST_ASSERT(!pthread_create(&w->thread, NULL, work, w), "no thread");
 }
 
-unsigned int kiommu_crowd_join(struct kiommu_crowd *crowd)
+unsigned int kiommu_stress_join(struct kiommu_stress *stress)
 {
 	unsigned int bad = 0;
 
-	__atomic_store_n(&crowd->stop, true, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < crowd->count; i++) {
-		struct kiommu_worker *w = &crowd->worker[i];
+	__atomic_store_n(&stress->stop, true, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < stress->count; i++) {
+		struct kiommu_worker *w = &stress->worker[i];
 
 		pthread_join(w->thread, NULL);
 		if (w->calls && !w->unexpected)
@@ -54,8 +54,8 @@ unsigned int kiommu_crowd_join(struct kiommu_crowd *crowd)
 		       (unsigned long long)w->calls, w->unexpected);
 		bad++;
 	}
-	crowd->count = 0;
-	crowd->stop = false;
+	stress->count = 0;
+	stress->stop = false;
 	return bad;
 }
 

@@ -3,23 +3,23 @@
  * Threads that do steps again and again, each in its own random order, until
  * they are told to stop: calls that meet.
  */
-#ifndef KIOMMU_SELFTEST_CROWD_H
-#define KIOMMU_SELFTEST_CROWD_H
+#ifndef KIOMMU_SELFTEST_STRESS_H
+#define KIOMMU_SELFTEST_STRESS_H
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KIOMMU_CROWD_THREADS 8
+#define KIOMMU_STRESS_THREADS 8
 
-struct kiommu_crowd;
+struct kiommu_stress;
 
 /* @random: another number for each call. Returns 0, or what is not expected. */
 typedef int (*kiommu_step)(void *what, uint64_t random);
 
 struct kiommu_worker {
 	pthread_t thread;
-	struct kiommu_crowd *crowd;
+	struct kiommu_stress *stress;
 	kiommu_step step;
 	void *what;
 	uint64_t calls;
@@ -27,20 +27,20 @@ struct kiommu_worker {
 };
 
 /* All 0: nobody. */
-struct kiommu_crowd {
+struct kiommu_stress {
 	bool stop;
 	unsigned int count;
-	struct kiommu_worker worker[KIOMMU_CROWD_THREADS];
+	struct kiommu_worker worker[KIOMMU_STRESS_THREADS];
 };
 
 /* One more thread, for step(@what, random). */
-void kiommu_crowd_add(struct kiommu_crowd *crowd, kiommu_step step, void *what);
+void kiommu_stress_add(struct kiommu_stress *stress, kiommu_step step, void *what);
 
 /*
  * Has all stop, and forgets them. Returns 0 if each did steps, and nothing
  * unexpected; else says what, and returns how many did not.
  */
-unsigned int kiommu_crowd_join(struct kiommu_crowd *crowd);
+unsigned int kiommu_stress_join(struct kiommu_stress *stress);
 
 /* Seconds since some moment. */
 double kiommu_now(void);

@@ -3,8 +3,8 @@
  * What the linker makes of alarm() by --wrap: calls go to the first, the second
  * is the C library's.
  */
-#ifndef KIOMMU_PATIENCE_H
-#define KIOMMU_PATIENCE_H
+#ifndef KIOMMU_TIMEOUTS_H
+#define KIOMMU_TIMEOUTS_H
 
 unsigned int __wrap_alarm(unsigned int seconds);
 unsigned int __real_alarm(unsigned int seconds);
@@ -12,4 +12,4 @@ unsigned int __real_alarm(unsigned int seconds);
 /* How long a test of a hostile guest is to go on (selftests/vm/run --soak). */
 unsigned int kiommu_soak_seconds(void);
 
-#endif /* KIOMMU_PATIENCE_H */
+#endif /* KIOMMU_TIMEOUTS_H */

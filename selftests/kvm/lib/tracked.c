@@ -5,7 +5,7 @@
 #include "test_util.h"
 
 #include "ioctls.h"
-#include "observe.h"
+#include "counters.h"
 #include "ring.h"
 #include "tracked.h"
 

@@ -26,7 +26,7 @@
 #define ALL_ONES 0xff
 #define NEEDED (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM)
 /* Above what the slowest emulator takes for a request. */
-#define PATIENCE_MS 30000
+#define TIMEOUT_MS 30000
 #define POLLS_AT_ONCE 64
 
 /* The queue in its page, aligned as 2.7 wants it. */
@@ -128,7 +128,7 @@ int virtio_pci_config(const struct virtio_pci *v, unsigned int offset, void *to,
 
 int virtio_pci_reset(struct virtio_pci *v)
 {
-	uint64_t end = now_ms() + PATIENCE_MS;
+	uint64_t end = now_ms() + TIMEOUT_MS;
 	int status = set_status(v, 0);
 
 	v->broken = true;
@@ -315,7 +315,7 @@ static uint16_t used_index(const struct virtio_pci *v)
 /* Until the device has used one more chain of descriptors. */
 static int wait_used(struct virtio_pci *v)
 {
-	uint64_t end = now_ms() + PATIENCE_MS;
+	uint64_t end = now_ms() + TIMEOUT_MS;
 
 	for (;;) {
 		int status;

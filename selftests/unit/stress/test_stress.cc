@@ -13,7 +13,7 @@
 #include <random>
 #include <thread>
 
-#include "crowd.hpp"
+#include "workers.hpp"
 
 namespace kiommu::test::stress {
 namespace {
@@ -43,12 +43,13 @@ u64 seed() {
 class Stress : public testing::TestWithParam<HostSet> {};
 
 TEST_P(Stress, EndsAsTheTablesSay) {
-  using Step = void (Crowd::*)(Random&);
+  using Step = void (Workers::*)(Random&);
   constexpr Step kSteps[] = {
-      &Crowd::guest_stores,   &Crowd::guest_stores,   &Crowd::vmm_calls,
-      &Crowd::vmm_calls,      &Crowd::memory_changes, &Crowd::log_and_pins,
-      &Crowd::domains_change, &Crowd::ring_driver,    &Crowd::ring_host,
-      &Crowd::ring_host,
+      &Workers::guest_stores,   &Workers::guest_stores,
+      &Workers::vmm_calls,      &Workers::vmm_calls,
+      &Workers::memory_changes, &Workers::log_and_pins,
+      &Workers::domains_change, &Workers::ring_driver,
+      &Workers::ring_host,      &Workers::ring_host,
   };
   constexpr std::chrono::milliseconds kRound{500};
   const std::chrono::milliseconds all{
@@ -62,7 +63,7 @@ TEST_P(Stress, EndsAsTheTablesSay) {
     SCOPED_TRACE(testing::Message()
                  << "seed " << seed() << ", round " << round);
     // Each second round is without failures: what follows has no excuse.
-    Crowd crowd(GetParam(), round % 2 == 0);
+    Workers workers(GetParam(), round % 2 == 0);
     const auto until = std::min(end, Clock::now() + kRound);
     std::vector<std::thread> threads;
     for (u64 i = 0; i < std::size(kSteps); ++i) {
@@ -70,13 +71,13 @@ TEST_P(Stress, EndsAsTheTablesSay) {
         faults() = {};
         Random random(seed() + (round << 8) + i);
         do {
-          (crowd.*kSteps[i])(random);
+          (workers.*kSteps[i])(random);
           std::this_thread::yield();
         } while (Clock::now() < until);
       });
     }
     for (std::thread& thread : threads) thread.join();
-    crowd.settle();
+    workers.settle();
     if (HasFailure()) break;
   }
 }

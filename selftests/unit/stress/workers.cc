@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// See crowd.hpp.
-#include "crowd.hpp"
+// See workers.hpp.
+#include "workers.hpp"
 
 #include <chrono>
 #include <thread>
@@ -17,7 +17,7 @@ void rest(Random& random, u64 most_ms) {
 
 }  // namespace
 
-Crowd::Crowd(const HostSet& hosts, bool fails)
+Workers::Workers(const HostSet& hosts, bool fails)
     : hosts_(hosts),
       fails_(fails),
       world_({.machine = {.hosts = hosts.first,
@@ -45,12 +45,12 @@ Crowd::Crowd(const HostSet& hosts, bool fails)
   lowest_.push_back(extra_);
 }
 
-Crowd::~Crowd() {
+Workers::~Workers() {
   ring_.end();
   second_.destroy();
 }
 
-u64 Crowd::some_gpa(Random& random) const {
+u64 Workers::some_gpa(Random& random) const {
   switch (pick(random, 16)) {
     case 0:
       return kSlot + pick(random, kSlotPages) * kPage;
@@ -61,12 +61,12 @@ u64 Crowd::some_gpa(Random& random) const {
   }
 }
 
-port::DmaDomain& Crowd::some_domain(Random& random) {
+port::DmaDomain& Workers::some_domain(Random& random) {
   if (pick(random, 2) == 0) return world_;
   return second_;
 }
 
-void Crowd::guest_stores(Random& random) {
+void Workers::guest_stores(Random& random) {
   const u64 number = pick(random, kTables);
   const u64 entry = pick(random, 512);
   const u64 table = lowest_[pick(random, lowest_.size())];
@@ -116,7 +116,7 @@ void Crowd::guest_stores(Random& random) {
   faults() = {};
 }
 
-void Crowd::vmm_calls(Random& random) {
+void Workers::vmm_calls(Random& random) {
   port::DmaDomain& domain = some_domain(random);
   const u64 first = pick(random, kPages);
   const u64 most = pick(random, 3) == 0 ? kPages - first : 64;
@@ -165,7 +165,7 @@ void Crowd::vmm_calls(Random& random) {
   faults() = {};
 }
 
-void Crowd::memory_changes(Random& random) {
+void Workers::memory_changes(Random& random) {
   rest(random, 4);
   const u64 count = 1 + pick(random, pick(random, 8) == 0 ? 600 : 8);
   const u64 hva = world_.data_hva + pick(random, kData - count) * kPage;
@@ -198,13 +198,13 @@ void Crowd::memory_changes(Random& random) {
 }
 
 // The same memory, at another address or with other rights.
-void Crowd::put_slot_back() {
+void Workers::put_slot_back() {
   if (has_slot_) return;
   world_.guest.add_slot(kSlot, kSlotPages, slot_hva_);
   has_slot_ = true;
 }
 
-void Crowd::domains_change(Random& random) {
+void Workers::domains_change(Random& random) {
   // Rare, or nothing would be mapped for long.
   rest(random, 60);
   switch (pick(random, 10)) {
@@ -251,7 +251,7 @@ void Crowd::domains_change(Random& random) {
   }
 }
 
-void Crowd::log_and_pins(Random& random) {
+void Workers::log_and_pins(Random& random) {
   rest(random, 4);
   const u64 first = pick(random, kData);
   const u64 count = 1 + pick(random, kData - first);
@@ -288,7 +288,7 @@ void Crowd::log_and_pins(Random& random) {
 }
 
 // What the tables say, by the translator of the specification.
-std::optional<HostPage> Crowd::wanted(u64 page) {
+std::optional<HostPage> Workers::wanted(u64 page) {
   const auto read = [&](u64 gpa, u8* bytes) -> unsigned {
     world_.guest.read(gpa, bytes, 8);
     return KVM_IOMMU_STATUS_OK;
@@ -300,7 +300,7 @@ std::optional<HostPage> Crowd::wanted(u64 page) {
 
 // Where all tables are in sync, nothing is mapped but what they say; less may
 // be, for the VMM has unmapped some, and memory has come and gone.
-void Crowd::expect_followed() {
+void Workers::expect_followed() {
   if (!follows_ || world_.info().unsynced_pages > 0) return;
   for (u64 i = 0; i < kAllPages; ++i) {
     const auto seen = world_.sees(iova(i));
@@ -310,7 +310,7 @@ void Crowd::expect_followed() {
   }
 }
 
-void Crowd::expect_as_tables_say(port::DmaDomain& domain) {
+void Workers::expect_as_tables_say(port::DmaDomain& domain) {
   for (std::size_t host = 0; host < domain.iommus.size(); ++host) {
     for (u64 i = 0; i < kAllPages; ++i) {
       ASSERT_EQ(domain.iommus.device_sees(host, iova(i) / kPage), wanted(i))
@@ -319,7 +319,7 @@ void Crowd::expect_as_tables_say(port::DmaDomain& domain) {
   }
 }
 
-void Crowd::settle() {
+void Workers::settle() {
   faults() = {};
   put_slot_back();
   world_.pins.slots_changed();

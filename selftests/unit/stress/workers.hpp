@@ -32,11 +32,11 @@ struct HostSet {
 
 inline void PrintTo(const HostSet& set, std::ostream* out) { *out << set.name; }
 
-class Crowd {
+class Workers {
  public:
   // `fails`: calls fail by chance, and the shadow has little room.
-  Crowd(const HostSet& hosts, bool fails);
-  ~Crowd();
+  Workers(const HostSet& hosts, bool fails);
+  ~Workers();
 
   // One step of each kind of thread. `random` is the thread's own.
   void guest_stores(Random& random);
