@@ -11,15 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <linux/capability.h>
 
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
+#include "memlock.h"
 
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x10000000ull)
@@ -204,28 +202,6 @@ TEST_F_TIMEOUT(limits, host_tables, 120)
 	EXPECT_EQ(1, r.mapped);
 }
 
-static void drop_ipc_lock(void)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[2];
-
-	TEST_ASSERT(!syscall(SYS_capget, &header, data), "capget");
-	data[0].effective &= ~(1u << CAP_IPC_LOCK);
-	TEST_ASSERT(!syscall(SYS_capset, &header, data), "capset");
-}
-
-static void set_memlock(uint64_t bytes)
-{
-	struct rlimit limit;
-
-	TEST_ASSERT(!getrlimit(RLIMIT_MEMLOCK, &limit), "getrlimit");
-	limit.rlim_max = 1ull << 30;
-	limit.rlim_cur = bytes;
-	TEST_ASSERT(!setrlimit(RLIMIT_MEMLOCK, &limit), "setrlimit");
-}
-
 TEST_F_TIMEOUT(limits, memlock, 120)
 {
 	const uint64_t allowed = 21;
@@ -235,8 +211,7 @@ TEST_F_TIMEOUT(limits, memlock, 120)
 	ioat_map_pages(self->t, iova, self->gpa, 64, IOAT_RW);
 	/* The same page again costs nothing. */
 	ioat_map(self->t, iova + 3 * PAGE, self->gpa, 0, IOAT_RW);
-	set_memlock(self->k.locked_vm + allowed * PAGE);
-	drop_ipc_lock();
+	kiommu_limit_memlock(self->k.locked_vm + allowed * PAGE);
 	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, iova, 64 * PAGE, &r));
 	EXPECT_EQ(KVM_IOMMU_STATUS_MEMLOCK, r.status);
 	EXPECT_EQ(allowed + 1, r.mapped);
@@ -256,7 +231,7 @@ TEST_F_TIMEOUT(limits, memlock, 120)
 	EXPECT_EQ(0, kiommu_refresh(self->fd, r.stopped_iova, PAGE, &r));
 	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, iova + PAGE, PAGE, &r));
 	/* The limit is raised: it converges. */
-	set_memlock(self->k.locked_vm + 63 * PAGE);
+	kiommu_limit_memlock(self->k.locked_vm + 63 * PAGE);
 	EXPECT_EQ(0, kiommu_refresh(self->fd, iova, 64 * PAGE, &r));
 	EXPECT_EQ(64, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(self->k.locked_vm + 63 * PAGE, kiommu_locked_vm());

@@ -10,15 +10,13 @@
 #include <unistd.h>
 
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <linux/capability.h>
 
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
+#include "memlock.h"
 #include "ring.h"
 
 #define PAGE KIOMMU_PAGE
@@ -367,30 +365,12 @@ TEST_F_TIMEOUT(pins, memory_that_cannot_be_pinned, 120)
 	EXPECT_PINNED(0, 0);
 }
 
-static void drop_ipc_lock(void)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[2];
-
-	TEST_ASSERT(!syscall(SYS_capget, &header, data), "capget");
-	data[0].effective &= ~(1u << CAP_IPC_LOCK);
-	TEST_ASSERT(!syscall(SYS_capset, &header, data), "capset");
-}
-
 TEST_F_TIMEOUT(pins, memlock, 120)
 {
-	struct rlimit limit;
-
-	ASSERT_EQ(0, getrlimit(RLIMIT_MEMLOCK, &limit));
-	limit.rlim_cur = self->k.locked_vm + (PAGES - 1) * PAGE;
-	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
-	drop_ipc_lock();
+	kiommu_limit_memlock(self->k.locked_vm + (PAGES - 1) * PAGE);
 	EXPECT_EQ(-ENOMEM, kiommu_pin_memory(self->fd, GPA, SIZE));
 	EXPECT_PINNED(0, 0);
-	limit.rlim_cur += PAGE;
-	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	kiommu_limit_memlock(self->k.locked_vm + PAGES * PAGE);
 	EXPECT_EQ(0, kiommu_pin_memory(self->fd, GPA, SIZE));
 	EXPECT_PINNED(PAGES, 0);
 }

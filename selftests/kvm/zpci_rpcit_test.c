@@ -12,15 +12,13 @@
 #include <unistd.h>
 
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <linux/capability.h>
 
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
 #include "faults.h"
 #include "kiommu_util.h"
+#include "memlock.h"
 #include "zpci_hook.h"
 
 #define PAGE KIOMMU_PAGE
@@ -408,25 +406,6 @@ TEST_F_TIMEOUT(rpcit, several_rounds, 120)
 	EXPECT_EQ(1, MAPPED());
 }
 
-static void drop_ipc_lock(void)
-{
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct data[2];
-
-	TEST_ASSERT(!syscall(SYS_capget, &header, data), "capget");
-	data[0].effective &= ~(1u << CAP_IPC_LOCK);
-	TEST_ASSERT(!syscall(SYS_capset, &header, data), "capset");
-}
-
-static void set_memlock(uint64_t bytes)
-{
-	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = 1ull << 30 };
-
-	TEST_ASSERT(!setrlimit(RLIMIT_MEMLOCK, &limit), "setrlimit");
-}
-
 /* What Linux does then: RPCIT over all, which frees what it gave up; once more. */
 TEST_F_TIMEOUT(rpcit, memlock_limit, 60)
 {
@@ -434,8 +413,7 @@ TEST_F_TIMEOUT(rpcit, memlock_limit, 60)
 
 	if (zpci_lacks_hook(self->vm, self->dev))
 		SKIP(return, NO_HOOK);
-	set_memlock(kiommu_locked_vm() + allowed * PAGE);
-	drop_ipc_lock();
+	kiommu_limit_memlock(kiommu_locked_vm() + allowed * PAGE);
 	ioat_map_pages(self->t, IOVA, self->gpa, allowed, IOAT_RW);
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, allowed * PAGE));
 	MAP(40, 40);

@@ -65,6 +65,30 @@ struct BadAnchor {
   unsigned status;  // enum kvm_iommu_status
 };
 
+// An anchor with both rights whose designation is the head of the tables and
+// the number of their levels.
+inline kiommu_anchor anchor_of(unsigned format, unsigned levels, u64 gpa) {
+  kiommu_anchor anchor{};
+  anchor.rights = kRW;
+  anchor.format = format;
+  anchor.levels = levels;
+  anchor.iota = gpa;
+  return anchor;
+}
+
+// Anchors that differ from a good one.
+struct BadAnchors {
+  kiommu_anchor good;
+  std::vector<BadAnchor> all{};
+
+  template <class Change>
+  void add(const char* what, unsigned status, Change change) {
+    BadAnchor one{what, good, status};
+    change(one.anchor);
+    all.push_back(one);
+  }
+};
+
 // What a translation comes to.
 struct Answer {
   unsigned status = KVM_IOMMU_STATUS_NOT_MAPPED;

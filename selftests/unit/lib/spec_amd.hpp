@@ -65,29 +65,20 @@ struct Spec<AmdV1Format> : LittleEndianEntries {
   }
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
-    kiommu_anchor anchor{};
-    anchor.rights = kRW;
-    anchor.format = KVM_IOMMU_FORMAT_AMD_V1;
-    anchor.levels = top + 1;
-    anchor.iota = gpa;
-    return anchor;
+    return anchor_of(KVM_IOMMU_FORMAT_AMD_V1, top + 1, gpa);
   }
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
-    std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, unsigned status, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), status};
-      change(one.anchor);
-      bad.push_back(one);
-    };
+    BadAnchors bad{anchor(kUsualTop, gpa)};
     for (unsigned levels : {0u, 7u, ~0u}) {
-      add("mode", KVM_IOMMU_STATUS_DESIGNATION,
-          [&](auto& a) { a.levels = levels; });
+      bad.add("mode", KVM_IOMMU_STATUS_DESIGNATION,
+              [&](auto& a) { a.levels = levels; });
     }
-    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
-        [](auto& a) { a.iota += 0x800; });
-    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
-    return bad;
+    bad.add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+            [](auto& a) { a.iota += 0x800; });
+    bad.add("offset", KVM_IOMMU_STATUS_FIELD,
+            [](auto& a) { a.offset = 0x1000; });
+    return bad.all;
   }
 
   // The size of a page with Next Level 7: the lowest zero bit of the address,

@@ -104,37 +104,28 @@ struct ArmSpec : LittleEndianEntries {
   }
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
-    kiommu_anchor anchor{};
-    anchor.rights = kRW;
-    anchor.format = granule.format;
-    anchor.levels = top + 1;
-    anchor.iota = gpa;
-    return anchor;
+    return anchor_of(granule.format, top + 1, gpa);
   }
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
-    std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, unsigned status, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), status};
-      change(one.anchor);
-      bad.push_back(one);
-    };
+    BadAnchors bad{anchor(kUsualTop, gpa)};
     for (unsigned levels : {0u, 1u, granule.levels + 1, ~0u}) {
-      add("levels", KVM_IOMMU_STATUS_DESIGNATION,
-          [&](auto& a) { a.levels = levels; });
+      bad.add("levels", KVM_IOMMU_STATUS_DESIGNATION,
+              [&](auto& a) { a.levels = levels; });
     }
-    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
-        [](auto& a) { a.iota += table_bytes(kUsualTop) / 2; });
-    add("CnP", KVM_IOMMU_STATUS_MISALIGNED, [](auto& a) { a.iota |= 1; });
+    bad.add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+            [](auto& a) { a.iota += table_bytes(kUsualTop) / 2; });
+    bad.add("CnP", KVM_IOMMU_STATUS_MISALIGNED, [](auto& a) { a.iota |= 1; });
     // A top table of which one entry is used is aligned to 64 bytes.
-    add("short and misaligned", KVM_IOMMU_STATUS_MISALIGNED, [](auto& a) {
+    bad.add("short and misaligned", KVM_IOMMU_STATUS_MISALIGNED, [](auto& a) {
       a.iota += 32;
       a.last = 0xffff;
     });
-    add("ASID", KVM_IOMMU_STATUS_TABLE,
-        [](auto& a) { a.iota |= u64{1} << 48; });
-    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
-    return bad;
+    bad.add("ASID", KVM_IOMMU_STATUS_TABLE,
+            [](auto& a) { a.iota |= u64{1} << 48; });
+    bad.add("offset", KVM_IOMMU_STATUS_FIELD,
+            [](auto& a) { a.offset = 0x1000; });
+    return bad.all;
   }
 
   static Answer translate(const ReadBytes& read, const kiommu_anchor& anchor,

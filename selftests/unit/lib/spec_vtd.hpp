@@ -46,33 +46,24 @@ struct Spec<VtdSsFormat> : LittleEndianEntries {
   }
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
-    kiommu_anchor anchor{};
-    anchor.rights = kRW;
-    anchor.format = KVM_IOMMU_FORMAT_VTD_SS;
-    anchor.levels = top + 1;
-    anchor.iota = gpa;
-    return anchor;
+    return anchor_of(KVM_IOMMU_FORMAT_VTD_SS, top + 1, gpa);
   }
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
-    std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, unsigned status, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), status};
-      change(one.anchor);
-      bad.push_back(one);
-    };
+    BadAnchors bad{anchor(kUsualTop, gpa)};
     for (unsigned levels : {0u, 1u, 2u, 6u, ~0u}) {
-      add("levels", KVM_IOMMU_STATUS_DESIGNATION,
-          [&](auto& a) { a.levels = levels; });
+      bad.add("levels", KVM_IOMMU_STATUS_DESIGNATION,
+              [&](auto& a) { a.levels = levels; });
     }
-    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
-        [](auto& a) { a.iota += 8; });
-    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
-        [](auto& a) { a.iota += 0x800; });
-    add("beyond 52 bits", KVM_IOMMU_STATUS_TABLE,
-        [](auto& a) { a.iota |= u64{1} << 52; });
-    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
-    return bad;
+    bad.add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+            [](auto& a) { a.iota += 8; });
+    bad.add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+            [](auto& a) { a.iota += 0x800; });
+    bad.add("beyond 52 bits", KVM_IOMMU_STATUS_TABLE,
+            [](auto& a) { a.iota |= u64{1} << 52; });
+    bad.add("offset", KVM_IOMMU_STATUS_FIELD,
+            [](auto& a) { a.offset = 0x1000; });
+    return bad.all;
   }
 
   static Answer translate(const ReadBytes& read, const kiommu_anchor& anchor,

@@ -45,29 +45,20 @@ struct Spec<X86FsFormat> : LittleEndianEntries {
   }
 
   static kiommu_anchor anchor(unsigned top, u64 gpa) {
-    kiommu_anchor anchor{};
-    anchor.rights = kRW;
-    anchor.format = KVM_IOMMU_FORMAT_X86_FS;
-    anchor.levels = top + 1;
-    anchor.iota = gpa;
-    return anchor;
+    return anchor_of(KVM_IOMMU_FORMAT_X86_FS, top + 1, gpa);
   }
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
-    std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, unsigned status, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), status};
-      change(one.anchor);
-      bad.push_back(one);
-    };
+    BadAnchors bad{anchor(kUsualTop, gpa)};
     for (unsigned levels : {0u, 3u, 6u}) {
-      add("levels", KVM_IOMMU_STATUS_DESIGNATION,
-          [&](auto& a) { a.levels = levels; });
+      bad.add("levels", KVM_IOMMU_STATUS_DESIGNATION,
+              [&](auto& a) { a.levels = levels; });
     }
-    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
-        [](auto& a) { a.iota += 0x800; });
-    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
-    return bad;
+    bad.add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+            [](auto& a) { a.iota += 0x800; });
+    bad.add("offset", KVM_IOMMU_STATUS_FIELD,
+            [](auto& a) { a.offset = 0x1000; });
+    return bad.all;
   }
 
   static Answer translate(const ReadBytes& read, const kiommu_anchor& anchor,

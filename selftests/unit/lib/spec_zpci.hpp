@@ -81,29 +81,26 @@ struct Spec<ZpciFormat> {
   }
 
   static std::vector<BadAnchor> bad_anchors(u64 gpa) {
-    std::vector<BadAnchor> bad;
-    const auto add = [&](const char* what, unsigned status, auto change) {
-      BadAnchor one{what, anchor(kUsualTop, gpa), status};
-      change(one.anchor);
-      bad.push_back(one);
-    };
-    add("T is 0", KVM_IOMMU_STATUS_DESIGNATION,
-        [](auto& a) { a.iota &= ~u64{0x800}; });
+    BadAnchors bad{anchor(kUsualTop, gpa)};
+    bad.add("T is 0", KVM_IOMMU_STATUS_DESIGNATION,
+            [](auto& a) { a.iota &= ~u64{0x800}; });
     for (u64 type : {4, 5, 6, 7}) {
-      add("page frame or undefined designation", KVM_IOMMU_STATUS_DESIGNATION,
-          [&](auto& a) { a.iota = (a.iota & ~u64{0x1c}) | type << 2; });
+      bad.add("page frame or undefined designation",
+              KVM_IOMMU_STATUS_DESIGNATION,
+              [&](auto& a) { a.iota = (a.iota & ~u64{0x1c}) | type << 2; });
     }
-    add("frame size", KVM_IOMMU_STATUS_DESIGNATION,
-        [](auto& a) { a.iota |= 1; });
-    add("frame size", KVM_IOMMU_STATUS_DESIGNATION,
-        [](auto& a) { a.iota |= 2; });
-    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
-        [](auto& a) { a.iota += 0x1000; });
-    add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
-        [](auto& a) { a.iota += 0x2000; });
-    add("levels", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.levels = 3; });
-    add("offset", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.offset = 0x1000; });
-    return bad;
+    bad.add("frame size", KVM_IOMMU_STATUS_DESIGNATION,
+            [](auto& a) { a.iota |= 1; });
+    bad.add("frame size", KVM_IOMMU_STATUS_DESIGNATION,
+            [](auto& a) { a.iota |= 2; });
+    bad.add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+            [](auto& a) { a.iota += 0x1000; });
+    bad.add("misaligned", KVM_IOMMU_STATUS_MISALIGNED,
+            [](auto& a) { a.iota += 0x2000; });
+    bad.add("levels", KVM_IOMMU_STATUS_FIELD, [](auto& a) { a.levels = 3; });
+    bad.add("offset", KVM_IOMMU_STATUS_FIELD,
+            [](auto& a) { a.offset = 0x1000; });
+    return bad.all;
   }
 
   static Answer translate(const ReadBytes& read, const kiommu_anchor& anchor,
