@@ -5,16 +5,16 @@
 // (permissions); Arm SMMU Architecture Specification IHI 0070, 3.4 (address
 // sizes) and 5.4 (context descriptor).
 //
-// Granules of 4, 16 and 64 KiB: tables and pages are one granule large. IOVAs
-// and output addresses have 48 bits, so the top table may be short: 2 entries
-// with 16 KiB, 64 with 64 KiB. What the manual calls level 3 is level 0 here.
+// The granule is 4, 16 or 64 KiB; tables and pages have its size. IOVAs and
+// output addresses have 48 bits, so the top table may be short: 2 entries with
+// 16 KiB, 64 with 64 KiB. What the manual calls level 3 is level 0 here.
 //
-// Operations are unprivileged data accesses: a PCIe function asks for privilege
-// by its PASID only (PCI Express Base Specification, 6.20), and here it has
-// none. What unprivileged code could not reach (AP[1] = 0, or APTable[0] above
-// it) is not mapped. APTable takes rights from all levels
-// below. Nothing is written to the tables: no access flag, no dirty state. AF
-// = 0 is absent; DBM gives no right.
+// Requests are unprivileged data accesses: a PCIe function can ask for
+// privilege only with a PASID (PCI Express Base Specification, 6.20), and here
+// it has none. What unprivileged code cannot reach (AP[1] = 0, or APTable[0] =
+// 1 above) is not mapped. APTable removes rights at all levels below. Nothing
+// is written to the tables, neither the access flag nor the dirty state: an
+// entry with AF = 0 is absent, and DBM grants nothing.
 #pragma once
 
 #include "tables/format.hpp"
@@ -28,28 +28,29 @@ struct LpaeFormat {
 
   static constexpr unsigned kAddressBits = 48;
   static constexpr unsigned kIndexBits = granule_shift - 3;
-  // As many as 48 bits need.
+  // As many levels as 48 bits need.
   static constexpr unsigned kLevels =
       (kAddressBits - granule_shift + kIndexBits - 1) / kIndexBits;
   static constexpr unsigned kFewestLevels = 2;
-  // Blocks: 2 MiB and 1 GiB, 32 MiB, 512 MiB.
+  // The highest level with blocks: of 2 MiB and 1 GiB (granule of 4 KiB), 32
+  // MiB (16 KiB), or 512 MiB (64 KiB).
   static constexpr unsigned kTopBlockLevel = granule_shift == 12 ? 2 : 1;
-  // A short top table is aligned to its size, and at least to this.
+  // A short top table is aligned to its size in bytes, and at least to this.
   static constexpr uint64_t kLeastAlignment = 64;
 
   static constexpr uint64_t kValid = uint64_t{1} << 0;
   static constexpr uint64_t kTableOrPage = uint64_t{1} << 1;  // else a block
-  // Blocks and pages.
+  // Bits of blocks and pages.
   static constexpr uint64_t kUnprivileged = uint64_t{1} << 6;  // AP[1]
   static constexpr uint64_t kReadOnly = uint64_t{1} << 7;      // AP[2]
   static constexpr uint64_t kAccessed = uint64_t{1} << 10;     // AF
   static constexpr uint64_t kNoTranslate = uint64_t{1} << 16;  // nT, blocks
   static constexpr uint64_t kReservedInLeaf = uint64_t{3} << 48;
-  // Tables.
+  // Bits of tables.
   static constexpr uint64_t kPrivilegedBelow = uint64_t{1} << 61;  // APTable[0]
   static constexpr uint64_t kReadOnlyBelow = uint64_t{1} << 62;    // APTable[1]
   static constexpr uint64_t kReservedInTable = uint64_t{7} << 48;
-  // Where an address may be, aligned or not.
+  // The bits that an address can have, aligned or not.
   static constexpr uint64_t kAddress = 0x0000fffffffff000;
 
   static constexpr Level level(unsigned level) {
@@ -64,7 +65,7 @@ struct LpaeFormat {
     }
     const unsigned top = anchor.levels - 1;
     const Level geometry = level(top);
-    // TxSZ makes the top table as short as the IOVAs allow.
+    // TxSZ makes the top table as short as the highest IOVA allows.
     const uint64_t entries =
         anchor.last == 0
             ? uint64_t{1} << geometry.index_bits
@@ -99,7 +100,7 @@ struct LpaeFormat {
 
   static constexpr Entry decode_leaf(unsigned level, uint64_t entry) {
     const Level geometry = LpaeFormat::level(level);
-    // nT tells when a block may be cached.
+    // nT tells whether a TLB may cache a block; it is not an address bit.
     const uint64_t address =
         entry & (level > 0 ? kAddress & ~kNoTranslate : kAddress);
     if ((address & (geometry.span() - 1)) != 0 ||

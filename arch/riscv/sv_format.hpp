@@ -2,18 +2,18 @@
 //
 // RISC-V Sv39, Sv48 and Sv57, the first stage of a RISC-V IOMMU: RISC-V
 // Privileged Architecture 20240411, Supervisor-Level ISA (Sv39, Sv48, Sv57; the
-// translation process is told with Sv32), Svnapot, Svpbmt; RISC-V IOMMU
+// translation process is described with Sv32), Svnapot, Svpbmt; RISC-V IOMMU
 // Architecture 1.0, chapter 3 (process to translate an IOVA, requests without
 // PASID).
 //
-// 3 to 5 levels of 4 KiB tables with 512 entries. R, W and X tell a page from
-// a table, so each level can hold pages, and tables hold no rights. N makes 16
-// page entries alike one page of 64 KiB.
+// 3 to 5 levels of 4 KiB tables with 512 entries. R, W and X distinguish a page
+// from a table, so each level can hold pages, and tables grant no rights. N
+// makes 16 equal page entries one page of 64 KiB.
 //
-// Operations without a process id have user privilege: a page without U is not
-// mapped. Nothing is written to the tables: A = 0 is absent, and D = 0 takes
-// the right to write. IOVAs are sign-extended, so only the lower half is
-// reached.
+// Requests without a process_id have user privilege: a page without U is not
+// mapped. Nothing is written to the tables: an entry with A = 0 is absent, and
+// D = 0 removes the right to write. IOVAs are sign-extended, so only the
+// lower half is reachable.
 #pragma once
 
 #include "tables/format.hpp"
@@ -33,12 +33,13 @@ struct RiscvSvFormat {
   static constexpr uint64_t kAccessed = uint64_t{1} << 6;
   static constexpr uint64_t kDirty = uint64_t{1} << 7;
   static constexpr uint64_t kReserved = uint64_t{0x7f} << 54;
-  static constexpr uint64_t kMemoryType = uint64_t{3} << 61;  // PBMT; 3 is none
+  // PBMT; the value 3 is reserved.
+  static constexpr uint64_t kMemoryType = uint64_t{3} << 61;
   static constexpr uint64_t kNapot = uint64_t{1} << 63;
-  // What only pages have.
+  // Must be zero in the entry of a table: reserved, or for pages only.
   static constexpr uint64_t kReservedInTable =
       kUser | kAccessed | kDirty | kReserved | kMemoryType | kNapot;
-  // The page number of a 64 KiB page ends in 1000.
+  // The page number of a 64 KiB page ends in 0b1000.
   static constexpr unsigned kNapotShift = 16;
   static constexpr uint64_t kNapotMask = 0xf000;
   static constexpr uint64_t kNapotSize = 0x8000;
@@ -67,7 +68,7 @@ struct RiscvSvFormat {
   }
 
  private:
-  // PPN, bits 53 to 10, is the address from bit 12 on.
+  // PPN, bits 53 to 10 of an entry, is the address from bit 12 on.
   static constexpr uint64_t address_of(uint64_t entry) {
     return (entry << 2) & 0x00fffffffffff000;
   }

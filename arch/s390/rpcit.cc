@@ -16,11 +16,11 @@ enum ConditionCode : uint32_t { kOk, kError, kBusy, kInvalidHandle };
 constexpr uint32_t kPrivilegedOperation = 0x02;
 constexpr uint32_t kSpecification = 0x06;
 
-// Function handle.
+// Bits of a function handle.
 constexpr uint32_t kEnabled = 0x80000000;
 constexpr uint32_t kShm = 0x00ff0000;
 
-// The host cannot, whatever the guest's tables say.
+// The host is at fault, whatever the guest's tables say.
 constexpr bool is_of_host(Status status) {
   switch (status) {
     case Status::kNoMemory:
@@ -36,7 +36,7 @@ constexpr bool is_of_host(Status status) {
   }
 }
 
-// What counts pins that nobody needs.
+// Errors that idle pins can contribute to.
 constexpr bool trimming_helps(Status status) {
   return status == Status::kNoMemory || status == Status::kMemlock;
 }
@@ -72,7 +72,7 @@ void Rpcit::decode() {
   }
 }
 
-// The pages that the operands name, within [PBA, PAL]; none if there are none.
+// Returns the pages within [PBA, PAL] that the operands designate, if any.
 std::optional<IovaRange> Rpcit::designated(
     const kiommu_zpci_function& function) const {
   const Iova first{rpcit_.gprs[1]};
@@ -102,7 +102,7 @@ void Rpcit::step(kiommu_zpci_function& function, Domain& domain) {
   if (!range) return refuse(function, Status::kOutOfRange, nothing);
   if (!range->overlaps(stage1->window)) return done(kOk);
   IovaRange rest = intersection(*range, stage1->window);
-  // Rounds before this one got so far.
+  // Earlier rounds got this far.
   if (rest.last.value < rpcit_.next) return done(kOk);
   if (rest.first.value < rpcit_.next) rest.first = {rpcit_.next};
   round(function, domain, rest);

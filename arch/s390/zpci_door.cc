@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The door of zpci.h: from C to what is in this directory.
+// The C entry points of zpci.h.
 #include "api/handles.hpp"
 #include "rpcit.hpp"
 #include "zpci_function.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // PCI event codes (PEC) of zPCI error events, as far as address translation
-// raises them. The architecture has no public document of them; the source is
-// what Linux (arch/s390/pci/pci_event.c) and QEMU (hw/s390x) know.
+// raises them. They have no public architecture document; the sources are Linux
+// (arch/s390/pci/pci_event.c) and QEMU (hw/s390x).
 #pragma once
 
 #include "base/types.hpp"
@@ -14,7 +14,7 @@ enum class ZpciEvent : uint32_t {
   kInvalidAddressSpace = 1,  // no tables are registered
   kOutOfRange = 2,           // outside of [PBA, PAL]
   kTableFormat = 3,
-  kTranslationProtection = 4,  // a DMA: no right, or nothing is mapped
+  kTranslationProtection = 4,  // DMA: no right, or nothing is mapped
   kAccessProtection = 5,
   kKey = 6,
   kInvalidEntry = 7,
@@ -22,8 +22,9 @@ enum class ZpciEvent : uint32_t {
   kEntryType = 9,
 };
 
-// An RPCIT raises 1, 2, 7, 8 and 9, a DMA 2 and 4. `access`: of the DMA, or
-// nothing. What is short of room is no event: RPCIT has a status for it.
+// An RPCIT raises 1, 2, 7, 8 and 9, a DMA 2 and 4. `access`: that of the DMA,
+// kNoRights for an RPCIT. A lack of memory is not an event: RPCIT has a status
+// for it.
 constexpr ZpciEvent zpci_event(Status status, Rights access) {
   switch (status) {
     case Status::kNoKvm:
@@ -49,7 +50,7 @@ constexpr ZpciEvent zpci_event(Status status, Rights access) {
       return access.any() ? ZpciEvent::kTranslationProtection
                           : ZpciEvent::kInvalidEntry;
     case Status::kNotMapped:
-      // An entry that is absent on purpose is no mistake of an RPCIT.
+      // An RPCIT for an absent entry is not a mistake.
       return access.any() ? ZpciEvent::kTranslationProtection
                           : ZpciEvent::kNone;
     default:

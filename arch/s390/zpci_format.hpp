@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// zPCI I/O translation tables of s390 guests. The architecture has no public
-// document of them; the source is the Linux kernel's description of the
-// format it writes (arch/s390/include/asm/pci_dma.h of Linux 6.12).
+// zPCI I/O translation tables of s390 guests. They have no public architecture
+// document; the source is the Linux kernel's description of the format that it
+// writes (arch/s390/include/asm/pci_dma.h of Linux 6.12).
 //
-// Slot and segment tables have 2048 entries (16 KiB), page tables 256 (2
+// Region and segment tables have 2048 entries (16 KiB), page tables 256 (2
 // KiB). Each table is aligned to its size. A segment table reaches 2 GiB, a
-// slot-third table 4 TiB, slot-second 8 PiB, slot-first all 64 bits.
-// Protection at any level takes the right to write away from all below.
+// region-third table 4 TiB, region-second 8 PiB, region-first all 64 bits.
+// Protection at any level removes the right to write at all levels below.
 #pragma once
 
 #include "base/page_word.hpp"
@@ -34,14 +34,14 @@ struct ZpciFormat {
     static constexpr uint64_t kProtect = 0x200;     // P
     static constexpr uint64_t kDesignation = 0x1c;  // DT
     static constexpr unsigned kDesignationShift = 2;
-    static constexpr uint64_t kFrameSize = 0x3;  // FS: page forms only
+    static constexpr uint64_t kFrameSize = 0x3;  // FS: of page frames only
     static constexpr uint64_t kReserved = 0x400;
-    // 0x1e0 holds storage key and cache hints: no meaning for a shadow.
+    // 0x1e0 holds the storage key and cache hints, which a shadow ignores.
     static constexpr uint64_t kOrigin = ~uint64_t{0x3fff};
     static constexpr uint64_t kMisaligned = 0x3000;
   };
 
-  // Bits of slot and segment entries.
+  // Bits of region and segment entries.
   static constexpr uint64_t kTypeMask = 0x0c;
   static constexpr uint64_t kLength = 0x03;
   static constexpr uint64_t kOffset = 0xc0;
@@ -62,8 +62,8 @@ struct ZpciFormat {
     const uint64_t iota = anchor.iota;
     const uint64_t designation =
         (iota & Iota::kDesignation) >> Iota::kDesignationShift;
-    // 0 to 3 are tables: segment, slot third, second, first. The others
-    // are page frames, or not defined. Without T there are no tables.
+    // 0 to 3 are tables: segment, region-third, region-second, region-first.
+    // The others are page frames or undefined. Without T there are no tables.
     if ((iota & Iota::kTranslate) == 0 || designation > 3 ||
         (iota & Iota::kFrameSize) != 0) {
       return fail(Status::kBadDesignation);
@@ -81,7 +81,7 @@ struct ZpciFormat {
     return level == kPage ? decode_page(entry) : decode_upper(level, entry);
   }
 
-  // Addresses that do not fit are left to decode().
+  // Addresses that do not fit a page word are left to decode().
   static constexpr uint64_t page_word(uint64_t entry) {
     if ((entry & kPageInvalid) != 0) return PageWord::kAbsent;
     if ((entry & kPageMask & ~PageWord::kAddressMask) != 0) {
@@ -114,7 +114,8 @@ struct ZpciFormat {
     if (level == kSegment) {
       return Entry::table({entry & ~uint64_t{0x7ff}}, rights_of(entry), kPage);
     }
-    // Offset and length allow for shorter tables; only whole ones exist.
+    // Offset and length allow for shorter tables, but only full ones are
+    // accepted.
     if ((entry & kOffset) != 0 || (entry & kLength) != kLength) {
       return Entry::malformed(Status::kEntryLength);
     }

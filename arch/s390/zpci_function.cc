@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The life of a zPCI function, see zpci_function.hpp.
+// The state and the IOAT of a zPCI function, see zpci_function.hpp.
 #include "zpci_function.hpp"
 
 #include "zpci_format.hpp"
@@ -18,14 +18,14 @@ Result<kiommu_anchor> anchor_of(const kiommu_zpci_function& function,
                                 const kiommu_zpci_ioat& ioat) {
   IovaRange space = zpci_dma_space(ioat);
   kiommu_anchor anchor{};
-  // A function table entry has no rights for DMA: the tables have them all.
+  // A function table entry says nothing of DMA rights: only the tables do.
   anchor.rights = kReadWrite.bits;
   if (has_tables(ioat)) {
     anchor.format = ZpciFormat::kId;
     anchor.iota = ioat.iota;
     auto root = ZpciFormat::root(anchor);
     if (!root) return fail(root.error());
-    // An empty window is left to who checks the anchor.
+    // If this makes the window empty, check_anchor() refuses it.
     if (space.last.value > root->reach_last) space.last = {root->reach_last};
   } else {
     anchor.format = kIdentity;
@@ -80,8 +80,8 @@ Result<void> zpci_reg_ioat(kiommu_zpci_function& function, Domain& domain,
   if (!anchor) return fail(anchor.error());
   auto ticket = domain.join_ioat(*anchor);
   if (!ticket) {
-    // What is wrong with the operands and what is with memory are different
-    // answers of MPCIFC, so they are different errors.
+    // MPCIFC has one answer for bad operands and another for bad memory, so the
+    // errors must differ.
     const bool is_memory = ticket.error() == Status::kBadTable;
     return fail(is_memory ? Status::kNoSlot : ticket.error());
   }

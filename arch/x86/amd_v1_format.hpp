@@ -3,10 +3,10 @@
 // AMD-Vi host page tables ("v1"): AMD I/O Virtualization Technology (IOMMU)
 // Specification 48882, section 2.2.3 (I/O page tables for host translations).
 //
-// 1 to 6 levels of 4 KiB tables with 512 entries (level 6: 128). An entry
-// names the level of the table that it points to, so that levels can be left
-// out; 0 makes it a page of the level's size, 7 one whose size is in the low
-// bits of the address. IR and IW accumulate over the levels.
+// 1 to 6 levels of 4 KiB tables with 512 entries (level 6: 128). An entry holds
+// the level of the table that it points to, so levels can be skipped; 0 makes
+// it a page of the level's size, 7 a page whose size is encoded in the low bits
+// of the address. IR and IW grant a right only if they grant it at each level.
 #pragma once
 
 #include "tables/format.hpp"
@@ -48,7 +48,7 @@ struct AmdV1Format {
     if (next == kPageOfLevel || next == kPageOfAddress) {
       return decode_page(level, entry, next);
     }
-    // The specification counts tables from 1.
+    // The specification counts levels from 1.
     if (next > level) return Entry::malformed(Status::kEntryType);
     if ((entry & kReservedInTable) != 0) {
       return Entry::malformed(Status::kEntryReserved);
@@ -69,8 +69,8 @@ struct AmdV1Format {
     unsigned shift = own;
     uint64_t address = entry & kAddress;
     if (kind == kPageOfAddress) {
-      // The lowest zero bit of the address, from bit 12 on, is the highest
-      // one below the page's size.
+      // The lowest zero bit of the address, from bit 12 on, is the highest bit
+      // of the offset within the page.
       shift = 1u + static_cast<unsigned>(
                        std::countr_one((entry & kAddress) | ~kPageMask));
       const bool fits = shift > own && shift < own + 9;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // VT-d second-stage paging: Intel Virtualization Technology for Directed I/O,
-// architecture specification 4.1, section 3.7 (translation) and 9.8 (entries).
+// architecture specification 4.1, sections 3.7 (translation) and 9.8 (entries).
 //
-// 3, 4 or 5 levels of 4 KiB tables with 512 entries; leaves of 4 KiB, 2 MiB
-// and 1 GiB. An entry with neither R nor W is not present. R and W accumulate
-// over the levels: a right is there if each level grants it.
+// 3, 4 or 5 levels of 4 KiB tables with 512 entries; leaves of 4 KiB, 2 MiB and
+// 1 GiB. An entry with neither R nor W is not present. R and W grant a right
+// only if they grant it at each level.
 #pragma once
 
 #include "tables/format.hpp"
@@ -22,7 +22,7 @@ struct VtdSsFormat {
   static constexpr uint64_t kPageSize = uint64_t{1} << 7;  // PS: a leaf
   static constexpr uint64_t kSnoop = uint64_t{1} << 11;    // leaves only
   static constexpr uint64_t kAddress = 0x000ffffffffff000;
-  // The lowest and the highest level at which PS may make a large page.
+  // The lowest and the highest level at which PS can make a large page.
   static constexpr unsigned kLevel2M = 1;
   static constexpr unsigned kLevel1G = 2;
 
@@ -32,7 +32,8 @@ struct VtdSsFormat {
     if (anchor.levels < 3 || anchor.levels > kLevels) {
       return fail(Status::kBadDesignation);
     }
-    // A table above all addresses lies outside the memory slots, too.
+    // A table beyond the guest's physical address width is in no memory slot
+    // either, so check only the alignment here.
     if ((anchor.iota & ~kPageMask) != 0) return fail(Status::kMisaligned);
     const unsigned top = anchor.levels - 1;
     return Root{{anchor.iota}, top, level(top).reach_last()};

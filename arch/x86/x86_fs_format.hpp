@@ -5,8 +5,8 @@
 // IOMMU Specification 48882, section 2.2.6.
 //
 // 4 or 5 levels of 4 KiB tables with 512 entries; pages of 4 KiB, 2 MiB and 1
-// GiB. Untrusted operations have user privilege: U/S must be set at each level.
-// Addresses must be canonical, so only the lower half is reached.
+// GiB. Untrusted requests have user privilege: U/S must be set at each level.
+// Addresses must be canonical, so only the lower half is reachable.
 #pragma once
 
 #include "tables/format.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Nodes up to a limit, see node_pool.hpp.
+// Node allocation up to a limit, see node_pool.hpp.
 #include "base/node_pool.hpp"
 
 namespace kiommu {

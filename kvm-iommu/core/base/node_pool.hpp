@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The nodes of one page each that a domain's tables are kept in, up to a limit.
+// Allocates the page-sized nodes of a domain's shadow and tracker, up to a
+// limit.
 #pragma once
 
 #include "base/types.hpp"
@@ -8,8 +9,9 @@
 
 namespace kiommu {
 
-// Hands out nodes and bounds how many there are. What may become a node later,
-// without a limit in its way, is reserved.
+// Allocates nodes and enforces the limit. A reservation counts against the
+// limit like a node, so that a node allocated from it later cannot exceed the
+// limit.
 class NodePool {
  public:
   explicit NodePool(uint64_t limit_bytes) : limit_bytes_(limit_bytes) {}
@@ -22,9 +24,10 @@ class NodePool {
   void unreserve() {
     __atomic_fetch_sub(&held_, KIOMMU_NODE_BYTES, __ATOMIC_RELAXED);
   }
-  // What was reserved; the error is kNoMemory, and it stays reserved.
+  // Allocates a node from a reservation. The only error is kNoMemory; the
+  // reservation then stays.
   Result<uint64_t*> allocate_reserved();
-  // The node goes, what was reserved for it stays.
+  // Frees a node but keeps its reservation.
   void free_reserved(uint64_t* node);
 
   uint64_t bytes() const { return __atomic_load_n(&bytes_, __ATOMIC_RELAXED); }
@@ -32,7 +35,7 @@ class NodePool {
 
  private:
   uint64_t bytes_ = 0;
-  uint64_t held_ = 0;  // nodes and what is reserved
+  uint64_t held_ = 0;  // bytes of nodes and reservations
   uint64_t limit_bytes_;
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What stage 1 says of one 4 KiB page, in 8 bytes: GPA | rights. Many of them
-// are compared at once.
+// A page word holds what stage 1 says of one 4 KiB page in 8 bytes: GPA |
+// rights. The compact form allows many pages to be compared at once.
 #pragma once
 
 #include "base/types.hpp"
@@ -13,7 +13,7 @@ struct PageWord {
   static constexpr uint64_t kRightsMask = 3;
   // Nothing is mapped.
   static constexpr uint64_t kAbsent = 0;
-  // Not a page: the entry must be looked at by itself.
+  // Not expressible as a page word: the entry must be decoded by itself.
   static constexpr uint64_t kOther = 4;
 
   static constexpr bool fits(Gpa gpa) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The sparse array, see radix.hpp. Depth is bounded by the key's 64 bits:
-// at most kMaxInner inner levels.
+// The sparse array, see radix.hpp. Keys are IOVA page numbers of at most 52
+// bits, so there are never more than kMaxInner inner levels.
 #include "base/radix.hpp"
 
 #include "base/scoped_lock.hpp"
@@ -9,7 +9,8 @@
 namespace kiommu {
 namespace {
 
-// Layout of a link: node address | used words; of a run: see kRun.
+// A link is the address of a node | number of its used words. For a run see
+// kRun.
 constexpr uint64_t kUsedMask = 0x3ff;
 constexpr uint64_t kNodeMask = ~uint64_t{KIOMMU_NODE_BYTES - 1};
 constexpr unsigned kMaxInner = 6;
@@ -53,7 +54,7 @@ bool Radix::covers(uint64_t key) const {
   return bits >= 64 || (key >> bits) == 0;
 }
 
-// The link to the leaf of `key`, if there is a path to it.
+// Returns the link to the leaf of `key`, nullptr if no path leads there.
 inline uint64_t* Radix::link_of(uint64_t key) const {
   if (root_ == 0 || !covers(key)) return nullptr;
   uint64_t* node = node_of(root_);
@@ -76,8 +77,9 @@ Radix::Leaf Radix::find(uint64_t key) const {
   return find_locked(key);
 }
 
-// Makes the path to the leaf of `key` and returns the link to that leaf, which
-// may be zero. What was made stays when a later step fails: prune() cleans it.
+// Creates the path to the leaf of `key` and returns the link to the leaf. If
+// the link is still zero, its parent counts it as used already: the caller must
+// set it. On failure the nodes created so far stay; the caller must prune them.
 Result<uint64_t*> Radix::grow_and_link(uint64_t key) {
   if (root_ == 0) {
     auto node = pool_.allocate();
@@ -163,14 +165,14 @@ Radix::Leaf Radix::next(uint64_t key, uint64_t last) const {
   return next_locked<false>(key, last);
 }
 
-// With kHollowsToo, a hollow is met as a leaf without words.
+// With kHollowsToo, a hollow is returned as a leaf without words.
 template <bool kHollowsToo>
 Radix::Leaf Radix::next_locked(uint64_t key, uint64_t last) const {
   if (root_ == 0) return {};
   const auto absent = [](uint64_t link) {
     return link == 0 || (!kHollowsToo && link == kHollow);
   };
-  // One step per node on the way; an absent link skips its whole span.
+  // Descend one node per level; an absent link skips its whole span.
   while (key <= last && covers(key)) {
     uint64_t* node = node_of(root_);
     unsigned level = inner_;
@@ -181,7 +183,7 @@ Radix::Leaf Radix::next_locked(uint64_t key, uint64_t last) const {
       link = &node[index_at(key, level)];
     }
     if (!absent(load(link))) return leaf_of(link, key);
-    // Siblings of the absent link are looked at without a new descent.
+    // Scan the siblings of the absent link without descending again.
     unsigned index = index_at(key, level);
     const unsigned shift = kNodeBits * level;
     uint64_t position = key >> shift;

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A sparse array of 64-bit words, in nodes of one page: what the shadow is
-// kept in. Cost is proportional to what is present; a zero word is absent.
-// Removing never allocates.
+// A sparse array of 64-bit words in page-sized nodes, which holds the shadow.
+// Its cost is proportional to the words present; a zero word is absent. Removal
+// never allocates.
 //
-// A node holds 512 words. Words of an inner node are links; words of a leaf
-// belong to the caller. In place of a leaf there can be a single word, a run,
-// which stands for all 512. The link to a node carries, in the bits that its
-// alignment leaves free, how many words of that node are used.
+// A node holds 512 words. The words of an inner node are links; those of a leaf
+// belong to the caller. A run is a single word in place of a leaf and stands
+// for all 512 of its words. A link also holds, in the bits that the alignment
+// of the node leaves free, how many words of that node are used.
 //
-// The hosts' tables have the same shape, and most drivers keep a table that has
-// become empty. So a leaf or run that is removed can stay as a hollow: nobody
-// finds it, but what it had reserved in the pool stays reserved, and the inner
-// nodes above it stay. Hollows and nodes bound the tables of a host.
+// The host IOMMUs' page tables have the same shape, and most drivers keep a
+// table that has become empty. So a removed leaf or run can stay as a hollow:
+// lookups do not find it, but its reservation in the pool and the inner nodes
+// above it stay. The number of hollows and nodes thus bounds the page tables of
+// a host.
 //
-// Several threads may work on different leaves at the same time. The paths to
-// the leaves are protected by a mutex; what a leaf holds belongs to the
-// thread that has its keys to itself.
+// Locking: threads may work on different leaves in parallel. mutex_ protects
+// the paths to the leaves. A leaf, its link included, must be used by one
+// thread at a time; the shadow ensures that with the range lock of
+// workspace/pool.hpp.
 #pragma once
 
 #include "base/node_pool.hpp"
@@ -30,14 +32,15 @@ class Radix {
   static constexpr unsigned kNodeWords = 1u << kNodeBits;
   // Set in the word of a run.
   static constexpr uint64_t kRun = 0x800;
-  // In place of a removed leaf or run. No run has this word.
+  // Takes the place of a removed leaf or run. Never the word of a run.
   static constexpr uint64_t kHollow = 0x400;
-  // Whether what is removed leaves a hollow.
+  // Whether a removed leaf or run leaves a hollow.
   enum class Keep : bool { kNothing, kHollow };
 
-  // A leaf, or a run: keys [base, base + 511]. Valid until it is removed.
+  // A leaf or a run, of keys [base, base + 511]. Valid until it is removed or,
+  // for a run, expanded.
   struct Leaf {
-    uint64_t* words = nullptr;  // not of a run
+    uint64_t* words = nullptr;  // nullptr for a run
     uint64_t* link = nullptr;
     uint64_t base = 0;
 
@@ -49,14 +52,14 @@ class Radix {
     bool holds(uint64_t key) const {
       return link != nullptr && key / kNodeWords == base / kNodeWords;
     }
-    // Tells how many words became non-zero, or zero.
+    // Must be called after `count` words became nonzero, or zero.
     void add_used(uint64_t count) const {
       __atomic_store_n(link, run() + count, __ATOMIC_RELAXED);
     }
     void sub_used(uint64_t count) const { add_used(-count); }
-    // Whether no word of a leaf is used.
+    // Whether none of a leaf's words is used.
     bool empty() const { return (run() & 0x3ff) == 0; }
-    // Another word for a run.
+    // Replaces the word of a run.
     void set_run(uint64_t word) const {
       __atomic_store_n(link, word | kRun, __ATOMIC_RELAXED);
     }
@@ -67,26 +70,28 @@ class Radix {
   Radix(const Radix&) = delete;
   Radix& operator=(const Radix&) = delete;
 
-  // The leaf or run that holds `key`, if there is one.
+  // Returns the leaf or run that holds `key`, an empty Leaf if there is none.
   Leaf find(uint64_t key) const;
-  // The same; a leaf is made if there is none. The caller must use a word of
-  // it, or call prune().
+  // Same as find(), but creates a leaf if there is none. The caller must use a
+  // word of it or call prune(). A hollow is reused, together with its
+  // reservation.
   Result<Leaf> ensure(uint64_t key);
-  // Makes a run of the 512 keys around `key`, of which none is present. A
-  // hollow becomes a leaf or run again with what it has reserved.
+  // Makes a run of the 512 keys around `key`, none of which may be present. A
+  // hollow is reused, together with its reservation.
   Result<Leaf> make_run(uint64_t key, uint64_t word);
-  // Makes a leaf of a run, with all words zero and counted as used: the caller
-  // fills them. The error is kNoMemory, never the limit of the pool.
+  // Turns a run into a leaf. Its words are zero but count as used: the caller
+  // must fill all of them. The only error is kNoMemory, never kShadowLimit.
   Result<Leaf> expand(const Leaf& run);
-  // The leaf or run with the lowest keys that holds one of [key, last].
+  // Returns the lowest leaf or run that holds a key of [key, last].
   Leaf next(uint64_t key, uint64_t last) const;
-  // Removes the run that holds `key`, or the leaf if no word of it is used,
-  // and inner nodes above that are empty then.
+  // Removes the run that holds `key`, or the leaf if none of its words is used,
+  // and the inner nodes above that become empty.
   void prune(uint64_t key, Keep keep = Keep::kNothing);
   uint64_t hollows() const {
     return __atomic_load_n(&hollows_, __ATOMIC_RELAXED);
   }
-  // Removes all hollows, and what was there because of them.
+  // Removes all hollows, with their reservations and the inner nodes that only
+  // they kept.
   void drop_hollows();
 
  private:

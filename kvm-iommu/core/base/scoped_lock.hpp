@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Holds a mutex of the port for as long as a scope lasts.
+// Holds a mutex of port.h for the duration of a scope.
 #pragma once
 
 #include "port.h"

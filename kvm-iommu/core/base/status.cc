@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What each status is for user space, see status.hpp.
+// The errno and the user-space status of each Status, see status.hpp.
 #include "base/status.hpp"
 
 namespace kiommu {
@@ -8,7 +8,7 @@ namespace {
 
 struct Code {
   int error;
-  std::uint32_t status;  // enum kvm_iommu_status; 0: user space never sees it
+  std::uint32_t status;  // enum kvm_iommu_status; 0: has none
 };
 
 constexpr Code code_of(Status status) {
@@ -77,7 +77,8 @@ constexpr Code code_of(Status status) {
       return {kEexist, 51};
     case Status::kNoLog:
       return {kEnoent, 52};
-    // Of hosts that join, and of zPCI functions.
+    // Returned only if a host joins and for zPCI functions: no user-space
+    // status.
     case Status::kConflict:
       return {kEinval, 0};
     case Status::kSequence:

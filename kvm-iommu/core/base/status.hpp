@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Why something failed, in the core's own words; and the one table of the errno
-// and of the user-space status that each becomes (status.cc).
+// The error codes of the core. status.cc maps each to an errno and to a status
+// for user space (enum kvm_iommu_status).
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,8 @@
 namespace kiommu {
 
 enum class Status : std::uint8_t {
-  // The guest's tables, or the memory that they name.
+  // Errors in the guest's tables, or in the memory that they map. The order of
+  // the three groups matters, see is_guest_mistake() and is_answer().
   kEntryType,
   kEntryLength,
   kEntryReserved,
@@ -28,7 +29,7 @@ enum class Status : std::uint8_t {
   kBudget,
   kInterrupted,
   kHost,
-  // The call itself: nothing has changed.
+  // The call was refused: nothing has changed.
   kNoKvm,
   kNoAnchor,
   kKvmBusy,
@@ -50,20 +51,20 @@ enum class Status : std::uint8_t {
   kLogBusy,
 };
 
-// Whether the guest's tables, or what they name, are at fault.
+// Whether the guest's tables, or the memory that they map, are at fault.
 constexpr bool is_guest_mistake(Status status) {
   return status <= Status::kNotMapped;
 }
 
-// Whether it is no failure: the call goes on from where it stopped.
+// Whether the call has not failed but can be continued from where it stopped.
 constexpr bool is_progress(Status status) {
   return status == Status::kBudget || status == Status::kInterrupted;
 }
 
-// Whether it tells how far a call came, not that the call was refused.
+// Whether the call ran and stopped for this reason, instead of being refused.
 constexpr bool is_answer(Status status) { return status <= Status::kHost; }
 
-// Linux errno values that are the same on x86 and s390 (asm-generic).
+// Linux errno values (asm-generic), the same on x86 and s390.
 enum Errno : int {
   kEperm = 1,
   kEnoent = 2,
@@ -83,9 +84,10 @@ enum Errno : int {
   kEshutdown = 108,
 };
 
-// An errno value, positive.
+// Returns a positive errno value.
 int errno_code(Status status);
-// enum kvm_iommu_status; 0 if user space never sees this one.
+// Returns a value of enum kvm_iommu_status, 0 if user space never sees this
+// Status.
 std::uint32_t status_code(Status status);
 
 }  // namespace kiommu

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Words that all of the core shares: address spaces as types of their own,
-// rights, page geometry, results. No address of one space can be passed for
-// one of another.
+// Types that all of the core shares: addresses, rights, page geometry, results.
+// Each address space has a type of its own, so that an address of one space
+// cannot be passed for one of another.
 //
 //   IOVA --stage 1--> GPA --memory slots--> HVA --pin--> HPA
 #pragma once
@@ -25,7 +25,7 @@ inline constexpr unsigned kPageShift = 12;
 inline constexpr uint64_t kPageBytes = uint64_t{1} << kPageShift;
 inline constexpr uint64_t kPageMask = ~(kPageBytes - 1);
 
-// A byte address in the space that Tag names.
+// A byte address in the address space Tag.
 template <class Tag>
 struct Address {
   uint64_t value = 0;
@@ -42,12 +42,12 @@ struct Address {
   }
 };
 
-using Iova = Address<struct IovaTag>;  // what a device sends
+using Iova = Address<struct IovaTag>;  // used by a device
 using Gpa = Address<struct GpaTag>;    // guest physical
 using Hva = Address<struct HvaTag>;    // virtual, in the VMM's process
 using Hpa = Address<struct HpaTag>;    // host physical
 
-// Pages [first, last] of the space that Tag names, never empty.
+// Pages [first, last] of the address space Tag, inclusive, never empty.
 template <class Tag>
 struct Pages {
   uint64_t first;
@@ -65,7 +65,8 @@ struct Pages {
 using IovaPages = Pages<IovaTag>;
 using GfnRange = Pages<GpaTag>;
 
-// Bytes [first, last] of IOVA, never empty; whole pages unless said otherwise.
+// IOVA bytes [first, last], inclusive, never empty; whole pages unless stated
+// otherwise.
 struct IovaRange {
   Iova first;
   Iova last;
@@ -89,19 +90,19 @@ struct IovaRange {
   }
 };
 
-// The common part of two ranges that overlap.
+// The intersection of two ranges that overlap.
 constexpr IovaRange intersection(IovaRange a, IovaRange b) {
   return {a.first > b.first ? a.first : b.first,
           a.last < b.last ? a.last : b.last};
 }
 
-// The least range that has all of both.
+// The smallest range that contains both.
 constexpr IovaRange hull(IovaRange a, IovaRange b) {
   return {a.first < b.first ? a.first : b.first,
           a.last > b.last ? a.last : b.last};
 }
 
-// What a device may do with a page. Rights only ever shrink: `&` is the one
+// What a device may do with a page. Rights are never added: `&` is the only
 // operation on them.
 struct Rights {
   unsigned bits = 0;
@@ -128,8 +129,8 @@ constexpr std::unexpected<Status> fail(Status status) {
 
 }  // namespace kiommu
 
-// Returns the error of a Result from the enclosing function. GCC 12 has no
-// monadic operations on std::expected.
+// Returns from the enclosing function if a Result holds an error. A macro,
+// because GCC 12 has no monadic operations on std::expected.
 #define KIOMMU_TRY(expression)                             \
   do {                                                     \
     if (auto kiommu_result = (expression); !kiommu_result) \

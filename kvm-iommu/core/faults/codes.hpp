@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a fault record says of a Status: the reason, the same for all formats,
-// and the code that the guest's architecture has for it, from the tables in
-// arch/.
+// Maps a Status to the fields of a fault record: to the reason, which is the
+// same for all formats, and to the fault code of the guest's architecture, by
+// the tables in arch/.
 #pragma once
 
 #include "arch/s390/zpci_events.hpp"
@@ -33,8 +33,9 @@ constexpr FaultReason fault_reason(Status status) {
   }
 }
 
-// `access`: what a device tried, or nothing if it is no access that failed.
-// 0: the architecture has no code for it, or the format is not tied to one.
+// `access`: what a device tried, kNoRights if no access failed. Returns 0 if
+// the architecture has no code for the status, or there is no table for the
+// format.
 constexpr uint32_t fault_code(uint32_t format, Status status, Rights access) {
   switch (format) {
     case ZpciFormat::kId:

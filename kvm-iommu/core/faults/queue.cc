@@ -8,7 +8,8 @@
 namespace kiommu {
 namespace {
 
-// Whether they differ in nothing but where in a page and how often.
+// Whether two faults differ at most in the offset in the page, in the count,
+// and in what the queue sets itself.
 bool alike(const kiommu_fault& a, const kiommu_fault& b) {
   return ((a.iova ^ b.iova) & kPageMask) == 0 && a.gpa == b.gpa &&
          a.reason == b.reason && a.flags == b.flags && a.code == b.code &&
@@ -100,7 +101,7 @@ bool FaultQueue::enter(const kiommu_fault& fault) {
   queued.sequence = sequence;
   queued.count = 1;
   queued.lost = 0;
-  // No source of faults knows these yet: the flags say that they mean nothing.
+  // No source of faults knows these yet; no flag says that they are valid.
   queued.pasid = queued.group = 0;
   queued.cookie = 0;
   return true;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The faults of a domain that wait to be read: a ring of whole records, as the
-// reader gets them, bounded, in the order in which they came.
+// The faults of a domain that wait to be read: a bounded ring of complete
+// records, in the order of arrival.
 //
-// Who meets a fault may be in an interrupt: nothing here sleeps or allocates
-// while the reader's lock is held, and a report looks at kRecords records at
-// most. A fault like one in the ring is counted in that record; one that finds
-// no place is lost, and counted in the next record that is read: there is one,
-// for the ring is full then and a reader takes at most half of it at a time.
+// Faults are reported in interrupts, too: nothing here sleeps or allocates
+// while the reader's lock is held, and a report looks at no more than kRecords
+// records. A fault like one in the ring is counted in that record. A fault that
+// does not fit is lost, and is counted in the next record that is read. There
+// is one, for the ring is full then, and a read takes at most half of it.
 //
-// The queue outlives the domain, for its reader may.
+// The queue outlives the domain, because its reader may.
 #pragma once
 
 #include <utility>
@@ -19,7 +19,8 @@
 
 namespace kiommu {
 
-// Of kiommu_fault::reason and ::flags: enum kvm_iommu_fault_reason and so on.
+// Values of kiommu_fault::reason (enum kvm_iommu_fault_reason), bits of
+// ::flags.
 enum class FaultReason : uint32_t {
   kDma = 1,
   kEntry = 2,
@@ -44,7 +45,7 @@ class FaultQueue {
  public:
   static constexpr uint32_t kRecords = 128;
 
-  // What an anchor says of accesses that a host blocked.
+  // What is needed of the anchor to describe an access that a host blocked.
   struct Anchor {
     uint32_t format;
     IovaRange window;
@@ -55,39 +56,40 @@ class FaultQueue {
   FaultQueue(const FaultQueue&) = delete;
   FaultQueue& operator=(const FaultQueue&) = delete;
 
-  // The reader's. peek() and drop() take turns.
+  // Called by the reader. Between peek() and drop(), nobody else may call
+  // either of them.
   Result<void> open();
   void close();
   bool readable() const;
   uint32_t peek(kiommu_fault* records, uint32_t max);
   void drop(uint32_t count);
 
-  // Anybody's: whether somebody reads.
+  // Called in any context but NMI. Returns whether the queue is open.
   bool report(const kiommu_fault& fault);
   bool report_dma(const kiommu_fault& fault);
-  // Faults that nobody looks at one by one.
+  // Counts faults as lost that are not reported one by one.
   void count_lost(uint64_t count);
 
-  // The domain's.
+  // Called by the domain when its anchor changes.
   void set_anchor(const std::optional<Anchor>& anchor);
 
  private:
   class Lock;
 
   kiommu_fault& at(uint32_t i) { return ring_[(first_ + i) % kRecords]; }
-  // ScopedLock: whether there is a new record.
+  // The caller holds the reader's lock. Returns whether there is a new record.
   bool enter(const kiommu_fault& fault);
-  // Tells the reader, who may run at once: not locked.
+  // Wakes the reader, which may run at once: called without the reader's lock.
   bool tell(bool is_open, bool is_new);
 
-  kiommu_fault_reader* reader_;   // and its lock, of all below
-  kiommu_fault* ring_ = nullptr;  // set: somebody reads
+  kiommu_fault_reader* reader_;   // its lock protects all below
+  kiommu_fault* ring_ = nullptr;  // set: the queue is open
   uint32_t first_ = 0;
   uint32_t count_ = 0;
-  uint32_t peeked_ = 0;  // the oldest, which the reader has seen: as they are
+  uint32_t peeked_ = 0;  // oldest ones, seen by the reader: do not change
   uint64_t sequence_ = 0;
   uint64_t lost_ = 0;
-  uint64_t lost_told_ = 0;  // of these, what the reader has seen
+  uint64_t lost_told_ = 0;  // of these, those that the reader has seen
   std::optional<Anchor> anchor_;
 };
 

@@ -8,7 +8,8 @@
 namespace kiommu {
 namespace {
 
-// The guest's window: all that the tables reach, unless it is given.
+// The IOVAs that the guest may use: all that the tables reach, unless the
+// anchor limits them.
 Result<IovaRange> checked_window(const kiommu_anchor& anchor, IovaRange reach) {
   if (anchor.first == 0 && anchor.last == 0) return reach;
   const IovaRange window{{anchor.first}, {anchor.last}};
@@ -60,7 +61,7 @@ Result<Stage1> check_anchor(const kiommu_anchor& anchor,
         if (auto fit =
                 guest_memory.check_table(root->table, used * kEntryBytes);
             !fit) {
-          // That it could not be found out is no mistake of the guest.
+          // A lookup that failed is not the guest's mistake.
           const Status why = fit.error();
           const bool unknown =
               why == Status::kNoMemory || why == Status::kBudget;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The head of the guest's tables, and what is checked before it is set.
+// The root of the guest's tables, and the checks before it is set.
 #pragma once
 
 #include "memory/guest_memory.hpp"
@@ -8,11 +8,11 @@
 
 namespace kiommu {
 
-// Stage 1: what an anchor says, checked.
+// Stage 1: an anchor that was checked.
 struct Stage1 {
   kiommu_anchor anchor{};
-  Root root;         // identity: its rights alone
-  IovaRange window;  // that the guest may use
+  Root root;         // identity: only its rights are set
+  IovaRange window;  // IOVAs that the guest may use
 
   bool same_as(const Stage1& other) const {
     return anchor.format == other.anchor.format &&
@@ -23,7 +23,8 @@ struct Stage1 {
   }
 };
 
-// The errors are those of KVM_IOMMU_REGISTER_IOAT that speak of its fields.
+// The errors are those of KVM_IOMMU_REGISTER_IOAT about its fields, and
+// kNoMemory and kBudget if the slots of the table could not be looked up.
 Result<Stage1> check_anchor(const kiommu_anchor& anchor,
                             GuestMemory& guest_memory);
 

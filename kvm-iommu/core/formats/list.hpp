@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The list of table formats. A new format is one line in FormatList; the
-// dispatch, KVM_IOMMU_GET_INFO and the typed test suite follow.
+// The list of table formats. A new format is included here and named in
+// FormatList; the dispatch, KVM_IOMMU_GET_INFO and the typed test suite go by
+// the list.
 #pragma once
 
 #include "arch/arm64/lpae_format.hpp"
@@ -18,8 +19,8 @@ template <TableFormat... F>
 struct Formats {
   static constexpr uint64_t kBitmap = ((uint64_t{1} << F::kId) | ...);
 
-  // Calls f.template operator()<Format>() for the format with this id, and
-  // returns what it returns; kUnknownFormat if there is none.
+  // Calls f.template operator()<Format>() for the format with this id and
+  // returns its result; kUnknownFormat if there is none.
   template <class T, class Function>
   static Result<T> dispatch(uint32_t id, Function&& f) {
     return try_one_of<T, F...>(id, f);
@@ -41,7 +42,7 @@ using FormatList =
     Formats<ZpciFormat, VtdSsFormat, AmdV1Format, X86FsFormat, Arm4KFormat,
             Arm16KFormat, Arm64KFormat, RiscvSvFormat>;
 
-// The format without tables, see identity.hpp.
+// The format without tables, see Refresh::identity().
 inline constexpr uint32_t kIdentityFormatId = 0;
 
 }  // namespace kiommu

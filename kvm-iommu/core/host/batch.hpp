@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What one operation does in the host IOMMUs: gathers neighbouring IOVAs into
-// one call, contiguous host memory into one run, and flushes once.
+// The calls of one operation to the host IOMMUs: gathers consecutive IOVAs into
+// one call and contiguous host memory into one run, and flushes the IOTLBs
+// once.
 #pragma once
 
 #include "base/types.hpp"
@@ -17,15 +18,16 @@ class HostBatch {
   HostBatch(const HostBatch&) = delete;
   HostBatch& operator=(const HostBatch&) = delete;
 
-  // Pages [first, first + pages) of IOVA that are gathered.
+  // The gathered IOVA pages, [first, first + pages).
   uint64_t first() const { return first_; }
   uint64_t pages() const { return pages_; }
   uint32_t run_count() const { return count_; }
   const kiommu_run& run(uint32_t i) const { return runs_[i]; }
 
-  // Adds pages that are contiguous in host memory to what is gathered; false
-  // if they do not fit: map() first. `cut`: a power of two; no call crosses a
-  // multiple of it.
+  // Gathers pages that are contiguous in host memory. Returns false if they do
+  // not fit: the caller must map() and clear() first. No call crosses a
+  // multiple of `cut` pages, a power of two; the added pages must not cross one
+  // either.
   bool add(uint64_t page, uint64_t pfn, uint64_t pages, Rights rights,
            uint64_t cut) {
     if (!fits(page, rights, cut)) return false;
@@ -42,9 +44,9 @@ class HostBatch {
     return true;
   }
 
-  // Adds neighbouring pages, hpas[i] = host address | rights, as many of `n`
-  // from the start as fit; they do not cross a multiple of `cut`, but can
-  // begin at one. Returns how many.
+  // Gathers up to `n` consecutive pages, hpas[i] = HPA | rights, and returns
+  // how many fit. They must not cross a multiple of `cut`, but may begin at
+  // one.
   unsigned add_pages(uint64_t page, const kiommu_u64* hpas, unsigned n,
                      uint64_t cut) {
     const uint64_t rights = hpas[0] & kReadWrite.bits;
@@ -69,8 +71,8 @@ class HostBatch {
     return i;
   }
 
-  // Maps what is gathered; the caller then looks at it, and calls clear().
-  // The errors are kNoMemory and kHost, and nothing is mapped then.
+  // Maps what is gathered. It stays for the caller to look at until clear().
+  // The errors are kNoMemory and kHost; nothing is mapped then.
   Result<void> map(uint32_t host) {
     const int error = kiommu_port_host_map(batch_, host, first_ << kPageShift,
                                            runs_, count_, rights_.bits);
@@ -85,7 +87,7 @@ class HostBatch {
     flush_due_ = true;
   }
 
-  // After it no device can use what was unmapped.
+  // Flushes the IOTLBs, so that no device can use what was unmapped.
   void flush_if_due() {
     if (!flush_due_) return;
     kiommu_port_host_flush(batch_);
@@ -97,7 +99,8 @@ class HostBatch {
  private:
   static constexpr int kNoMemoryErrno = 12;  // ENOMEM, all architectures
 
-  // Whether what is gathered can go on at `page`; begins anew if it is empty.
+  // Whether `page` continues what is gathered, if anything; else begins with
+  // it.
   bool fits(uint64_t page, Rights rights, uint64_t cut) {
     if (count_ == 0) {
       first_ = page;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What the host IOMMUs of a domain can do together: every mapping is kept in
-// each. Knows which of their table pages a run may become.
+// What all host IOMMUs of a domain can do: every mapping is kept in each of
+// them. Also tells how large a page the hosts may make of a run.
 #pragma once
 
 #include <bit>
@@ -13,8 +13,8 @@ namespace kiommu {
 
 class HostCapabilities {
  public:
-  // The longest run that becomes one map call, in pages: 1 GiB, the largest
-  // page of the hosts' tables. Runs are cut at multiples of it.
+  // The longest run that goes into one map call, in pages: 1 GiB, and thus the
+  // largest page in a host's tables. Runs are cut at its multiples.
   static constexpr uint64_t kMaxRunPages = uint64_t{1} << 18;
 
   void set_caps(const kiommu_host_caps& caps) { caps_ = caps; }
@@ -22,10 +22,11 @@ class HostCapabilities {
     return {{caps_.aperture.first}, {caps_.aperture.last}};
   }
   bool splits_calls() const { return caps_.split == KIOMMU_SPLIT_PAGE; }
-  // Whether a table that has become empty can stay in a host.
+  // Whether a host may keep a page table that has become empty.
   bool keep_tables() const { return caps_.keep_tables != 0; }
-  // IOVA pages at whose multiples map calls are cut, so that blocks are
-  // bounded: whole calls must stay within a leaf of the shadow.
+  // Map calls are cut at multiples of this many IOVA pages, which bounds the
+  // blocks. Where only whole calls can be unmapped, a call must stay within a
+  // leaf of the shadow.
   uint64_t cut_pages() const {
     return splits_calls() ? kMaxRunPages : uint64_t{512};
   }
@@ -42,9 +43,9 @@ class HostCapabilities {
     return std::nullopt;
   }
 
-  // log2 of the pages of the largest page that a host can have made of the
-  // start of this run. HostCapabilities do not merge across map calls, so no
-  // page of theirs is larger.
+  // log2, in 4 KiB pages, of the largest page that a host can have made at the
+  // start of this run. Hosts do not merge mappings across map calls, so it
+  // cannot be larger.
   unsigned block_order(uint64_t page, uint64_t pfn, uint64_t count) const {
     const uint64_t aligned = (page | pfn) & -(page | pfn);  // 0 if both are 0
     const uint64_t fits = std::bit_floor(count);

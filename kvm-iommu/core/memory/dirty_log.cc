@@ -9,29 +9,30 @@ namespace {
 constexpr unsigned kWordBits = 64;
 static_assert(DirtyBlock::kPages == kWordBits);
 
-// Bits [first, last] of a word.
+// Bits [first, last] of a word, inclusive.
 constexpr uint64_t mask_of(uint64_t first, uint64_t last) {
   return ~uint64_t{0} >> (kWordBits - 1 - (last - first)) << first;
 }
 
-// The counts of a word of a DirtyBlock: a lane for each page, the lowest first.
+// The counters in a word of DirtyBlock::writers: one lane per page, the lowest
+// page in the lowest lane.
 namespace lanes {
 constexpr unsigned kBits = kWordBits / DirtyBlock::kLanes;
 constexpr uint64_t kOnes = 0x0101010101010101;
 constexpr uint64_t kLow = 0x7f7f7f7f7f7f7f7f;
 static_assert(kBits == 8 && DirtyBlock::kMany == 0xff);
 
-// A one in each lane of [first, last].
+// 1 in each lane of [first, last].
 constexpr uint64_t ones(uint64_t first, uint64_t last) {
   return kOnes & mask_of(first * kBits, last * kBits + kBits - 1);
 }
 
-// A one in each lane that is not 0. No sum leaves its lane.
+// 1 in each nonzero lane. The sum of a lane does not carry into the next.
 constexpr uint64_t nonzero(uint64_t word) {
   return (((word & kLow) + kLow) | word) >> (kBits - 1) & kOnes;
 }
 
-// Bit i is the one of lane i.
+// Packs the ones: bit i of the result is that of lane i.
 constexpr uint64_t bits(uint64_t ones) {
   return ones * 0x0102040810204080 >> (kWordBits - DirtyBlock::kLanes);
 }
@@ -39,12 +40,12 @@ constexpr uint64_t bits(uint64_t ones) {
 
 enum class Change : std::uint8_t { kCount, kUncount };
 
-// Adds one to each of the lanes of `ones`, or takes one off.
+// Increments or decrements each lane that has a 1 in `ones`.
 void change_word(uint64_t* word, uint64_t ones, Change change) {
   uint64_t have = __atomic_load_n(word, __ATOMIC_RELAXED);
   uint64_t want = have;
   do {
-    // Lanes that are full stay so.
+    // Saturated lanes stay: what they really count is unknown.
     const uint64_t step = ones & lanes::nonzero(~have);
     want = change == Change::kCount ? have + step : have - step;
   } while (want != have &&
@@ -66,7 +67,7 @@ void change_counts(const Slot& slot, GfnRange gfns, Change change) {
   }
 }
 
-// Notes that pages were unmapped.
+// Sets the unmapped bit of pages.
 void mark(const Slot& slot, GfnRange gfns) {
   auto [first, last] = gfns;
   while (first <= last) {
@@ -74,7 +75,8 @@ void mark(const Slot& slot, GfnRange gfns) {
     const uint64_t mask =
         mask_of(first % kWordBits, (end < last ? end : last) % kWordBits);
     uint64_t* word = &slot.dirty_block(first).unmapped;
-    // What is mapped and unmapped all the time is marked already.
+    // Pages that are mapped and unmapped all the time are marked already: avoid
+    // the atomic write.
     if ((__atomic_load_n(word, __ATOMIC_RELAXED) & mask) != mask) {
       __atomic_fetch_or(word, mask, __ATOMIC_RELAXED);
     }
@@ -82,7 +84,7 @@ void mark(const Slot& slot, GfnRange gfns) {
   }
 }
 
-// The pages of a block that can be written now.
+// Returns the pages of a block that a device can write now.
 uint64_t writable(const DirtyBlock& block) {
   uint64_t pages = 0;
   for (unsigned i = 0; i < DirtyBlock::kPages / DirtyBlock::kLanes; ++i) {
@@ -92,15 +94,16 @@ uint64_t writable(const DirtyBlock& block) {
   return pages;
 }
 
-// Calls visit(block, mask, at) for each block of the log with pages of `gfns`,
-// which are those of `mask`: bit 0 is page gfns.first + at, which may be below.
+// Calls visit(block, mask, at) for each block of the log that has pages of
+// `gfns`; `mask` selects these pages. Bit 0 is page gfns.first + at, where `at`
+// is negative if the block begins below gfns.first.
 template <class Visit>
 void for_blocks(PinTable& pins, GfnRange gfns, Visit visit) {
   SlotTable& slots = pins.slots();
   for (uint64_t i = slots.index_of(gfns.first); i < slots.count(); ++i) {
     const Slot& slot = slots.at(i);
     if (slot.first_gfn > gfns.last) break;
-    // The log has ended since the bits were taken.
+    // The log was stopped after the bits were taken.
     if (slot.dirty == nullptr) continue;
     uint64_t gfn = slot.first_gfn > gfns.first ? slot.first_gfn : gfns.first;
     const uint64_t last =
@@ -116,7 +119,8 @@ void for_blocks(PinTable& pins, GfnRange gfns, Visit visit) {
   }
 }
 
-// The bits of a bitmap that are at [at, at + 63]: those of a word of the log.
+// Returns bits [at, at + 63] of a bitmap, which are those of one word of the
+// log. Bits outside of the bitmap are 0.
 uint64_t bits_at(const kiommu_u64* bits, uint64_t words, int64_t at) {
   if (at < 0) return bits[0] << -at;
   const uint64_t index = static_cast<uint64_t>(at) / kWordBits;
@@ -128,7 +132,8 @@ uint64_t bits_at(const kiommu_u64* bits, uint64_t words, int64_t at) {
   return word;
 }
 
-// The opposite: adds the bits that are set, all of which lie in the bitmap.
+// The inverse: sets the bits of a word of the log in a bitmap. All bits that
+// are set must lie in the bitmap.
 void add_bits(kiommu_u64* bits, uint64_t words, int64_t at, uint64_t word) {
   if (at < 0) {
     bits[0] |= word >> -at;
@@ -152,7 +157,8 @@ void count_writers(const Slot& slot, GfnRange gfns) {
   change_counts(slot, gfns, Change::kCount);
 }
 
-// The bit comes before the count goes: a page is dirty by one of them.
+// Set the bit before dropping the count, so that the page is dirty by one of
+// them at any time.
 void count_unmapped(const Slot& slot, GfnRange gfns) {
   mark(slot, gfns);
   change_counts(slot, gfns, Change::kUncount);

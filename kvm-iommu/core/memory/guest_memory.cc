@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Memory slots, see guest_memory.hpp.
+// Slot lookup and access to guest memory, see guest_memory.hpp.
 #include "memory/guest_memory.hpp"
 
 namespace kiommu {
@@ -25,7 +25,7 @@ Result<void> GuestMemory::for_parts(Gpa gpa, unsigned count,
     auto found = slot(gpa.page_number());
     if (!found) return fail(found.error());
     if ((*found)->read_only) return fail(Status::kReadOnly);
-    // Up to the end of the slot: its memory is contiguous for the process.
+    // Up to the end of the slot: within it, guest memory is contiguous in HVA.
     const uint64_t words = (*found)->bytes_from(gpa) / sizeof(kiommu_u64);
     const unsigned n =
         words < count - done ? static_cast<unsigned>(words) : count - done;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The chunks that may have idle pages, see idle_queue.hpp.
+// The queue of chunks that may have idle pages, see idle_queue.hpp.
 #include "memory/idle_queue.hpp"
 
 namespace kiommu {

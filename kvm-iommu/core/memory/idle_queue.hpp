@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The chunks that may have idle pages, first come, first trimmed: so who trims
-// looks at no others, however many pages and slots there are.
+// The chunks that may have idle pages, first in, first out, so that trimming
+// looks at no other chunk, however many pages and slots there are.
 //
-// Each slot has a queue of its chunks, and there is one of the slots that
-// have such chunks. A chunk is in it from when its first page becomes idle
-// until who trims finds none; meanwhile all of them can have been held again.
-// Chunks of preregistered slots are never in it.
+// Each slot has a queue of its chunks, and the slots with a nonempty one are
+// queued themselves. A chunk is queued when its first page becomes idle, and
+// stays until trimming finds no idle page in it; by then all of its pages may
+// be held again. Chunks of preregistered slots are never queued.
 //
-// Operations add in parallel: who exchanges the end of a queue links the one
-// that was there to what it has added. All else wants the pin table for itself:
-// no link is missing then.
+// Locking: operations add in parallel. The one that exchanges the tail of a
+// queue then links the previous tail to its own element, so a link can be
+// missing for a moment. All else needs P for writing, under which no link is
+// missing.
 #pragma once
 
 #include "memory/slot.hpp"
@@ -19,29 +20,30 @@ namespace kiommu {
 
 class IdleQueue {
  public:
-  // Some page of a chunk of the slot has become idle.
+  // Queues a chunk of the slot of which some page has become idle.
   void add(const Slot& slot, Chunk& chunk) {
     if (__atomic_load_n(&chunk.next_idle, __ATOMIC_RELAXED) != 0) return;
     add_new(slot, chunk);
   }
 
-  // All below: the pin table is the caller's.
+  // The caller of the functions below holds P for writing.
 
-  // The slot whose first chunk came first, or nullptr.
+  // The first slot of the queue, or nullptr.
   const Slot* first() const { return first_; }
-  // The first chunk of a slot, or nullptr.
+  // The first chunk in the queue of a slot, or nullptr.
   static Chunk* first_chunk(const Slot& slot) {
     return slot.first_idle == 0 ? nullptr : &slot.chunks[slot.first_idle - 1];
   }
-  // Takes it out of the queue.
+  // Removes that chunk from the queue.
   void remove_first(const Slot& slot);
-  // Takes all chunks of a slot out.
+  // Removes all chunks of a slot from the queue.
   void remove_all(const Slot& slot) {
     while (first_chunk(slot) != nullptr) remove_first(slot);
   }
 
  private:
-  // What a link is, if it is not the index of the next chunk + 1.
+  // The link of a slot's last chunk. Other links are the index of the next
+  // chunk + 1.
   static constexpr uint32_t kLast = ~uint32_t{0};
 
   void add_new(const Slot& slot, Chunk& chunk);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Taking, giving back and making pins, see operation_pins.hpp.
+// Taking and putting holds, and pinning, see operation_pins.hpp.
 #include "memory/operation_pins.hpp"
 
 namespace kiommu {
@@ -24,8 +24,9 @@ Status status_of(kiommu_pin_failure failure) {
 
 }  // namespace
 
-// Finds the pins of many page words in one slot: what does not depend on the
-// word is computed once. Words may have more bits below the address.
+// Looks up the pins of many page words in one slot; what does not depend on the
+// word is computed once. Bits below the address are ignored, so that shadow
+// entries can be passed as well.
 class OperationPins::Lookup {
  public:
   Lookup(const Slot& slot, Chunk* chunks)
@@ -55,8 +56,8 @@ class OperationPins::Lookup {
   Chunk* chunks_;
 };
 
-// The loop that nearly all pages go through: no call is in it. Stops at the
-// first page that is not as usual (pinned by itself, for writing, and written
+// The fast path of nearly all pages: a loop without calls. Stops at the first
+// page that is not the common case (pinned by itself, for writing, and written
 // before), and returns its index.
 unsigned OperationPins::hold_usual(const Slot& slot, const Lookup& at,
                                    const kiommu_u64* words, unsigned i,
@@ -154,7 +155,7 @@ void OperationPins::put_huge(const Slot& slot, uint64_t gfn, uint32_t pages) {
   }
 }
 
-// Of `count` pages of a chunk, `made` were pinned, which nobody holds yet.
+// Of `count` pages of a chunk, `made` were just pinned and have no holder yet.
 void OperationPins::made_idle(const Slot& slot, uint64_t gfn, uint64_t count,
                               uint64_t made) {
   if (made == 0 || slot.preregistered) return;
@@ -166,7 +167,7 @@ void OperationPins::made_idle(const Slot& slot, uint64_t gfn, uint64_t count,
 }
 
 // Queues the chunk of the pages that were pinned last, if one of them is idle.
-// One that is held now is queued by who puts it.
+// A page that is held now will be queued when it is put.
 void OperationPins::queue_made() {
   if (made_slot_ == nullptr) return;
   Chunk& chunk = made_slot_->chunk(made_gfn_);
@@ -212,7 +213,7 @@ bool OperationPins::hold_chunk(const Slot& slot, uint64_t word,
          hold_huge(slot, word, kChunkPages, hpa);
 }
 
-// Holds any page that is pinned and does not have too many holders.
+// The slow path: holds a page however it is pinned, unless it is full.
 bool OperationPins::hold_unusual(const Slot& slot, uint64_t word,
                                  kiommu_u64* hpa) {
   const uint64_t gfn = PageWord::gfn(word);
@@ -265,8 +266,8 @@ bool OperationPins::hold_huge(const Slot& slot, uint64_t word, uint32_t pages,
   return true;
 }
 
-// Another thread may have made the node, or a huge chunk, meanwhile: then that
-// is what counts. Returns nullptr for a huge chunk.
+// Returns the node of a chunk. If another thread has installed a node or a huge
+// chunk meanwhile, that one is used. nullptr: the chunk is huge.
 Result<uint64_t*> OperationPins::ensure_node(Chunk& chunk) {
   uint64_t word = chunk.load();
   if (word == 0) {
@@ -282,7 +283,8 @@ Result<uint64_t*> OperationPins::ensure_node(Chunk& chunk) {
   return Chunk::node(word);
 }
 
-// Has up to `pages` charged; returns how many are.
+// Charges up to `pages` pages, unless enough are charged already. Returns how
+// many may be pinned.
 uint64_t OperationPins::charge(uint64_t pages) {
   if (charged_ >= pages) return pages;
   const uint64_t more = pages > kCharge ? pages : kCharge;
@@ -290,7 +292,7 @@ uint64_t OperationPins::charge(uint64_t pages) {
     charged_ += more;
     return pages;
   }
-  // Near the limit: as many as it still allows.
+  // Near RLIMIT_MEMLOCK: halve the request until it fits.
   for (uint64_t n = pages - charged_; n > 0; n /= 2) {
     if (kiommu_port_account(pins_.mem(), n) != 0) continue;
     charged_ += n;
@@ -308,7 +310,8 @@ OperationPins::Made OperationPins::make(Slot& slot, uint64_t gfn,
   const uint64_t word = chunk.load();
   if (Chunk::is_huge(word)) return {.count = count};
   if (uint64_t* node = Chunk::node(word)) {
-    // PinTable what is missing from the first such page on.
+    // Pages that are pinned already are done; else pin up to the next one that
+    // is.
     const auto present = [&](uint64_t i) {
       return (__atomic_load_n(&node[(gfn + i) % kChunkPages],
                               __ATOMIC_RELAXED) &
@@ -332,7 +335,7 @@ OperationPins::Made OperationPins::make(Slot& slot, uint64_t gfn,
                                      static_cast<unsigned>(count),
                                      slot.read_only ? 0 : 1, pfns_, &result);
   if (n == 0) {
-    // The mapping may go on behind the slot, where other memory is.
+    // The VMA may go on beyond the slot, where other memory is.
     const uint64_t in_slot = slot.pages_from(gfn);
     return {.why = status_of(result.failure),
             .extent = result.extent == 0        ? 1
@@ -353,7 +356,8 @@ OperationPins::Made OperationPins::make(Slot& slot, uint64_t gfn,
   return {.count = n};
 }
 
-// Makes a huge chunk of 512 pages that were pinned, if they are contiguous.
+// Installs 512 pages that were pinned as a huge chunk, if they are contiguous
+// and the chunk is still empty.
 bool OperationPins::try_huge(Slot& slot, uint64_t gfn, bool writable) {
   for (unsigned i = 1; i < kChunkPages; ++i) {
     if (pfns_[i] != pfns_[0] + i) return false;
@@ -371,8 +375,8 @@ bool OperationPins::try_huge(Slot& slot, uint64_t gfn, bool writable) {
   return true;
 }
 
-// Enters pages that were pinned. What another thread has entered stays, and
-// our pin of it is given back.
+// Installs pages that were pinned. Where another thread has installed a page,
+// that one stays and our pin is given back.
 void OperationPins::install(Slot& slot, uint64_t* node, uint64_t gfn,
                             uint64_t count, bool writable) {
   const uint64_t flags = pin::kValid | (writable ? pin::kWritable : 0);

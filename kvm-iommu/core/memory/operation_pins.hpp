@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// One operation's use of the pin table: takes and gives holds, makes the pins
-// that are missing. Keeps what would be shared counters for itself until the
-// operation ends.
+// The pin table as one operation uses it: takes and puts holds, and pins what
+// is not pinned yet. Counters are kept here until the operation ends, so that
+// parallel operations do not contend for them.
 #pragma once
 
 #include "base/page_word.hpp"
@@ -12,60 +12,60 @@ namespace kiommu {
 
 class OperationPins {
  public:
-  // `pfns`: scratch space for kChunkPages.
+  // `pfns`: scratch space for kChunkPages PFNs.
   OperationPins(PinTable& pins, kiommu_u64* pfns) : pins_(pins), pfns_(pfns) {}
   OperationPins(const OperationPins&) = delete;
   OperationPins& operator=(const OperationPins&) = delete;
 
-  // Holds neighbouring or scattered pages, as many of `n` page words from the
-  // start as are pinned in `slot` and can be held; of a page whose word
-  // wants to write a device may write. hpas[i] is set: host address | rights
-  // that are given, those of the page word but for what the pin or the slot
-  // does not allow.
+  // Takes a hold on each page of `n` page words, consecutive or scattered, up
+  // to the first that is not in `slot`, not pinned, or full; returns how many.
+  // hpas[i] is set to HPA | granted rights: those of the page word, less write
+  // access where the pin or the slot is read-only. Pages with write access are
+  // marked dirty.
   unsigned hold(const Slot& slot, const kiommu_u64* words, unsigned n,
                 kiommu_u64* hpas);
 
-  // Whether some page was held since the last call for which fewer rights were
-  // given than its word has.
+  // Whether, since the last call, some hold was granted fewer rights than its
+  // page word asks for.
   bool take_limited() {
     const bool limited = limited_;
     limited_ = false;
     return limited;
   }
-  // Whether a page that is pinned has as many holders as are taken.
+  // Whether a page is pinned and has as many holders as are allowed.
   static bool is_full(const Slot& slot, uint64_t gfn);
   static bool is_pinned(const Slot& slot, uint64_t gfn);
 
-  // Holds all pages of a huge chunk, the first of which is that of `word`;
-  // false if it is not huge or has too many holders.
+  // Holds all pages of a huge chunk; `word` is that of the first page. Returns
+  // false if the chunk is not huge or is full.
   bool hold_chunk(const Slot& slot, uint64_t word, kiommu_u64* hpa);
 
-  // Gives holds back: of the pages of `n` words, as many from the start as are
-  // in `slot`.
+  // Puts a hold on each page of `n` page words or shadow entries, up to the
+  // first that is not in `slot`; returns how many.
   unsigned put(const Slot& slot, const uint64_t* words, unsigned n);
   unsigned put(const Slot& slot, const kiommu_u64* words, unsigned n);
-  // Gives holds of all pages of a chunk back, which is huge or was.
+  // Puts one hold of each page of a chunk that is huge or was when it was held.
   void put_chunk(const Slot& slot, uint64_t gfn);
 
-  // What make() achieved: `count` pages from the start are pinned; if none,
-  // why not, and how many pages must fail the same way.
+  // The result of make(): `count` pages from the start are pinned. If there are
+  // none, why not, and how many pages must fail the same way.
   struct Made {
     uint64_t count = 0;
     Status why = Status::kNoMemory;
     uint64_t extent = 1;
   };
-  // PinTable what is not pinned of `count` pages of one chunk from `gfn` on.
-  // Some of them at least: call again.
+  // Pins `count` pages from `gfn` on, all in one chunk, unless they are pinned.
+  // It may stop after some of them: call again for the rest.
   Made make(Slot& slot, uint64_t gfn, uint64_t count);
 
-  // Whether the dirty log runs: it does not begin or end during an operation.
+  // Whether the dirty log runs. P keeps that from changing during an operation.
   bool is_logging() const { return pins_.slots().is_logging(); }
 
-  // Ends the operation.
+  // Ends the operation: uncharges what is unused, updates the table's counters.
   void finish();
 
  private:
-  // Pages that are charged at once.
+  // Pages charged at a time.
   static constexpr uint64_t kCharge = kChunkPages;
 
   class Lookup;
@@ -91,13 +91,14 @@ class OperationPins {
   PinTable& pins_;
   kiommu_u64* pfns_;
   bool limited_ = false;
-  uint64_t charged_ = 0;  // and not used yet
-  // The pages of one chunk that were pinned last, which most likely are held
-  // next: if not, they are queued as idle when more are pinned, or at the end.
+  uint64_t charged_ = 0;  // to locked_vm, and not used yet
+  // The pages pinned last, all of one chunk. They will most likely be held
+  // next, so they are queued as idle only later, if they still are: when more
+  // pages are pinned, or at the end.
   const Slot* made_slot_ = nullptr;
   uint64_t made_gfn_ = 0;
   uint64_t made_pages_ = 0;
-  // To be added to the table's counters; they wrap.
+  // Changes not added to the table's counters yet; negative values wrap.
   uint64_t pinned_ = 0;
   uint64_t idle_ = 0;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The pin table, see pin_table.hpp: what needs it for itself. Taking pins and
-// making them is in operation_pins.cc.
+// The pin table, see pin_table.hpp: what needs P for writing. Holds are taken
+// and pins are added in operation_pins.cc.
 #include "memory/pin_table.hpp"
 
 #include "memory/operation_pins.hpp"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint64_t kLastGfn = ~uint64_t{0} >> kPageShift;
 
-// A run of page frames that are unpinned together.
+// Gathers contiguous PFNs, to unpin them in one call.
 class UnpinRun {
  public:
   explicit UnpinRun(kiommu_mem* mem) : mem_(mem) {}
@@ -28,7 +28,7 @@ class UnpinRun {
     count_ += count;
   }
 
-  // Unpins what was added.
+  // Unpins what was gathered.
   void flush() {
     if (count_ > 0) kiommu_port_unpin(mem_, pfn_, count_, dirty_);
     count_ = 0;
@@ -45,7 +45,7 @@ bool is_idle(uint64_t pin) {
   return (pin & pin::kValid) != 0 && (pin & pin::kHoldersMask) == 0;
 }
 
-// Idle pages of a chunk.
+// The number of idle pages in a chunk.
 uint64_t idle_pages(const Chunk& chunk) {
   if (Chunk::is_huge(chunk.word)) return chunk.holders == 0 ? kChunkPages : 0;
   const uint64_t* node = Chunk::node(chunk.word);
@@ -85,9 +85,10 @@ uint64_t PinTable::pfn(const Slot& slot, uint64_t gfn) {
          pin::kPfnShift;
 }
 
-// Unpins the pages of a chunk that `select` wants, by pin; of a huge chunk all
-// or none, by a pin made up for it. A chunk that is empty then gives its node
-// back. Returns how many pages were unpinned.
+// Unpins the pages of a chunk whose pins `select` accepts. A huge chunk is
+// released as a whole or not at all: select() is called with a pin made up for
+// it. A chunk that becomes empty gives its node back. Returns the number of
+// pages unpinned.
 template <class Select>
 uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
                                  Select select) {
@@ -127,8 +128,8 @@ uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
   return released;
 }
 
-// Unpins up to `most` idle pages of the first chunk of a slot that may have
-// some.
+// Unpins up to `most` idle pages of the first chunk in the queue of a slot, all
+// of them if it is huge.
 uint64_t PinTable::release_first_idle(const Slot& slot, uint64_t most) {
   Chunk& chunk = *IdleQueue::first_chunk(slot);
   const uint64_t released = release_chunk(slot, chunk, [&](uint64_t pin) {
@@ -186,8 +187,8 @@ Result<uint64_t*> PinTable::break_huge(Chunk& chunk) {
   return node;
 }
 
-// Calls function(slot) for the slots of all slots in a range, see
-// core.h, after it was checked.
+// Calls function(slot) for the slots in [gpa, gpa + length), which must be made
+// of whole slots; both 0: all slots. See kiommu_core_pins_preregister().
 template <class Function>
 Result<void> PinTable::for_slots(uint64_t gpa, uint64_t length,
                                  Function function) {
@@ -200,7 +201,7 @@ Result<void> PinTable::for_slots(uint64_t gpa, uint64_t length,
   } else if (gpa != 0) {
     return fail(Status::kMisaligned);
   }
-  // Checked first, so that a refused call changes nothing.
+  // Check first, so that a refused call changes nothing.
   for (const bool call : {false, true}) {
     bool any = false;
     uint64_t gfn = first;
@@ -232,7 +233,7 @@ Result<void> PinTable::pin_slot(Slot& slot) {
     const OperationPins::Made made = user.make(slot, gfn, last - gfn + 1);
     gfn += made.count;
     if (made.count == 0 && made.why == Status::kMmio) {
-      gfn += made.extent;  // is never pinned
+      gfn += made.extent;  // device memory is never pinned
     } else if (made.count == 0) {
       result = fail(made.why);
     }
@@ -243,7 +244,7 @@ Result<void> PinTable::pin_slot(Slot& slot) {
   return result;
 }
 
-// The idle pages of a slot begin to count as such.
+// Begins to count and to queue the idle pages of a slot.
 void PinTable::count_idle(const Slot& slot) {
   for (uint64_t i = 0; slot.chunks != nullptr && i < slot.chunk_count(); ++i) {
     const uint64_t pages = idle_pages(slot.chunks[i]);
@@ -253,7 +254,7 @@ void PinTable::count_idle(const Slot& slot) {
   }
 }
 
-// They cease to.
+// The inverse.
 void PinTable::uncount_idle(const Slot& slot) {
   while (const Chunk* chunk = IdleQueue::first_chunk(slot)) {
     count(0, -idle_pages(*chunk));
@@ -262,10 +263,11 @@ void PinTable::uncount_idle(const Slot& slot) {
 }
 
 Result<void> PinTable::preregister(uint64_t gpa, uint64_t length) {
-  // What this call has done is undone if it fails: marked until it is over.
+  // Mark the slots that this call pins until it is over, so that it can be
+  // undone if it fails.
   auto pinned = for_slots(gpa, length, [&](Slot& slot) -> Result<void> {
     if (slot.preregistered) return {};
-    // Marked also when it fails: some of it may be pinned.
+    // Mark it even if pinning fails, because some of it may be pinned then.
     slot.new_pins = true;
     return pin_slot(slot);
   });
@@ -277,7 +279,8 @@ Result<void> PinTable::preregister(uint64_t gpa, uint64_t length) {
       uncount_idle(slot);
       slot.preregistered = true;
     } else {
-      // What was idle before goes as well: it was kept for its use alone.
+      // Pages that were idle before go as well: keeping them pinned only saves
+      // a later pin.
       while (slot.first_idle != 0) release_first_idle(slot, kChunkPages);
     }
   }

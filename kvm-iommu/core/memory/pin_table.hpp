@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The pin table of a guest: which of its pages are held for devices, one pin a
-// page however many IOVAs of however many devices map it, charged to locked_vm
-// once.
+// The pin table of a guest: which of its pages are pinned for devices. A page
+// is pinned, and charged to locked_vm, once, however many IOVAs of however many
+// devices map it.
 //
-// A page's last put leaves it pinned but idle, so that mapping it again costs
-// no pin. Idle pins are removed when nobody else works with the table (lock P
-// of core.h, for writing): every operation has flushed the host IOTLBs then,
-// which keeps "clear, flush, unpin" in order.
+// The last put of a page leaves it pinned but idle, so that mapping it again
+// costs no pin. Idle pages are unpinned under P of core.h for writing only:
+// each operation flushes the host IOTLBs before it drops P, so "clear, flush,
+// unpin" stay in order.
 #pragma once
 
 #include "memory/idle_queue.hpp"
@@ -28,7 +28,7 @@ class PinTable {
   kiommu_mem* mem() const { return mem_; }
   SlotTable& slots() { return slots_; }
 
-  // The page frame of a page that is held.
+  // The PFN of a page that is held.
   static uint64_t pfn(const Slot& slot, uint64_t gfn);
 
   void set_idle_limit(uint64_t pages) {
@@ -38,48 +38,51 @@ class PinTable {
   bool trim_due() const { return idle() > idle_limit(); }
   // Unpins idle pages until at most `keep` are left; returns how many.
   uint64_t trim(uint64_t keep);
-  // To some less than the limit, so that the next one is not due at once.
+  // Trims to some less than the limit, so that the next trim is not due at
+  // once.
   void trim_to_limit() {
     if (trim_due()) trim(idle_limit() - idle_limit() / 8);
   }
 
-  // Preregistered: see core.h.
+  // See kiommu_core_pins_preregister() and kiommu_core_pins_unregister().
   Result<void> preregister(uint64_t gpa, uint64_t length);
   Result<void> unregister(uint64_t gpa, uint64_t length);
 
-  // Unpins all of a slot, of which nothing is held.
+  // Unpins all pages of a slot, none of which may be held.
   void release_slot(Slot& slot);
-  // Unpins the pages that are marked as stale, which nobody holds, in the
-  // chunks of [first_gfn, last_gfn].
+  // Unpins the pages marked stale in the chunks of [first_gfn, last_gfn]; none
+  // of these pages may be held.
   void release_stale(Slot& slot, uint64_t first_gfn, uint64_t last_gfn);
-  // Makes a node of a huge chunk, of whose pages none is counted as held. The
-  // error is kNoMemory.
+  // Turns a huge chunk into a node with a word per page, all without holders:
+  // if there are holders, the caller must count them anew. The only error is
+  // kNoMemory.
   Result<uint64_t*> break_huge(Chunk& chunk);
 
   uint64_t pinned() const { return load(pinned_); }
   uint64_t idle() const {
-    // Operations add what they have changed one after the other: in between the
-    // sum can be below zero.
+    // Operations add their changes one after the other, so the sum can be
+    // negative in between.
     const auto sum = static_cast<int64_t>(load(idle_));
     return sum < 0 ? 0 : static_cast<uint64_t>(sum);
   }
   uint64_t bytes() const { return slots_.bytes() + load(node_bytes_); }
 
-  // What is counted by who makes or holds pins.
+  // Adds to the numbers of pinned and idle pages; negative values wrap.
   void count(uint64_t pinned, uint64_t idle) {
     __atomic_fetch_add(&pinned_, pinned, __ATOMIC_RELAXED);
     __atomic_fetch_add(&idle_, idle, __ATOMIC_RELAXED);
   }
-  // Some page of this chunk, of a slot that is not preregistered, has become
-  // idle.
+  // Queues a chunk of which some page has become idle. Its slot must not be
+  // preregistered.
   void note_idle(const Slot& slot, Chunk& chunk) {
     idle_chunks_.add(slot, chunk);
   }
-  // A node for a chunk; nullptr if there is no memory.
+  // Allocates a node for a chunk; nullptr if there is no memory.
   uint64_t* allocate_node();
   void free_node(uint64_t* node);
 
-  // The domains that are started with this table, linked by Domain.
+  // The domains started with this table, linked by Domain::next. Protected by
+  // P.
   Domain* domains = nullptr;
 
  private:

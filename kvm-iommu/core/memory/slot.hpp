@@ -1,45 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // A slot: what the core knows of a memory slot of the guest, and the pins of
-// its pages. The one place where a GPA becomes a host address, so a guest can
-// name no memory but its own.
+// its pages. This is the only place where a GPA becomes a host address, so a
+// guest cannot name any memory but its own.
 //
-// PinTable are kept in chunks of 2 MiB of GPA. A chunk is empty; or a node with
-// a word for each page; or huge: one word for 512 pages that were pinned
-// together and are contiguous in host memory.
+// Pins are kept in chunks of 2 MiB of GPA. A chunk is empty; or a node with a
+// word per page; or huge: one word for 512 pages that were pinned together and
+// are contiguous in host memory.
 //
-// Locking: pins are taken (holds) and made by several threads at once, by
-// atomic operations; they are removed only when nobody else works with the pin
-// table.
+// Locking: under P for reading, threads take holds and add pins in parallel, by
+// atomic operations. Pins are removed under P for writing only.
 #pragma once
 
 #include "base/types.hpp"
 
 namespace kiommu {
 
-// The pin of a page: page frame number | holders | flags. Zero: not pinned.
+// The pin of a page: PFN | number of holders | flags. Zero: not pinned.
 namespace pin {
-inline constexpr uint64_t kDirty = 1;     // some holder could write
+inline constexpr uint64_t kDirty = 1;     // some holder could write to it
 inline constexpr uint64_t kWritable = 2;  // pinned for writing
 inline constexpr uint64_t kValid = 4;
-inline constexpr uint64_t kStale = 8;  // another page is at its address now
+inline constexpr uint64_t kStale = 8;  // no longer the page at its HVA
 inline constexpr unsigned kHoldersShift = 4;
 inline constexpr unsigned kPfnShift = 24;
 inline constexpr uint64_t kHolder = uint64_t{1} << kHoldersShift;
 inline constexpr uint64_t kHoldersMask =
     ((uint64_t{1} << kPfnShift) - 1) & ~(kHolder - 1);
-// Set when a page has as many holders as are taken: far enough from the most
-// that can be counted that threads that get there together do not reach it.
+// The top bit of the number of holders: once it is set, no holder is added.
+// This is so far below the overflow that threads which pass the check at the
+// same time cannot reach it.
 inline constexpr uint64_t kFull = uint64_t{1} << (kPfnShift - 1);
 }  // namespace pin
 
 inline constexpr unsigned kChunkPages = 512;
 
-// `index`; 0 where it is not below `size`, which is so only where the processor
-// runs ahead of a check (Spectre v1). What is loaded by the index is the
-// address of the next load, so nothing but an entry of the array may be. Both
-// are below 2^63. The compiler must not conclude from the check that the mask
-// is all ones.
+// Returns `index`, or 0 if it is not below `size`, like array_index_nospec():
+// that is so only when the CPU speculates past a bounds check (Spectre v1). The
+// entry at the index holds the address of the next load, so not even a
+// speculative load may be out of bounds. Both arguments must be below 2^63. The
+// asm keeps the compiler from concluding from the check that the mask is all
+// ones.
 inline uint64_t clamp_index(uint64_t index, uint64_t size) {
   asm("" : "+r"(index));
   const uint64_t outside = index | (size - 1 - index);
@@ -47,24 +48,24 @@ inline uint64_t clamp_index(uint64_t index, uint64_t size) {
 }
 
 struct Chunk {
-  // Layout of `word`: address of a node, or page frame number of the first
-  // page << kPageShift | kHuge | flags; 0 if empty.
+  // `word` is 0 if the chunk is empty; the address of a node; or, if it is
+  // huge, the PFN of its first page << kPageShift | kHuge | flags.
   static constexpr uint64_t kHuge = 2;
   static constexpr uint64_t kWritable = 4;
   static constexpr uint64_t kDirty = 8;
   static constexpr uint64_t kStale = 16;
 
-  // As for single pages, into which it may be broken.
+  // The limit for single pages applies, because a huge chunk can be broken up.
   static constexpr uint32_t kFull = pin::kFull >> pin::kHoldersShift;
 
   uint64_t word;
-  uint32_t holders;  // of a huge chunk: holds of all of its pages together
-  // 0 unless some page may be idle: a link of the queue, see idle_queue.hpp.
+  uint32_t holders;  // of a huge chunk: sum over its pages
+  // Link in the idle queue, see idle_queue.hpp; 0 if the chunk is not queued.
   uint32_t next_idle;
 
   uint64_t load() const { return __atomic_load_n(&word, __ATOMIC_ACQUIRE); }
   static bool is_huge(uint64_t word) { return (word & kHuge) != 0; }
-  // nullptr if there is none.
+  // Returns nullptr if the chunk is empty or huge.
   static uint64_t* node(uint64_t word) {
     return is_huge(word)
                ? nullptr
@@ -73,15 +74,15 @@ struct Chunk {
   static uint64_t pfn(uint64_t word) { return word >> kPageShift; }
 };
 
-// 64 neighbouring pages in the dirty log, see dirty_log.hpp; the first GFN is a
+// 64 consecutive pages in the dirty log, see dirty_log.hpp. The first GFN is a
 // multiple of 64.
 struct DirtyBlock {
   static constexpr uint64_t kPages = 64;
-  static constexpr unsigned kLanes = 8;  // counts in a word
+  static constexpr unsigned kLanes = 8;  // counters in a word
 
-  uint64_t unmapped;  // a bit a page: was writable, and was unmapped
-  // A byte a page: how many entries of shadows let a device write it. One that
-  // has reached kMany stays so.
+  uint64_t unmapped;  // bit per page: was writable, was unmapped
+  // A byte per page: the number of shadow entries that let a device write it.
+  // It saturates at kMany.
   uint64_t writers[kPages / kLanes];
 
   static constexpr unsigned kMany = 0xff;
@@ -93,22 +94,22 @@ struct Slot {
   Hva hva;
   bool read_only = false;
   bool may_be_private = false;
-  bool preregistered = false;  // its pins stay when nobody holds them
-  bool new_pins = false;       // being preregistered
-  bool gone = false;           // the slot is not there any more
-  Chunk* chunks = nullptr;     // made when first needed
-  // The chunks that may have idle pages, and this slot's place among those
-  // that have such chunks, see idle_queue.hpp. Changed by who only uses the
-  // slot, too.
+  bool preregistered = false;  // pins without holders are not idle
+  bool new_pins = false;       // preregister() is in progress
+  bool gone = false;           // deleted or changed by the VMM
+  Chunk* chunks = nullptr;     // allocated on first use
+  // The queue of this slot's chunks that may have idle pages, and this slot's
+  // links in the queue of slots that have such chunks, see idle_queue.hpp.
+  // Mutable, because operations that put pages have a const Slot.
   mutable uint32_t first_idle = 0;
   mutable uint32_t last_idle = 0;
   mutable const Slot* next = nullptr;
   mutable const Slot* previous = nullptr;
-  // While the dirty log runs: what it knows of the pages.
+  // The dirty blocks while the dirty log runs, else nullptr.
   DirtyBlock* dirty = nullptr;
 
   bool holds(uint64_t gfn) const {
-    return gfn - first_gfn < pages;  // wraps for a gfn below
+    return gfn - first_gfn < pages;  // wraps if gfn is below
   }
   uint64_t last_gfn() const { return first_gfn + pages - 1; }
   Hva hva_of(uint64_t gfn) const {
@@ -132,7 +133,7 @@ struct Slot {
   Chunk& chunk(uint64_t gfn) const {
     return chunks[clamp_index(chunk_index(gfn), chunk_count())];
   }
-  // The pages of a chunk that are in the slot.
+  // The first and the last page of a chunk that are in the slot.
   uint64_t chunk_first(uint64_t index) const {
     const uint64_t gfn = (first_gfn / kChunkPages + index) * kChunkPages;
     return gfn < first_gfn ? first_gfn : gfn;

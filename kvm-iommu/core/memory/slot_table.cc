@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// SlotTable, see slots.hpp.
+// The slots of a guest, see slot_table.hpp.
 #include "memory/slot_table.hpp"
 
 #include <new>
@@ -39,7 +39,7 @@ void SlotTable::release(uint64_t bytes) {
   __atomic_fetch_sub(&bytes_, bytes, __ATOMIC_RELAXED);
 }
 
-// The first slot that ends above `gfn`.
+// The index of the first slot whose last page is `gfn` or above.
 uint64_t SlotTable::lower_bound(uint64_t gfn) const {
   uint64_t low = 0;
   uint64_t high = count_;
@@ -60,7 +60,7 @@ Result<Slot*> SlotTable::find(uint64_t gfn) {
     const uint64_t index = lower_bound(gfn);
     if (index < count_ && table_[index]->holds(gfn)) return table_[index];
   }
-  // Another slot may lie below the next slot that is known.
+  // A slot that is not in the table yet may lie below the next one that is.
   kiommu_slot told;
   if (kiommu_port_find_slot(mem_, gfn, &told) != 0) return nullptr;
   const ScopedLock locked(mutex_);

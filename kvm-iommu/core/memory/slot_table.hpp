@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The slots of a guest: found by GPA, learnt from the guest's memory slots
-// when they are first needed.
+// The slots of a guest, looked up by GFN. A slot is added when it is first
+// needed, from kiommu_port_find_slot().
 #pragma once
 
 #include "memory/slot.hpp"
@@ -16,33 +16,34 @@ class SlotTable {
   SlotTable(const SlotTable&) = delete;
   SlotTable& operator=(const SlotTable&) = delete;
 
-  // The slot that holds `gfn`, or the next one above; nullptr if there is
-  // neither. The errors are kNoMemory; kBudget if the slots have changed and
-  // slots_changed() is due. Valid until it is removed.
+  // Returns the slot that holds `gfn`, else the next one above, else nullptr;
+  // valid until it is removed. The errors are kNoMemory, and kBudget if a
+  // memory slot has changed and slots_changed() is due.
   Result<Slot*> find(uint64_t gfn);
-  // Makes the slot's chunks. The error is kNoMemory.
+  // Allocates the slot's chunks if it has none. The only error is kNoMemory.
   Result<void> ensure_chunks(Slot& slot);
 
-  // The dirty log: each slot has blocks of it while it runs, those that are
-  // learnt meanwhile, too.
+  // Whether the dirty log runs. While it does, each slot has dirty blocks,
+  // including those that are added meanwhile.
   bool is_logging() const { return logging_; }
 
-  // What follows wants the table for itself.
+  // The caller of the functions below holds P for writing, except for
+  // removals() and bytes().
 
-  // The errors of starting the log are kNoMemory and kInterrupted.
+  // The errors are kNoMemory and kInterrupted: the log does not run then.
   Result<void> start_log();
   void stop_log();
   uint64_t count() const { return count_; }
-  // The index of the first slot that ends at `gfn` or above, or count().
+  // The index of the first slot whose last page is `gfn` or above, or count().
   uint64_t index_of(uint64_t gfn) const { return lower_bound(gfn); }
   Slot& at(uint64_t index) const { return *table_[index]; }
-  // Whether the slot of a slot is as it was.
+  // Whether the guest's memory slot still is as it was.
   bool is_current(const Slot& slot) const;
-  // Removes a slot without pins.
+  // Removes a slot, which must not have any pins.
   void remove(uint64_t index);
-  // Counts the slots that were removed.
+  // The number of slots removed so far. It changes under P for writing only.
   uint64_t removals() const { return removals_; }
-  // Kernel memory of the slots.
+  // Bytes of kernel memory of the table and the slots.
   uint64_t bytes() const { return __atomic_load_n(&bytes_, __ATOMIC_RELAXED); }
 
  private:
@@ -60,7 +61,7 @@ class SlotTable {
   uint64_t capacity_ = 0;
   uint64_t bytes_ = 0;
   uint64_t removals_ = 0;
-  bool logging_ = false;  // changed by who has the table for itself
+  bool logging_ = false;  // written under P for writing
 };
 
 }  // namespace kiommu

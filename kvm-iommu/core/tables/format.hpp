@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a table format is. A format is a type without state that satisfies
-// TableFormat; the walker and all tests are written once over this concept.
+// What a table format is: a type without state that satisfies TableFormat. The
+// walker and all tests are written once, over this concept.
 //
-// Levels count from 0, the tables that hold pages, upwards. Entries have 8
-// bytes in every format. To add a format: write one file, and name its type
-// in formats/list.hpp.
+// Levels are counted upwards from 0, the tables whose entries map pages.
+// Entries have 8 bytes in every format. To add a format, write one file and
+// name its type in formats/list.hpp.
 #pragma once
 
 #include <bit>
@@ -16,30 +16,31 @@
 
 namespace kiommu {
 
-// What an entry says.
+// A decoded entry.
 struct Entry {
   enum class Kind : std::uint8_t {
     kAbsent,     // nothing is mapped in the entry's whole span
-    kTable,      // `address` is a table of `level`, lower than the entry's
+    kTable,      // `address` is a table of `level`, below the entry's
     kLeaf,       // `address` is a page of 1 << `shift` bytes
-    kMalformed,  // `why`
+    kMalformed,  // the entry cannot be used; `why` says why
   };
   Kind kind = Kind::kAbsent;
   Status why = Status::kEntryType;
-  // Rights that this entry leaves; the walker intersects those of all levels.
+  // The rights that this entry grants; the walker intersects those of all
+  // levels.
   Rights rights = kNoRights;
   Gpa address;
   unsigned level = 0;
   unsigned shift = 0;
 
   static constexpr Entry absent() { return {}; }
-  // A table one level or more below that of the entry. Where levels are left
-  // out, only IOVAs whose bits for those levels are zero are mapped.
+  // A table at least one level below the entry's. Where levels are skipped,
+  // only IOVAs whose bits for those levels are zero are mapped.
   static constexpr Entry table(Gpa address, Rights rights, unsigned level) {
     return {Kind::kTable, {}, rights, address, level, 0};
   }
-  // A page that is aligned to its size. It may be larger than the entry's
-  // span: all entries in it say the same then.
+  // A page, aligned to its size. It may be larger than the entry's span; the
+  // guest repeats the entry over all of the page then.
   static constexpr Entry leaf(Gpa address, Rights rights, unsigned shift) {
     return {Kind::kLeaf, {}, rights, address, 0, shift};
   }
@@ -48,11 +49,11 @@ struct Entry {
   }
 };
 
-// The head of the tables, decoded from an anchor.
+// The root of the tables, decoded from an anchor.
 struct Root {
   Gpa table;
   unsigned level = 0;       // of the top table
-  uint64_t reach_last = 0;  // the highest IOVA that the tables can map
+  uint64_t reach_last = 0;  // highest IOVA that the tables can map
   Rights rights = kReadWrite;
 };
 
@@ -62,7 +63,7 @@ inline constexpr unsigned kMaxLevels = 6;
 // Geometry of one level.
 struct Level {
   unsigned shift;       // log2 of the bytes of IOVA that one entry spans
-  unsigned index_bits;  // log2 of the entries of a table
+  unsigned index_bits;  // log2 of the number of entries of a table
 
   constexpr uint64_t span() const { return uint64_t{1} << shift; }
   constexpr uint64_t table_bytes() const {
@@ -72,33 +73,33 @@ struct Level {
     return static_cast<unsigned>((iova.value >> shift) &
                                  ((uint64_t{1} << index_bits) - 1));
   }
-  // The highest IOVA that a top table of this level reaches.
+  // The highest IOVA that a top table of this level can map.
   constexpr uint64_t reach_last() const {
     const unsigned bits = shift + index_bits;
     return bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1;
   }
 };
 
-// A format whose pages of level 0 have 4 KiB can have
+// A format with 4 KiB pages at level 0 can also have
 //   static constexpr uint64_t page_word(uint64_t entry);
-// too, which tells what decode(0, entry) does in less time: a page word, any
-// word without rights for an absent entry, or PageWord::kOther.
+// a faster decode(0, entry). It returns a page word, a word without rights and
+// without kOther for an absent entry, or PageWord::kOther.
 template <class F>
 concept TableFormat = requires(const kiommu_anchor& anchor, unsigned level,
                                uint64_t entry) {
-  // enum kvm_iommu_format
+  // A value of enum kvm_iommu_format.
   { F::kId } -> std::convertible_to<uint32_t>;
   // Byte order of entries in guest memory.
   { F::kByteOrder } -> std::convertible_to<std::endian>;
-  // Levels that a top table can have: [0, kLevels).
+  // The level of a top table is in [0, kLevels).
   { F::kLevels } -> std::convertible_to<unsigned>;
   // Geometry of a level.
   { F::level(level) } -> std::same_as<Level>;
   // Checks an anchor's iota and levels; the errors are kBadDesignation,
   // kMisaligned, kUnusedField.
   { F::root(anchor) } -> std::same_as<Result<Root>>;
-  // Decodes an entry, in host byte order, of a table of `level`. Pure:
-  // the same for each guest memory.
+  // Decodes an entry of a table of `level`, in host byte order. Pure: it
+  // depends on nothing else.
   { F::decode(level, entry) } -> std::same_as<Entry>;
   requires(F::kLevels <= kMaxLevels);
 };

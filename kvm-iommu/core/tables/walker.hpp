@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Walks the guest's tables over a range of IOVA, for any format. Reads each
-// entry in the range once, and none below an absent one. What it finds goes
-// to a sink, in ascending order, without gaps and within the range.
+// The walk of the guest's tables over a range of IOVA, for any format. It reads
+// each entry of the range once, and none below an absent one. A sink is given
+// what it finds, in ascending order, without gaps and clipped to the range.
 //
-// Tables that point to themselves are no danger: each step goes down one
-// level. Work is bounded by a budget of reads.
+// Tables that point to themselves do no harm: each step goes down at least one
+// level. A budget of reads bounds the work.
 #pragma once
 
 #include "base/page_word.hpp"
@@ -14,16 +14,17 @@
 
 namespace kiommu {
 
-// A page of stage 1, or the part of it that is in the walked range.
+// A page that stage 1 maps, or the part of it in the walked range.
 struct Leaf {
   Iova iova;           // first byte, page-aligned
-  Gpa gpa;             // where that byte is mapped to
-  uint64_t pages;      // 4 KiB pages from there on
-  Rights rights;       // what is left of all levels, never none
+  Gpa gpa;             // what `iova` is mapped to
+  uint64_t pages;      // 4 KiB pages from `iova` on
+  Rights rights;       // granted by all levels, never none
   unsigned shift;      // log2 of the size of the whole guest page
-  unsigned level = 0;  // of the table that it is in, from 1
+  unsigned level = 0;  // of the table that maps it, from 1
 
-  // Whether `next` goes on where this ends, in IOVA and in GPA.
+  // Whether `next` continues this leaf, in IOVA and in GPA, with the same
+  // rights.
   constexpr bool continued_by(const Leaf& next) const {
     const uint64_t bytes = pages << kPageShift;
     return next.iova == iova.plus(bytes) && next.gpa == gpa.plus(bytes) &&
@@ -31,7 +32,7 @@ struct Leaf {
   }
 };
 
-// The entry that is to blame for what cannot be mapped, as far as it is known.
+// The entry to blame for what cannot be mapped, as far as it is known.
 struct Blame {
   unsigned level = 0;          // of its table, from 1; 0: not known
   std::optional<Gpa> names{};  // where it points to
@@ -39,19 +40,47 @@ struct Blame {
 
 struct TableUse;
 
-// A page of a table at one place, as it is read: entries of one window.
+// A window: the entries of a table that are in one page of guest memory, at one
+// place in the tree of tables. It tells a following sink what the walk is about
+// to read; the tracker keeps a copy for each place of a page (TableUse). Fields
+// set by locate() are valid only if the sink follows.
 struct TableWindow {
-  TableUse* parent = nullptr;  // what is known of the table above, if it is
-  bool top = false;            // there is none above
-  uint8_t above = 0;           // level of that one, from 1
-  uint16_t slot = 0;           // the entry above, within its window
+  // The sink's record of the window above, from meet(). The tracker hangs this
+  // window below it. nullptr: there is none above, or the sink does not know
+  // it.
+  TableUse* parent = nullptr;
+  // Tells the top table, which has no parent either, from a table whose parent
+  // is unknown: below an unknown page the sink is told of nothing.
+  bool top = false;
+  // The level of the table above, from 1: its entry is blamed if this window
+  // cannot be read. 0: this is the top table, or walk_below() began here.
+  uint8_t above = 0;
+  // The index, within its window, of the entry above that points here: the
+  // tracker finds this window by it among the children of `parent`.
+  uint16_t slot = 0;
+  // The number of entries, set by locate(): how far stores to this page matter,
+  // and how much IOVA it maps. Tables smaller than a page have fewer than
+  // kWindow.
   uint16_t entries = 0;
+  // The level of the table, from 0: how its entries are decoded, and which
+  // buffer they are read to.
   uint8_t level = 0;
-  uint8_t shift = 0;  // of the span of an entry
-  Rights rights{};    // what the levels above leave
-  Gpa table{};        // the whole of it
-  Gpa gpa{};          // of the first entry
-  Iova base{};        // that this entry is for
+  // log2 of the bytes of IOVA that an entry spans, set by locate(): the tracker
+  // turns offsets in the page into IOVAs without knowing the format.
+  uint8_t shift = 0;
+  // The rights that all levels above grant: the walk intersects them with those
+  // of the entries here, also if it begins at this table (walk_below()).
+  Rights rights{};
+  // The start of the table, which can have several windows: the walk addresses
+  // entries from here (walk_below(), too), and the tracker tells by it whether
+  // the entry above still points to the same table.
+  Gpa table{};
+  // The first entry of the window, set by locate(): its GFN is the page that is
+  // tracked, and stores are located relative to it.
+  Gpa gpa{};
+  // The IOVA that this first entry maps, set by locate(): tells the windows of
+  // one table apart, and is where span() begins.
+  Iova base{};
 
   constexpr IovaRange span() const {
     return {base, base.plus((uint64_t{entries} << shift) - 1)};
@@ -59,7 +88,8 @@ struct TableWindow {
   constexpr bool same_table(const TableWindow& other) const {
     return level == other.level && table == other.table && gpa == other.gpa;
   }
-  // What the entries in [at, at + bytes) span.
+  // The IOVAs that the entries in [at, at + bytes) map; none if these are
+  // elsewhere.
   constexpr std::optional<IovaRange> spanned(Gpa at, uint64_t bytes) const {
     const Gpa end = gpa.plus(uint64_t{entries} * kEntryBytes);
     if (at >= end || at.plus(bytes) <= gpa) return std::nullopt;
@@ -71,22 +101,24 @@ struct TableWindow {
   }
 };
 
-// A sink that keeps what it is told can follow the tables. Then bad() may
-// return without an error: the walk goes on.
+// A sink that also follows the tables themselves.
 template <class S>
 concept FollowingSink = requires(S& sink, const TableWindow& window,
                                  TableUse* use, unsigned slot,
                                  const Entry* table) {
-  // Whether it wants to be told at all.
+  // Whether the sink follows the tables of this walk.
   { sink.follows() } -> std::same_as<bool>;
-  // The page is about to be read, as far as the walk comes to it. What is known
-  // of it comes back as the parent of those below.
+  // The walk is about to read those entries of `window` that are in its range:
+  // the sink can have the page tracked first. Returns the sink's record of the
+  // window, which is the `parent` of those below; nullptr if it has none. An
+  // error ends the walk through stopped().
   { sink.meet(window) } -> std::same_as<Result<TableUse*>>;
-  // What an entry of it says: a table, or nullptr.
+  // What entry `slot` of that window holds: a table that the walk can go down
+  // to, or nullptr.
   { sink.meet_entry(use, slot, table) } -> std::same_as<void>;
 };
 
-// Each call returns an error to stop the walk with it.
+// If a call returns an error, the walk stops with it.
 template <class S>
 concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
                             Status why, const Blame& blame,
@@ -94,22 +126,23 @@ concept WalkSink = requires(S& sink, IovaRange range, const Leaf& leaf, Iova at,
   // Nothing is mapped in the range.
   { sink.absent(range) } -> std::same_as<Result<void>>;
   { sink.leaf(leaf) } -> std::same_as<Result<void>>;
-  // `n` neighbouring pages of 4 KiB from `at` on, of one table: page words or
+  // `n` consecutive pages of 4 KiB from `at` on, of one table: page words or
   // PageWord::kAbsent.
   { sink.pages(at, words, n) } -> std::same_as<Result<void>>;
-  // The entry for this range, or the table for it, is unusable.
+  // The entry for this range, or the table for it, is unusable. If this returns
+  // no error, the walk continues after the range.
   { sink.bad(range, why, blame) } -> std::same_as<Result<void>>;
-  // The walk ends before `at`: kBudget or kInterrupted.
+  // The walk ends before `at`: kBudget, kInterrupted, or the error of meet().
+  // Must return an error.
   { sink.stopped(at, why) } -> std::same_as<Result<void>>;
 };
 
-// How often a walk may read entries from guest memory, and a buffer for each
-// level of the tables.
+// The budget of a walk and its buffers, one for each level of the tables.
 struct WalkScratch {
-  // Entries read at once: a page of them.
+  // Entries read at once: one page.
   static constexpr unsigned kWindow = 512;
-  // Reads of up to kWindow entries in one call: as many as 64 GiB mapped by 4
-  // KiB pages take.
+  // Reads of up to kWindow entries that one walk may make: as many as 64 GiB
+  // mapped by 4 KiB pages take.
   static constexpr unsigned kBudget = 1u << 15;
 
   kiommu_u64* window[kMaxLevels];
@@ -130,8 +163,9 @@ class Walker {
                      range);
   }
 
-  // The same from a table on, for who knows that the walk would come to it.
-  // What follows tables is not told of this one, nor of those below.
+  // Same as walk(), but begins at a table that the caller knows the walk would
+  // reach. A following sink is told neither of this table nor of those below
+  // it.
   Result<void> walk_below(const Root& known, IovaRange range) {
     return walk_path({.level = static_cast<uint8_t>(known.level),
                       .rights = known.rights,
@@ -140,13 +174,13 @@ class Walker {
   }
 
  private:
-  // Whether the lowest tables hold pages of 4 KiB.
+  // Whether the lowest tables map pages of 4 KiB.
   static constexpr bool kSmallPages = F::level(0).shift == kPageShift;
 
   static constexpr bool kFollows = FollowingSink<Sink>;
 
-  // One table; `range` lies within its reach. Down to where the range has more
-  // than one entry this is a path, an entry of each table.
+  // Walks a table; `range` must be within its reach. As long as the range is in
+  // one entry, there is a single path: only that entry of each table is read.
   Result<void> walk_path(TableWindow window, IovaRange range) {
     for (;;) {
       const unsigned level = window.level;
@@ -183,7 +217,8 @@ class Walker {
     }
   }
 
-  // The same for a table that has more of the range than one entry.
+  // Same as walk_path(), for a table in which the range has more than one
+  // entry.
   Result<void> walk_table(TableWindow window, IovaRange range) {
     const unsigned level = window.level;
     const Level geometry = F::level(level);
@@ -191,8 +226,8 @@ class Walker {
     unsigned index = geometry.index(range.first);
     uint64_t base = range.first.value & ~(geometry.span() - 1);
     while (index <= last) {
-      // A window ends where a page of the table does: each page of a table is
-      // good or bad by itself.
+      // End a window with its page: each page of a table can be read or not by
+      // itself.
       unsigned count = WalkScratch::kWindow - index % WalkScratch::kWindow;
       if (count > last - index + 1) count = last - index + 1;
       const Gpa gpa = window.table.plus(uint64_t{index} * kEntryBytes);
@@ -219,12 +254,12 @@ class Walker {
     return {};
   }
 
-  // Tells that the window that holds the entry at `gpa`, its entry `first`, for
-  // `base`, is about to be read.
+  // Tells a following sink that a window is about to be read. Its entry `first`
+  // is at `gpa`, maps `base`, and is the first one to be read.
   Result<TableUse*> meet(TableWindow& window, const Level& geometry, Gpa gpa,
                          unsigned first, uint64_t base) {
     if constexpr (kFollows) {
-      // Below a page that is not known nothing is.
+      // The sink knows nothing below a page that it does not know.
       const bool may_be_known = window.top || window.parent != nullptr;
       if (may_be_known && sink_.follows()) {
         locate(window, geometry, gpa, first, base);
@@ -234,7 +269,7 @@ class Walker {
     return nullptr;
   }
 
-  // What is not known yet of that window.
+  // Completes the window for a following sink.
   static void locate(TableWindow& window, const Level& geometry, Gpa gpa,
                      unsigned first, uint64_t base) {
     window.shift = static_cast<uint8_t>(geometry.shift);
@@ -244,13 +279,13 @@ class Walker {
     if (geometry.table_bytes() / kEntryBytes < entries) {
       entries = geometry.table_bytes() / kEntryBytes;
     }
-    // Where the top table is shorter than its level.
+    // The top table may be shorter than its level: stay within the page.
     const uint64_t room =
         (kPageBytes - (window.gpa.value & ~kPageMask)) / kEntryBytes;
     window.entries = static_cast<uint16_t>(room < entries ? room : entries);
   }
 
-  // Tells what is below entry `slot`.
+  // Tells a following sink what entry `slot` holds.
   void meet_entry(TableUse* use, unsigned slot, unsigned level,
                   const Entry* table) {
     if constexpr (kFollows) {
@@ -259,8 +294,8 @@ class Walker {
     }
   }
 
-  // Entries [from, to) of those read, the first of which is for `base` and
-  // entry `slot` of its window.
+  // Visits entries [from, to) of those that were read. The first one that was
+  // read maps `base` and is entry `slot` of its window.
   Result<void> visit_entries(const TableWindow& window, TableUse* use,
                              unsigned slot, uint64_t base, unsigned from,
                              unsigned to, IovaRange range) {
@@ -291,7 +326,7 @@ class Walker {
     return {};
   }
 
-  // A window of a table of 4 KiB pages: as page words, many at once.
+  // Visits a window of a table of 4 KiB pages as page words, many at once.
   Result<void> visit_pages(uint64_t base, unsigned count, Rights rights) {
     const kiommu_u64* raw = scratch_.window[0];
     kiommu_u64* words = scratch_.words;
@@ -339,7 +374,8 @@ class Walker {
     return rights.any() ? PageWord::of(e.address, rights) : PageWord::kAbsent;
   }
 
-  // Fills the window of this level, for `part`. Whether it could be read.
+  // Reads a window into the buffer of its level; `part` is what it maps of the
+  // range. Returns false if it cannot be read but the sink lets the walk go on.
   Result<bool> read(const TableWindow& window, Gpa gpa, unsigned count,
                     IovaRange part) {
     if (++reads_ > WalkScratch::kBudget) {
@@ -356,7 +392,7 @@ class Walker {
 
   Result<void> unreadable(Status why, IovaRange part, const TableWindow& window,
                           Gpa gpa) {
-    // The caller may not read at all: that is no mistake of the guest.
+    // The calling process may not read at all: not the guest's mistake.
     if (why == Status::kForeignProcess) return fail(why);
     return sink_.bad(part, why, {window.above, gpa.page()});
   }
@@ -366,8 +402,8 @@ class Walker {
     return false;
   }
 
-  // An entry of a table of `level` that names no table: `part` is what is
-  // walked of it.
+  // Visits an entry of a table of `level` below which the walk does not go;
+  // `part` is what it maps of the range.
   Result<void> visit(const Entry& entry, unsigned level, Rights rights,
                      IovaRange part) {
     if (entry.kind == Entry::Kind::kMalformed) {
@@ -389,8 +425,9 @@ class Walker {
     return sink_.bad(part, Status::kEntryType, {level + 1, entry.address});
   }
 
-  // A table below, at `window`. Levels between are left out if it reaches less
-  // than the entry spans: the IOVAs beyond are not mapped.
+  // Walks the table of `window`, below an entry that maps `span`. If levels
+  // were skipped and the table reaches less than that, the IOVAs beyond are not
+  // mapped.
   Result<void> descend(const TableWindow& window, IovaRange span,
                        IovaRange part) {
     const Iova reach_last{span.first.value |

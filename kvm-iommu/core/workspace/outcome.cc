@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What an operation cost, see outcome.hpp.
+// The outcome of an operation, see outcome.hpp.
 #include "workspace/outcome.hpp"
 
 namespace kiommu {
 namespace {
 
-// Pages between two ranges that neither overlap nor touch; else 0.
+// The number of pages between two ranges; 0 if they overlap or touch.
 uint64_t gap(IovaPages a, IovaPages b) {
   if (a.last < b.first) return b.first - a.last - 1;
   if (b.last < a.first) return a.first - b.last - 1;
@@ -24,7 +24,7 @@ void Outcome::remove(unsigned i) { lost_[i] = lost_[--count_]; }
 
 void Outcome::lose(IovaPages pages, Status why) {
   if (count_ == 0) why_ = why;
-  // All that touches the range becomes one with it.
+  // Merge all ranges that overlap or touch this one.
   for (unsigned i = 0; i < count_;) {
     if (gap(lost_[i], pages) != 0) {
       ++i;
@@ -59,7 +59,7 @@ void Outcome::redo(IovaPages pages) {
     if (!below && !above) {
       remove(i);
     } else if (below && above && count_ == kMost) {
-      ++i;  // no room for two: it counts as lost
+      ++i;  // no room for both ends: all stays lost
     } else {
       if (below && above) lost_[count_++] = {pages.last + 1, lost.last};
       lost_[i] = below ? IovaPages{lost.first, pages.first - 1}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Workspaces in use and not, see pool.hpp. Those in use are few: one for each
-// CPU that works on the domain.
+// Workspaces in use and free, see pool.hpp. At most kMost are in use, so linear
+// lists are good enough.
 #include "workspace/pool.hpp"
 
 #include "base/scoped_lock.hpp"
@@ -23,7 +23,8 @@ void WorkspacePool::push(Workspace& workspace) {
   free_ = &workspace;
 }
 
-// Lets go of the mutex while it makes one, or waits. nullptr: killed.
+// Drops the mutex while it creates a workspace, or waits for one. Returns
+// nullptr if the caller is killed.
 Workspace* WorkspacePool::get() {
   if (free_ == nullptr && made_ < kMost) {
     ++made_;
@@ -72,7 +73,7 @@ Workspace* WorkspacePool::take(IovaPages range) {
   Workspace* workspace = get();
   if (workspace == nullptr || lock_range(*workspace, range)) return workspace;
   push(*workspace);
-  // Others may wait for one.
+  // Others may be waiting for a workspace.
   kiommu_port_wake(mutex_);
   return nullptr;
 }

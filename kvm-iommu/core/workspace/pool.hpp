@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The workspaces of a domain: those of operations under way, and those that are
-// not in use. One is there from the beginning, so that what must not allocate
-// need not; more are made when operations run in parallel, and kept.
+// The workspaces of a domain: those in use by operations, and free ones. The
+// first one exists from the beginning, for operations that must not allocate;
+// more are created when operations run in parallel, and kept.
 //
-// Who has a workspace has a range of IOVA to himself: operations on ranges that
-// overlap take turns, in the order in which they came.
+// This is the range lock, too: an operation has the IOVAs of its workspace to
+// itself. Operations on ranges that overlap take turns, in the order of
+// arrival.
 #pragma once
 
 #include "workspace/workspace.hpp"
@@ -14,7 +15,7 @@ namespace kiommu {
 
 class WorkspacePool {
  public:
-  // As many as can be under way: what comes then waits.
+  // The number of operations that can be in progress; others wait.
   static constexpr unsigned kMost = 16;
 
   WorkspacePool(kiommu_hosts* hosts, kiommu_mutex* mutex, Workspace* first)
@@ -23,21 +24,23 @@ class WorkspacePool {
   WorkspacePool(const WorkspacePool&) = delete;
   WorkspacePool& operator=(const WorkspacePool&) = delete;
 
-  // Waits until nobody who came earlier works on a page of `range`, and for a
-  // workspace, if there is none and no memory for one. nullptr: who waits is
-  // killed. With no other operation under way there is nothing to wait for.
+  // Waits for a workspace, if none is free and none can be created, and until
+  // no earlier operation works on a page of `range`. Returns nullptr if the
+  // caller is killed while it waits. With no other operation in progress it
+  // does not wait.
   Workspace* take(IovaPages range);
-  // Another range in place of the one that the operation has. The error is
-  // kInterrupted: the workspace is given back.
+  // Replaces the range of an operation: drops it and then locks the new one.
+  // The only error is kInterrupted, with the workspace given back.
   Result<void> exchange(Workspace& workspace, IovaPages range);
   void give(Workspace& workspace);
 
   kiommu_hosts* hosts() const { return hosts_; }
-  // None is under way: what they remember of a guest is not true any more.
+  // Drops what the workspaces cache of the guest, which is leaving. No
+  // operation may be in progress.
   void forget_guest();
 
  private:
-  // The caller of all of these holds the mutex.
+  // The caller of all of these holds mutex_.
   Workspace* get();
   Workspace* pop();
   void push(Workspace& workspace);
@@ -48,7 +51,7 @@ class WorkspacePool {
   kiommu_hosts* hosts_;
   kiommu_mutex* mutex_;
   Workspace* free_;
-  Workspace* first_ = nullptr;  // under way, in the order of arrival
+  Workspace* first_ = nullptr;  // in use or waiting for its range, in order
   unsigned made_ = 1;
 };
 

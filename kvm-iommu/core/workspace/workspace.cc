@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Memory of operations, see operation.hpp.
+// The memory of workspaces, see workspace.hpp.
 #include "workspace/workspace.hpp"
 
 namespace kiommu {

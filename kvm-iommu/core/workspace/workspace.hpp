@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// One call under way on a domain: the IOVAs that it has to itself, its scratch
-// space, what it gathered and what it did. Operations run in parallel.
+// The state of an operation in progress on a domain: the IOVAs that it has to
+// itself, its scratch buffers, what it gathered and what it did. Operations run
+// in parallel, each with a workspace of its own.
 #pragma once
 
 #include <new>
@@ -16,14 +17,14 @@
 
 namespace kiommu {
 
-// Memory of an operation: one node each.
+// The memory of a workspace: one node each, but for the batch.
 struct WorkspaceMemory {
   void* self = nullptr;
   kiommu_u64* window[kMaxLevels] = {};
-  kiommu_u64* words = nullptr;      // of a window of the guest's tables
-  kiommu_u64* run_words = nullptr;  // of neighbouring pages
-  kiommu_u64* hpas = nullptr;       // of pages that are held, and rights
-  kiommu_u64* new_pfns = nullptr;   // of pages that are pinned
+  kiommu_u64* words = nullptr;      // page words of a window
+  kiommu_u64* run_words = nullptr;  // page words of consecutive pages
+  kiommu_u64* hpas = nullptr;       // HPA | rights of pages that are held
+  kiommu_u64* new_pfns = nullptr;   // of pages that were just pinned
   kiommu_run* runs = nullptr;
   kiommu_batch* batch = nullptr;
 };
@@ -40,11 +41,11 @@ class Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  // nullptr if there is no memory.
+  // Returns nullptr if there is no memory.
   static Workspace* create(kiommu_hosts* hosts);
   static void destroy(Workspace* workspace);
 
-  // Begins and ends the use of a guest's memory.
+  // Begin and end an operation on the guest's memory.
   void begin(PinTable& pins);
   void end() {
     user->finish();
@@ -54,17 +55,18 @@ class Workspace {
   WorkspaceMemory memory;
   WalkScratch scratch{};
   HostBatch host;
-  // What it remembers of a guest is good for the next operation, too.
+  // Kept for the next operation: its cache stays valid until a slot is removed.
   std::optional<GuestMemory> guest_memory;
   std::optional<OperationPins> user;
 
-  // What it did and what it cost, until it ends.
+  // What the operation did and lost, until it ends.
   Outcome outcome;
 
-  // The leaf of the shadow that was met last, see Shadow::find().
+  // The leaf of the shadow that was looked up last, see Shadow::find().
   Radix::Leaf leaf;
 
-  // In the domain's list of operations under way, see pool.hpp.
+  // The locked range and the link in the pool's lists. Protected by the pool's
+  // mutex.
   IovaPages range{};
   Workspace* next = nullptr;
 };
