@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Calls of the core, see core.h: rings, and stores of the guest that are tracked.
+ * Calls of the core, see core.h: rings, and tracked stores of the guest.
  */
 #ifndef KIOMMU_CORE_SYNC_H
 #define KIOMMU_CORE_SYNC_H
@@ -12,58 +12,68 @@ extern "C" {
 #endif
 
 /*
- * The ring of a guest (linux/kvm_iommu_ring.h): an object of the core. Those of
- * its calls that name a domain come one at a time for each ring.
+ * The ring of a guest (linux/kvm_iommu_ring.h): an object of the core. The
+ * caller serialises those calls on a ring that name a domain.
  */
 struct kiommu_ring;
 
 /**
- * kiommu_core_ring_create() - a ring at @gpa; its memory is not looked at
- * @entries: how many it has.
+ * kiommu_core_ring_create() - create a ring
+ * @gpa: address of the ring, whose memory is not accessed.
+ * @entries: number of entries.
+ * @ring: set on success.
  *
- * Lock: none. Return: 0; -EINVAL @gpa is misaligned, or @entries; -EOVERFLOW it
- * ends above 2^64; -ENOMEM.
+ * Lock: none.
+ * Return: 0; -EINVAL if @gpa is misaligned or @entries is invalid; -EOVERFLOW
+ * if the ring ends above 2^64; -ENOMEM.
  */
 int kiommu_core_ring_create(kiommu_u64 gpa, kiommu_u32 entries,
 			    struct kiommu_ring **ring, kiommu_u32 *status);
 void kiommu_core_ring_destroy(struct kiommu_ring *ring);
 
 /**
- * kiommu_core_ring_begin() - the host's fields of the ring are 0 from here on
+ * kiommu_core_ring_begin() - set the host's fields of the ring to 0
  *
- * But for those of a ring whose memory cannot be used, which is given up.
- * The domain is started. Lock: exclusive. Return: 0; -ENOMEM; -EAGAIN slots have
- * changed of which the core must be told first.
+ * If the memory of the ring cannot be used, the ring is given up. The domain is
+ * started.
+ *
+ * Lock: exclusive.
+ * Return: 0; -ENOMEM; -EAGAIN if slots have changed, of which the core must be
+ * told first.
  */
 int kiommu_core_ring_begin(struct kiommu_domain *domain,
 			   struct kiommu_ring *ring);
 
-/* What is done with an entry of many pages, which takes long. */
+/* What to do with an entry of many pages, which takes long. */
 enum kiommu_ring_large {
-	KIOMMU_RING_LARGE_LATER, /* it, and those after it, are left alone */
-	KIOMMU_RING_LARGE_NOW, /* a part of it is done */
+	KIOMMU_RING_LARGE_LATER, /* leave it and those after it alone */
+	KIOMMU_RING_LARGE_NOW, /* do a part of it */
 };
 
-/* What kiommu_core_ring_consume() and kiommu_core_ring_drain() answer. */
-#define KIOMMU_RING_MORE 1u /* there are entries that are not done */
+/* Return values of kiommu_core_ring_consume() and kiommu_core_ring_drain(). */
+#define KIOMMU_RING_MORE 1u /* some entries are not done */
 #define KIOMMU_RING_NOTIFY 2u /* the guest wants to be notified */
 
 /**
- * kiommu_core_ring_consume() - do what is in the ring, up to a bound
+ * kiommu_core_ring_consume() - do the entries in the ring, up to a bound
  *
- * A batch of entries becomes one refresh with one flush; the guest is told of
- * each by its status, and the reader of faults of those that failed.
- * The domain is started. Lock: shared. Return:
- * KIOMMU_RING_*; without MORE the guest rings the doorbell for what comes.
+ * A batch of entries becomes one refresh with one flush. The guest gets a
+ * status for each entry, and the reader of faults a record for each that
+ * failed. The domain is started.
+ *
+ * Lock: shared.
+ * Return: KIOMMU_RING_*; without MORE, the guest rings the doorbell for new
+ * entries.
  */
 kiommu_u32 kiommu_core_ring_consume(struct kiommu_domain *domain,
 				    struct kiommu_ring *ring,
 				    enum kiommu_ring_large large);
 
 /**
- * struct kiommu_ring_drain - how far one drain of a ring goes
- * @begun: 0 before the first call, which fills this in.
- * @avail: it is over when so many entries are done, counted as the guest does.
+ * struct kiommu_ring_drain - progress of one drain of a ring
+ * @begun: 0 before the first call, which initialises the struct.
+ * @avail: the drain ends once this many entries are done, counted as the guest
+ *	does.
  */
 struct kiommu_ring_drain {
 	kiommu_u32 begun;
@@ -71,12 +81,15 @@ struct kiommu_ring_drain {
 };
 
 /**
- * kiommu_core_ring_drain() - do what is in the ring by now, a part of it
- * @until: the caller's own, zeroed before the first call.
+ * kiommu_core_ring_drain() - do a part of what is in the ring by now
+ * @until: progress of this drain, zeroed before the first call.
  *
- * What the guest had put into the ring at the first call is done when the answer
- * is without MORE. Until then call it again, best with the locks let go between.
- * The domain is started. Lock: shared. Return: as kiommu_core_ring_consume().
+ * Once the call returns without MORE, everything that the guest had put into
+ * the ring at the first call is done. Until then call it again, preferably
+ * after releasing the locks in between. The domain is started.
+ *
+ * Lock: shared.
+ * Return: as kiommu_core_ring_consume().
  */
 kiommu_u32 kiommu_core_ring_drain(struct kiommu_domain *domain,
 				  struct kiommu_ring *ring,
@@ -85,50 +98,55 @@ kiommu_u32 kiommu_core_ring_drain(struct kiommu_domain *domain,
 #define KIOMMU_TRACKING_RANGES 16
 
 /**
- * struct kiommu_tracking_work - IOVAs to be brought up to date, mode TRACKED
- * @ranges: the first @count of them, the last one first.
- * @count: 0: nothing is left.
- * @rounds: how many calls it took so far.
- * @for_refresh: 0: for a store of the guest; else KIOMMU_TRACKING_*.
+ * struct kiommu_tracking_work - IOVAs to bring up to date, mode TRACKED
+ * @ranges: the first @count are valid, and are processed from the last one.
+ * @count: number of ranges left.
+ * @rounds: number of calls so far.
+ * @for_refresh: 0 for a store of the guest, else KIOMMU_TRACKING_*.
  * @gfn: the page that was stored to.
- * @walk: tells what was tracked before it began from what is by it; 0: it is yet
- *	to begin.
+ * @walk: number of this walk, which tells pages that it tracked from those
+ *	tracked before; 0 if it has not begun.
  */
 struct kiommu_tracking_work {
 	struct kiommu_window ranges[KIOMMU_TRACKING_RANGES];
 	kiommu_u32 count;
 	kiommu_u32 rounds;
 	kiommu_u32 for_refresh;
-#define KIOMMU_TRACKING_ALL 1u /* all that the tables say */
+#define KIOMMU_TRACKING_ALL 1u /* everything that the tables map */
 #define KIOMMU_TRACKING_REFRESHED 2u /* what a refresh found out of sync */
 	kiommu_u64 gfn;
 	kiommu_u64 walk;
 };
 
 /**
- * kiommu_core_tracking_start() - pages of tables are tracked as they are met
- * @burst: as of KVM_IOMMU_SET_SYNC.
+ * kiommu_core_tracking_start() - track pages of tables as they are met
+ * @burst: as in KVM_IOMMU_SET_SYNC.
  *
- * What the tables say already is to be brought up to date by the caller, see
- * kiommu_core_tracking_all(). It ends by kiommu_core_tracking_stop(), and when
- * the guest memory leaves. Lock: exclusive; started, not tracking. Return: 0;
- * -ENOMEM.
+ * The caller brings up to date what the tables map already, see
+ * kiommu_core_tracking_all(). Tracking ends with kiommu_core_tracking_stop(),
+ * and when the guest memory is unregistered.
+ *
+ * Lock: exclusive; the domain is started and not tracking.
+ * Return: 0 or -ENOMEM.
  */
 int kiommu_core_tracking_start(struct kiommu_domain *domain, kiommu_u32 burst);
 
-/* No page is tracked any more. Never allocates. Lock: exclusive. */
+/* Stops tracking all pages. Never allocates. Lock: exclusive. */
 void kiommu_core_tracking_stop(struct kiommu_domain *domain);
 
-/* All that the tables say, to be brought up to date. Lock: shared. */
+/* Sets @work to everything that the tables map. Lock: shared. */
 void kiommu_core_tracking_all(struct kiommu_domain *domain,
 			      struct kiommu_tracking_work *work);
 
 /**
  * kiommu_core_tracking_store() - the guest has stored something
- * @gpa: of the first byte; @bytes: in one page.
+ * @gpa: address of the first byte.
+ * @bytes: number of bytes, all in one page.
+ * @work: set to what is to be brought up to date, possibly nothing.
  *
- * Sets @work to what is to be brought up to date, perhaps nothing. The page was
- * tracked when the store was made; memory has the new value. Lock: shared.
+ * The page was tracked when the store was made; memory has the new value.
+ *
+ * Lock: shared.
  */
 void kiommu_core_tracking_store(struct kiommu_domain *domain, kiommu_u64 gpa,
 				kiommu_u32 bytes,
@@ -137,21 +155,26 @@ void kiommu_core_tracking_store(struct kiommu_domain *domain, kiommu_u64 gpa,
 /**
  * kiommu_core_tracking_step() - bring IOVAs up to date
  *
- * What is wrong with the tables, or cannot be done, goes to the faults.
- * Lock: shared; in a thread of the guest's process. Return: 0; -EAGAIN there is
- * more: call again, best with the locks let go between; -EINTR a fatal signal,
- * what was not done is out of sync, but for what a refresh left as it was.
+ * Bad entries of the tables, and what cannot be done, are reported as faults.
+ *
+ * Lock: shared; in a thread of the guest's process.
+ * Return: 0; -EAGAIN if there is more to do: call again, preferably after
+ * releasing the locks in between; -EINTR on a fatal signal, and then what was
+ * not done is out of sync, except that what a refresh left to it stays as it
+ * was.
  */
 int kiommu_core_tracking_step(struct kiommu_domain *domain,
 			      struct kiommu_tracking_work *work);
 
 /**
  * kiommu_core_untrack() - KVM_IOMMU_UNTRACK
- * @count: pages that were tracked.
+ * @count: set to the number of pages that were tracked.
  *
- * Takes time for the pages that are known there, not for the range. Lock: shared;
- * tracking. Return: 0; -EINVAL, -EOVERFLOW; -EINTR a fatal signal, and some may be
- * untracked.
+ * The cost depends on the tracked pages in the range, not on its length.
+ *
+ * Lock: shared; the domain is tracking.
+ * Return: 0; -EINVAL, -EOVERFLOW; -EINTR on a fatal signal, and some pages may
+ * be untracked.
  */
 int kiommu_core_untrack(struct kiommu_domain *domain, kiommu_u64 gpa,
 			kiommu_u64 length, kiommu_u64 *count,

@@ -2,16 +2,16 @@
 /*
  * zPCI functions that KVMs have started, see zpci_functions.h.
  *
- * The table is a hash of KVMs: what is found by one is a short list of its own
- * functions, among which the handle is looked for by what the zdev says now. A
- * zdev is freed by RCU: its handle can be read in look-ups also when it has gone.
+ * The table is hashed by KVM. A lookup goes through the short list of one KVM's
+ * functions, and compares handles with what the zdevs say now. A zdev is freed
+ * by RCU, so lookups may read its handle even after it has gone.
  *
- * functions_lock is a lock of all KVMs: it is held to change the table and to look
- * at all of it, innermost, and nothing is waited for under it. A function is in
- * the table from before START takes its container's lock (D) until after STOP has
- * let it go, so that it is started once; in between, while it is live, look-ups
- * find it. They do not take the lock. Which function of a container is the last
- * one is decided under D.
+ * functions_lock is shared by all KVMs and innermost. It is held to change the
+ * table and to walk all of it, and nothing is waited for under it. Lookups do
+ * not take it. A function is in the table from before START takes its
+ * container's lock (D) until after STOP has released it, so that it is started
+ * only once; while it is live in between, lookups find it. D decides which
+ * function of a container is the last one.
  */
 #include <linux/hashtable.h>
 #include <linux/iommu.h>
@@ -24,9 +24,9 @@
 #include "object/lock.h"
 
 static DEFINE_HASHTABLE(functions, 8);
-static DEFINE_MUTEX(functions_lock); /* of changes of the table */
+static DEFINE_MUTEX(functions_lock); /* protects changes of the table */
 
-/* Started, and not being stopped. */
+/* Started and not being stopped. */
 static bool is_live(const struct kiommu_function *function)
 {
 	return READ_ONCE(function->live);
@@ -102,7 +102,7 @@ static void free_function(struct kiommu_function *function)
 	kfree_rcu(function, rcu);
 }
 
-/* Where the function is: its pci_dev, and the container of its group. */
+/* Finds the pci_dev of the function, and the container of its IOMMU group. */
 static int find_container(struct kiommu_function *function)
 {
 	struct zpci_dev *zdev = function->zdev;
@@ -145,7 +145,7 @@ static struct kiommu_function *create_function(const void *key,
 	return function;
 }
 
-/* Context: functions_lock is held. */
+/* The caller holds functions_lock. */
 static int check_unused(const void *key, const struct zpci_dev *zdev)
 {
 	struct kiommu_function *function;
@@ -178,8 +178,8 @@ static void leave_table(struct kiommu_function *function)
 }
 
 /*
- * Return: as kiommu_container_start(); -ENXIO the container has no open device,
- * or was released.
+ * Return: as kiommu_container_start(); -ENXIO if the container has no open
+ * device or was released.
  */
 static int enter_container(struct kiommu_function *function,
 			   struct kiommu_mem *guest)
@@ -196,7 +196,7 @@ static int enter_container(struct kiommu_function *function,
 		WRITE_ONCE(function->live, true);
 	}
 	kiommu_unlock_exclusive(container);
-	/* ENODEV is for a KVM or a function that is going away. */
+	/* -ENODEV is for a KVM or a function that is going away. */
 	return ret == -ENODEV ? -ENXIO : ret;
 }
 
@@ -236,8 +236,8 @@ int kiommu_function_start(const void *key, struct zpci_dev *zdev)
 }
 
 /*
- * Another live function of the container takes the registration over, if there is
- * one. Context: the container's lock is held for writing.
+ * Hands the registration on to another live function of the container, if there
+ * is one. The caller holds the container's lock for writing.
  */
 static bool hand_on(struct kiommu_function *function)
 {
@@ -259,8 +259,9 @@ static bool hand_on(struct kiommu_function *function)
 }
 
 /*
- * The function, which is not live any more, leaves its container, whose lock is
- * held. Return: what is for kiommu_container_leave() then.
+ * Has the function, which is not live any more, leave its container, whose lock
+ * is held for writing. Return: what must be passed to kiommu_container_leave()
+ * later.
  */
 static struct kiommu_left leave_container(struct kiommu_function *function)
 {
@@ -272,15 +273,15 @@ static struct kiommu_left leave_container(struct kiommu_function *function)
 	kiommu_zpci_reset(&function->zpci, container->domain);
 	if (!function->registered || hand_on(function))
 		return nothing;
-	/* User space may have exchanged it meanwhile. */
+	/* User space may have replaced the KVM meanwhile. */
 	if (!container->guest || container->guest->memory->key != function->key)
 		return nothing;
 	return kiommu_container_stop(container);
 }
 
 /*
- * Of a function that nobody else stops. All references but those of calls under
- * way are dropped, and these end soon: it is stopped.
+ * Stops a function after set_dead(). Waits until calls under way have dropped
+ * their references, which does not take long.
  */
 static void stop(struct kiommu_function *function)
 {
@@ -296,7 +297,7 @@ static void stop(struct kiommu_function *function)
 	free_function(function);
 }
 
-/* Whoever is the first to say so stops it. */
+/* Return: true for the first caller, which then stops the function. */
 static bool set_dead(struct kiommu_function *function)
 {
 	bool first;
@@ -336,7 +337,7 @@ void kiommu_functions_exit(void)
 	}
 }
 
-/* VFIO has released the container: no device of it is open any more. */
+/* VFIO has released the container: none of its devices is open any more. */
 static int lock_error(int ret)
 {
 	return ret == -ESTALE ? -ENOENT : ret;
@@ -358,7 +359,9 @@ void kiommu_function_unlock_exclusive(struct kiommu_function *function)
 	kiommu_unlock_exclusive(function->container);
 }
 
-/* It was reset. RPCITs by the old handle must not see the new one. */
+/*
+ * The function was reset. RPCITs with the old handle must not see the new one.
+ */
 static int follow_handle(struct kiommu_function *function)
 {
 	int ret;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The zPCI functions that KVMs have started: which container they are in, and
- * what the core knows of them.
+ * The zPCI functions that KVMs have started: the container that each is in, and
+ * what the core knows of it.
  *
- * A KVM is a key here, as in guest.h: it is compared. A zdev is in use by it
- * until the function is stopped.
+ * A KVM is a key here, as in guest.h: it is only compared. It uses a zdev until
+ * the function is stopped.
  *
- * Lifetimes. A function is in a table from START to STOP. Whoever finds it there
- * while it is live gets a reference, and with it the container and the zdev. STOP
- * has it no longer live, resets it under the container's lock, so that RPCITs under
- * way find it disabled, takes it out of the table, and waits for the references:
- * then nobody uses function, container and zdev any more.
+ * Lifetimes. A function is in a table from START to STOP. A lookup that finds
+ * it there while it is live gets a reference, which also keeps the container
+ * and the zdev. STOP makes it not live, resets it under the container's lock,
+ * so that RPCITs under way find it disabled, takes it out of the table, and
+ * waits for the references to be dropped. After that function, container and
+ * zdev are not used any more.
  */
 #ifndef KIOMMU_ZPCI_FUNCTIONS_H
 #define KIOMMU_ZPCI_FUNCTIONS_H
@@ -28,21 +29,21 @@ struct zpci_dev;
 
 /**
  * struct kiommu_function - a function that is started
- * @node: in the table, found under RCU by @key.
- * @rcu: frees it when no look-up can still see it.
+ * @node: entry in the table, looked up under RCU by @key.
+ * @rcu: frees the function once no lookup can still see it.
  * @refs: one for the table, one for each call under way.
- * @unused: there is no reference any more.
+ * @unused: completed when the last reference is dropped.
  * @key: the KVM.
- * @pdev: referenced, and so is @zdev by it.
+ * @pdev: referenced; keeps @zdev.
  * @zdev: the function; its handle changes with each reset.
  * @container: referenced.
- * @live: look-ups find it. Set with the container's lock held for writing when
- *	START has done its work, cleared with the lock of the table held when STOP
- *	begins.
+ * @live: lookups find the function. Set with the container's lock held for
+ *	writing when START has done its work; cleared under functions_lock when
+ *	STOP begins.
  * @registered: START registered the KVM with the container, and STOP of the
- *	last function of the container lets it go. Protected by the container's
+ *	container's last function unregisters it. Protected by the container's
  *	lock.
- * @zpci: the core's; protected as zpci.h says, by the container's lock.
+ * @zpci: the core's part; protected by the container's lock as zpci.h says.
  */
 struct kiommu_function {
 	struct hlist_node node;
@@ -59,39 +60,46 @@ struct kiommu_function {
 };
 
 /**
- * kiommu_function_start() - a KVM gets a function
+ * kiommu_function_start() - start a function for a KVM
  *
- * The container is that which the function's IOMMU group is in. Registers the
+ * The container is the one that the function's IOMMU group is in. Registers the
  * KVM with it, if none is registered.
- * Context: may sleep; as kiommu_guest_get(). The process is the KVM's. Return:
- * 0; -EEXIST it has it; -EBUSY another KVM has the function or the container;
- * -ENXIO the group is in no container of ours, or no device of the
- * container is open; -ENODEV KVM, process or device is going away; -ENOMEM;
- * -EINTR a fatal signal. On failure nothing has changed.
+ *
+ * Context: as kiommu_guest_get(); in a thread of the KVM's process.
+ * Return: 0; -EEXIST if the KVM has started it already; -EBUSY if another KVM
+ * has the function or the container; -ENXIO if the group is in no container of
+ * ours, or no device of the container is open; -ENODEV if KVM, process or
+ * device is going away; -ENOMEM; -EINTR on a fatal signal. On failure nothing
+ * has changed.
  */
 int kiommu_function_start(const void *key, struct zpci_dev *zdev);
 
 /**
- * kiommu_function_stop() - it is taken from it
+ * kiommu_function_stop() - stop a function
  *
- * Its tables are not registered any more, and it is not used by anybody. Cannot
- * fail otherwise. Context: may sleep; may drop the last reference to a guest, see
- * kiommu_guest_put(). Return: 0; -ENOENT the KVM has not started it.
+ * On return its tables are unregistered, and it is not used any more. Cannot
+ * fail except as below.
+ *
+ * Context: may sleep; may drop the last reference to a guest, see
+ * kiommu_guest_put().
+ * Return: 0; -ENOENT if the KVM has not started it.
  */
 int kiommu_function_stop(const void *key, struct zpci_dev *zdev);
 
-/* Stops all. Nobody else calls any more. */
+/* Stops all functions. There are no other callers any more. */
 void kiommu_functions_exit(void);
 
 /* Return: whether the KVM has started a function. Context: any. */
 bool kiommu_functions_started(const void *key);
 
 /**
- * kiommu_function_get() - the function of a zdev
- * kiommu_function_get_handle() - the function whose handle is @fh now
+ * kiommu_function_get() - look up the function of a zdev
+ * kiommu_function_get_handle() - look up the function whose handle is @fh now
  *
- * They look at the functions of one KVM alone. Context: any. Return: referenced,
- * or NULL.
+ * Only functions of the KVM @key are found.
+ *
+ * Context: any.
+ * Return: the function with a reference, or NULL.
  */
 struct kiommu_function *kiommu_function_get(const void *key,
 					    const struct zpci_dev *zdev);
@@ -101,9 +109,10 @@ void kiommu_function_put(struct kiommu_function *function);
 /**
  * kiommu_function_lock_shared() - as kiommu_lock_shared()
  *
- * With the lock, the function's container is not released, and the core knows the
- * handle that the function had when the lock was taken. Return: 0; -EINTR a fatal
- * signal; -ENOENT the container is released.
+ * While the lock is held, the function's container is not released, and the
+ * core knows the handle that the function had when the lock was taken.
+ *
+ * Return: 0; -EINTR on a fatal signal; -ENOENT if the container was released.
  */
 int kiommu_function_lock_shared(struct kiommu_function *function);
 void kiommu_function_unlock_shared(struct kiommu_function *function);
@@ -112,7 +121,10 @@ void kiommu_function_unlock_shared(struct kiommu_function *function);
 int kiommu_function_lock_exclusive(struct kiommu_function *function);
 void kiommu_function_unlock_exclusive(struct kiommu_function *function);
 
-/* Unpins all idle pages of the guest. Context: no lock. Return: 0, or errno. */
+/*
+ * Unpins all idle pages of the guest. Context: no lock is held. Return: 0 or an
+ * errno.
+ */
 int kiommu_function_make_room(struct kiommu_function *function);
 
 #endif /* KIOMMU_ZPCI_FUNCTIONS_H */

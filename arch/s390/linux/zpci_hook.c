@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What KVM hands on by the kernel's hook asm/zpci_iommu.h: operations of user
- * space on zPCI functions, RPCITs of the guest, memory slots that go.
+ * What KVM passes on by the kernel's hook asm/zpci_iommu.h: operations of user
+ * space on zPCI functions, RPCITs of the guest, deleted memory slots.
  *
- * Answers and errors: docs/s390.md. What a guest is answered is decided in
- * arch/s390/rpcit.hpp.
+ * For answers and errors see docs/s390.md. What a guest is answered is decided
+ * in arch/s390/rpcit.hpp.
  *
- * RPCIT comes with kvm->srcu held, which is below all locks that are taken here:
- * nobody waits for a grace period of it under functions_lock, D, P or those
- * below them. For signals that do not kill it is not interrupted: it would begin
- * from the start again, and a guest that gets many would never see its end.
+ * RPCIT is called with kvm->srcu held, which is outside all locks taken here.
+ * So a grace period of it must not be waited for under functions_lock, D, P or
+ * the locks inside them. Signals that are not fatal do not interrupt an RPCIT:
+ * it would have to start over, and a guest that gets many signals would never
+ * finish it.
  */
 #include <linux/kvm_iommu.h>
 #include <asm/zpci_iommu.h>
@@ -20,7 +21,7 @@
 #include "object/container.h"
 #include "object/lock.h"
 
-/* PCI event codes; others are about an entry. */
+/* PCI event codes; the other codes are about an entry. */
 enum {
 	PEC_INVALID_ADDRESS_SPACE = 1,
 	PEC_OUT_OF_RANGE = 2,
@@ -41,13 +42,13 @@ static int register_locked(struct kiommu_function *function,
 {
 	struct kiommu_container *container = function->container;
 
-	/* User space may have exchanged it. */
+	/* User space may have replaced the KVM. */
 	if (container->guest && container->guest->memory->key != function->key)
 		return -EBUSY;
 	return kiommu_zpci_reg_ioat(&function->zpci, container->domain, ioat);
 }
 
-/* What the tables hold already: guests execute no RPCIT for that. */
+/* Shadows what the tables map already: guests execute no RPCIT for that. */
 static int shadow_ioat(struct kiommu_function *function)
 {
 	bool made_room = false;
@@ -144,7 +145,10 @@ static int hook_set_state(struct kvm *kvm, struct zpci_dev *zdev, u32 state)
 	return ret;
 }
 
-/* The container's reader learns of it, and has the VMM tell the guest. */
+/*
+ * The reader of the container's faults gets a record, and the VMM tells the
+ * guest.
+ */
 static void report(const struct kiommu_function *function,
 		   const struct kiommu_zpci_event *event)
 {
@@ -170,7 +174,7 @@ static void report(const struct kiommu_function *function,
 	kiommu_core_report_fault(function->container->faults, &fault);
 }
 
-/* One round. Return: whether there is another. */
+/* Does one round. Return: whether there is another. */
 static bool step(struct kiommu_function *function, struct kiommu_rpcit *rpcit)
 {
 	switch (kiommu_function_lock_shared(function)) {
@@ -189,7 +193,7 @@ static bool step(struct kiommu_function *function, struct kiommu_rpcit *rpcit)
 
 	switch (rpcit->outcome) {
 	case KIOMMU_RPCIT_MAKE_ROOM:
-		/* If there is none to be made, the next round says so. */
+		/* If nothing can be freed, the next round says so. */
 		kiommu_function_make_room(function);
 		return true;
 	case KIOMMU_RPCIT_AGAIN:
@@ -241,7 +245,7 @@ static int hook_rpcit(struct kvm *kvm, struct zpci_rpcit *args)
 		.gprs = { args->gprs[0], args->gprs[1], args->gprs[2] },
 	};
 
-	/* All of it is user space's, as if we were not there. */
+	/* Leave it all to user space, as if this module were not there. */
 	if (!kiommu_functions_started(kvm))
 		return -EOPNOTSUPP;
 	kiommu_rpcit_decode(&rpcit);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_IOMMU_DIRTY_LOG: the log of the guest's memory, read a chunk at a time,
- * see dirty.h. The core's bitmaps are words of the machine, the caller's are
+ * KVM_IOMMU_DIRTY_LOG: the dirty log of the guest's memory, read in chunks, see
+ * dirty.h. The core's bitmaps are machine words, the caller's are
  * little-endian.
  */
 #include <linux/bitops.h>
@@ -20,7 +20,10 @@
 #include "object/container.h"
 #include "object/lock.h"
 
-/* Between two chunks the container may let go of the guest: referenced. */
+/*
+ * Returns the guest with a reference: the container may let go of it between
+ * two chunks.
+ */
 static struct kiommu_mem *get_guest(struct kiommu_container *container)
 {
 	struct kiommu_mem *guest;
@@ -57,14 +60,17 @@ static void put_back(struct kiommu_mem *guest, u64 gpa, u64 length, u64 *bits,
 
 	for (i = 0; i < words; i++)
 		bits[i] = le64_to_cpu((__force __le64)bits[i]);
-	/* Nothing is lost, whatever becomes of the caller. */
+	/*
+	 * Not killable: no dirty page may be lost, even if the caller is
+	 * killed.
+	 */
 	down_write(&guest->lock);
 	kiommu_guest_settle(guest);
 	kiommu_core_dirty_put_back(guest->pins, gpa, length, bits);
 	kiommu_guest_unlock(guest);
 }
 
-/* Reads up to a chunk from @cmd->next_gpa on. */
+/* Reads at most one chunk, starting at @cmd->next_gpa. */
 static int read_chunk(struct kiommu_mem *guest,
 		      struct kvm_iommu_dirty_log *cmd, u64 *bits)
 {
@@ -77,7 +83,7 @@ static int read_chunk(struct kiommu_mem *guest,
 	u64 dirty;
 	int ret = 0;
 
-	/* Without contention nobody else asks. */
+	/* An uncontended down_write_killable() does not check for signals. */
 	cond_resched();
 	if (fatal_signal_pending(current) || down_write_killable(&guest->lock))
 		return -EINTR;
@@ -116,17 +122,17 @@ static int read_log(struct kiommu_container *container,
 	guest = get_guest(container);
 	if (IS_ERR(guest))
 		return PTR_ERR(guest);
-	/* At least a word, for what the core refuses. */
+	/* At least one word, for lengths that the core rejects. */
 	bits = kvmalloc(kiommu_bitmap_bytes(pages ?: 1), GFP_KERNEL_ACCOUNT);
 	ret = bits ? 0 : -ENOMEM;
 	while (!ret) {
-		/* A lock that is free is taken by who is killed, too. */
+		/* A killed task still gets an uncontended lock: check here. */
 		ret = fatal_signal_pending(current) ? -EINTR :
 						      read_chunk(guest, cmd, bits);
 		if (cmd->next_gpa == cmd->gpa + cmd->length)
 			break;
 	}
-	/* What was read is told, as read() does. */
+	/* Like read(), return what was read before the error. */
 	if (cmd->next_gpa != cmd->gpa) {
 		cmd->status = KVM_IOMMU_STATUS_OK;
 		ret = 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Ioctls that fill buffers of the caller with many answers: translations of a
+ * Ioctls that fill a buffer of the caller with many answers: translations of a
  * range, and bitmaps of dirty pages.
  *
- * Answers are collected in a buffer of the kernel, and copied out when no lock
- * is held: the memory of the caller's buffer can be another process's to
- * provide (userfaultfd), which can take its time.
+ * Answers are collected in a kernel buffer and copied out while no lock is
+ * held, because the page faults of the caller's buffer may be served by another
+ * process (userfaultfd), which may take its time.
  */
 #ifndef KIOMMU_DIRTY_H
 #define KIOMMU_DIRTY_H
@@ -17,11 +17,11 @@ struct kvm_iommu_dirty_log;
 struct kvm_iommu_translate_range;
 struct vfio_info_cap;
 
-/* Bytes of a bitmap that are collected at once: those of 4 GiB. */
+/* Bytes of bitmap collected at once: enough for 4 GiB of memory. */
 #define KIOMMU_BITMAP_CHUNK (128u << 10)
 #define KIOMMU_CHUNK_PAGES ((u64)KIOMMU_BITMAP_CHUNK * BITS_PER_BYTE)
 
-/* Bytes of a bitmap for so many pages: whole words of 64 bits. */
+/* Size in bytes of a bitmap for @pages pages, in whole words of 64 bits. */
 static inline u64 kiommu_bitmap_bytes(u64 pages)
 {
 	return DIV_ROUND_UP_ULL(pages, 64) * sizeof(u64);
@@ -29,9 +29,10 @@ static inline u64 kiommu_bitmap_bytes(u64 pages)
 
 /**
  * kiommu_translate_range() - KVM_IOMMU_TRANSLATE_RANGE
- * @cmd: the caller's struct; its answers are set on success.
+ * @cmd: the caller's struct; its out fields are set on success.
  *
- * Context: no lock of lock.h is held. Return: 0 or an errno of the ioctl.
+ * Context: no lock of lock.h is held.
+ * Return: 0 or an errno of the ioctl.
  */
 int kiommu_translate_range(struct kiommu_container *container,
 			   struct kvm_iommu_translate_range *cmd);
@@ -42,17 +43,20 @@ int kiommu_dirty_log(struct kiommu_container *container,
 
 /**
  * kiommu_type1_dirty_pages() - VFIO_IOMMU_DIRTY_PAGES
- * kiommu_type1_unmap_dirty() - VFIO_IOMMU_UNMAP_DMA, with a bitmap
+ * kiommu_type1_unmap_dirty() - VFIO_IOMMU_UNMAP_DMA with a bitmap
  * @argp: the caller's struct.
  *
- * Context and Return: as kiommu_translate_range().
+ * Context: as kiommu_translate_range().
+ * Return: as kiommu_translate_range().
  */
 long kiommu_type1_dirty_pages(struct kiommu_container *container,
 			      void __user *argp);
 long kiommu_type1_unmap_dirty(struct kiommu_container *container,
 			      void __user *argp);
 
-/* For VFIO_IOMMU_GET_INFO. Return: 0, -ENOMEM. */
+/*
+ * Adds the migration capability for VFIO_IOMMU_GET_INFO. Return: 0 or -ENOMEM.
+ */
 int kiommu_add_migration_cap(struct vfio_info_cap *chain);
 
 #endif /* KIOMMU_DIRTY_H */

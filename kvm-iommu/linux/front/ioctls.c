@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The component's own ioctls: one table, in which each has its struct's sizes
- * and its handler. All checks of the struct itself are done once, here.
+ * The component's own ioctls: a table with the sizes of the struct and the
+ * handler of each. All checks of the struct itself are done in one place, here.
  */
 #include <linux/file.h>
 #include <linux/sched.h>
@@ -35,7 +35,7 @@ union kiommu_ucmd {
 	struct kvm_iommu_set_idle_limit set_idle_limit;
 	struct {
 		struct kvm_iommu_get_fault_fd cmd;
-		struct file *file; /* installed when the answer is stored */
+		struct file *file; /* installed once the answer is stored */
 	} get_fault_fd;
 	struct kvm_iommu_set_sync set_sync;
 	struct kvm_iommu_untrack untrack;
@@ -43,7 +43,7 @@ union kiommu_ucmd {
 	struct kvm_iommu_dirty_log dirty_log;
 };
 
-/* What this kernel has, and the KVM that is registered. */
+/* Features of this kernel and of the registered KVM. */
 static u64 features(const struct kiommu_container *container)
 {
 	u64 features = KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
@@ -199,7 +199,7 @@ static int get_fault_fd(struct kiommu_container *container,
 			       &ucmd->get_fault_fd.file);
 }
 
-/* Nobody can use the descriptor before the caller has been told of it. */
+/* The descriptor must not be usable before the caller has been told of it. */
 static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
 {
 	if (stored) {
@@ -210,7 +210,7 @@ static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
 	}
 }
 
-/* These take and drop KVMs or doorbells, which must not happen under a lock. */
+/* These get and put KVMs or doorbells, which must not happen under a lock. */
 static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_start *cmd = &ucmd->start;
@@ -279,12 +279,12 @@ static int dirty_log(struct kiommu_container *container,
 enum kiommu_reply {
 	REPLY_NEVER,
 	REPLY_ON_SUCCESS,
-	REPLY_ALWAYS, /* it has a status */
+	REPLY_ALWAYS, /* the struct has a status */
 };
 
 /**
- * struct kiommu_locking - what a handler runs under
- * @lock: returns 0 or what the ioctl fails with.
+ * struct kiommu_locking - the locks that a handler runs under
+ * @lock: returns 0, or the errno that the ioctl fails with.
  * @unlock: the opposite.
  */
 struct kiommu_locking {
@@ -306,16 +306,16 @@ static const struct kiommu_locking pins = {
 
 /**
  * struct kiommu_op - an ioctl
- * @size: of its struct today.
- * @min_size: of its struct when it was first published.
- * @status: offset of its status, REPLY_ALWAYS.
+ * @size: current size of its struct.
+ * @min_size: size of its struct when it was first published.
+ * @status: offset of its status, for REPLY_ALWAYS.
  * @reserved: offset of its reserved field, or 0.
- * @reply: whether the struct is written back.
- * @flags: that a caller may set.
- * @locking: NULL: the handler locks by itself.
+ * @reply: when the struct is written back.
+ * @flags: flags that a caller may set.
+ * @locking: locks taken around @execute; NULL if it takes its own.
  * @execute: the handler.
- * @finish: optional, after @execute has succeeded and the answer was stored, or
- *	could not be; without any lock.
+ * @finish: optional; called without any lock after @execute has succeeded and
+ *	the answer was stored, or could not be.
  */
 struct kiommu_op {
 	u32 size;
@@ -340,7 +340,7 @@ struct kiommu_op {
 		##__VA_ARGS__						\
 	}
 
-/* One whose struct has a status. */
+/* An ioctl whose struct has a status. */
 #define KIOMMU_STATUS_OP(_cmd, _struct, _last, _locking, _execute, ...)	\
 	KIOMMU_OP(_cmd, _struct, _last, REPLY_ALWAYS, _locking, _execute, \
 		  .status = offsetof(struct _struct, status), ##__VA_ARGS__)
@@ -386,7 +386,7 @@ static const struct kiommu_op kiommu_ops[] = {
 			 dirty_log),
 };
 
-/* The reason of a failure of which the errno alone tells it. */
+/* The status of a failure that only the errno explains. */
 static u32 status_of(int error)
 {
 	switch (error) {
@@ -413,7 +413,7 @@ static u32 status_of(int error)
 	}
 }
 
-/* A field of @ucmd, all of which @op has set. */
+/* Returns the field of @ucmd at @offset, within the size of its op. */
 static u32 *field(union kiommu_ucmd *ucmd, u32 offset)
 {
 	return (u32 *)((u8 *)ucmd + offset);
@@ -439,7 +439,7 @@ static int execute(struct kiommu_container *container,
 	return ret;
 }
 
-/* What is wrong with a struct that can be told of each: a status, or 0. */
+/* Checks what is common to all structs. Return: a status, or 0. */
 static u32 check_struct(const struct kiommu_op *op, union kiommu_ucmd *ucmd)
 {
 	if (ucmd->head.flags & ~op->flags)
@@ -449,7 +449,9 @@ static u32 check_struct(const struct kiommu_op *op, union kiommu_ucmd *ucmd)
 	return KVM_IOMMU_STATUS_OK;
 }
 
-/* Checks and executes; sets the status, if the struct has one. */
+/*
+ * Checks the struct and executes the ioctl; sets the status, if there is one.
+ */
 static int answer(struct kiommu_container *container,
 		  const struct kiommu_op *op, union kiommu_ucmd *ucmd)
 {
@@ -479,8 +481,9 @@ static bool must_reply(const struct kiommu_op *op, int ret)
 }
 
 /*
- * A call whose answer could not be stored must change nothing. The struct lies
- * in two pages at most: its first and its last byte are stored as they are.
+ * A call whose answer could not be stored must change nothing. The struct spans
+ * two pages at most, so writing back its first and its last byte probes all of
+ * it.
  */
 static bool can_reply(void __user *argp, const union kiommu_ucmd *ucmd,
 		      u32 size)
@@ -498,7 +501,7 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 	unsigned int nr = _IOC_NR(cmd) - KVM_IOMMU_BASE;
 	void __user *argp = (void __user *)arg;
 	const struct kiommu_op *op;
-	union kiommu_ucmd ucmd; /* op->size of it are set below */
+	union kiommu_ucmd ucmd; /* op->size bytes are set below */
 	bool stored;
 	u32 size;
 	int ret;
@@ -511,7 +514,7 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 		return -EFAULT;
 	if (size < op->min_size)
 		return -EINVAL;
-	/* What lies behind must be zero, and is looked at: not gigabytes of it. */
+	/* Trailing bytes are checked to be zero: limit how many. */
 	if (size > PAGE_SIZE)
 		return -E2BIG;
 	ret = copy_struct_from_user(&ucmd, op->size, argp, size);

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The ioctls of a container; of NULL, if VFIO has released it before the call got
- * hold of it: what the call asks for fails with -ESTALE then.
+ * The ioctls of a container. The container is NULL if VFIO released it before
+ * the call could get a reference: what the call asks for fails with -ESTALE
+ * then.
  */
 #ifndef KIOMMU_IOCTLS_H
 #define KIOMMU_IOCTLS_H
 
 struct kiommu_container;
 
-/* The component's own, linux/kvm_iommu.h. Return: -ENOTTY if it is none. */
+/*
+ * The component's own ioctls (linux/kvm_iommu.h). Return: -ENOTTY if it is
+ * none.
+ */
 long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 		  unsigned long arg);
 
-/* Those of type1 that make sense here. Return: -ENOTTY if it is none. */
+/* The ioctls of type1 that make sense here. Return: -ENOTTY if it is none. */
 long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 			unsigned long arg);
 

@@ -25,7 +25,7 @@ static int __init kiommu_init(void)
 	ret = kiommu_zpci_hook_init();
 	if (ret)
 		goto err_shrinker;
-	/* Last: containers can be opened from here on. */
+	/* Last, because containers can be opened from here on. */
 	ret = kiommu_vfio_register();
 	if (ret)
 		goto err_hook;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_IOMMU_TRANSLATE_RANGE: a page of records at a time, see dirty.h.
+ * KVM_IOMMU_TRANSLATE_RANGE, a page of records at a time, see dirty.h.
  */
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -15,7 +15,7 @@
 
 #define RECORDS ((u32)(PAGE_SIZE / sizeof(struct kiommu_range_record)))
 
-/* The records go to the caller as they are. */
+/* The records are copied to the caller as they are. */
 #define SAME(_field) \
 	static_assert(offsetof(struct kiommu_range_record, _field) == \
 		      offsetof(struct kvm_iommu_translation, _field))
@@ -30,8 +30,9 @@ SAME(shadow_rights);
 SAME(status);
 
 /*
- * Tells of the rest of the range, as much as there is @room for; *@next is where
- * that ends. The caller has been told of it when it is copied, no sooner.
+ * Collects translations of the rest of the range, up to @room records; *@next
+ * is set to where they end. The caller's struct advances only once they are
+ * copied out.
  */
 static int collect(struct kiommu_container *container,
 		   struct kvm_iommu_translate_range *cmd,
@@ -90,7 +91,10 @@ int kiommu_translate_range(struct kiommu_container *container,
 			break;
 		cmd->count += count;
 		cmd->next_iova = next;
-		/* Less than a page: it stopped for another reason than room. */
+		/*
+		 * Fewer than a page: the core stopped for a reason other than
+		 * room.
+		 */
 	} while (cmd->status && count == RECORDS &&
 		 cmd->count < capacity);
 	free_page((unsigned long)records);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Dirty pages by IOVA as clients of type1 know them, see linux/kvm_iommu.h.
- * What is asked for is checked as type1 does, with the same errors; bitmaps are
- * words of the machine, as type1's are.
+ * Dirty pages by IOVA, as clients of type1 know them, see linux/kvm_iommu.h.
+ * Arguments are checked as type1 does, with the same errors; bitmaps are
+ * machine words, as with type1.
  *
- * A page is dirty if a device can write it, or could until it was unmapped by
- * the call that tells so. There is no state by IOVA but that somebody wants to
- * know.
+ * A page is dirty if a device can write to it, or could until the unmap that
+ * reports it. The only state by IOVA is whether dirty pages were asked for.
  */
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -22,7 +21,7 @@
 #include "object/container.h"
 #include "object/lock.h"
 
-/* As type1's DIRTY_BITMAP_SIZE_MAX. */
+/* Same as type1's DIRTY_BITMAP_SIZE_MAX. */
 #define BITMAP_SIZE_MAX kiommu_bitmap_bytes(INT_MAX)
 
 int kiommu_add_migration_cap(struct vfio_info_cap *chain)
@@ -62,8 +61,8 @@ static int set_dirty_pages(struct kiommu_container *container, bool on)
 }
 
 /*
- * Finds what is writable in a part of a range, and unmaps it if somebody wants
- * to know how many pages that were. Context: kiommu_lock_shared().
+ * Finds the writable pages in a part of a range; if @unmapped is set, also
+ * unmaps the part and counts its pages. Context: kiommu_lock_shared().
  */
 static int do_part(struct kiommu_container *container, u64 iova, u64 pages,
 		   kiommu_u64 *bits, u64 *unmapped)
@@ -82,12 +81,13 @@ static int do_part(struct kiommu_container *container, u64 iova, u64 pages,
 	return ret;
 }
 
-/* Words of a bitmap that need no memory. */
+/* Words of bitmap on the stack, which need no allocation. */
 #define FEW_WORDS 32
 
 /*
- * A chunk at a time. -ENOMEM of a part does not end it: that one is unmapped as
- * well. So that it means nothing else, the call needs no memory of its own.
+ * Goes through a range in chunks. -ENOMEM for a part does not end the loop:
+ * that part is unmapped as well. To let -ENOMEM have no other meaning, the call
+ * does not depend on memory of its own.
  */
 static int for_parts(struct kiommu_container *container, u64 iova, u64 size,
 		     const struct vfio_bitmap *bitmap, u64 *unmapped)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Ioctls of type1 on a container of ours, see linux/kvm_iommu.h: a VMM that
- * knows type1 finds the page sizes and the IOVA ranges, and can map and unmap.
- * What it can ask about dirty pages is in type1_dirty.c.
+ * Ioctls of type1 on our containers, see linux/kvm_iommu.h: a VMM that knows
+ * type1 can ask for page sizes and IOVA ranges, map and unmap. For dirty pages
+ * see type1_dirty.c.
  */
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -15,7 +15,7 @@
 #include "object/container.h"
 #include "object/lock.h"
 
-/* Adds the parts of the aperture that are not reserved as a capability. */
+/* Adds the unreserved parts of the aperture as a capability. */
 static int add_iova_ranges(const struct kiommu_host_caps *caps,
 			   struct vfio_info_cap *chain)
 {
@@ -101,7 +101,10 @@ static long get_info(struct kiommu_container *container, void __user *argp)
 	if (ret)
 		return ret;
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
-	/* The guest's pages are mapped as they come: each size from 4K on. */
+	/*
+	 * The guest's pages are mapped as they come, so any size from 4 KiB on
+	 * is fine.
+	 */
 	info.iova_pgsizes = PAGE_MASK;
 	ret = add_capabilities(container, &chain);
 	kiommu_unlock_shared(container);
@@ -194,8 +197,9 @@ long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 	if (!container)
 		return -ESTALE;
 	ret = kiommu_container_catch_up(container);
-	/* -ENOMEM of an unmap says that the range is unmapped; what could not be
-	 * registered is tried again by the next call.
+	/*
+	 * -ENOMEM from an unmap means that the range is unmapped. What could
+	 * not be registered is tried again by the next call.
 	 */
 	if (ret && !(ret == -ENOMEM && cmd == VFIO_IOMMU_UNMAP_DMA))
 		return ret;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VFIO front: turns the calls of VFIO containers into calls on ours.
+ * The VFIO front end: turns the calls of VFIO containers into calls on ours.
  *
  * VFIO calls attach_group, detach_group and release under the container's
  * group_lock, register_device and unregister_device under the lock of the
- * device set, and ioctl under no lock at all: the container may be released
- * while an ioctl is under way. So VFIO is not given a pointer but a number,
- * and each call takes a reference.
+ * device set, and ioctl under no lock: the container may be released while an
+ * ioctl is under way. So VFIO is given a number rather than a pointer, and each
+ * call takes a reference.
  */
 #include <linux/kvm_iommu.h>
 
@@ -66,7 +66,7 @@ static int kiommu_vfio_attach_group(void *iommu_data,
 	struct kiommu_container *container;
 	int ret;
 
-	/* Devices without an IOMMU have nothing that a shadow could be in. */
+	/* Without an IOMMU there are no tables to hold a shadow. */
 	if (type != VFIO_IOMMU)
 		return -EOPNOTSUPP;
 	container = kiommu_container_get(iommu_data);
@@ -158,12 +158,15 @@ static long kiommu_vfio_ioctl(void *iommu_data, unsigned int cmd,
 	struct kiommu_container *container;
 	long ret;
 
-	/* Asked before VFIO_SET_IOMMU. Other calls meet it: it is being set, or gone. */
+	/*
+	 * VFIO asks this before VFIO_SET_IOMMU. Other calls see NULL while the
+	 * container is being set up or is gone.
+	 */
 	if (!iommu_data && cmd == VFIO_CHECK_EXTENSION)
 		return check_extension(NULL, arg);
 
 	/*
-	 * The container holds the module only until it is released, which can
+	 * The container holds the module only until it is released, which may
 	 * happen during this call.
 	 */
 	if (!try_module_get(THIS_MODULE))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The VFIO IOMMU driver that answers for VFIO_KVM_IOMMU.
+ * The VFIO IOMMU driver for VFIO_KVM_IOMMU.
  */
 #ifndef KIOMMU_VFIO_DRIVER_H
 #define KIOMMU_VFIO_DRIVER_H

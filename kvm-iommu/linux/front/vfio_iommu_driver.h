@@ -2,9 +2,9 @@
 /*
  * The interface between VFIO containers and their IOMMU drivers.
  *
- * The kernel keeps it in drivers/vfio/vfio.h, which is not among the headers
- * that a distribution ships; vfio.ko exports both functions. This mirror must
- * be compared with that header before a kernel version is added below.
+ * The kernel keeps it in drivers/vfio/vfio.h, which distributions do not ship
+ * with their headers; vfio.ko exports both functions. Compare this copy with
+ * that header before adding a kernel version below.
  */
 #ifndef KIOMMU_VFIO_IOMMU_DRIVER_H
 #define KIOMMU_VFIO_IOMMU_DRIVER_H

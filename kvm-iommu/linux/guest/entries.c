@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reads of the guest's tables, reads and writes of its ring: by the process whose
- * memory they are, of ordinary memory only.
+ * Reads of the guest's tables, reads and writes of its ring. Only the process
+ * whose memory it is can do these, and only in ordinary memory.
  *
- * Locks: mmap_lock for reading, and within it that of the notifier; both are let
- * go before the copy.
+ * Locks: mmap_lock for reading, with the notifier's lock inside it; both are
+ * released before the copy.
  */
 #include <linux/mm.h>
 #include <linux/uaccess.h>
@@ -30,7 +30,10 @@ static noinline int look_for_mmio(struct kiommu_mem *mem, unsigned long hva,
 	else if (vma)
 		kiommu_notifier_set_plain(notifier, sequence, vma->vm_start,
 					  vma->vm_end - 1);
-	/* A table can reach over a page, and so into the next mapping. */
+	/*
+	 * A table may cross a page boundary, and so extend into the next
+	 * mapping.
+	 */
 	if (vma && vma->vm_end - hva < bytes) {
 		vma = vma_lookup(mem->mm, vma->vm_end);
 		if (vma && vma->vm_flags & mmio)
@@ -41,8 +44,8 @@ static noinline int look_for_mmio(struct kiommu_mem *mem, unsigned long hva,
 }
 
 /*
- * A guest can point to the BAR of its device: reading registers may change
- * the device. A mapping that was looked at is remembered for as long as nothing
+ * A guest can point to the BAR of its device, where reading a register may
+ * change the device. A mapping that was checked is remembered until something
  * happens to the process's memory.
  */
 static __always_inline int check_no_mmio(struct kiommu_mem *mem,
@@ -54,8 +57,8 @@ static __always_inline int check_no_mmio(struct kiommu_mem *mem,
 }
 
 /*
- * The guest writes entries while they are read: each is one aligned 8-byte
- * load, and is looked at in the copy only.
+ * The guest may write entries while they are read. Each one is read by a single
+ * aligned 8-byte load, and only the copy is looked at.
  */
 int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 			     kiommu_u64 *entries, kiommu_u32 count)
@@ -102,7 +105,10 @@ fault:
 	return -EFAULT;
 }
 
-/* What the guest reads or writes meanwhile is one of the stores, whole. */
+/*
+ * Each entry is written by a single aligned 8-byte store, so the guest never
+ * sees half of one, and a concurrent store of its own stays whole.
+ */
 int kiommu_port_write_entries(struct kiommu_mem *mem, kiommu_u64 hva,
 			      const kiommu_u64 *entries, kiommu_u32 count)
 {

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guests, see guest.h: found by their key, made, settled, freed. And those who
- * provide their memory, see memory_provider.h.
+ * Guests, see guest.h: looking them up by key, making, settling and freeing
+ * them. Also the providers of their memory, see memory_provider.h.
  *
- * guests_lock protects both lists. It is a lock of all tenants, so nothing is
- * waited for under it, nor allocated: it is held to search a list and to change
- * it. It is taken inside of locks that are held across changes of slots
- * (kvm->slots_lock); memory reclaim only tries it.
+ * guests_lock protects both lists. All tenants share it, so nothing is waited
+ * for or allocated under it: it is held only to search a list or to change one.
+ * It is taken inside locks that are held across changes of slots
+ * (kvm->slots_lock); memory reclaim only tries to take it.
  *
- * A guest is made in two steps. What needs nobody else is done first; then the
- * guest enters the list, so that its key has one. To register with the memory of
- * its process needs the mmap_lock of that, which the process can hold up for as
- * long as it likes: a thread waits for it, and who wants the guest waits for the
- * thread, killably, under no lock. If it fails, the guest leaves the list at
- * once, and all who have waited get the error. When the last one who waits is
- * killed, so is the thread: else it would have his end wait for it, as each thread
- * that ends takes its mmap_lock for reading, behind those who want to write.
+ * A guest is made in two steps. What does not depend on others is done first;
+ * then the guest enters the list, so that its key has one. Registering an MMU
+ * notifier takes the mmap_lock of the guest's process, which the process can
+ * hold for as long as it likes. A thread waits for it, and tasks that want the
+ * guest wait for that thread, killably and under no lock. If it fails, the
+ * guest leaves the list at once and all waiters get the error. When the last
+ * waiter is killed, so is the thread. Otherwise the exit of that task would
+ * wait for the thread, because an exiting task takes its mmap_lock for reading,
+ * queued behind writers such as that thread.
  *
- * A guest that is being freed has left the list, too: its key may get a new one
- * meanwhile.
+ * A guest that is being freed has left the list, too; its key may get a new
+ * guest meanwhile.
  *
- * Providers are called under providers_srcu, so that one that unregisters waits
- * for calls to end, and calls do not wait for each other.
+ * Providers are called under providers_srcu, so that kiommu_memory_unregister()
+ * can wait for these calls, and they do not wait for each other.
  */
 #include <linux/file.h>
 #include <linux/kthread.h>
@@ -53,7 +54,7 @@ bool kiommu_guest_due(struct kiommu_mem *guest)
 void kiommu_guest_settle(struct kiommu_mem *guest)
 {
 	lockdep_assert_held_write(&guest->lock);
-	/* First the slots: memory of those that are gone need not be looked at. */
+	/* Slots first: memory of deleted slots need not be looked at. */
 	kiommu_slots_settle(guest);
 	kiommu_tracked_settle(guest);
 	kiommu_notifier_settle(guest);
@@ -66,7 +67,10 @@ void kiommu_guest_unlock(struct kiommu_mem *guest)
 	up_write(&guest->lock);
 }
 
-/* Pages count as asked for until they are unpinned: nobody asks for them twice. */
+/*
+ * Pages count as asked for until they are unpinned, so that they are not asked
+ * for twice.
+ */
 static void shrink(struct kiommu_mem *guest)
 {
 	u64 idle = kiommu_core_pins_idle(guest->pins);
@@ -78,7 +82,9 @@ static void shrink(struct kiommu_mem *guest)
 	atomic64_sub(pages, &guest->shrink);
 }
 
-/* What is allocated is charged as if the process had come by itself. */
+/*
+ * Allocations are charged to the process's memory cgroup, as if it had called.
+ */
 static void settle_work(struct work_struct *work)
 {
 	struct kiommu_mem *guest = container_of(work, struct kiommu_mem, work);
@@ -99,8 +105,8 @@ void kiommu_guest_kick(struct kiommu_mem *guest)
 }
 
 /*
- * Asks a provider for the memory that @key names. Return: 0; -ENOENT it is none
- * of its; -ENODEV it is going away; -ENOMEM.
+ * Asks a provider for the memory that @key names. Return: 0; -ENOENT if it is
+ * not this provider's; -ENODEV if it is going away; -ENOMEM.
  */
 static int get_memory(struct kiommu_mem *guest,
 		      const struct kiommu_memory_provider *provider,
@@ -108,7 +114,10 @@ static int get_memory(struct kiommu_mem *guest,
 {
 	struct kiommu_memory *memory;
 
-	/* Not while its exit waits for us: nothing is its then. */
+	/*
+	 * Fails while the module's exit waits for this call: it has no guest
+	 * then.
+	 */
 	if (!try_module_get(provider->owner))
 		return -ENOENT;
 	memory = provider->get(key);
@@ -148,17 +157,20 @@ static int find_memory(struct kiommu_mem *guest, const void *key)
 }
 
 /*
- * Works of a guest wait for its lock, and so for mmap_lock and locks of inodes,
- * whose holders may be in reclaim themselves. What reclaim may wait for must not
- * wait for these: so they have no WQ_MEM_RECLAIM, and reclaim never waits for
- * them (see shrinker.c).
+ * Work of a guest waits for its lock, and so for mmap_lock and inode locks,
+ * whose holders may be in reclaim themselves. Work that reclaim can wait for
+ * must not wait for these. So the queue has no WQ_MEM_RECLAIM, and reclaim
+ * never waits for it (see shrinker.c).
  */
 static struct workqueue_struct *alloc_works(void)
 {
 	return alloc_workqueue("kvm_iommu", WQ_UNBOUND, 0);
 }
 
-/* All of a guest that needs nobody else. It is in no list and not registered. */
+/*
+ * Makes what does not depend on others. The guest is in no list, and no
+ * notifier is registered.
+ */
 static struct kiommu_mem *alloc_guest(const void *key)
 {
 	u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
@@ -192,7 +204,7 @@ static struct kiommu_mem *alloc_guest(const void *key)
 	return guest;
 
 err_memory:
-	/* The caller has a reference: this one is not the last. */
+	/* Not the last reference to what the key names: the caller has one. */
 	put_memory(guest);
 err_works:
 	destroy_workqueue(guest->wq);
@@ -201,7 +213,7 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-/* Nobody calls back any more. Works that callbacks have queued are done first. */
+/* No callback comes any more. Work that callbacks have queued is done first. */
 static void free_guest(struct kiommu_mem *guest)
 {
 	destroy_workqueue(guest->wq);
@@ -211,7 +223,10 @@ static void free_guest(struct kiommu_mem *guest)
 	kfree(guest);
 }
 
-/* The guest with this key, referenced, or NULL. Context: guests_lock is held. */
+/*
+ * Returns the guest with this key and a reference, or NULL. The caller holds
+ * guests_lock.
+ */
 static struct kiommu_mem *find_guest(const void *key)
 {
 	struct kiommu_mem *guest;
@@ -235,7 +250,10 @@ static struct kiommu_mem *look_up(const void *key)
 	return guest;
 }
 
-/* The guest is made, or is not. Context: no lock; the caller has a reference. */
+/*
+ * The guest is made, or making it failed. Context: no lock is held; the caller
+ * has a reference.
+ */
 static void finish(struct kiommu_mem *guest, int error)
 {
 	mutex_lock(&guests_lock);
@@ -257,13 +275,16 @@ static bool is_abandoned(struct kiommu_mem *guest)
 	return abandoned;
 }
 
-/* Has the memory of the process, a reference, and one to this module. */
+/*
+ * Owns a reference to the process's memory (mmget), to the guest and to this
+ * module.
+ */
 static int make_thread(void *data)
 {
 	struct kiommu_mem *guest = data;
 	int ret = -EINTR;
 
-	/* A signal that came before was lost. */
+	/* A signal that was sent before this was lost. */
 	allow_signal(SIGKILL);
 	if (!is_abandoned(guest))
 		ret = kiommu_notifier_register(guest);
@@ -276,10 +297,10 @@ static int make_thread(void *data)
 }
 
 /*
- * Registering fails when a signal is pending, and who opens a device cannot be
- * told to try again. And who waits for mmap_lock here must be free to leave when
- * he is killed. So a thread does it, one for each guest: works of a queue could
- * be held up by those of others.
+ * Registering a notifier fails when a signal is pending, but opening a device
+ * cannot be restarted. Also, a killed task must not be stuck waiting for
+ * mmap_lock here. So a thread does it, one for each guest: work on a shared
+ * queue could be held up by that of others.
  */
 static int start_making(struct kiommu_mem *guest)
 {
@@ -293,7 +314,7 @@ static int start_making(struct kiommu_mem *guest)
 	if (IS_ERR(thread)) {
 		module_put(THIS_MODULE);
 		mmput(guest->mm);
-		/* Never the last one: it is the caller's. */
+		/* Not the last reference: the caller has one. */
 		refcount_dec(&guest->refs);
 		return PTR_ERR(thread);
 	}
@@ -305,8 +326,8 @@ static int start_making(struct kiommu_mem *guest)
 }
 
 /*
- * Has the thread give up if nobody waits for it any more. Who comes before it has
- * done so waits, and makes another one then.
+ * Has the thread give up if nobody waits for it any more. A caller that comes
+ * before it has done so waits, gets the error, and makes the guest anew.
  */
 static void stop_waiting(struct kiommu_mem *guest, bool killed)
 {
@@ -318,7 +339,7 @@ static void stop_waiting(struct kiommu_mem *guest, bool killed)
 	mutex_unlock(&guests_lock);
 }
 
-/* Return: 0; why it could not be made; -EINTR a fatal signal. */
+/* Return: 0; the error that making it failed with; -EINTR on a fatal signal. */
 static int wait_until_made(struct kiommu_mem *guest)
 {
 	bool killed;
@@ -332,7 +353,7 @@ static int wait_until_made(struct kiommu_mem *guest)
 }
 
 /*
- * A guest that is being made, or is made. It is @guest, unless another one with
+ * Returns a guest that is made or being made: @guest, unless another one with
  * its key came first.
  */
 static struct kiommu_mem *make_guest(struct kiommu_mem *guest)
@@ -355,7 +376,9 @@ static struct kiommu_mem *make_guest(struct kiommu_mem *guest)
 	return guest;
 }
 
-/* @mm: of the process that it must be the guest of, or NULL. */
+/*
+ * @mm: the process that the guest must belong to, or NULL for any.
+ */
 static struct kiommu_mem *find_or_make(const void *key, struct mm_struct *mm)
 {
 	struct kiommu_mem *guest;
@@ -379,7 +402,10 @@ static struct kiommu_mem *find_or_make(const void *key, struct mm_struct *mm)
 	return ERR_PTR(ret);
 }
 
-/* That who made it was killed is no error of those who wait for it. */
+/*
+ * If the tasks that first waited for the guest were killed, try again: that is
+ * no error of this caller.
+ */
 static struct kiommu_mem *get_guest(const void *key, struct mm_struct *mm)
 {
 	struct kiommu_mem *guest;
@@ -395,7 +421,7 @@ struct kiommu_mem *kiommu_guest_get(const void *key)
 	return get_guest(key, NULL);
 }
 
-/* The key of the guest whose file it is, or NULL. */
+/* Returns the key of the guest that the file belongs to, or NULL. */
 static const void *key_of_file(struct file *file)
 {
 	const struct kiommu_memory_provider *provider;
@@ -442,7 +468,7 @@ void kiommu_guest_slots_changed(const void *key)
 	if (!guest)
 		return;
 	kiommu_slots_deleted(guest, 0, 0);
-	/* If it is the last one: what the key names is held by the caller. */
+	/* May be the last reference; the caller holds what the key names. */
 	kiommu_guest_put(guest);
 }
 EXPORT_SYMBOL_NS_GPL(kiommu_guest_slots_changed, KVM_IOMMU);
@@ -465,9 +491,9 @@ void kiommu_memory_unregister(struct kiommu_memory_provider *provider)
 EXPORT_SYMBOL_NS_GPL(kiommu_memory_unregister, KVM_IOMMU);
 
 /*
- * Who calls back goes first, then the works that callbacks queue, then what both
- * work on. Whoever has the last reference: making it has ended, for the thread
- * that does it has one, too.
+ * Callbacks are unregistered first, then the work that they queue is drained,
+ * then what both use is freed. With the last reference gone, making the guest
+ * has ended, because the thread that makes it has a reference, too.
  */
 void kiommu_guest_put(struct kiommu_mem *guest)
 {
@@ -483,7 +509,7 @@ void kiommu_guest_put(struct kiommu_mem *guest)
 	free_guest(guest);
 }
 
-/* Idle pages that nobody has asked for. */
+/* Idle pages that were not asked for yet. */
 static u64 idle_pages(struct kiommu_mem *guest)
 {
 	u64 idle = kiommu_core_pins_idle(guest->pins);

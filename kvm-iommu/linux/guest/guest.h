@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A registered guest, KVM's or another provider's: what the core knows as struct
- * kiommu_mem, one for all containers that registered the guest.
+ * A registered guest, of KVM or of another provider. The core knows it as
+ * struct kiommu_mem; all containers that registered the guest share it.
  */
 #ifndef KIOMMU_GUEST_H
 #define KIOMMU_GUEST_H
@@ -22,31 +22,33 @@
 
 /**
  * struct kiommu_mem - see above
- * @refs: one for each container that is started with it, one for each call
- *	that looked it up, one for the thread that makes it.
- * @list: in the list of all guests, unless making it has failed.
- * @made: completed when the guest is made, or when that has failed.
- * @error: 0 or why it has failed; valid after @made.
- * @maker: the thread that makes it, until @made.
- * @waiters: who waits for that; protected, as is @maker, by the lock of the list.
- * @provider: whose memory it is; its module is referenced.
- * @memory: got from it.
- * @mm: the process whose memory is the guest's; that of @memory.
- * @lock: P of core.h: of the pin table, and of what hangs below it. Order: see
- *	lock.h.
- * @pins: the core's.
- * @slots: which memory slots the core has seen.
+ * @refs: one for each container that is started with it, for each call that
+ *	looked it up, and for the thread that makes it.
+ * @list: entry in the list of all guests; empty if making the guest has failed.
+ * @made: completed once the guest is made, or making it has failed.
+ * @error: 0, or why making it failed; valid after @made. Before that, -EINTR
+ *	tells @maker to give up.
+ * @maker: the thread that makes the guest, until @made.
+ * @waiters: number of tasks that wait for @made. Protected by the lock of the
+ *	list, as are @maker and @error until @made.
+ * @provider: provider of the memory; its module is referenced.
+ * @memory: the memory that the provider gave us.
+ * @mm: mm of the guest's process; same as that of @memory.
+ * @lock: P of core.h; protects the pin table and what depends on it. For the
+ *	lock order see lock.h.
+ * @pins: the core's pin table.
+ * @slots: the memory slots that the core knows of.
  * @notifier: what happened to the process's memory.
- * @mmio: device memory of other devices that is mapped for devices.
+ * @mmio: device memory that is mapped for other devices.
  * @tracked: pages of tables whose stores are followed.
- * @wq: runs @work, and what compares the generation of @slots. It is the
- *	guest's own: works of another guest may wait for that one's memory, and
- *	must not use up a limit of this one.
- * @work: settles what is due when no call comes to do it.
- * @shrink: idle pages that memory pressure asked for, and that @work has not
+ * @wq: runs @work, and the work that compares the generation of @slots. Each
+ *	guest has its own: work of another guest may wait for that guest's
+ *	memory, and must not use up the concurrency limit of this one.
+ * @work: settles the guest if no call comes to do it.
+ * @shrink: idle pages that memory pressure asked for and that @work has not
  *	unpinned yet.
  *
- * @provider, @memory, @mm, @pins, @wq do not change while it exists.
+ * @provider, @memory, @mm, @pins and @wq do not change during its lifetime.
  */
 struct kiommu_mem {
 	refcount_t refs;
@@ -58,7 +60,7 @@ struct kiommu_mem {
 	const struct kiommu_memory_provider *provider;
 	struct kiommu_memory *memory;
 	struct mm_struct *mm;
-	struct rw_semaphore lock; /* of the pin table */
+	struct rw_semaphore lock; /* P; protects the pin table */
 	struct kiommu_pins *pins;
 	struct kiommu_slots slots;
 	struct kiommu_notifier notifier;
@@ -70,85 +72,102 @@ struct kiommu_mem {
 };
 
 /**
- * kiommu_guest_get() - the guest that a key names
- * @key: a struct kvm, or another provider's; what it names cannot go away
- *	during the call.
+ * kiommu_guest_get() - get the guest that a key names
+ * @key: a struct kvm, or the key of another provider; what it names must not go
+ *	away during the call.
  *
- * A guest that is known is found by the key alone. If there is none, modules
- * that registered as providers are asked first; what they do not know is a KVM.
- * Making one waits for the mmap_lock of the guest's process, and so do all who
- * ask for this guest meanwhile; who asks for another one does not.
- * Context: may sleep; no lock of lock.h is held. Return: referenced; -ENOMEM;
- * -ENODEV if kvm.ko is not there or the KVM or its process is going away;
- * -EINTR a fatal signal.
+ * An existing guest is found by the key alone. Otherwise the modules that
+ * registered as providers are asked first; a key that none of them knows is a
+ * KVM. Making a guest waits for the mmap_lock of its process, and so do all
+ * callers that ask for this guest meanwhile; callers that ask for another one
+ * do not.
+ *
+ * Context: may sleep; no lock of lock.h is held.
+ * Return: the guest with a reference; -ENOMEM; -ENODEV if kvm.ko is not loaded,
+ * or if the KVM or its process is going away; -EINTR on a fatal signal.
  */
 struct kiommu_mem *kiommu_guest_get(const void *key);
 
 /**
- * kiommu_guest_get_fd() - the guest of a file descriptor: KVM's, or a provider's
+ * kiommu_guest_get_fd() - get the guest of a file descriptor
  *
- * Context: as kiommu_guest_get(). Return: referenced, or -EBADF; -EINVAL if no
- * provider knows the file; -EPERM if it is the guest of another process, which
- * is not registered then; or what kiommu_guest_get() returns.
+ * The file is KVM's or another provider's.
+ *
+ * Context: as kiommu_guest_get().
+ * Return: the guest with a reference; -EBADF; -EINVAL if no provider knows the
+ * file; -EPERM if it is the guest of another process, which is not registered
+ * then; or what kiommu_guest_get() returns.
  */
 struct kiommu_mem *kiommu_guest_get_fd(int fd);
 
-/* Another reference. Context: any; the caller has one, or D of a container. */
+/*
+ * Takes another reference. Context: any; the caller has a reference, or holds D
+ * of a container that has the guest registered.
+ */
 void kiommu_guest_hold(struct kiommu_mem *guest);
 
 /**
  * kiommu_guest_put() - drop a reference
  * @guest: may be NULL.
  *
- * Context: the last one waits for callbacks of KVM and of the process's memory
- * and may destroy the KVM: no lock may be held that these take, in particular
+ * Dropping the last reference waits for callbacks of KVM and of the MMU
+ * notifier, and may destroy the KVM.
+ *
+ * Context: may sleep; the caller holds no lock that these take, in particular
  * none of lock.h.
  */
 void kiommu_guest_put(struct kiommu_mem *guest);
 
 /**
- * kiommu_guest_due() - whether something happened that the core must be told
+ * kiommu_guest_due() - check whether the core must be told of a change
  *
- * Context: any. What happened before a system call returned is seen by calls
- * that begin after it.
+ * Calls that begin after a system call has returned see the changes that it
+ * made.
+ *
+ * Context: any.
  */
 bool kiommu_guest_due(struct kiommu_mem *guest);
 
-/* Tells the core what is due. Context: @guest->lock is held for writing. */
+/* Tells the core what is due. The caller holds @guest->lock for writing. */
 void kiommu_guest_settle(struct kiommu_mem *guest);
 
-/* Trims idle pins to their limit and releases @guest->lock, held for writing. */
+/*
+ * Trims idle pins to their limit and releases @guest->lock, held for writing.
+ */
 void kiommu_guest_unlock(struct kiommu_mem *guest);
 
-/* Has it settled soon, by the guest's work. Context: any. */
+/* Has the guest settled soon, by its work. Context: any. */
 void kiommu_guest_kick(struct kiommu_mem *guest);
 
 /**
- * kiommu_guests_idle() - pages of all guests that memory pressure can ask for
+ * kiommu_guests_idle() - count idle pages that reclaim can ask for
  *
- * Without those that it has asked for already.
- * Context: any that may sleep, memory reclaim included: it waits for nothing.
- * Return: pages; 0 if the list of guests is locked.
+ * Pages of all guests, except those that were asked for already.
+ *
+ * Context: may sleep, but waits for nothing; may be called in memory reclaim.
+ * Return: number of pages; 0 if the list of guests is locked.
  */
 unsigned long kiommu_guests_idle(void);
 
 /**
  * kiommu_guests_shrink() - ask for up to @pages idle pages
  *
- * The guests' works unpin them later. Context: as kiommu_guests_idle().
- * Return: pages that were asked for, of which none is unpinned yet; 0 if the
+ * The guests' work unpins them later.
+ *
+ * Context: as kiommu_guests_idle().
+ * Return: number of pages asked for, none of which is unpinned yet; 0 if the
  * list of guests is locked.
  */
 unsigned long kiommu_guests_shrink(unsigned long pages);
 
-/* KVM as a provider. */
+/* Registers KVM as a provider. */
 void kiommu_guests_init(void);
 
-/* shrinker.c. Return: 0, -ENOMEM. */
+/* shrinker.c. Return: 0 or -ENOMEM. */
 int kiommu_shrinker_init(void);
 void kiommu_shrinker_exit(void);
 
-/* kvm_memory.c: the one provider that need not register. */
+/* kvm_memory.c; registered by kiommu_guests_init(). */
 extern struct kiommu_memory_provider kiommu_kvm_memory;
 
 #endif /* KIOMMU_GUEST_H */

@@ -2,19 +2,19 @@
 /*
  * KVM as the provider of a guest's memory, see memory_provider.h.
  *
- * Symbols of kvm.ko are looked up when a KVM registers, as VFIO itself does:
- * this module loads without kvm.ko. Memory slots are read under kvm->srcu by
- * the inline functions of kvm_host.h, which need no symbol.
+ * Symbols of kvm.ko are looked up when a KVM is registered, as in VFIO, so this
+ * module loads without kvm.ko. Memory slots are read under kvm->srcu by the
+ * inline functions of kvm_host.h, which need no symbol.
  *
  * KVM's page tracker, while it is registered, calls track_deleted() from within
- * KVM_SET_USER_MEMORY_REGION, under kvm->slots_lock, when the slot cannot be
+ * KVM_SET_USER_MEMORY_REGION, under kvm->slots_lock, once the slot cannot be
  * found any more: see slots.c. It does so for slots of each address space. It
- * must not be unregistered under the guest's lock, for that waits for
- * track_deleted() to return. Kernels without the tracker are served by the
- * generation.
+ * must not be unregistered under the guest's lock, because that waits for
+ * track_deleted() to return. On kernels without the tracker, changes of slots
+ * are noticed by the generation.
  *
- * It calls track_write() for each store that KVM emulates, after it was made, in
- * the thread of the vCPU, and has kvm->srcu for reading: see tracked_pages.c.
+ * The tracker calls track_write() after each store that KVM emulates, in the
+ * vCPU's thread and with kvm->srcu held for reading: see tracked_pages.c.
  */
 #include <linux/interval_tree.h>
 #include <linux/kvm_host.h>
@@ -28,13 +28,14 @@
  * struct kvm_memory - a KVM that is registered
  * @memory: its key is @kvm.
  * @kvm: referenced.
- * @put_kvm: kvm_put_kvm(); kvm.ko is held while it is kept.
- * @guest: whose it is, while @tracker is registered.
- * @tracker: told by KVM when a slot is deleted, and of stores.
+ * @put_kvm: kvm_put_kvm(); holds a reference to kvm.ko.
+ * @guest: guest that @tracker reports to, while it is registered.
+ * @tracker: called by KVM for deleted slots and for stores.
  * @untrack: kvm_page_track_unregister_notifier() while @tracker is registered,
- *	else NULL. Protected by the lock of struct kiommu_slots.
- * @add_gfn: kvm_write_track_add_gfn(), @remove_gfn: kvm_write_track_remove_gfn(),
- *	set when @tracker is registered first; kvm.ko is held by @put_kvm.
+ *	else NULL. Protected by kiommu_slots.lock.
+ * @add_gfn: kvm_write_track_add_gfn().
+ * @remove_gfn: kvm_write_track_remove_gfn(). Both are set when @tracker is
+ *	first registered; @put_kvm holds kvm.ko for them.
  */
 struct kvm_memory {
 	struct kiommu_memory memory;
@@ -92,7 +93,7 @@ err_symbol:
 	return -ENODEV;
 }
 
-/* The last provider that is asked: what none of the others knows is a KVM. */
+/* KVM is asked last: a key that no other provider knows is a KVM. */
 static struct kiommu_memory *get_memory(const void *key)
 {
 	struct kvm_memory *memory;
@@ -124,8 +125,8 @@ static void put_memory(struct kiommu_memory *base)
 }
 
 /*
- * Slots of address space 0: what devices see. Slots that KVM made for itself
- * are not the guest's memory.
+ * Looks up slots of address space 0, which is what devices see. Slots that KVM
+ * made for itself are not the guest's memory.
  */
 static int find_slot(struct kiommu_memory *memory, u64 gfn,
 		     struct kiommu_slot *slot)
@@ -172,8 +173,8 @@ static bool hold_hva(struct kiommu_memory *memory, unsigned long first,
 }
 
 /*
- * The arrays of slots are part of struct kvm; the generation changes last when
- * one is made valid.
+ * The slot arrays are part of struct kvm. When one becomes active, its
+ * generation is updated last.
  */
 static u64 generation(struct kiommu_memory *memory)
 {
@@ -181,7 +182,10 @@ static u64 generation(struct kiommu_memory *memory)
 	struct kvm_memslots *slots =
 		rcu_dereference_check(kvm->memslots[0], true);
 
-	/* Slots are looked up after it; they were made valid before. */
+	/*
+	 * Pairs with the update of the generation: slots looked up after this
+	 * are at least as new.
+	 */
 	return smp_load_acquire(&slots->generation);
 }
 
@@ -203,7 +207,7 @@ static void track_write(gpa_t gpa, const u8 *new, int bytes,
 			     gpa, bytes);
 }
 
-/* The symbols stay where they are while kvm.ko is held. */
+/* The symbols stay valid while kvm.ko is referenced. */
 static void find_symbols(struct kvm_memory *memory)
 {
 	memory->add_gfn = symbol_get(kvm_write_track_add_gfn);
@@ -215,9 +219,9 @@ static void find_symbols(struct kvm_memory *memory)
 }
 
 /*
- * KVM allocates two bytes for each page of each slot, charged to the caller, and
- * takes slots_arch_lock and mmu_lock of the VM: it can take its time. KVM allows it
- * to the process alone that made the VM.
+ * KVM allocates two bytes for each page of each slot, charged to the caller,
+ * and takes slots_arch_lock and mmu_lock of the VM, so this can take long. KVM
+ * allows it only to the process that created the VM.
  */
 static int listen(struct kiommu_memory *base, struct kiommu_mem *guest)
 {
@@ -237,7 +241,7 @@ static int listen(struct kiommu_memory *base, struct kiommu_mem *guest)
 	memory->tracker.track_write = track_write;
 	memory->guest = guest;
 	find_symbols(memory);
-	/* It looks at all slots, under slots_arch_lock alone. */
+	/* It walks all slots with only slots_arch_lock held, not slots_lock. */
 	idx = srcu_read_lock(&memory->kvm->srcu);
 	ret = track(memory->kvm, &memory->tracker);
 	srcu_read_unlock(&memory->kvm->srcu, idx);

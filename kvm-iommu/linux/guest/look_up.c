@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Looks at the memory of the process, without a pin: which page is where?
+ * Finds out which page is at an address of the process now, without pinning it.
  *
- * What the page tables say comes first. That they say nothing does not mean
- * that the page is gone: reclaim takes pinned pages of files (memfd, tmpfs)
- * out of the page tables before it finds that they are pinned, and migration
- * does for a while what it cannot finish. Anonymous pages that are pinned stay
- * where they are. So where a shared mapping of a file has nothing, the page
- * cache is asked.
+ * The page tables are asked first. If they have no entry, the page need not be
+ * gone: reclaim unmaps pinned pages of files (memfd, tmpfs) before it notices
+ * that they are pinned, and so does migration for a while before it fails.
+ * Pinned anonymous pages stay mapped. So where a shared file mapping has no
+ * entry, the page cache is asked.
  *
- * The page cache is the last to lose a page: truncation and hole punching
- * first unmap, of which we are told, and then remove. Both are done under the
- * lock of the inode (i_rwsem): it is taken for reading, so that what has begun
- * is complete.
+ * A page leaves the page cache last: truncation and hole punching first unmap
+ * it, of which the MMU notifier is told, and then remove it. Both happen under
+ * the inode's lock (i_rwsem). It is taken for reading here, so that any such
+ * operation under way is complete.
  *
  * Another process can hold either lock for as long as it likes: i_rwsem in a
- * write() to the file from memory whose faults it answers itself, mmap_lock in a
- * read of /proc/PID/mem. The guest's lock is held here, for writing. So both are
- * tried only, for a short time in all until an answer comes
- * (kiommu_notifier_patient()), and then nothing is known.
+ * write() to the file from memory whose page faults it serves itself, mmap_lock
+ * in a read of /proc/PID/mem. The guest's lock is held for writing here, so
+ * both are only tried, for a short time in total (kiommu_notifier_patient());
+ * after that the answer is unknown.
  *
- * Locks: mmap_lock, i_rwsem, one after the other; inside of the guest's lock.
+ * Locks: mmap_lock and i_rwsem, one after the other, inside the guest's lock.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -52,9 +51,9 @@ static bool lock_inode(struct kiommu_mem *mem, struct inode *inode)
 }
 
 /*
- * FOLL_NOFAULT: as the page tables are. FOLL_FORCE: mappings that the process
- * itself cannot read keep their pages. Return: 1 all pages are there; 0 some are
- * not; -EAGAIN.
+ * FOLL_NOFAULT looks at the page tables as they are. FOLL_FORCE includes
+ * mappings that the process itself cannot read; they keep their pages. Return:
+ * 1 if all pages are there; 0 if some are not; -EAGAIN.
  */
 static int ask_page_tables(struct kiommu_mem *mem, unsigned long hva,
 			   unsigned int count, u64 *pfns)
@@ -64,7 +63,7 @@ static int ask_page_tables(struct kiommu_mem *mem, unsigned long hva,
 	unsigned int i = 0;
 	int all = 1;
 
-	/* The pages are looked up in place: both are 8 bytes each. */
+	/* The page pointers are replaced in place: both are 8 bytes each. */
 	static_assert(sizeof(*pages) == sizeof(*pfns));
 	if (!lock_mm(mem))
 		return -EAGAIN;
@@ -89,7 +88,7 @@ static int ask_page_tables(struct kiommu_mem *mem, unsigned long hva,
 	return all;
 }
 
-/* Fills the gaps of @pfns from the file, from page @index on. */
+/* Fills the gaps in @pfns from the file, starting at page @index. */
 static int ask_file(struct kiommu_mem *mem, struct file *file, pgoff_t index,
 		    unsigned int count, u64 *pfns)
 {
@@ -114,8 +113,9 @@ static int ask_file(struct kiommu_mem *mem, struct file *file, pgoff_t index,
 }
 
 /*
- * The file that is mapped at @hva, referenced, or NULL; *count is cut down to
- * the mapping, or to what lies before the next one. Or ERR_PTR(-EAGAIN).
+ * Returns the file that is mapped at @hva with a reference, or NULL; *count is
+ * cut down to the mapping, or to the gap before the next one. Returns
+ * ERR_PTR(-EAGAIN) if mmap_lock was not available.
  */
 static struct file *file_at(struct kiommu_mem *mem, unsigned long hva,
 			    unsigned int *count, pgoff_t *index)
@@ -162,7 +162,7 @@ static int ask_files(struct kiommu_mem *mem, unsigned long hva,
 	return ret;
 }
 
-/* What changes from here on is told later, and looked at again. */
+/* The notifier reports later changes, and then this is called again. */
 int kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
 			kiommu_u32 count, kiommu_u64 *pfns)
 {
@@ -175,7 +175,7 @@ int kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
 	ret = ask_page_tables(mem, hva, count, pfns);
 	if (!ret)
 		ret = ask_files(mem, hva, count, pfns);
-	/* Never the last one: who settles has another. */
+	/* Not the last reference: kiommu_notifier_settle() has one. */
 	mmput(mem->mm);
 	return min(ret, 0);
 }

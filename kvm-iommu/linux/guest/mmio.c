@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Device memory, see mmio.h and port.h: BARs that the process has mapped and
- * made a memory slot of.
+ * used for a memory slot.
  *
- * Such memory is not pinned: its owner takes it from the process when it goes
- * away (vfio-pci: memory space disabled, reset, power states), and tells by
- * the callbacks of notifier.c. What is mapped is recorded, and revoked within
- * the callback, so that it is out of the hosts before the owner goes on. A file
- * that is mapped stays open, so that a device is closed and unbound only after
- * the process has unmapped its BARs.
+ * Such memory is not pinned. Its owner unmaps it from the process before it
+ * goes away (vfio-pci: memory space disabled, reset, power states), of which
+ * the callbacks of notifier.c are told. Mapped device memory is recorded, and
+ * revoked within the callback, so that it is out of the hosts before the owner
+ * goes on. A file that is mapped stays open, so a device is closed and unbound
+ * only after the process has unmapped its BARs.
  *
- * A page frame that was read from the process's tables can be stale before it
- * is mapped. So it is read at a place in time (notifier->sequence), the record
- * is made visible under the lock, and then asked whether anything has begun to
- * change since: what begins later finds the record, and waits for the lock.
+ * A page frame number that was read from the process's page tables may be stale
+ * by the time it is mapped. So it is read at a given sequence number of the
+ * notifier. Then the record is made visible under kiommu_mmio.lock, and the
+ * notifier is asked whether an invalidation has begun since. One that begins
+ * later finds the record and waits for the lock.
  *
- * Each page is a map call of its own: any page can be unmapped alone,
- * whatever the host.
+ * Each page is mapped by a separate call, so any page can be unmapped alone,
+ * whatever the host supports.
  */
 #include <linux/bitmap.h>
 #include <linux/interval_tree.h>
@@ -33,17 +34,17 @@
 
 #define RECORD_PAGES 512
 
-/* Attempts to map what keeps changing. */
+/* Attempts to map memory that keeps changing. */
 #define MAX_ATTEMPTS 16
 
 /**
- * struct kiommu_record - device memory that is contiguous wherever it is
+ * struct kiommu_record - device memory, contiguous in all address spaces
  * @by_hva: pages of the process; in kiommu_mmio.by_hva.
  * @by_iova: pages of IOVA; in kiommu_hosts.mmio.
- * @hosts: whose IOVAs.
- * @pfn: page frame of the first one.
+ * @hosts: hosts that map it.
+ * @pfn: page frame number of the first page.
  * @prot: for iommu_map().
- * @mapped: pages that are mapped still; at least one.
+ * @mapped: pages that are still mapped, at least one.
  */
 struct kiommu_record {
 	struct interval_tree_node by_hva;
@@ -60,7 +61,7 @@ void kiommu_mmio_init(struct kiommu_mmio *mmio)
 	mmio->by_hva = RB_ROOT_CACHED;
 }
 
-/* Takes pages [first, last] of a record out of one host, flushed. */
+/* Unmaps pages [first, last] of a record from one host and flushes. */
 static void unmap_host(const struct kiommu_host *host,
 		       const struct kiommu_record *record, unsigned int first,
 		       unsigned int last)
@@ -80,7 +81,7 @@ static void unmap_host(const struct kiommu_host *host,
 	iommu_iotlb_sync(host->domain, &gather);
 }
 
-/* Maps the pages of a record in one host. On failure none is. */
+/* Maps the pages of a record in one host; all of them or, on failure, none. */
 static int map_host(const struct kiommu_host *host,
 		    const struct kiommu_record *record)
 {
@@ -133,7 +134,10 @@ static void erase(struct kiommu_mmio *mmio, struct kiommu_record *record)
 	WRITE_ONCE(mmio->count, mmio->count - 1);
 }
 
-/* Unmaps what of [first, last] is in the part of the record that @node names. */
+/*
+ * Unmaps those pages of a record whose addresses are in [first, last]; @node
+ * says by which addresses: HVA or IOVA.
+ */
 static void drop(struct kiommu_mmio *mmio, struct kiommu_record *record,
 		 const struct interval_tree_node *node, unsigned long first,
 		 unsigned long last)
@@ -158,8 +162,8 @@ bool kiommu_mmio_revoke(struct kiommu_mmio *mmio, unsigned long first,
 	struct interval_tree_node *node, *next;
 
 	/*
-	 * Whoever adds the first record asks afterwards whether an
-	 * invalidation has begun; ours has.
+	 * Pairs with smp_mb() in map_record(). Whoever adds the first record
+	 * checks afterwards for an invalidation that has begun; ours has.
 	 */
 	smp_mb();
 	if (!READ_ONCE(mmio->count))
@@ -228,7 +232,10 @@ void kiommu_mmio_remove_host(struct kiommu_mmio *mmio,
 		mutex_unlock(&mmio->lock);
 }
 
-/* Device memory, not RAM in disguise, which its owner could free. */
+/*
+ * True for device memory; not for RAM mapped as such, which its owner could
+ * free.
+ */
 static bool is_mmio(unsigned long pfn)
 {
 	if (pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn)))
@@ -239,8 +246,8 @@ static bool is_mmio(unsigned long pfn)
 }
 
 /*
- * The page frame at @hva. Return: 0; -EAGAIN look the VMA up again; -EFAULT;
- * -ENOMEM; -EINTR.
+ * Finds the page frame at @hva. Return: 0; -EAGAIN: look up the VMA again;
+ * -EFAULT; -ENOMEM; -EINTR.
  */
 static int page_frame(struct vm_area_struct *vma, unsigned long hva, bool write,
 		      unsigned long *pfn)
@@ -269,8 +276,8 @@ static int page_frame(struct vm_area_struct *vma, unsigned long hva, bool write,
 }
 
 /*
- * Fills the record with the device memory at @hva that is contiguous. Return:
- * pages, or as kiommu_port_mmio_map(), or -EAGAIN. Context: mmap_lock is held.
+ * Fills the record with the contiguous device memory at @hva. The caller holds
+ * mmap_lock. Return: number of pages; -EAGAIN; or as kiommu_port_mmio_map().
  */
 static int look_up(struct mm_struct *mm, unsigned long hva, unsigned int pages,
 		   bool write, struct kiommu_record *record)
@@ -305,7 +312,7 @@ static int look_up(struct mm_struct *mm, unsigned long hva, unsigned int pages,
 	return i;
 }
 
-/* Maps what was looked up at @sequence. On failure the record is not in use. */
+/* Maps what was looked up at @sequence. On failure the record is in no tree. */
 static int map_record(struct kiommu_mem *mem, struct kiommu_record *record,
 		      unsigned long sequence)
 {
@@ -318,7 +325,7 @@ static int map_record(struct kiommu_mem *mem, struct kiommu_record *record,
 		return -ENOSPC;
 	}
 	insert(mmio, record);
-	/* Pairs with that of kiommu_mmio_revoke(). */
+	/* Pairs with smp_mb() in kiommu_mmio_revoke(). */
 	smp_mb();
 	if (kiommu_notifier_unchanged(&mem->notifier, sequence))
 		ret = map_hosts(record);
@@ -338,7 +345,7 @@ static int try_map(struct kiommu_mem *mem, unsigned long hva,
 
 	if (mmap_read_lock_killable(mem->mm))
 		return -EINTR;
-	/* Before the look-up: nothing that changes later goes unseen. */
+	/* Read before the lookup, so that no later change is missed. */
 	sequence = kiommu_notifier_sequence(&mem->notifier);
 	count = look_up(mem->mm, hva, pages, write, record);
 	mmap_read_unlock(mem->mm);

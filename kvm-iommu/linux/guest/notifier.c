@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The memory of the process, see notifier.h.
+ * The MMU notifier of the guest's process, see notifier.h.
  *
- * Callbacks run below mmap_lock, locks of reverse maps and, in reclaim, any
- * lock whose holder allocates. So they take no lock of lock.h, under which
- * memory is pinned and allocated. They may look slots up (hold_hva(): for KVM
- * under kvm->srcu, as its own callbacks do), and take kiommu_mmio.lock and locks
- * of the IOMMU drivers.
+ * Callbacks run under mmap_lock, reverse-map locks and, in reclaim, any lock
+ * whose holder allocates. So they take no lock of lock.h under which memory is
+ * pinned or allocated. They may look up slots (hold_hva(); for KVM under
+ * kvm->srcu, as in its own callbacks), and take kiommu_mmio.lock and locks of
+ * the IOMMU drivers.
  *
  * Ordinary memory is pinned. Whatever happens to the process's page tables, a
- * pinned page stays allocated, so nobody else can get it while a device
- * reaches it: nothing has to happen at once. When an invalidation has ended,
- * its range is recorded, and soon, or at the beginning of the next call on the
- * guest, the core looks which of its pages are still at their address. Those
- * that are not are cleared in the hosts, flushed, and unpinned last.
+ * pinned page stays allocated, so it cannot be reused while a device can reach
+ * it, and nothing has to be done at once. When an invalidation ends, its range
+ * is recorded. Soon after, or at the beginning of the next call on the guest,
+ * the core looks up which of its pages are still at their address. Those that
+ * are not are unmapped from the hosts, flushed, and unpinned last.
  *
- * The end is what counts, not the start: a page is at its address until some
- * time in between. A call that looks in between finds nothing recorded, and
- * the end, which comes later, records.
+ * The end of an invalidation counts, not its start: a page is at its address
+ * until some time in between. A call that looks in between finds nothing
+ * recorded, but the end, which comes later, records the range.
  *
- * Device memory is not pinned: it is taken out of the hosts before start
- * returns, see mmio.c.
+ * Device memory is not pinned: it is taken out of the hosts before
+ * invalidate_range_start returns, see mmio.c.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -28,7 +28,7 @@
 
 #include "guest/guest.h"
 
-/* Nothing goes away when rights change; forked children do not matter. */
+/* No page goes away when rights change; forked children do not matter. */
 static bool keeps_pages(enum mmu_notifier_event event)
 {
 	return event == MMU_NOTIFY_PROTECTION_VMA ||
@@ -36,14 +36,17 @@ static bool keeps_pages(enum mmu_notifier_event event)
 	       event == MMU_NOTIFY_SOFT_DIRTY;
 }
 
-/* Adds to KIOMMU_MAX_RANGES ranges. Context: the lock is held. */
+/*
+ * Adds a range to KIOMMU_MAX_RANGES ranges. The caller holds the notifier's
+ * lock.
+ */
 static void add_changed(struct kiommu_range *ranges, unsigned int *count,
 			unsigned long first, unsigned long last)
 {
 	unsigned int i;
 
 	for (i = 0; i < *count; i++) {
-		/* Overlaps, or touches. */
+		/* Overlaps or is adjacent. */
 		if (first <= ranges[i].last + 1 && ranges[i].first <= last + 1)
 			break;
 	}
@@ -65,7 +68,7 @@ static void add_changed(struct kiommu_range *ranges, unsigned int *count,
 	ranges[i].last = max(ranges[i].last, last);
 }
 
-/* Context: the lock is held. */
+/* The caller holds the notifier's lock. */
 static void record(struct kiommu_notifier *notifier, unsigned long first,
 		   unsigned long last)
 {
@@ -91,9 +94,9 @@ static void revoke(struct kiommu_mem *guest, unsigned long first,
 }
 
 /*
- * Never fails, as it may not with an invalidate_range_end. What must not block
- * need not: the OOM reaper is the only one, and it skips device memory
- * (VM_PFNMAP).
+ * Never fails, because a notifier that has invalidate_range_end must not. It
+ * need not fail if it must not block, either: only the OOM reaper asks for
+ * that, and it skips device memory (VM_PFNMAP).
  */
 static int invalidate_start(struct mmu_notifier *mn,
 			    const struct mmu_notifier_range *range)
@@ -118,7 +121,10 @@ static void invalidate_end(struct mmu_notifier *mn,
 	struct kiommu_notifier *notifier = &guest->notifier;
 	bool due = !keeps_pages(range->event) &&
 		   kiommu_slots_hold(guest, range->start, range->end - 1);
-	/* Memory of a slot that has gone is in no slot: look at it all the same. */
+	/*
+	 * Memory of a deleted slot is in no slot any more, but must be looked
+	 * at.
+	 */
 	bool slots_due = kiommu_slots_due(guest);
 
 	spin_lock(&notifier->lock);
@@ -133,8 +139,8 @@ static void invalidate_end(struct mmu_notifier *mn,
 }
 
 /*
- * The process is gone, or the guest is freed. An invalidation that began may
- * never end for us. Pins stay: they are returned when the containers are closed.
+ * The process is gone, or the guest is being freed. The end of an invalidation
+ * under way may never be reported. Pins stay until the containers are closed.
  */
 static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
@@ -154,7 +160,7 @@ static const struct mmu_notifier_ops kiommu_mn_ops = {
 	.release = release,
 };
 
-/* What was not known is asked again: it is due, and the guest's work settles. */
+/* Makes unknown ranges due again, to be settled by the guest's work. */
 static void retry_work(struct work_struct *work)
 {
 	struct kiommu_notifier *notifier =
@@ -178,11 +184,11 @@ void kiommu_notifier_init(struct kiommu_notifier *notifier)
 	init_waitqueue_head(&notifier->quiet);
 	INIT_DELAYED_WORK(&notifier->retry, retry_work);
 	notifier->mn.ops = &kiommu_mn_ops;
-	/* No address is known. */
+	/* An empty range. */
 	notifier->plain.first = ULONG_MAX;
 }
 
-/* As mmu_notifier_register(), which cannot be killed. */
+/* Like mmu_notifier_register(), but killable. */
 int kiommu_notifier_register(struct kiommu_mem *guest)
 {
 	int ret;
@@ -197,7 +203,7 @@ int kiommu_notifier_register(struct kiommu_mem *guest)
 void kiommu_notifier_unregister(struct kiommu_mem *guest)
 {
 	mmu_notifier_unregister(&guest->notifier.mn, guest->mm);
-	/* The guest's work may still settle, but queues it no more. */
+	/* The guest's work may still settle, but cannot queue @retry again. */
 	disable_delayed_work_sync(&guest->notifier.retry);
 }
 
@@ -208,8 +214,8 @@ bool kiommu_notifier_due(struct kiommu_mem *guest)
 }
 
 /*
- * A range of which something is not known yet: nobody but the retry looks at it
- * again, so that calls meanwhile need not have the pin table to themselves.
+ * Something in the range is unknown. Only the retry looks at it again, so that
+ * calls meanwhile need not take the guest's lock for writing.
  */
 static void postpone(struct kiommu_notifier *notifier,
 		     const struct kiommu_window *range)
@@ -233,7 +239,10 @@ bool kiommu_notifier_patient(struct kiommu_notifier *notifier)
 	return time_before(jiffies, notifier->patient_until);
 }
 
-/* Context: the guest's lock is held for writing, the process's memory is held. */
+/*
+ * The caller holds the guest's lock for writing, and the process's memory
+ * (mmget).
+ */
 static void tell_changes(struct kiommu_mem *guest, struct kiommu_window *ranges,
 			 unsigned int count)
 {
@@ -270,11 +279,17 @@ void kiommu_notifier_settle(struct kiommu_mem *guest)
 
 	if (revoked)
 		kiommu_core_mmio_revoked(guest->pins);
-	/* What was of a process that is gone stays until containers let go. */
+	/*
+	 * If the process is gone, its pages stay until the containers let go of
+	 * them.
+	 */
 	if (!count || !mmget_not_zero(guest->mm))
 		return;
 	tell_changes(guest, ranges, count);
-	/* Should it be the last one: not the process's teardown under locks. */
+	/*
+	 * May be the last reference: do not tear down the address space under
+	 * locks.
+	 */
 	mmput_async(guest->mm);
 }
 

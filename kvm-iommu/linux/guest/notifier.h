@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What happens to the memory of a guest's process: the kernel tells, the core
- * is told later, device memory is taken away at once.
+ * The MMU notifier of a guest's process. For ordinary memory the core is told
+ * later; device memory is taken out of the hosts at once.
  */
 #ifndef KIOMMU_NOTIFIER_H
 #define KIOMMU_NOTIFIER_H
@@ -14,12 +14,12 @@
 
 struct kiommu_mem;
 
-/* Ranges that are kept apart; more become one that covers them all. */
+/* Ranges that are kept apart; more are merged into one that covers them all. */
 #define KIOMMU_MAX_RANGES 16
 
 /*
- * How long calls wait in all, until an answer comes, for locks that another
- * process can hold; and how long it is until somebody asks again.
+ * How long calls wait in total, until there is an answer, for locks that
+ * another process can hold; and the delay until the range is looked up again.
  */
 #define KIOMMU_PATIENCE (HZ / 10)
 #define KIOMMU_RETRY_DELAY (HZ / 20)
@@ -31,29 +31,31 @@ struct kiommu_range {
 
 /**
  * struct kiommu_notifier - see above
- * @mn: the kernel's.
- * @lock: protects all below. A leaf; never held while sleeping.
- * @ranges: whose memory has changed, and the core has not been told.
- * @count: how many.
- * @unknown: what memory there is now could not be found out; the core has it as
- *	it was, and is told again by @retry.
- * @unknown_count: how many.
- * @retry: makes them due again.
- * @impatient: there was no answer at once, and there has been none since;
- *	protected by the guest's lock.
- * @patient_until: jiffies; as @impatient.
- * @revoked: device memory was taken away, and the core has not been told.
- * @active: invalidations that have begun and not ended.
- * @sequence: counts how often one has begun or ended.
- * @dead: the process is gone; nobody will tell anything any more.
- * @quiet: waited on for @active to be 0.
- * @plain_lock: tells whether @plain and @plain_sequence belong together.
- * @plain: addresses of ordinary memory, in one mapping, as it was at
- *	@plain_sequence.
+ * @mn: the kernel's MMU notifier.
+ * @lock: protects all fields below, unless they say otherwise. Innermost except
+ *	for the lock of @quiet; never held while sleeping.
+ * @ranges: ranges whose memory has changed and of which the core was not told
+ *	yet.
+ * @count: number of @ranges.
+ * @unknown: ranges of which it could not be found out what memory they have
+ *	now. The core keeps them as they were, and is told again by @retry.
+ * @unknown_count: number of @unknown.
+ * @retry: makes @unknown due again.
+ * @impatient: a lookup had no answer at once, and not everything is known yet.
+ *	Protected by the guest's lock.
+ * @patient_until: jiffies. Protected by the guest's lock.
+ * @revoked: device memory was taken out, and the core was not told yet.
+ * @active: number of invalidations under way.
+ * @sequence: incremented when an invalidation begins or ends.
+ * @dead: the process is gone, and no callback will come any more.
+ * @quiet: waited on for @active to become 0.
+ * @plain_lock: makes @plain and @plain_sequence consistent for readers.
+ * @plain: addresses of ordinary memory, in one mapping, as of @plain_sequence.
+ * @plain_sequence: value of @sequence when @plain was looked up.
  */
 struct kiommu_notifier {
 	struct mmu_notifier mn;
-	spinlock_t lock; /* of all below */
+	spinlock_t lock; /* protects all fields below */
 	struct kiommu_range ranges[KIOMMU_MAX_RANGES];
 	unsigned int count;
 	struct kiommu_range unknown[KIOMMU_MAX_RANGES];
@@ -74,10 +76,11 @@ struct kiommu_notifier {
 void kiommu_notifier_init(struct kiommu_notifier *notifier);
 
 /**
- * kiommu_notifier_register() - start to listen
+ * kiommu_notifier_register() - register the MMU notifier
  *
- * Context: the process's memory is held (mmget); may sleep, for as long as the
- * process likes: no lock is held. Return: 0; -ENOMEM; -EINTR a signal.
+ * Context: the process's memory is held (mmget). May sleep for as long as the
+ * process holds its mmap_lock; no lock is held.
+ * Return: 0; -ENOMEM; -EINTR on a fatal signal.
  */
 int kiommu_notifier_register(struct kiommu_mem *guest);
 
@@ -88,40 +91,44 @@ void kiommu_notifier_unregister(struct kiommu_mem *guest);
 bool kiommu_notifier_due(struct kiommu_mem *guest);
 
 /*
- * Tells the core. What cannot be found out now, because another process has a
- * lock, is told by the guest's work when it can: its pages stay mapped, and
- * pinned, until then. Context: the guest's lock is held for writing.
+ * Tells the core of changed memory. Ranges that cannot be looked up now,
+ * because another process holds a lock, are told later by the guest's work;
+ * their pages stay mapped and pinned until then. The caller holds the guest's
+ * lock for writing.
  */
 void kiommu_notifier_settle(struct kiommu_mem *guest);
 
 /**
- * kiommu_notifier_patient() - whether to wait for a lock of another process
+ * kiommu_notifier_patient() - check whether to go on waiting for a lock
  *
- * For a short time, from the first time that one had to be waited for until all
- * is known: who holds it for longer costs the guest no more than that.
- * Context: the guest's lock is held for writing.
+ * For locks that another process can hold. True for KIOMMU_PATIENCE after the
+ * first time that one had to be waited for, until everything is known: a
+ * process that holds its lock for longer costs the guest no more than that.
+ *
+ * Context: the caller holds the guest's lock for writing.
  */
 bool kiommu_notifier_patient(struct kiommu_notifier *notifier);
 
-/* A place in time, for kiommu_notifier_unchanged(). */
+/* The current sequence, for kiommu_notifier_unchanged(). */
 unsigned long kiommu_notifier_sequence(struct kiommu_notifier *notifier);
 
 /**
- * kiommu_notifier_unchanged() - whether memory is as it was at @sequence
+ * kiommu_notifier_unchanged() - check whether memory is as it was at @sequence
  *
- * Nothing has begun to change since, nor was it changing then. Who holds
- * kiommu_mmio.lock and has made its record visible can rely on it until it
- * drops that lock: an invalidation that begins now finds the record.
+ * No invalidation has begun since, nor was one under way then. A caller that
+ * holds kiommu_mmio.lock and has made its record visible can rely on the answer
+ * until it releases that lock: an invalidation that begins now finds the
+ * record.
  */
 bool kiommu_notifier_unchanged(struct kiommu_notifier *notifier,
 			       unsigned long sequence);
 
 /**
- * kiommu_notifier_is_plain() - whether addresses are known for ordinary memory
+ * kiommu_notifier_is_plain() - check for addresses known as ordinary memory
  *
- * They were when kiommu_notifier_set_plain() said so, and nothing has begun to
- * change since: a mapping does not change to one of a device without that. It
- * may from now on, as it may after a look at the mappings.
+ * They were when kiommu_notifier_set_plain() was called, and no invalidation
+ * has begun since, without which a mapping does not become one of a device. It
+ * may become one from now on, as it may after any look at the mappings.
  */
 static inline bool kiommu_notifier_is_plain(struct kiommu_notifier *notifier,
 					    unsigned long first,
@@ -137,12 +144,15 @@ static inline bool kiommu_notifier_is_plain(struct kiommu_notifier *notifier,
 	       !read_seqcount_retry(&notifier->plain_lock, version);
 }
 
-/* They are; it was looked at after kiommu_notifier_sequence() said @sequence. */
+/*
+ * Notes that addresses are ordinary memory, as looked up after
+ * kiommu_notifier_sequence() returned @sequence.
+ */
 void kiommu_notifier_set_plain(struct kiommu_notifier *notifier,
 			       unsigned long sequence, unsigned long first,
 			       unsigned long last);
 
-/* Waits for invalidations to end, for a while. Context: no mmap_lock. */
+/* Waits a while for invalidations to end. Context: mmap_lock is not held. */
 void kiommu_notifier_wait(struct kiommu_notifier *notifier);
 
 #endif /* KIOMMU_NOTIFIER_H */

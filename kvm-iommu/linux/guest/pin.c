@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pins of the guest's memory, for the long term, charged to locked_vm of the
- * process whose memory it is.
+ * Long-term pins of the guest's memory, charged to locked_vm of its process.
  *
- * Locks: mmap_lock, inside of the guest's lock: to read when pinning, to write
- * when charging.
+ * Locks: mmap_lock, inside the guest's lock: for reading to pin, for writing to
+ * charge.
  */
 #include <linux/capability.h>
 #include <linux/mm.h>
@@ -14,7 +13,10 @@
 #include "port.h"
 #include "guest/guest.h"
 
-/* Why nothing at @hva could be pinned; error is that of the attempt. */
+/*
+ * Finds out why nothing at @hva could be pinned; @error is what GUP returned.
+ * The caller holds mmap_lock.
+ */
 static void explain(struct mm_struct *mm, unsigned long hva, long error,
 		    struct kiommu_pin_result *result)
 {
@@ -37,9 +39,9 @@ static void explain(struct mm_struct *mm, unsigned long hva, long error,
 		result->failure = KIOMMU_PIN_REFUSED;
 	} else if (vma->vm_file) {
 		/*
-		 * The kernel refuses writable long-term pins where a file
-		 * system tracks dirty pages; a page beyond the end of the file
-		 * fails in the same way.
+		 * GUP refuses writable long-term pins where a file system
+		 * tracks dirty pages. A page beyond the end of the file fails
+		 * in the same way.
 		 */
 		u64 offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) +
 			     (hva - vma->vm_start);
@@ -49,7 +51,7 @@ static void explain(struct mm_struct *mm, unsigned long hva, long error,
 	}
 }
 
-/* Within one mapping, and with an explanation of what fails. */
+/* Pins within one mapping, and explains failures. */
 static kiommu_u32 pin_slowly(struct mm_struct *mm, unsigned long hva,
 			     unsigned long count, bool write,
 			     struct page **pages,
@@ -86,8 +88,8 @@ static kiommu_u32 pin_slowly(struct mm_struct *mm, unsigned long hva,
 }
 
 /*
- * The process's own pages are pinned without mmap_lock where they are present.
- * With FOLL_WRITE only what is writable is.
+ * Pins the process's own pages without mmap_lock where they are present. With
+ * FOLL_WRITE, only those that are writable.
  */
 static kiommu_u32 pin_fast(struct mm_struct *mm, unsigned long hva,
 			   unsigned int count, bool write, struct page **pages,
@@ -107,7 +109,7 @@ kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
 			   kiommu_u32 count, int write, kiommu_u64 *pfns,
 			   struct kiommu_pin_result *result)
 {
-	/* The pages are looked up in place: both are 8 bytes each. */
+	/* The page pointers are replaced in place: both are 8 bytes each. */
 	struct page **pages = (struct page **)pfns;
 	kiommu_u32 i, pinned;
 
@@ -126,7 +128,7 @@ void kiommu_port_unpin(struct kiommu_mem *mem, kiommu_u64 pfn,
 	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
 }
 
-/* As account_locked_vm(), which cannot be killed. */
+/* Like account_locked_vm(), but killable. */
 int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages)
 {
 	int ret;
@@ -140,8 +142,9 @@ int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages)
 }
 
 /*
- * A process that is killed while another one holds its mmap_lock must be able to
- * go: what it was charged goes with it. Who is of another process, or a work, waits.
+ * A process that is killed while another one holds its mmap_lock must be able
+ * to exit; its charge goes away with it. Other processes and kernel threads
+ * wait.
  */
 void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages)
 {

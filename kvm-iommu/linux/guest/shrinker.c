@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory pressure takes idle pins back.
+ * A shrinker that has idle pins unpinned under memory pressure.
  *
- * Reclaim runs below any lock whose holder allocates, mmap_lock and folio
- * locks included. Unpinning may lock folios, uncharging locks mmap_lock: so
- * nothing is unpinned here. The scan asks the guests' works to do it.
+ * Reclaim runs under any lock whose holder allocates, including mmap_lock and
+ * folio locks. Unpinning may lock folios, and uncharging takes mmap_lock, so
+ * nothing is unpinned here: the scan asks the guests' work to do it.
  *
- * What was asked for is not free yet, and may not be for long: the scan returns
- * 0, as for objects that were looked at and not freed. It counts as scanned,
- * so that reclaim goes on with other caches and does not carry these pages over
- * to its next round; and no count has them any more, so that they are not asked
- * for again. When nothing can be asked for, the scan says SHRINK_STOP.
+ * What was asked for is not free yet, and may not be for long, so the scan
+ * returns 0, as for objects that were scanned but not freed. They count as
+ * scanned, so that reclaim goes on with other caches and does not carry these
+ * pages over to its next round. They are no longer counted as idle, so that
+ * they are not asked for again. If nothing can be asked for, the scan returns
+ * SHRINK_STOP.
  */
 #include <linux/shrinker.h>
 

@@ -1,32 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory slots, see slots.h: what the core wants to know of them, whoever
- * provides them.
+ * Memory slots, see slots.h: what the core needs to know of them, whatever
+ * their provider.
  *
- * A slot that is deleted is noticed in three ways.
+ * A deleted slot is noticed in three ways.
  *
- * Its provider tells, as part of the change: KVM's page tracker from within
+ * Its provider reports it as part of the change: KVM's page tracker from within
  * KVM_SET_USER_MEMORY_REGION, others by kiommu_guest_slots_changed(), under a
- * lock that is held across changes (kvm->slots_lock), when the slot cannot be
- * found any more. kiommu_slots_deleted() takes the guest's lock for writing, and
- * so comes after all requests that may have found it: before the call that
- * deletes it returns no device can reach the memory, and its pins are gone. So
- * the guest's lock must never be held while kvm->slots_lock, or anything that is
- * held across a change of slots, is waited for; and nobody may stop to listen
- * under it, which waits for kiommu_slots_deleted() to return.
+ * lock that is held across changes of slots (kvm->slots_lock), once the slot
+ * cannot be found any more. kiommu_slots_deleted() takes the guest's lock for
+ * writing, and so comes after all requests that may have found the slot: before
+ * the call that deletes it returns, no device can reach the memory, and its
+ * pins are gone. So kvm->slots_lock, or anything else that is held across a
+ * change of slots, must never be waited for with the guest's lock held. Nor may
+ * that lock be held to stop listening, which waits for kiommu_slots_deleted()
+ * to return.
  *
- * KVM's tracker costs its VM memory, and lets no slot move. It is registered
- * while a container wants it: in mode TRACKED, or by KVM_IOMMU_SYNC_SLOTS.
+ * KVM's tracker costs memory of its VM, and makes KVM refuse to move slots. So
+ * it is registered only while a container wants it: in mode TRACKED, or by
+ * KVM_IOMMU_SYNC_SLOTS.
  *
- * Beside that, each call compares the generation of the slots, and so does the
- * end of each change of the process's memory (notifier.c). And while nobody
- * listens, it is compared once a second: this has devices lose a slot that goes
- * also if nothing else happens.
+ * In addition, each call compares the generation of the slots, and so does the
+ * end of each invalidation of the process's memory (notifier.c).
+ *
+ * While nobody listens, the generation is also compared once a second, so that
+ * devices lose access to a deleted slot even if nothing else happens.
  */
 #include "port.h"
 #include "guest/guest.h"
 
-/* How often the generation is compared, in jiffies. */
+/* Interval at which the generation is compared, in jiffies. */
 #define WATCH_INTERVAL HZ
 
 static u64 generation_of(struct kiommu_mem *guest)
@@ -46,7 +49,7 @@ void kiommu_slots_settle(struct kiommu_mem *guest)
 	lockdep_assert_held_write(&guest->lock);
 	if (generation == guest->slots.generation)
 		return;
-	/* What changes from here on has another generation. */
+	/* Later changes have another generation. */
 	WRITE_ONCE(guest->slots.generation, generation);
 	kiommu_core_slots_changed(guest->pins);
 }
@@ -57,7 +60,7 @@ void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages)
 	if (pages)
 		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
 	kiommu_core_slots_changed(guest->pins);
-	/* What tables in the slot mapped can be pinned for nobody now. */
+	/* Pages that were mapped by tables in the slot may be idle now. */
 	kiommu_guest_unlock(guest);
 }
 
@@ -72,7 +75,7 @@ static void watch(struct work_struct *work)
 	struct kiommu_mem *guest = container_of(to_delayed_work(work),
 						struct kiommu_mem, slots.watch);
 
-	/* Who stops to listen begins anew. */
+	/* kiommu_slots_unlisten() queues the work again. */
 	if (READ_ONCE(guest->slots.listeners))
 		return;
 	if (kiommu_slots_due(guest))

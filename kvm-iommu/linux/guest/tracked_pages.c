@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages that are tracked, and stores to them, see tracked_pages.h.
+ * Tracked pages and stores to them, see tracked_pages.h.
  *
- * KVM tells of each store that it emulates, to pages that are tracked and to
- * others, in the thread of the vCPU, under kvm->srcu (for reading): so nothing
- * that is done under the locks of lock.h may wait for a grace period of it, nor
- * for kvm->slots_lock, whose holder waits for one.
+ * KVM reports each store that it emulates, to tracked and to other pages, in
+ * the vCPU's thread with kvm->srcu held for reading. So a grace period of it
+ * must not be waited for under the locks of lock.h, nor kvm->slots_lock, whose
+ * holder waits for one.
  *
- * A page is tracked once for a guest, however many of its containers have tables
- * in it: a look-up here, without a lock, tells whether anybody wants a store.
- * KVM forgets the pages of a slot that goes; so do we then, before the core is
- * told, and what the core untracks later is not here any more.
+ * A page is tracked once for a guest, however many of its containers have
+ * tables in it. A lockless lookup here tells whether anyone wants a store. KVM
+ * drops the pages of a slot that is deleted, and so does this file then, before
+ * the core is told; pages that the core untracks later are not here any more.
  *
- * Pages are tracked in slots of address space 0. KVM tells of slots of other
- * address spaces, too, and not of which one they were: so the slots themselves
- * are asked which pages they still hold.
+ * Pages are tracked in slots of address space 0. KVM also reports deleted slots
+ * of other address spaces, and does not say which one it was. So the slots
+ * themselves are asked which pages they still hold.
  */
 #include <linux/errno.h>
 #include <linux/slab.h>
@@ -43,8 +43,8 @@ static unsigned long users_of(struct kiommu_tracked *tracked, u64 gfn)
 }
 
 /*
- * The page is known here before its first store can be told. Return: 0, -ENOMEM,
- * or what the provider says.
+ * The page is entered before its first store can be reported. Return: 0;
+ * -ENOMEM; or what the provider returned.
  */
 static int track_first(struct kiommu_mem *mem, u64 gfn)
 {
@@ -71,7 +71,7 @@ int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn)
 	users = users_of(tracked, gfn);
 	if (!users)
 		ret = track_first(mem, gfn);
-	else /* there is an entry: nothing is allocated */
+	else /* the entry exists: nothing is allocated */
 		xa_store(&tracked->pages, gfn, xa_mk_value(users + 1),
 			 GFP_KERNEL_ACCOUNT);
 	mutex_unlock(&tracked->lock);
@@ -140,10 +140,11 @@ void kiommu_tracked_remove(struct kiommu_tracked *tracked,
 }
 
 /*
- * The next follower after @at, held, or NULL: then @at has left the list. @at
- * begins as a place in no list, and goes with what is returned. So a store passes
- * each follower once, whoever leaves meanwhile. Who comes later is added before all
- * places: it looks at the tables then.
+ * Returns the next follower after @at with a reference, or NULL, and then @at
+ * has left the list. @at starts in no list and moves behind each follower that
+ * is returned. So a store visits each follower once, even if others leave
+ * meanwhile. A new follower is added before all positions; it reads the tables
+ * after that.
  */
 static struct kiommu_follower *next_follower(struct kiommu_tracked *tracked,
 					     struct kiommu_follower *at)
@@ -155,7 +156,7 @@ static struct kiommu_follower *next_follower(struct kiommu_tracked *tracked,
 		list_add(&at->list, &tracked->followers);
 	list_for_each_entry_continue(follower, &tracked->followers, list) {
 		if (!follower->ops)
-			continue; /* another store */
+			continue; /* position of another store */
 		follower->ops->hold(follower);
 		list_move(&at->list, &follower->list);
 		mutex_unlock(&tracked->lock);
@@ -167,8 +168,8 @@ static struct kiommu_follower *next_follower(struct kiommu_tracked *tracked,
 }
 
 /*
- * Memory has what was stored, and not all of it is followed: that is told, and done,
- * by whoever settles the guest next.
+ * Memory has the new value, but some follower did not get to its end. Whoever
+ * settles the guest next tells the core.
  */
 static void miss(struct kiommu_mem *guest)
 {
@@ -179,7 +180,7 @@ static void miss(struct kiommu_mem *guest)
 void kiommu_tracked_settle(struct kiommu_mem *guest)
 {
 	lockdep_assert_held_write(&guest->lock);
-	/* One that is missed from here on is told anew. */
+	/* A store that is missed from here on sets it again. */
 	if (xchg(&guest->tracked.missed, false) &&
 	    kiommu_core_stores_missed(guest->pins))
 		miss(guest);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Pages of the guest's tables whose stores KVM, or another provider, tells of.
+ * Pages of the guest's tables to which KVM, or another provider, reports
+ * stores.
  */
 #ifndef KIOMMU_TRACKED_PAGES_H
 #define KIOMMU_TRACKED_PAGES_H
@@ -14,10 +15,12 @@ struct kiommu_follower;
 struct kiommu_mem;
 
 /**
- * struct kiommu_follower_ops - what a store does to who follows the guest
- * @hold: a reference that lasts until @put. Context: kiommu_tracked.lock.
- * @store: see kiommu_tracked_store(). Return: 0; else it was not followed to its end.
- * @put: Context: as @store.
+ * struct kiommu_follower_ops - operations of a follower of the guest's stores
+ * @hold: take a reference, which lasts until @put. Context: the caller holds
+ *	kiommu_tracked.lock.
+ * @store: see kiommu_tracked_store(). Returns 0, or an errno if the store was
+ *	not followed to its end.
+ * @put: drop the reference. Context: as @store.
  */
 struct kiommu_follower_ops {
 	void (*hold)(struct kiommu_follower *follower);
@@ -27,9 +30,10 @@ struct kiommu_follower_ops {
 };
 
 /**
- * struct kiommu_follower - a place in the list of a guest's followers
- * @list: in kiommu_tracked.followers, under its lock.
- * @ops: of who follows; NULL: a store has been told to those before this place.
+ * struct kiommu_follower - a position in the list of a guest's followers
+ * @list: entry in kiommu_tracked.followers, protected by its lock.
+ * @ops: operations of the follower. NULL marks the position of a store under
+ *	way, which the followers before it have seen.
  */
 struct kiommu_follower {
 	struct list_head list;
@@ -37,17 +41,19 @@ struct kiommu_follower {
 };
 
 /**
- * struct kiommu_tracked - what is tracked of a guest; part of struct kiommu_mem
- * @missed: a store was not followed to its end, and the core has not been told.
- * @lock: of both below; taken inside of all locks of lock.h, and outside of
- *	what the provider takes to track a page (kvm->mmu_lock).
- * @pages: by GFN: how many containers track it. Looked up without @lock.
- * @followers: of struct kiommu_follower: the last that came first, and how far
- *	each store under way has come.
+ * struct kiommu_tracked - tracked pages of a guest; part of struct kiommu_mem
+ * @missed: a store was not followed to its end, and the core was not told yet.
+ * @lock: protects both fields below. Taken inside D, P and the monitors of the
+ *	core, and outside of what the provider takes to track a page
+ *	(kvm->mmu_lock).
+ * @pages: number of containers that track a page, by GFN. Looked up without
+ *	@lock.
+ * @followers: list of struct kiommu_follower: the followers, the latest one
+ *	first, and the positions of stores under way.
  */
 struct kiommu_tracked {
 	bool missed;
-	struct mutex lock; /* see above */
+	struct mutex lock; /* protects @pages and @followers */
 	struct xarray pages;
 	struct list_head followers;
 };
@@ -57,8 +63,8 @@ void kiommu_tracked_init(struct kiommu_tracked *tracked);
 void kiommu_tracked_destroy(struct kiommu_tracked *tracked);
 
 /**
- * kiommu_tracked_add() - stores are followed from now on
- * kiommu_tracked_remove() - no longer; stores under way may hold it still
+ * kiommu_tracked_add() - start following stores
+ * kiommu_tracked_remove() - stop; stores under way may still hold the follower
  */
 void kiommu_tracked_add(struct kiommu_tracked *tracked,
 			struct kiommu_follower *follower);
@@ -67,26 +73,34 @@ void kiommu_tracked_remove(struct kiommu_tracked *tracked,
 
 /**
  * kiommu_tracked_store() - the guest has stored something, anywhere
- * @gpa: of the first byte; @bytes: in one page.
+ * @gpa: address of the first byte.
+ * @bytes: number of bytes, all in one page.
  *
- * Memory has the new value. On return the shadows and the hosts' IOTLBs of all
- * containers that follow the page have it, too.
- * Context: may sleep; a thread of the guest's process; no lock of lock.h;
- * kvm->srcu may be held for reading.
+ * Memory has the new value already. On return the shadows of all containers
+ * that follow the page, and the IOTLBs of their hosts, are up to date.
+ *
+ * Context: may sleep; a thread of the guest's process; no lock of lock.h is
+ * held, but kvm->srcu may be held for reading.
  */
 void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes);
 
-/* Tells the core of stores that were missed. Context: guest's lock, for writing. */
+/*
+ * Tells the core of missed stores. The caller holds the guest's lock for
+ * writing.
+ */
 void kiommu_tracked_settle(struct kiommu_mem *guest);
 
 /**
- * kiommu_tracked_forget() - the provider tracks pages no longer
- * @first: GFN; @last: GFN, inclusive.
+ * kiommu_tracked_forget() - drop pages that are not tracked any more
+ * @first: GFN.
+ * @last: GFN, inclusive.
  *
- * A slot of them has gone. Those that slots hold are tracked as before: what has
- * gone was a slot that devices do not see.
- * Context: the guest's lock is held for writing, and slots do not change; the
- * core is told of the slot before it is let go.
+ * A slot with these pages was deleted, and the provider does not track them any
+ * more. Pages that other slots still hold stay tracked: the deleted slot was
+ * one that devices do not see then.
+ *
+ * Context: the caller holds the guest's lock for writing, and slots do not
+ * change; the core is told of the slot before that lock is released.
  */
 void kiommu_tracked_forget(struct kiommu_mem *guest, u64 first, u64 last);
 

@@ -2,9 +2,9 @@
 /*
  * Batches, see port.h: what requests map and unmap in the hosts.
  *
- * No locks: who uses a batch holds the container's lock, so that the hosts do
- * not change; drivers take maps and unmaps of ranges that do not overlap in
- * parallel, as the DMA API has it.
+ * No locks are needed here. The user of a batch holds the container's lock, so
+ * the hosts do not change, and drivers map and unmap ranges that do not overlap
+ * in parallel, as the DMA API relies on.
  */
 #include <linux/slab.h>
 
@@ -47,8 +47,9 @@ static u64 fill_list(struct scatterlist *list, const struct kiommu_run *runs,
 }
 
 /*
- * iommu_map_sg() makes one map call of neighbours in host memory, which runs
- * are not, tells the IOTLB once, and undoes all of it when it fails.
+ * iommu_map_sg() merges neighbours in host memory into one map call, but runs
+ * are never neighbours. It syncs the IOTLB once, and undoes everything if it
+ * fails.
  */
 int kiommu_port_host_map(struct kiommu_batch *batch, kiommu_u32 host,
 			 kiommu_u64 iova, const struct kiommu_run *runs,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What one request does in the hosts, see port.h.
+ * The host operations of one request, see port.h.
  */
 #ifndef KIOMMU_BATCH_H
 #define KIOMMU_BATCH_H
@@ -11,9 +11,9 @@
 
 /**
  * struct kiommu_batch - see port.h
- * @hosts: which do not change while a request uses the batch.
- * @gathers: what was unmapped and not flushed yet, for each host.
- * @list: for kiommu_port_host_map().
+ * @hosts: do not change while a request uses the batch.
+ * @gathers: ranges that were unmapped and not flushed yet, one for each host.
+ * @list: scatterlist for kiommu_port_host_map().
  */
 struct kiommu_batch {
 	struct kiommu_hosts *hosts;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Domains of the host IOMMUs, see hosts.h. The core's calls on them: batch.c.
+ * Domains of the host IOMMUs, see hosts.h. For the core's calls on them see
+ * batch.c.
  */
 #include <linux/module.h>
 #include <linux/slab.h>
 
 #include "host/hosts.h"
 
-/* iommu_group_replace_domain() */
+/* for iommu_group_replace_domain() */
 MODULE_IMPORT_NS(IOMMUFD_INTERNAL);
 
 void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long container,
@@ -19,7 +20,7 @@ void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long container,
 	hosts->mmio = RB_ROOT_CACHED;
 }
 
-/* Before @domain is attached to anything. */
+/* To be called before @domain is attached to anything. */
 static void watch_faults(const struct kiommu_hosts *hosts,
 			 struct iommu_domain *domain)
 {
@@ -49,8 +50,8 @@ bool kiommu_hosts_coherent(const struct kiommu_hosts *hosts)
 }
 
 /*
- * Finds IOVAs that the group's devices can use: two pages that no power of two
- * aligns. Return: 0, or -ENOSPC if there are none.
+ * Finds two pages of IOVA that the group's devices can use, and that are not
+ * aligned to their size. Return: 0, or -ENOSPC if there are none.
  */
 static int find_room(const struct kiommu_host *host,
 		     const struct kiommu_group *group, u64 *iova)
@@ -66,7 +67,10 @@ static int find_room(const struct kiommu_host *host,
 
 		if (at > window->last || at + size - 1 < window->first)
 			continue;
-		/* Behind it; what was looked at may now be in the way. */
+		/*
+		 * Go on behind it. Windows that were passed may be in the way
+		 * now.
+		 */
 		from = window->last + 1;
 		i = 0;
 		if (!from)
@@ -80,11 +84,12 @@ static int find_room(const struct kiommu_host *host,
 }
 
 /*
- * Finds out how far down the driver takes a map call apart: some unmap any of
- * their table's pages, some only what one call mapped. Maps two zeroed pages
- * at an IOVA that no power of two aligns, so that no driver makes one page of
- * them, and unmaps the first. The IOVA is one that may be mapped: on s390 the
- * device tells, and a map elsewhere would leave the function in error.
+ * Finds out whether the driver can unmap a part of an earlier map call: some
+ * unmap any page of their tables, some only what one call mapped. Maps two
+ * zeroed pages at an IOVA that is not aligned to their size, so that no driver
+ * merges them into one large page, and unmaps the first. The IOVA must be one
+ * that may be mapped: s390 tells the device, and a map elsewhere would leave
+ * the function in the error state.
  */
 static int probe_split(struct kiommu_host *host,
 		       const struct kiommu_group *group)
@@ -152,7 +157,7 @@ static int host_attach(struct kiommu_host *host,
 	if (ret)
 		return ret;
 
-	/* What a domain can do is settled by its first attachment. */
+	/* The first attachment settles what a domain can do. */
 	ret = -EINVAL;
 	if (!(host->domain->pgsize_bitmap & SZ_4K))
 		goto err_detach;
@@ -217,7 +222,7 @@ void kiommu_host_destroy(struct kiommu_host *host)
 	kfree(host);
 }
 
-/* Whether @domain, which is attached, can do what the one of @host can. */
+/* Whether @domain, which is attached, can replace the domain of @host. */
 static bool can_replace(const struct kiommu_host *host,
 			struct iommu_domain *domain)
 {
@@ -233,10 +238,11 @@ static bool can_replace(const struct kiommu_host *host,
 }
 
 /*
- * A group that can be attached to neither domain is attached to none: its DMA
- * is blocked. Who takes an anchor back has done so all the same: the reader of
- * faults is told. The core, which keeps count of empty tables, asks for new ones
- * again when an anchor is taken back; that attaches the group.
+ * A group that can be attached to neither domain is attached to none, and its
+ * DMA is blocked. The call that unsets the anchor succeeds all the same, so the
+ * reader of faults is told. The core still counts empty tables, and asks to
+ * renew the hosts again when an anchor is unset the next time; that attaches
+ * the group.
  */
 static void put_back(const struct kiommu_hosts *hosts,
 		     const struct kiommu_host *host,
@@ -251,8 +257,9 @@ static void put_back(const struct kiommu_hosts *hosts,
 }
 
 /*
- * IOMMU drivers keep tables that have become empty: a domain's go with it. A
- * domain with an MSI cookie stays, for its MSI pages are mapped in it.
+ * IOMMU drivers keep tables that have become empty until the domain is freed. A
+ * domain with an MSI cookie has to stay, because its MSI pages are mapped in
+ * it.
  */
 static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 {
@@ -296,7 +303,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 	return ret;
 }
 
-/* Hosts that come after one that fails are renewed the next time. */
+/* Hosts after one that fails are renewed the next time. */
 int kiommu_port_hosts_renew(struct kiommu_hosts *hosts)
 {
 	unsigned int i;
@@ -310,7 +317,7 @@ int kiommu_port_hosts_renew(struct kiommu_hosts *hosts)
 	return 0;
 }
 
-/* Whether a flush of both would be one of much that lies between. */
+/* Whether one flush of both ranges would cover a large gap between them. */
 static bool is_far(const struct iommu_iotlb_gather *gather, u64 iova, u64 bytes)
 {
 	const u64 near = SZ_16M;
@@ -326,9 +333,9 @@ void kiommu_host_unmap(const struct kiommu_host *host, u64 iova, u64 bytes,
 	u64 done = 0;
 
 	/*
-	 * Drivers flush when a range does not go on where the last one ended.
-	 * One flush of all that lies between costs less than one at each gap;
-	 * unless somebody looks at all that lies between, page by page.
+	 * Drivers flush when a range does not continue the last one. One flush
+	 * that includes the gaps costs less than one at each gap, unless a
+	 * hypervisor walks everything in between page by page.
 	 */
 	if (gather->end && host->shadowed && is_far(gather, iova, bytes))
 		iommu_iotlb_sync(host->domain, gather);
@@ -338,7 +345,7 @@ void kiommu_host_unmap(const struct kiommu_host *host, u64 iova, u64 bytes,
 		size_t size = iommu_unmap_fast(host->domain, iova + done,
 					       bytes - done, gather);
 
-		/* Not mapped: go on, so that nothing stays behind. */
+		/* Not mapped: go on, so that nothing is left behind. */
 		done += size ?: PAGE_SIZE;
 	}
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The host IOMMUs of a container: one IOMMU domain for all groups that can
- * share it, and as many as are needed beside. Each holds the same mappings.
+ * share it, and as many more as are needed. Each holds the same mappings.
  *
- * Everything here is protected by the container's lock. Which hosts there are
- * changes with kiommu_mmio.lock of the registered guest held as well.
+ * Everything here is protected by the container's lock. To add or remove hosts,
+ * kiommu_mmio.lock of the registered guest is needed as well.
  */
 #ifndef KIOMMU_HOSTS_H
 #define KIOMMU_HOSTS_H
@@ -16,15 +16,15 @@
 #include "core.h"
 #include "port.h"
 
-/* Domains of one container: as many incompatible IOMMUs as it can span. */
+/* Domains of one container, i.e. incompatible IOMMUs that it can span. */
 #define KIOMMU_MAX_HOSTS 8
 
 /**
- * struct kiommu_host_reports - who is told of what happens in host IOMMUs
- * @fault: handler of iommu_set_fault_handler(); its token is @container of struct
- *	kiommu_hosts. Called in any context, for as long as a domain lives.
- * @blocked: a host takes none of a group's devices any more. Context: the
- *	container's lock is held.
+ * struct kiommu_host_reports - callbacks for events in host IOMMUs
+ * @fault: handler for iommu_set_fault_handler(); its token is @container of
+ *	struct kiommu_hosts. Called in any context, as long as a domain lives.
+ * @blocked: a host does not accept the devices of a group any more. Context:
+ *	the container's lock is held.
  */
 struct kiommu_host_reports {
 	iommu_fault_handler_t fault;
@@ -35,9 +35,10 @@ struct kiommu_host_reports {
  * struct kiommu_host - one domain of a host IOMMU
  * @domain: the kernel's paging domain.
  * @coherent: the IOMMU blocks no-snoop transactions.
- * @shadowed: a hypervisor below us shadows the tables, and walks what is flushed.
+ * @shadowed: a hypervisor below us shadows the tables, and walks what is
+ *	flushed.
  * @split: see enum kiommu_host_split.
- * @groups: groups attached; the host goes with the last one.
+ * @groups: number of groups attached; the host is destroyed with the last one.
  */
 struct kiommu_host {
 	struct iommu_domain *domain;
@@ -49,10 +50,10 @@ struct kiommu_host {
 
 /**
  * struct kiommu_group - one IOMMU group of the container
- * @list: in kiommu_hosts.groups.
+ * @list: entry in kiommu_hosts.groups.
  * @group: referenced.
- * @host: what it is attached to.
- * @reserved: IOVAs that must not be mapped for it, whole pages.
+ * @host: the host that it is attached to.
+ * @reserved: IOVAs that must not be mapped for it, in whole pages.
  * @reserved_count: entries of @reserved.
  */
 struct kiommu_group {
@@ -65,15 +66,16 @@ struct kiommu_group {
 
 /**
  * struct kiommu_hosts - all hosts and groups of a container
- * @container: its number; handed to @reports.
- * @reports: who is told of faults.
- * @hosts: all of them, from the first place on, in any order.
- * @count: how many.
- * @groups: of struct kiommu_group.
- * @reserved: the windows of all groups, sorted, merged; what the core sees.
- * @caps: what all hosts can do together.
+ * @container: id of the container; passed to @reports.
+ * @reports: callbacks for faults.
+ * @hosts: the first @count are the hosts, in any order.
+ * @count: number of hosts.
+ * @groups: list of struct kiommu_group.
+ * @reserved: reserved windows of all groups, sorted and merged; seen by the
+ *	core.
+ * @caps: capabilities that all hosts have in common.
  * @mmio: device memory that is mapped in all hosts, by IOVA; protected by
- *	kiommu_mmio.lock of the registered guest; empty without one.
+ *	kiommu_mmio.lock of the registered guest; empty if none is registered.
  */
 struct kiommu_hosts {
 	unsigned long container;
@@ -87,8 +89,8 @@ struct kiommu_hosts {
 };
 
 /*
- * The kernel has it for iommufd, in a header that is not installed: a group goes
- * from one domain to another, and stays in the first if that fails.
+ * The kernel has this for iommufd, in a header that is not installed: it moves
+ * a group from one domain to another, and leaves it in the first on failure.
  */
 int iommu_group_replace_domain(struct iommu_group *group,
 			       struct iommu_domain *new_domain);
@@ -97,50 +99,56 @@ void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long container,
 		       const struct kiommu_host_reports *reports);
 
 /**
- * kiommu_host_create() - a domain for a group, with the group attached
+ * kiommu_host_create() - create a domain for a group, with the group attached
  * @msi_base: base of the software-managed MSI window, or 0.
  *
- * Its tables are empty, so that the group's devices can reach nothing. The
- * host has not joined @hosts yet.
- * Context: may sleep. Return: the host, or -ENOSPC (as many as there can be, or
- * devices that have no IOVA), -ENOMEM, -EINVAL (pages of the IOMMU larger than
- * 4 KiB, or it does not enforce the cache coherency that it promised), or what the
- * IOMMU driver returned.
+ * The tables of the domain are empty, so the group's devices cannot reach
+ * anything. The host is not in @hosts yet.
+ *
+ * Context: may sleep.
+ * Return: the host, or an ERR_PTR(): -ENOSPC if there are KIOMMU_MAX_HOSTS
+ * already, or no usable IOVA for the devices; -ENODEV if the group has no
+ * device; -ENOMEM; -EINVAL if the IOMMU has no 4 KiB pages, or if it does not
+ * enforce the cache coherency that it promised; or what the IOMMU driver
+ * returned.
  */
 struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
 				       phys_addr_t msi_base);
 
 /*
- * Whether a hypervisor below us shadows the tables that the group's devices use,
- * and learns of changes by flushes alone.
+ * Whether a hypervisor below us shadows the tables of the group's devices, and
+ * learns of changes by flushes only.
  */
 bool kiommu_group_shadowed(const struct kiommu_group *group);
 
 /*
- * Whether an IOMMU can block no-snoop transactions of all of the group's devices:
- * what VFIO tells KVM of it (vfio_file_enforced_coherent()), whatever domain the
- * group is in. So the domain must do it.
+ * Whether the IOMMU can block no-snoop transactions of all devices of the
+ * group. VFIO tells KVM so (vfio_file_enforced_coherent()) whatever domain the
+ * group is in, so the domain must do it.
  */
 bool kiommu_group_coherent(const struct kiommu_group *group);
 
-/* Frees a host that has no group and has left; its mappings go with it. */
+/*
+ * Frees a host that has no group and was removed from its kiommu_hosts; its
+ * mappings are freed with it.
+ */
 void kiommu_host_destroy(struct kiommu_host *host);
 
 /**
  * kiommu_host_unmap() - clear entries of one host
- * @gather: what must be flushed then.
+ * @gather: collects what must be flushed afterwards.
  *
- * Context: may sleep; memory reclaim included.
+ * Context: may sleep; may be called in memory reclaim.
  */
 void kiommu_host_unmap(const struct kiommu_host *host, u64 iova, u64 bytes,
 		       struct iommu_iotlb_gather *gather);
 
-/* Return: the index that the core uses for @host, while no host leaves. */
+/* Return: the index by which the core knows @host, until a host is removed. */
 kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
 			     const struct kiommu_host *host);
 
-/* Return: each host enforces cache coherency, and there is one. */
+/* Return: whether there is a host, and each enforces cache coherency. */
 bool kiommu_hosts_coherent(const struct kiommu_hosts *hosts);
 
 #endif /* KIOMMU_HOSTS_H */

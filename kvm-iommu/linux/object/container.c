@@ -2,14 +2,14 @@
 /*
  * Containers, see container.h.
  *
- * A registration of a KVM lasts at most as long as a device of the container
- * is open. VFIO keeps to the same rule for its own reference, and it must be
- * so: KVM_DEV_VFIO_FILE_ADD makes the KVM hold the group, the group holds the
- * container, and a container that held the KVM for longer would keep all three
- * for ever. When the last one is closed, VFIO holds a lock that others need: the
- * registration ends in a work item then, which waits for D, and D is held by calls
- * that can be killed. What KVM a device brought is not held until a call registers
- * it: VFIO holds it as long.
+ * A registration of a KVM lasts at most as long as a device of the container is
+ * open. VFIO follows the same rule for its own reference, and has to:
+ * KVM_DEV_VFIO_FILE_ADD makes the KVM hold the group and the group holds the
+ * container, so a container that held the KVM for longer would keep all three
+ * forever. When the last device is closed, VFIO holds a lock that others need.
+ * The registration therefore ends in a work item, which waits for D; calls that
+ * hold D can be killed. The KVM that a device came with is not referenced until
+ * a call registers it, because VFIO holds it until then.
  */
 #include <linux/iommu.h>
 #include <linux/kvm_host.h>
@@ -20,7 +20,10 @@
 #include "object/container.h"
 #include "object/lock.h"
 
-/* By id; and by the id of each group that is in them. Looked up under RCU. */
+/*
+ * Containers by their id, and by the id of each group in them. Looked up under
+ * RCU.
+ */
 static DEFINE_XARRAY(containers);
 static DEFINE_XARRAY(grouped);
 static atomic_long_t last_id;
@@ -76,7 +79,10 @@ void kiommu_container_release(struct kiommu_container *container)
 	container->domain = NULL;
 	kiommu_unlock_exclusive(container);
 	kiommu_container_leave(left);
-	/* What the last close has begun is over, too: the KVM is let go. */
+	/*
+	 * The work queued by the last close has finished, too: it drops the
+	 * KVM.
+	 */
 	flush_work(&container->devices.leave);
 	kiommu_fault_reader_hang_up(&container->fault_reader);
 	kiommu_container_put(container);
@@ -213,12 +219,12 @@ void kiommu_container_close_device(struct kiommu_container *container,
 	if (!last)
 		return;
 	refcount_inc(&container->refs);
-	/* Never the last one: VFIO has one. */
+	/* Not the last reference: VFIO has one. */
 	if (!queue_work(kiommu_container_wq, &container->devices.leave))
 		refcount_dec(&container->refs);
 }
 
-/* The guest of a KVM that came with a device; NULL if there is none. */
+/* Returns the guest of a KVM that came with a device; NULL if there is none. */
 static struct kiommu_mem *arrived_guest(struct kiommu_devices *devices,
 					struct kvm **kvm)
 {
@@ -242,7 +248,10 @@ static struct kiommu_mem *arrived_guest(struct kiommu_devices *devices,
 	return guest;
 }
 
-/* Whether @kvm is still to be registered, and what was registered to leave. */
+/*
+ * Returns whether @kvm has yet to be registered; @left: whether the registered
+ * KVM has to leave.
+ */
 static bool take_due(struct kiommu_devices *devices, struct kvm *kvm, bool *left)
 {
 	bool arrived;
@@ -258,8 +267,8 @@ static bool take_due(struct kiommu_devices *devices, struct kvm *kvm, bool *left
 }
 
 /*
- * A device brought another KVM; but the last one may have been closed since
- * take_due(), which nobody else calls meanwhile: the caller holds
+ * A device came with another KVM. The last device may have been closed since
+ * take_due(); take_due() cannot have run again, because the caller holds
  * kiommu_container.lock for writing.
  */
 static void note_conflict(struct kiommu_devices *devices)
@@ -270,7 +279,7 @@ static void note_conflict(struct kiommu_devices *devices)
 	mutex_unlock(&devices->lock);
 }
 
-/* @guest, of @kvm, is consumed; both may be NULL. */
+/* Consumes @guest, which belongs to @kvm; both may be NULL. */
 static int settle_devices(struct kiommu_container *container,
 			  struct kiommu_mem *guest, struct kvm *kvm)
 {
@@ -319,13 +328,16 @@ int kiommu_container_catch_up(struct kiommu_container *container)
 	return settle_devices(container, guest, kvm);
 }
 
-/* Context: a kernel thread, to which no signal is fatal. */
+/* Context: a kernel thread, which gets no fatal signal. */
 static void leave_work(struct work_struct *work)
 {
 	struct kiommu_container *container =
 		container_of(work, struct kiommu_container, devices.leave);
 
-	/* Fails if VFIO has released it: then all has left. */
+	/*
+	 * Fails if VFIO has released the container: everything has left by
+	 * then.
+	 */
 	settle_devices(container, NULL, NULL);
 	kiommu_container_put(container);
 }

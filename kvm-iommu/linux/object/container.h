@@ -21,24 +21,27 @@ struct kiommu_mem;
 struct kvm;
 
 /**
- * struct kiommu_devices - devices of a container that are open
- * @lock: of all below. Taken inside of D and P; nothing is waited for under it.
- * @open: how many.
- * @kvm: that one of them came with, or NULL. VFIO holds it while the device is
- *	open.
- * @kvm_devices: how many of them came with @kvm.
- * @due: @kvm is to be registered.
- * @left: the last one was closed: what was registered until then is to leave.
- * @conflict: one of them came with another KVM: until all are closed, none
- *	but @kvm is looked at.
- * @leave: has it leave.
+ * struct kiommu_devices - the open devices of a container
+ * @lock: protects all fields below. Taken inside D and P; nothing is waited for
+ *	while it is held.
+ * @open: number of open devices.
+ * @kvm: the KVM that one of them came with, or NULL. VFIO holds it while that
+ *	device is open.
+ * @kvm_devices: number of open devices that came with @kvm.
+ * @due: @kvm has yet to be registered.
+ * @left: the last device was closed: the KVM registered until then has yet to
+ *	leave.
+ * @conflict: a device came with a KVM other than @kvm or the registered one.
+ *	Until all devices are closed, only @kvm is considered.
+ * @leave: work that has the KVM leave.
  *
- * VFIO tells of devices under the lock of their device set, which devices of
- * other tenants can be in. D is not waited for there: what is to be done is noted,
- * and done by the work, or by the next call before anything else.
+ * VFIO opens and closes devices under the lock of their device set, which may
+ * also contain devices of other tenants. D must not be waited for there, so
+ * what needs doing is only noted. @leave does it, or the next call on the
+ * container before anything else.
  */
 struct kiommu_devices {
-	struct mutex lock; /* see above */
+	struct mutex lock; /* protects all fields below */
 	unsigned int open;
 	struct kvm *kvm;
 	unsigned int kvm_devices;
@@ -50,19 +53,21 @@ struct kiommu_devices {
 
 /**
  * struct kiommu_container - see above
- * @refs: one for VFIO, one for each call under way, one for an open file of
- *	its faults.
- * @rcu: frees it when no look-up can still see it.
- * @id: what VFIO keeps for us in place of a pointer; never used again.
- * @fault_reader: who reads its faults.
- * @faults: the core's queue of them; as long as the container.
- * @lock: D of core.h: of all of the below. Order: see lock.h.
- * @domain: the core's; NULL once VFIO has released the container.
+ * @refs: one for VFIO, and one each for calls under way, the queued
+ *	@devices.leave, doorbells, zPCI functions and an open fault file.
+ * @rcu: frees the container once no lookup can still see it.
+ * @id: handed to VFIO in place of a pointer; never reused.
+ * @fault_reader: reader of its faults.
+ * @faults: the core's fault queue; lives as long as the container.
+ * @lock: D of core.h; protects all fields below except @devices. For the lock
+ *	order see lock.h.
+ * @domain: the core's domain; NULL once VFIO has released the container.
  * @hosts: host IOMMUs and groups.
- * @guest: the KVM that is registered, or NULL.
- * @devices: that are open; has a lock of its own.
+ * @guest: the registered KVM, or NULL.
+ * @devices: open devices; has its own lock.
  * @sync: how the shadow follows the guest's tables.
- * @dirty_pages: VFIO_IOMMU_DIRTY_PAGES_FLAG_START was set last, not STOP.
+ * @dirty_pages: VFIO_IOMMU_DIRTY_PAGES_FLAG_START was the last one set, not
+ *	STOP.
  */
 struct kiommu_container {
 	refcount_t refs;
@@ -70,7 +75,7 @@ struct kiommu_container {
 	unsigned long id;
 	struct kiommu_fault_reader fault_reader;
 	struct kiommu_faults *faults;
-	struct rw_semaphore lock; /* of all below and of the core's domain */
+	struct rw_semaphore lock; /* D; also protects the core's domain */
 	struct kiommu_domain *domain;
 	struct kiommu_hosts hosts;
 	struct kiommu_mem *guest;
@@ -80,108 +85,126 @@ struct kiommu_container {
 };
 
 /**
- * kiommu_container_create() - a container without groups
- * @shadow_limit: bytes.
+ * kiommu_container_create() - create a container without groups
+ * @shadow_limit: limit of the shadow's memory in bytes.
  *
- * Return: the container, or -ENOMEM.
+ * Return: the container, or ERR_PTR(-ENOMEM).
  */
 struct kiommu_container *kiommu_container_create(u64 shadow_limit);
 
-/* VFIO lets go: mappings, pins, KVM and hosts are gone on return. */
+/*
+ * VFIO drops the container: mappings, pins, KVM and hosts are gone on return.
+ */
 void kiommu_container_release(struct kiommu_container *container);
 
 /**
- * kiommu_container_get() - the container that VFIO knows by @iommu_data
+ * kiommu_container_get() - look up the container that VFIO knows as @iommu_data
  *
- * VFIO takes no lock between looking the pointer up and calling an ioctl, so
- * the container may be gone. Return: referenced, or NULL.
+ * VFIO takes no lock between looking up the pointer and calling an ioctl, so
+ * the container may be gone.
+ *
+ * Return: the container with a reference, or NULL.
  */
 struct kiommu_container *kiommu_container_get(void *iommu_data);
-/* Context of both: any but non-maskable interrupts. */
+/* Context of both: any, except NMI. */
 void kiommu_container_put(struct kiommu_container *container);
 
 /**
- * kiommu_container_check_caller() - may the caller let guest memory be read?
+ * kiommu_container_check_caller() - check for access to guest memory
  *
- * Context: the container is locked. Return: 0; -EPERM if a KVM of another
- * process is registered.
+ * Calls that have guest memory read are for the guest's own process.
+ *
+ * Context: the container is locked.
+ * Return: 0; -EPERM if a KVM of another process is registered.
  */
 int kiommu_container_check_caller(const struct kiommu_container *container);
 
 /**
- * kiommu_container_add_group() - a group is in the container from now on
- * kiommu_container_del_group() - it is not any longer
+ * kiommu_container_add_group() - make the container of a group known
+ * kiommu_container_del_group() - the opposite
  *
- * Return of the first: 0 or -ENOMEM. Context: may sleep.
+ * Context: may sleep.
+ * Return: kiommu_container_add_group() returns 0 or -ENOMEM.
  */
 int kiommu_container_add_group(struct kiommu_container *container,
 			       struct iommu_group *group);
 void kiommu_container_del_group(struct iommu_group *group);
 
 /*
- * The container that a group is in, referenced, or NULL. It stays there while
- * one of its devices is open. Context: any: no container is waited for.
+ * Returns the container that a group is in, with a reference, or NULL. The
+ * group stays in it while one of its devices is open. Context: any; does not
+ * wait for any container.
  */
 struct kiommu_container *
 kiommu_container_get_group(struct iommu_group *group);
 
 /**
- * kiommu_container_open_device() - a device is opened
- * @kvm: what KVM_DEV_VFIO_FILE_ADD said, or NULL; valid until the device is closed.
+ * kiommu_container_open_device() - note that a device is opened
+ * @kvm: the KVM set by KVM_DEV_VFIO_FILE_ADD, or NULL; valid until the device
+ *	is closed.
  *
- * The next call registers @kvm if no KVM is registered then, or notes a conflict
- * if another is. Context: the lock of the device set: waits for nobody.
+ * The next call on the container registers @kvm if no KVM is registered by
+ * then, or notes a conflict if another one is.
+ *
+ * Context: the lock of the device set is held; waits for nobody.
  */
 void kiommu_container_open_device(struct kiommu_container *container,
 				  struct kvm *kvm);
 
 /**
- * kiommu_container_close_device() - a device is closed
+ * kiommu_container_close_device() - note that a device is closed
  * @kvm: as when it was opened.
  *
- * After the last one, what is registered leaves as soon as D can be had, at the
- * latest before the next call on the container: mappings and pins are gone then.
+ * After the last device is closed, the registered KVM leaves as soon as D is
+ * available, and before the next call on the container at the latest. Mappings
+ * and pins are gone then.
+ *
  * Context: as kiommu_container_open_device().
  */
 void kiommu_container_close_device(struct kiommu_container *container,
 				   struct kvm *kvm);
 
 /**
- * kiommu_container_catch_up() - do what devices were opened and closed for
+ * kiommu_container_catch_up() - act on devices that were opened and closed
  *
- * A call on the container begins with it, and so sees all that happened before.
- * Context: as kiommu_guest_get() and kiommu_guest_put(). Return: as
- * kiommu_lock_exclusive_killable(), or -ENOMEM; then it is left to the next call.
+ * Each call on the container begins with this, and so sees the effect of all
+ * opens and closes before it.
+ *
+ * Context: as kiommu_guest_get() and kiommu_guest_put().
+ * Return: as kiommu_lock_exclusive_killable(), or -ENOMEM. On failure the work
+ * is left to the next call.
  */
 int kiommu_container_catch_up(struct kiommu_container *container);
 
-/* The work queue of containers. Return: 0, -ENOMEM. */
+/* Allocates the workqueue of all containers. Return: 0 or -ENOMEM. */
 int kiommu_containers_init(void);
-/* No container is left; work that still has one is waited for. */
+/* No container is left. Waits for work that still refers to one. */
 void kiommu_containers_exit(void);
 
 /**
  * kiommu_container_start() - KVM_IOMMU_START
- * @guest: consumed; put by the caller if an error is returned.
+ * @guest: consumed on 0. Otherwise the caller keeps its reference and puts it.
  *
- * Context: kiommu_lock_exclusive(). Return: 0 registered, and its lock is held;
- * 1 it was the one that is registered (put it); -ENODEV no device is open; -EBUSY.
+ * Context: kiommu_lock_exclusive().
+ * Return: 0 if @guest was registered, and then its lock is held; 1 if it was
+ * registered already; -ENODEV if no device is open; -EBUSY if another guest is
+ * registered.
  */
 int kiommu_container_start(struct kiommu_container *container,
 			   struct kiommu_mem *guest);
 
-/* What a KVM that left has left behind; @guest may be NULL. */
+/* What remains to be dropped after a KVM has left; @guest may be NULL. */
 struct kiommu_left {
 	struct kiommu_mem *guest;
 	struct kiommu_sync_left sync;
 };
 
 /**
- * kiommu_container_stop() - the KVM leaves
+ * kiommu_container_stop() - have the KVM leave
  *
- * Context: kiommu_lock_exclusive(); the guest's lock is not held any more.
- * Return: what the caller must give to kiommu_container_leave() after
- * kiommu_unlock_exclusive(); no guest if none was registered.
+ * Context: kiommu_lock_exclusive(); releases the lock of the guest.
+ * Return: what the caller must pass to kiommu_container_leave() after
+ * kiommu_unlock_exclusive(); its guest is NULL if none was registered.
  */
 struct kiommu_left kiommu_container_stop(struct kiommu_container *container);
 

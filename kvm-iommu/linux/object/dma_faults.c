@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Faults of devices, see faults.h: those that a host's IOMMU takes no more, and
- * accesses that it blocked and whose driver reports so (report_iommu_fault()). In
- * 6.12 that of AMD-Vi does, on x86 and s390 no other.
+ * Faults of devices, see faults.h: devices that the host's IOMMU refuses to
+ * take into a domain again, and accesses that it blocked, as far as its driver
+ * reports them (report_iommu_fault()). In 6.12 the driver of AMD-Vi does; no
+ * other driver for x86 or s390 does.
  *
- * A driver may report at any time, in any context, also of a domain that it is
- * just being detached from: it takes the handler out of the domain under no
- * lock. So the handler stays in the domain for as long as that lives, is given
- * the number of a container, not a pointer, and touches nothing of the domain.
+ * A driver may report a fault at any time and in any context, even of a domain
+ * that the device is just being detached from, and takes the handler out of the
+ * domain without a lock. So the handler stays set for the lifetime of the
+ * domain. It is given the number of a container rather than a pointer, and does
+ * not touch the domain.
  */
 #include <linux/iommu.h>
 #include <linux/pci.h>
@@ -19,7 +21,7 @@
 #include "object/container.h"
 #include "object/faults.h"
 
-/* Names a device as kvm_iommu_fault.device does, if that has room for it. */
+/* Names a device as kvm_iommu_fault.device does, if it fits in there. */
 static void name_device(struct kiommu_fault *fault, struct device *dev)
 {
 	struct pci_dev *pdev;
@@ -36,7 +38,8 @@ static void name_device(struct kiommu_fault *fault, struct device *dev)
 }
 
 /*
- * Return: 0 somebody reads it; -ENOSYS nobody does: the driver logs it then.
+ * Return: 0 if somebody reads the faults; -ENOSYS if not, and the driver logs
+ * it.
  */
 static int dma_fault(struct iommu_domain *domain, struct device *dev,
 		     unsigned long iova, int flags, void *token)
@@ -76,7 +79,7 @@ static void report_blocked(unsigned long id, struct iommu_group *group)
 	struct kiommu_container *container =
 		kiommu_container_get((void *)id);
 
-	/* VFIO has released it: the group leaves. */
+	/* VFIO has released the container: the group is leaving. */
 	if (!container)
 		return;
 	iommu_group_for_each_dev(group, container, report_device);
@@ -89,8 +92,8 @@ const struct kiommu_host_reports kiommu_dma_faults = {
 };
 
 /*
- * A thread of an interrupt may have been preempted within the handler, or on
- * its way into it: it has left the module when it has slept.
+ * A threaded interrupt handler may have been preempted in the fault handler, or
+ * on its way into it. It has left the module once it has slept.
  */
 void kiommu_dma_faults_exit(void)
 {

@@ -1,31 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Doorbells, see doorbell.h: eventfds, and who looks at the ring.
+ * Doorbells, see doorbell.h: eventfds, and the threads that consume the ring.
  *
- * KVM signals the kick eventfd from within the vCPU's exit: the thread runs in
- * process context, but under the lock of the eventfd and with interrupts off. So
- * nothing is done there but to have it done, by one of two:
+ * KVM signals the kick eventfd from within the vCPU's exit: in process context,
+ * but under the lock of the eventfd and with interrupts off. So the wakeup
+ * callback only passes the work on, to one of two:
  *
- * - the same thread, as task work: KVM runs that before it enters the guest
- *   again (xfer_to_guest_mode_handle_work()). Nobody is woken, and what is in the
- *   ring is done before the vCPU's next instruction. Kernels that do not export
- *   task_work_add() have no such doorbells. It does a few batches and no large
- *   entry; what is left, and what the thread could not do because it was
- *   exiting, is for
- * - a thread of the process: of its memory, its cgroups, its CPU time. It dies
- *   with the process; the ring is not looked at any more then.
+ * - the same thread, as task work. KVM runs it before it enters the guest again
+ *   (xfer_to_guest_mode_handle_work()). Nobody has to be woken up, and the
+ *   entries in the ring are done before the vCPU's next instruction. Kernels
+ *   that do not export task_work_add() do not have this. Task work does a few
+ *   batches and no large entry. What is left, and what the thread could not do
+ *   because it was exiting, goes to
+ * - a thread of the process, so that memory, cgroups and CPU time are the
+ *   process's. It dies with the process; after that the ring is not consumed
+ *   any more.
  *
- * Task work cannot be called back, and who closes a doorbell must not wait for it:
- * it may be queued behind this very call on the same thread (closing the device
- * is task work, too). So it has a reference, and finds that the ring is not the
- * container's any more. It may be the last to leave this module: see
- * kiommu_doorbells_exit().
+ * Task work cannot be cancelled, and kiommu_doorbell_close() must not wait for
+ * it: it may be queued behind this very call on the same thread (closing the
+ * device is task work, too). So it holds a reference, and finds that the ring
+ * is not the container's any more. It may be the last code to leave this
+ * module, see kiommu_doorbells_exit().
  *
- * That user space closes its file descriptors changes nothing: what is behind
- * them is referenced, and KVM may still signal it.
+ * User space may close its file descriptors: the eventfds are referenced, and
+ * KVM may still signal them.
  *
- * Locks: @ring_lock is taken within D, outside of P's requests; @thread_lock
- * within the lock of the eventfd, innermost but for the scheduler's.
+ * Locks: @ring_lock is taken inside D and P, outside the core's range locks;
+ * @thread_lock is taken inside the lock of the eventfd, innermost except for
+ * the scheduler's.
  */
 #include <linux/err.h>
 #include <linux/eventfd.h>
@@ -47,29 +49,29 @@
 #include "object/doorbell.h"
 #include "object/lock.h"
 
-/* Batches that a vCPU does by itself. */
+/* Batches that a vCPU does in its task work. */
 #define KIOMMU_INLINE_BATCHES 2
 
 enum {
 	KIOMMU_BELL_QUEUED, /* @work is queued */
-	KIOMMU_BELL_DUE, /* the thread has something to do */
+	KIOMMU_BELL_DUE, /* the thread has work to do */
 };
 
 /**
  * struct kiommu_doorbell - see above
- * @refs: one for who made it, one for @work while it is queued.
+ * @refs: one for the creator, one for @work while it is queued.
  * @container: referenced.
- * @mm: of the guest's process; compared only.
- * @ring: the core's.
- * @ring_lock: of @ring.
+ * @mm: mm of the guest's process; compared only.
+ * @ring: the core's ring.
+ * @ring_lock: protects @ring.
  * @flags: KIOMMU_BELL_*.
- * @kick: the doorbell.
- * @notify: for the guest, or NULL.
- * @poll: how @wait gets into the queue of @kick.
- * @wait: in that queue.
- * @add_work: task_work_add(), or NULL: never by the vCPU.
- * @work: looks at the ring.
- * @thread_lock: of @thread.
+ * @kick: eventfd that the guest signals.
+ * @notify: eventfd that notifies the guest, or NULL.
+ * @poll: adds @wait to the wait queue of @kick.
+ * @wait: entry in that wait queue.
+ * @add_work: task_work_add(), or NULL if vCPUs never consume the ring.
+ * @work: task work that consumes the ring.
+ * @thread_lock: protects @thread.
  * @thread: NULL once the doorbell is closed.
  */
 struct kiommu_doorbell {
@@ -77,7 +79,7 @@ struct kiommu_doorbell {
 	struct kiommu_container *container;
 	struct mm_struct *mm;
 	struct kiommu_ring *ring;
-	struct mutex ring_lock; /* of @ring */
+	struct mutex ring_lock; /* protects @ring */
 	unsigned long flags;
 	struct eventfd_ctx *kick;
 	struct eventfd_ctx *notify;
@@ -86,7 +88,7 @@ struct kiommu_doorbell {
 	int (*add_work)(struct task_struct *task, struct callback_head *work,
 			enum task_work_notify_mode notify);
 	struct callback_head work;
-	spinlock_t thread_lock; /* of @thread */
+	spinlock_t thread_lock; /* protects @thread */
 	struct vhost_task *thread;
 };
 
@@ -114,8 +116,8 @@ static void notify(struct kiommu_doorbell *bell, u32 answer)
 }
 
 /*
- * One round. It does nothing if the ring is not, or no longer, the container's,
- * or if this process is being killed. Return: KIOMMU_RING_*.
+ * Does one round over the ring. Does nothing if it is not, or no longer, the
+ * container's, or if this process is being killed. Return: KIOMMU_RING_*.
  */
 static u32 look_at_ring(struct kiommu_doorbell *bell,
 			enum kiommu_ring_large large)
@@ -138,7 +140,7 @@ static u32 look_at_ring(struct kiommu_doorbell *bell,
 
 #ifdef CONFIG_VHOST_TASK
 
-/* Context: the state of the thread is "asleep" already. */
+/* Context: the task state is TASK_INTERRUPTIBLE already. */
 static bool thread_work(void *data)
 {
 	struct kiommu_doorbell *bell = data;
@@ -152,7 +154,7 @@ static bool thread_work(void *data)
 	return true;
 }
 
-/* The process is killed: nobody looks at its ring any more. */
+/* The process was killed: its ring is not consumed any more. */
 static void thread_killed(void *data)
 {
 }
@@ -183,7 +185,7 @@ static void wake_thread(struct kiommu_doorbell *bell)
 	spin_unlock_irqrestore(&bell->thread_lock, flags);
 }
 
-/* Nobody wakes it after this, and it has left. */
+/* On return the thread has exited, and wake_thread() does not touch it. */
 static void stop_thread(struct kiommu_doorbell *bell)
 {
 	struct vhost_task *thread;
@@ -213,8 +215,8 @@ static void stop_thread(struct kiommu_doorbell *bell)
 #endif
 
 /*
- * Context: the thread of the process that rang, before it goes back to the guest
- * or to user space; or its end, when it has no memory any more.
+ * Context: the thread that rang, before it returns to the guest or to user
+ * space; or in exit, when current->mm is NULL.
  */
 static void inline_work(struct callback_head *work)
 {
@@ -223,9 +225,14 @@ static void inline_work(struct callback_head *work)
 	unsigned int i = 0;
 	u32 answer = KIOMMU_RING_MORE;
 
-	/* Who rings from here on queues it anew: what came is looked at below. */
+	/*
+	 * A ring from here on queues the work again; earlier entries are seen
+	 * below.
+	 */
 	clear_bit(KIOMMU_BELL_QUEUED, &bell->flags);
-	/* The bit before avail; who rings: avail before the bit. */
+	/*
+	 * Clear the bit before reading avail; a ring sets avail before the bit.
+	 */
 	smp_mb__after_atomic();
 	if (current->mm == bell->mm)
 		for (; answer & KIOMMU_RING_MORE && i < KIOMMU_INLINE_BATCHES; i++)
@@ -235,7 +242,9 @@ static void inline_work(struct callback_head *work)
 	put_bell(bell);
 }
 
-/* Return: whether this thread, or another one, is about to look at the ring. */
+/*
+ * Return: true if task work, of this thread or another, will consume the ring.
+ */
 static bool queue_inline(struct kiommu_doorbell *bell)
 {
 	const unsigned int others = PF_KTHREAD | PF_USER_WORKER | PF_EXITING;
@@ -249,12 +258,18 @@ static bool queue_inline(struct kiommu_doorbell *bell)
 	if (!bell->add_work(current, &bell->work, TWA_RESUME))
 		return true;
 	clear_bit(KIOMMU_BELL_QUEUED, &bell->flags);
-	/* Never the last one: who made it holds one while it listens. */
+	/*
+	 * Not the last reference: the creator has one while the doorbell
+	 * listens.
+	 */
 	refcount_dec(&bell->refs);
 	return false;
 }
 
-/* Context: the lock of the eventfd, interrupts off; any thread, or none. */
+/*
+ * Context: the eventfd's lock is held, interrupts are off; any thread or
+ * interrupt.
+ */
 static int rung(wait_queue_entry_t *wait, unsigned int mode, int sync, void *key)
 {
 	struct kiommu_doorbell *bell =
@@ -278,7 +293,9 @@ static void enter_queue(struct file *file, wait_queue_head_t *queue,
 	add_wait_queue(queue, &bell->wait);
 }
 
-/* Return: a reference, or -EBADF no file, -EINVAL no eventfd. */
+/*
+ * Return: a reference; -EBADF if there is no file; -EINVAL if it is no eventfd.
+ */
 static struct eventfd_ctx *get_eventfd(int fd, struct file **file)
 {
 	struct eventfd_ctx *ctx;
@@ -293,7 +310,7 @@ static struct eventfd_ctx *get_eventfd(int fd, struct file **file)
 	return ERR_PTR(-EINVAL);
 }
 
-/* Return: 0; as get_eventfd(); -EEXIST it is the doorbell. */
+/* Return: 0; as get_eventfd(); -EEXIST if it is the kick eventfd itself. */
 static int get_notify(struct kiommu_doorbell *bell, int fd)
 {
 	struct eventfd_ctx *ctx;
@@ -305,7 +322,7 @@ static int get_notify(struct kiommu_doorbell *bell, int fd)
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 	fput(file);
-	/* To notify would be to ring: the ring would never rest. */
+	/* A notification would ring the doorbell: consuming would never end. */
 	if (ctx == bell->kick) {
 		eventfd_ctx_put(ctx);
 		return -EEXIST;
@@ -395,7 +412,10 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-/* Slots can have changed since the locks were taken; nobody else can tell. */
+/*
+ * Slots may change while the locks are held. They are held for writing, so
+ * nobody else can settle the guest.
+ */
 int kiommu_doorbell_open(struct kiommu_doorbell *bell)
 {
 	struct kiommu_container *container = bell->container;
@@ -413,13 +433,13 @@ int kiommu_doorbell_open(struct kiommu_doorbell *bell)
 	return ret;
 }
 
-/* How far a drain has come: in a ring that is exchanged meanwhile, anew. */
+/* Progress of a drain; starts over if the ring is replaced meanwhile. */
 struct drain {
 	const struct kiommu_doorbell *bell; /* compared only */
 	struct kiommu_ring_drain until;
 };
 
-/* A batch of what is to be drained. Return: KIOMMU_RING_*. */
+/* Drains one batch. Return: KIOMMU_RING_*. */
 static u32 drain_batch(struct kiommu_container *container, struct drain *drain)
 {
 	struct kiommu_doorbell *bell;
@@ -464,8 +484,8 @@ void kiommu_doorbell_close(struct kiommu_doorbell *bell)
 }
 
 /*
- * Doorbells hold this module; the last one may have been let go by task work,
- * which then had to return to its caller from here.
+ * Doorbells hold references to this module. The last one may have been dropped
+ * by task work, which then still had to return to its caller.
  */
 void kiommu_doorbells_exit(void)
 {

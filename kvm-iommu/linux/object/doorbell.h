@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The doorbell of a ring (linux/kvm_iommu_ring.h): who rings it, and who then
- * looks at the ring, which is the core's.
+ * The doorbell of a ring (linux/kvm_iommu_ring.h): how it is rung, and which
+ * thread then consumes the ring. The ring itself belongs to the core.
  */
 #ifndef KIOMMU_DOORBELL_H
 #define KIOMMU_DOORBELL_H
@@ -11,53 +11,60 @@ struct kiommu_doorbell;
 struct kvm_iommu_set_sync;
 
 /**
- * kiommu_doorbell_create() - a doorbell, whose ring nobody looks at yet
- * @container: that the ring is to be of.
- * @cmd: mode RING.
+ * kiommu_doorbell_create() - create a doorbell whose ring is not consumed yet
+ * @container: the container that the ring is for.
+ * @cmd: KVM_IOMMU_SET_SYNC with mode RING.
  *
- * Context: may sleep; no lock of lock.h; in a thread of the guest's process.
+ * Context: may sleep; no lock of lock.h is held; in a thread of the guest's
+ * process.
  * Return: the doorbell, or an ERR_PTR() of the errors that KVM_IOMMU_SET_SYNC
- * has for a ring; @cmd->status is set where that is -EINVAL or -EOVERFLOW.
+ * returns for a ring; @cmd->status is set for -EINVAL and -EOVERFLOW.
  */
 struct kiommu_doorbell *
 kiommu_doorbell_create(struct kiommu_container *container,
 		       struct kvm_iommu_set_sync *cmd);
 
 /**
- * kiommu_doorbell_features() - what this kernel can do for rings
+ * kiommu_doorbell_features() - what this kernel supports for rings
  *
- * Context: any that may be preempted. Return: KVM_IOMMU_FEATURE_*.
+ * Context: any preemptible context.
+ * Return: KVM_IOMMU_FEATURE_*.
  */
 u64 kiommu_doorbell_features(void);
 
 /**
- * kiommu_doorbell_open() - begin with the ring
+ * kiommu_doorbell_open() - begin to consume the ring
  *
- * What the guest has put into the ring before is looked at, too.
- * Context: kiommu_lock_exclusive(); @bell becomes the container's before the lock
- * is released; in a thread of the guest's process. Return: 0; -ENOMEM; -EINTR.
+ * Entries that the guest put into the ring earlier are consumed, too.
+ *
+ * Context: kiommu_lock_exclusive(); the caller stores @bell in the container
+ * before it releases the lock; in a thread of the guest's process.
+ * Return: 0; -ENOMEM; -EINTR.
  */
 int kiommu_doorbell_open(struct kiommu_doorbell *bell);
 
 /**
- * kiommu_doorbell_drain() - do all that is in the container's ring by now
+ * kiommu_doorbell_drain() - consume what is in the container's ring by now
  *
- * Nothing is done if it has none. Lets others at the locks between batches, and
- * ends early with a fatal signal.
- * Context: may sleep; no lock of lock.h; in a thread of the guest's process.
+ * Does nothing if the container has no ring. Releases the locks between
+ * batches, and ends early on a fatal signal.
+ *
+ * Context: may sleep; no lock of lock.h is held; in a thread of the guest's
+ * process.
  */
 void kiommu_doorbell_drain(struct kiommu_container *container);
 
 /**
- * kiommu_doorbell_close() - stop to listen, free it
- * @bell: no container's any more; may be NULL.
+ * kiommu_doorbell_close() - stop listening and free the doorbell
+ * @bell: no longer in any container; may be NULL.
  *
- * Nobody looks at the ring any more on return.
- * Context: may sleep; no lock of lock.h.
+ * The ring is not accessed any more on return.
+ *
+ * Context: may sleep; no lock of lock.h is held.
  */
 void kiommu_doorbell_close(struct kiommu_doorbell *bell);
 
-/* The module goes, and nobody has a doorbell. Context: may sleep. */
+/* For module exit, when no doorbell exists any more. Context: may sleep. */
 void kiommu_doorbells_exit(void);
 
 #endif /* KIOMMU_DOORBELL_H */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The file that the faults of a container are read from, see faults.h.
+ * The file from which the faults of a container are read, see faults.h.
  *
- * It refers to the container, not the other way round: a container whose file
- * is open can be released by VFIO, which ends what comes, not what is queued.
+ * The file refers to the container, not the other way round. VFIO may release a
+ * container whose file is open: no new faults come then, but queued ones can
+ * still be read.
  */
 #include <linux/anon_inodes.h>
 #include <linux/err.h>
@@ -17,10 +18,10 @@
 
 #include "object/container.h"
 
-/* Records that are copied at a time: they are on the stack. */
+/* Records copied at a time; they are on the stack. */
 #define RECORDS_AT_ONCE 8
 
-/* The core's records are user space's as they are. */
+/* The core's records have the layout of user space's. */
 #define SAME(_core, _user)						\
 	static_assert(offsetof(struct kiommu_fault, _core) ==		\
 		      offsetof(struct kvm_iommu_fault, _user) &&	\
@@ -74,20 +75,24 @@ void kiommu_fault_reader_init(struct kiommu_fault_reader *reader)
 
 void kiommu_fault_reader_hang_up(struct kiommu_fault_reader *reader)
 {
-	/* After all that was queued: see is_gone(). */
+	/* Pairs with is_gone(): orders this after all that was queued. */
 	smp_store_release(&reader->gone, true);
 	wake_up_poll(&reader->queue, EPOLLHUP);
 }
 
 static bool is_gone(struct kiommu_fault_reader *reader)
 {
-	/* What was queued before is seen by who looks for it afterwards. */
+	/*
+	 * Pairs with kiommu_fault_reader_hang_up(): a reader that sees the flag
+	 * also sees everything queued before.
+	 */
 	return smp_load_acquire(&reader->gone);
 }
 
 /*
- * Takes kiommu_fault_reader.reading. Another reader holds it for as long as the
- * memory that he copies to takes to come. Return: 0; -EAGAIN; -ERESTARTSYS.
+ * Takes kiommu_fault_reader.reading. Another reader may hold it for as long as
+ * the page that it copies to takes to be faulted in. Return: 0; -EAGAIN;
+ * -ERESTARTSYS.
  */
 static int lock_reading(struct kiommu_fault_reader *reader, bool nonblock)
 {
@@ -96,7 +101,10 @@ static int lock_reading(struct kiommu_fault_reader *reader, bool nonblock)
 	return mutex_lock_interruptible(&reader->reading) ? -ERESTARTSYS : 0;
 }
 
-/* Return: records read; 0 there are none; -EFAULT; -EAGAIN; -ERESTARTSYS. */
+/*
+ * Return: number of records read, 0 if there are none; -EFAULT; -EAGAIN;
+ * -ERESTARTSYS.
+ */
 static ssize_t read_records(struct kiommu_container *container,
 			    struct kvm_iommu_fault __user *to, ssize_t max,
 			    bool nonblock)
@@ -126,7 +134,7 @@ static ssize_t read_records(struct kiommu_container *container,
 		done += count;
 	}
 	mutex_unlock(&reader->reading);
-	/* Who was told EAGAIN meanwhile waits for more to come, or for the end. */
+	/* Readers that got -EAGAIN meanwhile wait for more, or for the end. */
 	if (kiommu_core_faults_readable(container->faults) ||
 	    is_gone(reader))
 		kiommu_port_faults_ready(reader);
@@ -139,7 +147,10 @@ static ssize_t fault_read(struct file *file, char __user *to, size_t size,
 	struct kiommu_container *container = file->private_data;
 	struct kiommu_fault_reader *reader = &container->fault_reader;
 	const bool nonblock = file->f_flags & O_NONBLOCK;
-	/* No more than are queued: those that come meanwhile are for later. */
+	/*
+	 * Read at most one full queue; records that come meanwhile are for
+	 * later.
+	 */
 	size_t max = min_t(size_t, size / sizeof(struct kvm_iommu_fault),
 			   KVM_IOMMU_FAULT_RECORDS);
 
@@ -210,7 +221,7 @@ int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
 	ret = kiommu_core_faults_open(container->faults);
 	if (ret)
 		goto err_fd;
-	/* The file's; the caller has one of its own. */
+	/* The reference of the file; the caller has its own. */
 	refcount_inc(&container->refs);
 	*file = anon_inode_getfile("[kvm-iommu-faults]", &fault_fops, container,
 				   file_flags);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Faults of a container: who reads them, and those of DMA, which the host's
- * IOMMU driver reports. What is queued of them is the core's.
+ * Faults of a container: their reader, and the DMA faults that the host's IOMMU
+ * driver reports. The queue itself belongs to the core.
  */
 #ifndef KIOMMU_FAULTS_H
 #define KIOMMU_FAULTS_H
@@ -18,14 +18,14 @@ struct kiommu_host_reports;
 
 /**
  * struct kiommu_fault_reader - see port.h
- * @lock: of what the core has queued.
- * @flags: of the interrupts, with @lock.
- * @queue: who waits for records, or for the end.
- * @reading: one read at a time takes records out.
- * @gone: VFIO has released the container: no more will come.
+ * @lock: protects the core's queue.
+ * @flags: interrupt state saved by the holder of @lock.
+ * @queue: waited on for records, or for @gone.
+ * @reading: serialises reads; held from peeking at records to dropping them.
+ * @gone: VFIO has released the container, so no more faults will come.
  */
 struct kiommu_fault_reader {
-	spinlock_t lock; /* of the core's queue */
+	spinlock_t lock; /* protects the core's queue */
 	unsigned long flags;
 	wait_queue_head_t queue;
 	struct mutex reading; /* from peek to drop */
@@ -36,27 +36,31 @@ struct kiommu_fault_reader {
 
 void kiommu_fault_reader_init(struct kiommu_fault_reader *reader);
 
-/* No more faults will come: who waits is told. */
+/* No more faults will come: wakes up whoever waits for one. */
 void kiommu_fault_reader_hang_up(struct kiommu_fault_reader *reader);
 
 /**
  * kiommu_fault_fd() - KVM_IOMMU_GET_FAULT_FD
+ * @fd: set to a reserved file descriptor.
+ * @file: set to its file. The caller installs both, or gives both up.
  *
- * The file holds a reference to @container, and the module.
- * @fd: set to a descriptor that is reserved; @file: to its file. The caller
- *	installs both, or gives both up.
+ * The file holds references to @container and to the module.
  *
- * Context: may sleep. Return: 0; -EBUSY; -ENOMEM; -EMFILE; -ENFILE.
+ * Context: may sleep.
+ * Return: 0; -EBUSY; -ENOMEM; -EMFILE; -ENFILE.
  */
 int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
 		    struct file **file);
 
 /* dma_faults.c */
 
-/* What happens in a container's hosts, by the number of kiommu_container_get(). */
+/*
+ * Handlers for a container's hosts, which name it by its id, see
+ * kiommu_container_get().
+ */
 extern const struct kiommu_host_reports kiommu_dma_faults;
 
-/* Waits for reports under way. There is no domain any more. */
+/* Waits for reports under way. No domain is left. */
 void kiommu_dma_faults_exit(void);
 
 #endif /* KIOMMU_FAULTS_H */

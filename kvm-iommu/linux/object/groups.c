@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Groups of a container, see groups.h: who may join, which domain serves them,
- * and which IOVAs are forbidden because of them.
+ * Groups of a container, see groups.h: which ones may join, which domain serves
+ * them, and which IOVAs are reserved because of them.
  */
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -23,9 +23,9 @@ static struct kiommu_group *find_group(const struct kiommu_hosts *hosts,
 }
 
 /*
- * Reads the reserved regions of a group. Relaxable regions are those that no
- * driver but the firmware's needs: type1 lets user space map them, too. Where
- * the MSI window is managed by software, *msi_base is its base.
+ * Reads the reserved regions of a group. Relaxable regions are needed by the
+ * firmware's driver only, so user space may map them, as with type1. If the MSI
+ * window is managed by software, *msi_base is its base.
  */
 static int read_reserved(struct kiommu_group *group, phys_addr_t *msi_base)
 {
@@ -65,7 +65,7 @@ static int read_reserved(struct kiommu_group *group, phys_addr_t *msi_base)
 	if (hardware_msi)
 		*msi_base = 0;
 out:
-	/* The list is the caller's also when reading it failed half-way. */
+	/* The caller owns the list even if reading it failed half-way. */
 	list_for_each_entry_safe(region, next, &regions, list)
 		kfree(region);
 	return ret;
@@ -79,7 +79,9 @@ static int compare_windows(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* Sorts windows and merges those that overlap. Return: how many are left. */
+/*
+ * Sorts windows and merges those that overlap. Return: number of windows left.
+ */
 static unsigned int merge_windows(struct kiommu_window *windows,
 				  unsigned int count)
 {
@@ -96,7 +98,7 @@ static unsigned int merge_windows(struct kiommu_window *windows,
 	return count ? out + 1 : 0;
 }
 
-/* Whole pages of a domain's aperture. */
+/* Returns a domain's aperture, cut down to whole pages. */
 static struct kiommu_window aperture_of(const struct iommu_domain *domain)
 {
 	const struct iommu_domain_geometry *geometry = &domain->geometry;
@@ -111,9 +113,8 @@ static struct kiommu_window aperture_of(const struct iommu_domain *domain)
 }
 
 /*
- * Tells the core what the groups of @hosts can do together. Return: 0,
- * -ENOMEM, or -EINVAL if what is mapped contradicts it; nothing has changed
- * then.
+ * Tells the core what all groups of @hosts have in common. Return: 0; -ENOMEM;
+ * -EINVAL if it contradicts what is mapped. On failure nothing has changed.
  */
 static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 {
@@ -161,10 +162,10 @@ static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 }
 
 /*
- * Whether devices of the group would see what is in the tables of a host that
- * they join. Not if a hypervisor below us shadows the tables for each device, as
- * on s390 (RPCIT): it is told of what is mapped while they are attached, and of
- * nothing else.
+ * Whether devices of the group would see what is already in the tables of a
+ * host that they join. They would not if a hypervisor below us shadows the
+ * tables for each device, as on s390 (RPCIT): it is told only of what is mapped
+ * while they are attached.
  */
 static bool can_share(struct kiommu_domain *domain,
 		      const struct kiommu_group *group)
@@ -176,9 +177,10 @@ static bool can_share(struct kiommu_domain *domain,
 }
 
 /*
- * A host that serves other groups and this one, too. One that does not enforce
- * cache coherency accepts groups whose IOMMU could; but KVM takes such a group's
- * DMA for coherent, so it needs a host that enforces it.
+ * Finds a host that serves other groups and can serve this one, too. A host
+ * that does not enforce cache coherency would accept groups whose IOMMU could
+ * enforce it. KVM takes the DMA of such a group to be coherent, however, so it
+ * needs a host that enforces coherency.
  */
 static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
 				      struct kiommu_group *group)
@@ -193,7 +195,7 @@ static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
 	return NULL;
 }
 
-/* The host goes with its last group. */
+/* The host is destroyed with its last group. */
 static void detach_host(struct kiommu_hosts *hosts, struct kiommu_mmio *mmio,
 			struct kiommu_group *group)
 {
@@ -213,7 +215,7 @@ static void free_group(struct kiommu_group *group)
 	kfree(group);
 }
 
-/* Has a new host hold what is mapped: device memory, then the rest. */
+/* Maps in a new host what is mapped: device memory, then the rest. */
 static int fill_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 		     struct kiommu_mmio *mmio, struct kiommu_host *host)
 {
@@ -222,8 +224,9 @@ static int fill_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 }
 
 /*
- * Attaches a group to a host, old or new, whose tables hold what is mapped.
- * The group is in the list meanwhile, for update_caps().
+ * Attaches a group to an existing host, or to a new one that is filled with
+ * what is mapped. The group is in the list before it is complete, for
+ * update_caps().
  */
 static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 		     struct kiommu_mmio *mmio, struct kiommu_group *group,
@@ -304,8 +307,9 @@ void kiommu_group_detach(struct kiommu_hosts *hosts,
 	detach_host(hosts, mmio, group);
 	free_group(group);
 	/*
-	 * Fewer groups forbid less, so that what is mapped stays legal. If
-	 * there is no memory to say so, the stricter rules stay.
+	 * Fewer groups reserve fewer IOVAs, so everything mapped stays valid.
+	 * If there is no memory to update the capabilities, the stricter ones
+	 * stay.
 	 */
 	if (!list_empty(&hosts->groups))
 		update_caps(hosts, domain);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Groups of a container: they join and leave its hosts.
+ * IOMMU groups of a container: attaching them to and detaching them from its
+ * hosts.
  */
 #ifndef KIOMMU_GROUPS_H
 #define KIOMMU_GROUPS_H
@@ -13,20 +14,23 @@ struct kiommu_hosts;
 struct kiommu_mmio;
 
 /**
- * kiommu_group_attach() - let the devices of a group use the domain
+ * kiommu_group_attach() - let the devices of an IOMMU group use the domain
  * @mmio: device memory of the registered guest, or NULL.
  * @unsafe_interrupts: accept groups whose MSIs are not isolated.
- * @own_domain: never share a host with another group. Some groups do not share
- *	one that maps something already, either.
+ * @own_domain: never share a host with another group. Even without it, some
+ *	groups do not share a host that already maps something.
  *
- * What is mapped is mapped for the group as well before this returns: a host
- * that other groups use is complete already. A new one takes its group before
- * it is filled, for only then it tells what it can do: until then, all DMA of
- * the group is blocked.
+ * Before this returns, everything that is mapped is mapped for the group as
+ * well. A host that other groups use is complete already. A new host must take
+ * its group before it is filled, because only an attached domain tells what it
+ * can do; until it is filled, all DMA of the group is blocked.
+ *
  * Context: may sleep; the container's lock and that of its guest are held for
- * writing. Return: 0; -EINVAL the group is there already, or what
- * is mapped conflicts with its reserved regions or aperture; -EPERM; -ENOMEM;
- * or what the IOMMU driver returned. On failure nothing has changed.
+ * writing.
+ * Return: 0; -EINVAL if the group is attached already, or if something mapped
+ * conflicts with its reserved regions or aperture; -EPERM if its MSIs are not
+ * isolated; -ENOMEM; or what the IOMMU driver returned. On failure nothing has
+ * changed.
  */
 int kiommu_group_attach(struct kiommu_hosts *hosts,
 			struct kiommu_domain *domain,
@@ -34,7 +38,7 @@ int kiommu_group_attach(struct kiommu_hosts *hosts,
 			struct iommu_group *iommu_group,
 			bool unsafe_interrupts, bool own_domain);
 
-/* Takes a group away; it must be attached. Cannot fail. Context: as above. */
+/* Detaches a group that is attached. Cannot fail. Context: as above. */
 void kiommu_group_detach(struct kiommu_hosts *hosts,
 			 struct kiommu_domain *domain,
 			 struct kiommu_mmio *mmio,

@@ -2,9 +2,9 @@
 /*
  * The locks of a container and of its guest, see lock.h.
  *
- * container->guest changes only while both are held for writing, and tells
- * which P belongs to D: kiommu_container_start() takes P itself,
- * kiommu_container_stop() lets it go.
+ * container->guest says which P belongs to D. It changes only while both are
+ * held for writing: kiommu_container_start() takes P itself, and
+ * kiommu_container_stop() releases it.
  */
 #include "guest/guest.h"
 #include "object/container.h"
@@ -51,7 +51,10 @@ void kiommu_unlock_shared(struct kiommu_container *container)
 
 	if (guest) {
 		up_read(&guest->lock);
-		/* Who is killed leaves it to others, or to the guest's end. */
+		/*
+		 * If killed, leave trimming to a later call or to the
+		 * destruction of the guest.
+		 */
 		if (kiommu_core_pins_trim_due(guest->pins) &&
 		    !down_write_killable(&guest->lock)) {
 			kiommu_core_pins_trim_to_limit(guest->pins);

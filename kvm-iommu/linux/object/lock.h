@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The two locks of core.h: that of a container (D), and that of the guest that
- * is registered with it (P), which several containers can share.
+ * is registered with it (P), which several containers may share.
  *
- * Order, outermost first; what is on one line is never held together:
+ * Lock order, outermost first; locks separated by "|" are never held together:
  *	VFIO: group_lock of the container | lock of the device set
- *	list of guests, without what is below | inside of kvm->slots_lock
- *	kiommu_slots.lock, without D and P: KVM's slots_arch_lock, mmu_lock; vCPUs
- *	kvm->srcu (read), KVM's write tracker: calls with it
+ *	list of guests, nothing inside it (itself may be inside slots_lock)
+ *	kiommu_slots.lock, without D, P; in it: slots_arch_lock, mmu_lock, vCPUs
+ *	kvm->srcu (read), KVM's write tracker: held when KVM calls us
  *	D, kiommu_container.lock
- *	P, kiommu_mem.lock | below kvm->slots_lock, without D
+ *	P, kiommu_mem.lock (or, without D, inside kvm->slots_lock)
  *	ring_lock of a doorbell
  *	monitors of the core
  *	kiommu_tracked.lock
@@ -19,14 +19,15 @@
  *	kiommu_mmio.lock
  *	kiommu_notifier.lock | locks of the IOMMU core and drivers
  *	kiommu_fault_reader.lock, also in interrupts
- * The lock of an eventfd, then thread_lock of a doorbell, are held together with
- * none of these but kvm->srcu.
- * kiommu_fault_reader.reading is held together with the last alone, and with
- * what copying to user space takes.
+ * The lock of an eventfd, and inside it thread_lock of a doorbell, are held
+ * together with none of these except kvm->srcu.
+ * kiommu_fault_reader.reading is held together with kiommu_fault_reader.lock
+ * only, and with the locks that copying to user space takes.
  *
- * Each of these leaves the guest settled: the core has been told of all that
- * happened to slots and memory before the call. Each of the unlocking ones
- * brings the guest's idle pins down to their limit.
+ * Each function below that takes P leaves the guest settled: the core has been
+ * told of everything that happened to slots and memory before the call. Each
+ * function that releases P trims the guest's idle pins to their limit, unless
+ * it is killed.
  */
 #ifndef KIOMMU_LOCK_H
 #define KIOMMU_LOCK_H
@@ -34,23 +35,27 @@
 struct kiommu_container;
 
 /**
- * kiommu_lock_shared() - for reading, both
+ * kiommu_lock_shared() - take D and P for reading
  *
- * Return: 0; -EINTR a fatal signal; -ESTALE VFIO has released the container
- * meanwhile: it says so itself of one without an IOMMU driver.
+ * P is taken only if a KVM is registered.
+ *
+ * Return: 0; -EINTR on a fatal signal; -ESTALE if VFIO has released the
+ * container meanwhile.
  */
 int kiommu_lock_shared(struct kiommu_container *container);
 void kiommu_unlock_shared(struct kiommu_container *container);
 
-/* For writing, both. The first returns as kiommu_lock_shared(). */
+/*
+ * Take D and P for writing. The killable one returns as kiommu_lock_shared().
+ */
 int kiommu_lock_exclusive_killable(struct kiommu_container *container);
 void kiommu_lock_exclusive(struct kiommu_container *container);
 void kiommu_unlock_exclusive(struct kiommu_container *container);
 
 /**
- * kiommu_lock_pins() - the pin table alone, for writing
+ * kiommu_lock_pins() - take D for reading and P for writing
  *
- * Return: as kiommu_lock_shared(); -ENODEV no KVM is registered.
+ * Return: as kiommu_lock_shared(); -ENODEV if no KVM is registered.
  */
 int kiommu_lock_pins(struct kiommu_container *container);
 void kiommu_unlock_pins(struct kiommu_container *container);

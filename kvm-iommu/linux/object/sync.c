@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Modes of a container, see sync.h: what the change from one to another takes.
+ * Modes of a container, see sync.h: how one is changed to another.
  *
- * A doorbell is made before any lock is taken, and freed after: who looks at its
- * ring takes the container's lock, and looks whether the ring is still the
- * container's. In the same way the guest's slots are listened to before, and no
- * longer after: that waits for KVM. What is in the ring that is set when a call
- * comes is done before the call takes the lock for writing: others can go on
- * meanwhile.
+ * A doorbell is created before any lock is taken, and freed after all are
+ * released: the thread that consumes its ring takes the container's lock, and
+ * checks whether the ring is still the container's. In the same way, listening
+ * to the guest's slots starts before and ends after that, because to start and
+ * to stop wait for KVM. Entries of the old ring are consumed before the call
+ * takes the lock for writing, so that other calls can go on meanwhile.
  */
 #include <linux/err.h>
 #include <linux/sched.h>
@@ -79,7 +79,7 @@ void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_mem *guest)
 		kiommu_slots_unlisten(guest);
 }
 
-/* The guest that is registered, held. */
+/* Returns the registered guest with a reference. */
 static struct kiommu_mem *hold_guest(struct kiommu_container *container)
 {
 	struct kiommu_mem *guest;
@@ -96,7 +96,7 @@ static struct kiommu_mem *hold_guest(struct kiommu_container *container)
 	return ret ? ERR_PTR(ret) : guest;
 }
 
-/* The old mode ends no sooner than it is known that the new one works. */
+/* Ends the old mode only once the new one is known to work. */
 static int set_tracked(struct kiommu_container *container, u32 burst,
 		       struct kiommu_sync_left *old)
 {
@@ -118,8 +118,8 @@ static int set_tracked(struct kiommu_container *container, u32 burst,
 }
 
 /*
- * @new: what the new mode is given; on success *@old is what the old one has left.
- * Context: kiommu_lock_exclusive(). On failure *@old may be set, too.
+ * Sets *@old to what the old mode left, on failure maybe, too; @new is what the
+ * new mode was given. Context: kiommu_lock_exclusive().
  */
 static int set_mode(struct kiommu_container *container,
 		    const struct kvm_iommu_set_sync *cmd,
@@ -148,7 +148,10 @@ static int set_mode(struct kiommu_container *container,
 	return ret;
 }
 
-/* What the mode needs and is waited for. Context: no lock of lock.h. */
+/*
+ * Gets what the new mode needs and what has to be waited for. Context: no lock
+ * of lock.h is held.
+ */
 static int prepare(struct kiommu_container *container, struct kiommu_mem *guest,
 		   struct kvm_iommu_set_sync *cmd,
 		   struct kiommu_sync_left *new)
@@ -182,7 +185,7 @@ static int change_mode(struct kiommu_container *container,
 	ret = kiommu_lock_exclusive_killable(container);
 	if (ret)
 		return ret;
-	/* Another KVM may have come meanwhile. */
+	/* Another KVM may have been registered meanwhile. */
 	ret = container->guest == guest ? 0 : -ENODEV;
 	if (!ret)
 		ret = set_mode(container, cmd, new, old);
@@ -212,7 +215,7 @@ int kiommu_set_sync(struct kiommu_container *container,
 	if (ret)
 		kiommu_sync_leave(new, guest);
 	kiommu_guest_put(guest);
-	/* This kernel, or this KVM, cannot. */
+	/* This kernel, or this KVM, does not support it. */
 	if (ret == -EOPNOTSUPP)
 		cmd->status = KVM_IOMMU_STATUS_UNSUPPORTED;
 	return ret;

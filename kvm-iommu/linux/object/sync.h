@@ -17,12 +17,12 @@ struct kvm_iommu_set_sync;
 /**
  * struct kiommu_sync - see above; part of a container
  * @mode: enum kvm_iommu_sync_mode.
- * @doorbell: RING: the one whose ring is looked at, or NULL.
- * @follower: TRACKED: in the list of those who follow the guest.
- * @listens: the container is a listener of the guest's slots: TRACKED, or
- *	KVM_IOMMU_SYNC_SLOTS.
+ * @doorbell: mode RING: the doorbell whose ring is consumed, else NULL.
+ * @follower: mode TRACKED: entry in the guest's list of followers.
+ * @listens: the container listens to the guest's slots: in mode TRACKED, or
+ *	with KVM_IOMMU_SYNC_SLOTS.
  *
- * All change with D held for writing.
+ * Changed with D held for writing.
  */
 struct kiommu_sync {
 	u32 mode;
@@ -31,7 +31,7 @@ struct kiommu_sync {
 	bool listens;
 };
 
-/* What a mode that has ended has left behind. */
+/* What remains to be dropped after a mode has ended. */
 struct kiommu_sync_left {
 	struct kiommu_doorbell *doorbell;
 	bool listens;
@@ -40,22 +40,24 @@ struct kiommu_sync_left {
 /**
  * kiommu_set_sync() - KVM_IOMMU_SET_SYNC
  *
- * Context: may sleep; no lock of lock.h. Return: as documented there.
+ * Context: may sleep; no lock of lock.h is held.
+ * Return: as documented for the ioctl.
  */
 int kiommu_set_sync(struct kiommu_container *container,
 		    struct kvm_iommu_set_sync *cmd);
 
 /**
- * kiommu_sync_reset() - back to KVM_IOMMU_SYNC_EXPLICIT: the KVM leaves
+ * kiommu_sync_reset() - return to KVM_IOMMU_SYNC_EXPLICIT when the KVM leaves
  *
- * Context: kiommu_lock_exclusive(). Return: what the caller must give to
- * kiommu_sync_leave() after kiommu_unlock_exclusive().
+ * Context: kiommu_lock_exclusive().
+ * Return: what the caller must pass to kiommu_sync_leave() after
+ * kiommu_unlock_exclusive().
  */
 struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container);
 
 /*
- * @guest: that was registered, held. Context: as kiommu_doorbell_close() and
- * kiommu_slots_unlisten().
+ * The caller has a reference to @guest, which was registered. Context: as
+ * kiommu_doorbell_close() and kiommu_slots_unlisten().
  */
 void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_mem *guest);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A container that follows the stores of its guest, see tracking.h. Which pages are
- * tracked, and how stores come here: guest/tracked_pages.c.
+ * A container that follows the stores of its guest, see tracking.h. Which pages
+ * are tracked, and how stores get here: guest/tracked_pages.c.
  */
 #include <linux/errno.h>
 
@@ -19,22 +19,22 @@ container_of_follower(struct kiommu_follower *follower)
 	return container_of(follower, struct kiommu_container, sync.follower);
 }
 
-/* VFIO's reference is dropped after the follower has left the list. */
+/* VFIO drops its reference only after the follower has left the list. */
 static void hold_container(struct kiommu_follower *follower)
 {
 	refcount_inc(&container_of_follower(follower)->refs);
 }
 
-/* Never the last reference of the guest: it is the guest that calls. */
+/* Does not drop the last reference to the guest, which is making the store. */
 static void put_container(struct kiommu_follower *follower)
 {
 	kiommu_container_put(container_of_follower(follower));
 }
 
 /*
- * Long work lets others at the locks. Return: 0; -EINTR some of it is left: other
- * vCPUs can go on, if the process that was killed was not the only one that has
- * the memory.
+ * Releases the locks between steps of long work. Return: 0; -EINTR if part of
+ * the work is left. Other vCPUs may still run after that, if the process that
+ * was killed shared its mm with another one.
  */
 static int follow_store(struct kiommu_follower *follower,
 			struct kiommu_mem *guest, u64 gpa, u32 bytes)
@@ -46,7 +46,10 @@ static int follow_store(struct kiommu_follower *follower,
 
 	do {
 		ret = kiommu_lock_shared(container);
-		/* VFIO has released it: nothing of it follows the guest. */
+		/*
+		 * VFIO has released the container: none of it follows the
+		 * guest.
+		 */
 		if (ret == -ESTALE)
 			return 0;
 		if (ret)
@@ -102,7 +105,10 @@ void kiommu_tracking_stop(struct kiommu_container *container)
 	kiommu_core_tracking_stop(container->domain);
 }
 
-/* Slots can have changed since the locks were taken; nobody else can tell. */
+/*
+ * Slots may change while the locks are held. They are held for writing, so
+ * nobody else can settle the guest.
+ */
 int kiommu_tracking_fill(struct kiommu_container *container)
 {
 	struct kiommu_tracking_work work;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Mode TRACKED of a container: its shadow follows the stores of the guest to its
+ * Mode TRACKED of a container: its shadow follows the guest's stores to its
  * tables.
  */
 #ifndef KIOMMU_TRACKING_H
@@ -13,40 +13,44 @@ struct kiommu_mem;
 struct kvm_iommu_untrack;
 
 /**
- * kiommu_tracking_start() - pages of tables are tracked as the walker meets them
- * @burst: as of KVM_IOMMU_SET_SYNC.
+ * kiommu_tracking_start() - track pages of tables as the walker meets them
+ * @burst: as in KVM_IOMMU_SET_SYNC.
  *
- * Context: kiommu_lock_exclusive(); a KVM is registered, and it tells
- * (kiommu_slots_listen()); not started yet. Return: 0; -EOPNOTSUPP this kernel, or
- * this KVM, cannot; -ENOMEM.
+ * Context: kiommu_lock_exclusive(); a KVM is registered and listened to
+ * (kiommu_slots_listen()); tracking has not been started.
+ * Return: 0; -EOPNOTSUPP if this kernel or this KVM cannot track; -ENOMEM.
  */
 int kiommu_tracking_start(struct kiommu_container *container, u32 burst);
 
 /**
- * kiommu_tracking_stop() - no page is tracked any more
+ * kiommu_tracking_stop() - stop tracking all pages
  *
- * Context: kiommu_lock_exclusive(). Cannot fail, never allocates.
+ * Cannot fail, never allocates.
+ *
+ * Context: kiommu_lock_exclusive().
  */
 void kiommu_tracking_stop(struct kiommu_container *container);
 
 /**
- * kiommu_tracking_fill() - shadows all that the tables say
+ * kiommu_tracking_fill() - shadow everything that the tables map
  *
- * What is wrong with them goes to the faults. Nothing happens without an anchor.
- * Context: kiommu_lock_exclusive(); in a thread of the guest's process. Return: 0;
- * -EINTR.
+ * Bad entries are reported as faults. Does nothing without an anchor.
+ *
+ * Context: kiommu_lock_exclusive(); in a thread of the guest's process.
+ * Return: 0; -EINTR.
  */
 int kiommu_tracking_fill(struct kiommu_container *container);
 
 /**
  * kiommu_tracking_untrack() - KVM_IOMMU_UNTRACK
  *
- * Context: kiommu_lock_shared(). Return: as documented there.
+ * Context: kiommu_lock_shared().
+ * Return: as documented for the ioctl.
  */
 int kiommu_tracking_untrack(struct kiommu_container *container,
 			    struct kvm_iommu_untrack *cmd);
 
-/* Whether stores of the guest can be tracked. Context: the guest is registered. */
+/* Whether stores of the guest can be tracked. Context: it is registered. */
 bool kiommu_tracking_possible(struct kiommu_mem *guest);
 
 #endif /* KIOMMU_TRACKING_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The core's memory and its share of the CPU.
+ * Memory for the core, and its yielding of the CPU.
  */
 #include <linux/gfp.h>
 #include <linux/limits.h>
@@ -11,7 +11,7 @@
 
 #include "port.h"
 
-/* A node is a page of the kernel, whose address leaves its low bits free. */
+/* A node is a page of the kernel, so the low bits of its address are free. */
 static_assert(PAGE_SIZE == KIOMMU_NODE_BYTES);
 
 void *kiommu_port_alloc_node(void)
@@ -26,7 +26,7 @@ void kiommu_port_free_node(void *node)
 
 void *kiommu_port_alloc_array(kiommu_u64 bytes)
 {
-	/* kvmalloc() warns of more. */
+	/* kvmalloc() warns about larger sizes. */
 	if (bytes > INT_MAX)
 		return NULL;
 	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT);

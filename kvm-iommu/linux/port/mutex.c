@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Monitors of the core, see port.h.
+ * Monitors of the core, see port.h: a mutex and a wait queue.
  *
- * A mutex and a queue. Who waits is in the queue before it unlocks, and who
- * wakes has the mutex: no wake-up is lost. Who waits can be killed: the requests
- * that are waited for may be those of another process, which has no end that this
- * one could bring about.
+ * A waiter enters the queue before it unlocks, and a waker holds the mutex, so
+ * no wakeup is lost. Waiters can be killed: the requests that they wait for may
+ * belong to another process, and this one has no means of ending them.
  */
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
@@ -15,7 +14,7 @@
 #include "port.h"
 
 struct kiommu_mutex {
-	struct mutex lock; /* of what the core protects by it */
+	struct mutex lock; /* protects whatever the core uses it for */
 	wait_queue_head_t queue;
 };
 
@@ -61,7 +60,7 @@ int kiommu_port_wait(struct kiommu_mutex *mutex)
 
 void kiommu_port_wake(struct kiommu_mutex *mutex)
 {
-	/* Who waits got into the queue with the mutex held, as it is here. */
+	/* Waiters enter the queue with the mutex held, as it is here. */
 	if (waitqueue_active(&mutex->queue))
 		wake_up_all(&mutex->queue);
 }
