@@ -50,9 +50,7 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     if (tracker_ == nullptr || !stage1_) break;
     kiommu_window& next = work->ranges[work->count - 1];
     const IovaRange asked{{next.first}, {next.last}};
-    if (work->walk == 0) work->walk = tracker_->begin_walk();
     Follow follow = this->follow(true, work->for_refresh != 0);
-    follow.walk = work->walk;
     if (!hosts_.aperture().overlaps(stage1_->window) ||
         !asked.overlaps(follow.limit)) {
       continue;
@@ -61,10 +59,14 @@ Result<void> Domain::bring(kiommu_tracking_work* work) {
     Session session(*this, {range.first_page(), range.last_page()});
     if (!session.begun()) all = fail(Status::kInterrupted);
     if (!all) {
-      cut(range, true, keep ? work->walk : 0);
+      // A refresh that has not begun has tracked nothing.
+      if (!keep || work->walk != 0) cut(range, true, keep ? work->walk : 0);
       continue;
     }
     Request& request = session.request();
+    follow.pass = tracker_->begin_pass();
+    if (work->walk == 0) work->walk = follow.pass;
+    follow.walk = work->walk;
     // A store to a lowest table: the way to it is known.
     Root table;
     const bool known = !follow.for_refresh &&
@@ -135,8 +137,11 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
       Session session(*this, span);
       shadow_.unmap(session.request(), span);
     }
-    follow(true, false)
-        .report_unsynced(lost.spans[0].first, Gpa::of_page(lost.gfn));
+    std::optional<Iova> first;
+    if (lost.count > 0) first = lost.spans[0].first;
+    follow(true, false).report_unsynced(first, Gpa::of_page(lost.gfn));
+    // Nobody knows where else it was a table.
+    if (lost.crowded) cut({{0}, {~uint64_t{0}}}, true);
   }
 }
 

@@ -31,7 +31,7 @@ Result<TableUse*> Follow::meet(const TableWindow& window, IovaRange walked,
     return nullptr;
   }
   bool crowded = false;
-  auto use = tracker.enter(window, {walk, covered(walked)}, &crowded);
+  auto use = tracker.enter(window, {walk, pass, covered(walked)}, &crowded);
   if (crowded) report_unsynced(window.base, window.gpa);
   return use;
 }
@@ -76,13 +76,15 @@ void Follow::report(IovaRange range, Status why, const Blame& blame) {
   faults.report(fault);
 }
 
-void Follow::report_unsynced(Iova iova, Gpa gpa) const {
+void Follow::report_unsynced(std::optional<Iova> iova, Gpa gpa) const {
   kiommu_fault fault{};
-  fault.iova = iova.value;
   fault.gpa = gpa.page().value;
   fault.reason = static_cast<uint32_t>(FaultReason::kSync);
-  fault.flags =
-      FaultFlags::kHasIova | FaultFlags::kHasGpa | FaultFlags::kHasFormat;
+  fault.flags = FaultFlags::kHasGpa | FaultFlags::kHasFormat;
+  if (iova) {
+    fault.flags |= FaultFlags::kHasIova;
+    fault.iova = iova->value;
+  }
   fault.format = format;
   faults.report(fault);
 }

@@ -405,8 +405,8 @@ void kiommu_core_ring_destroy(struct kiommu_ring *ring);
  * kiommu_core_ring_begin() - the host's fields of the ring are 0 from here on
  *
  * But for those of a ring whose memory cannot be used, which is given up.
- * The domain is started. Lock: exclusive. Return: 0; -ENOMEM; -EAGAIN slots have
- * changed of which the core must be told first.
+ * The domain is started. Lock: exclusive. Return: 0; -ENOMEM; -EINTR a fatal
+ * signal; -EAGAIN slots have changed of which the core must be told first.
  */
 int kiommu_core_ring_begin(struct kiommu_domain *domain,
 			   struct kiommu_ring *ring);
