@@ -38,8 +38,8 @@ void kiommu_core_ring_destroy(struct kiommu_ring *ring);
  * started.
  *
  * Lock: exclusive.
- * Return: 0; -ENOMEM; -EAGAIN if slots have changed, of which the core must be
- * told first.
+ * Return: 0; -ENOMEM; -EINTR on a fatal signal; -EAGAIN if slots have changed,
+ * of which the core must be told first.
  */
 int kiommu_core_ring_begin(struct kiommu_domain *domain,
 			   struct kiommu_ring *ring);

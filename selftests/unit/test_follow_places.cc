@@ -243,7 +243,8 @@ TEST(FollowPlaces, PlaceThatFoundNoRoomIsLeft) {
   }
 }
 
-// A page that has had more places goes with its slot, however many are left.
+// A page that has had more places than are followed goes with its slot, however
+// many are left: nobody knows where it was, so that all pages are out of sync.
 TEST(FollowPlaces, PageWithTooManyPlacesGoesWithItsSlot) {
   using S = Spec<VtdSsFormat>;
   constexpr u64 kFar = 128 * kGiB;
@@ -256,14 +257,110 @@ TEST(FollowPlaces, PageWithTooManyPlacesGoesWithItsSlot) {
     for (u64 i = 0; i < 512; ++i) {
       world.tables.write_entry(kFar + 8 * i, S::absent(0));
     }
+    world.tables.write_entry(kFar, S::leaf(0, world.leaf(1), kRW));
+    ASSERT_EQ(world.open_faults(), 0);
     ASSERT_EQ(world.follow(), 0);
     for (u64 i = 0; i < 17; ++i)
       world.store(page(i), 1, S::table(1, kFar, kRW));
     for (u64 i = left; i < 17; ++i) world.store(page(i), 1, S::absent(1));
     EXPECT_EQ(world.info().unsynced_pages, 1u);
+    world.read_faults(128);
     world.guest.remove_slot(kFar);
     world.pins.slots_changed();
-    EXPECT_EQ(world.info().unsynced_pages, 0u);
+    EXPECT_EQ(world.info().tracked_pages, 0u);
+    bool told = false;
+    for (const kiommu_fault& fault : world.read_faults(128)) {
+      if (fault.reason != KVM_IOMMU_FAULT_SYNC || fault.gpa != kFar) continue;
+      told = true;
+      const bool known = (fault.flags & KVM_IOMMU_FAULT_HAS_IOVA) != 0;
+      EXPECT_EQ(known, left > 0);
+      EXPECT_TRUE(!known || (fault.iova >= page(0) && fault.iova < page(17)));
+    }
+    EXPECT_TRUE(told);
+    // In steps: what names the page that is gone stops a refresh.
+    world.expect_refresh(0, page(0));
+    for (u64 i = 0; i < 17; ++i) world.refresh(page(i), kPage);
+    EXPECT_EQ(world.sees(page(16)), kBlocked);
+    EXPECT_EQ(world.sees(kGiB - kPage), world.frame(world.leaf(0)));
+  }
+}
+
+// A table that is in sync gets other rights by an entry of one that is not; a
+// refresh of that ends within the first.
+TEST(FollowPlaces, RefreshEndsBelowATableThatWasInSync) {
+  using S = Spec<VtdSsFormat>;
+  TrackedWorld<VtdSsFormat> world;
+  const auto page = [](u64 i) { return kGiB + (i << S::shift(1)); };
+  world.tables.map(page(0), world.leaf(0));
+  world.tables.map(page(511), world.leaf(1));
+  ASSERT_EQ(world.follow(), 0);
+  const u64 above = world.tables.entry_gpa(page(0), 1) & ~(kPage - 1);
+  const u64 below = world.tables.table(page(511), 0);
+  kiommu_u64 count = 0;
+  bool fired = true;
+  for (u64 nth = 1; fired; ++nth) {
+    SCOPED_TRACE(nth);
+    ASSERT_EQ(world.untrack(above, kPage, &count), 0);
+    world.tables.set(page(511), 1, S::table(1, below, kR));
+    faults().interrupt.arm(nth);
+    world.refresh(page(0), kPage);
+    fired = faults().interrupt.fired() > 0;
+    faults() = {};
+    if (world.info().unsynced_pages == 0) {
+      EXPECT_EQ(world.sees(page(511)), world.frame(world.leaf(1), kR));
+    }
+    ASSERT_EQ(world.untrack(above, kPage, &count), 0);
+    world.tables.set(page(511), 1, S::table(1, below, kRW));
+    world.expect_refresh(page(0), kPage);
+    ASSERT_EQ(world.info().unsynced_pages, 0u);
+    ASSERT_EQ(world.sees(page(511)), world.frame(world.leaf(1)));
+    ASSERT_LT(nth, 100u);
+  }
+}
+
+// Between two calls of a walk another one comes to a place of a page, and
+// cannot bring it back in sync: the first one still can.
+TEST(FollowPlaces, WalkGoesOnAfterAnother) {
+  using S = Spec<X86FsFormat>;
+  constexpr u64 kGiBs = 66;
+  TrackedWorld<X86FsFormat> world;
+  const u64 first = kGiBs * kGiB;
+  const u64 second = first + (u64{1} << S::shift(1));
+  world.tables.map(first, world.leaf(0));
+  const u64 table = world.tables.table(first, 0);
+  const u64 empty = world.tables.new_table(0);
+  const u64 middle = world.tables.new_table(1);
+  for (u64 i = 0; i < 512; ++i) {
+    world.tables.write_entry(middle + 8 * i, S::table(1, empty, kRW));
+  }
+  for (u64 i = 0; i < kGiBs; ++i) {
+    world.tables.set(i * kGiB, 2, S::table(2, middle, kRW));
+  }
+  world.tables.set(second, 1, S::table(1, table, kRW));
+  ASSERT_EQ(world.follow(), 0);
+  kiommu_tracking_work work;
+  const auto step = [&](kiommu_domain* domain) {
+    return kiommu_core_tracking_step(domain, &work);
+  };
+  kiommu_u64 count = 0;
+  for (const bool before : {true, false}) {
+    SCOPED_TRACE(before);
+    if (before) {
+      ASSERT_EQ(world.untrack(table, kPage, &count), 0);
+    }
+    EXPECT_EQ(world.shared([&](kiommu_domain* domain) {
+      kiommu_core_tracking_store(domain, world.tables.entry_gpa(first, 3), 8,
+                                 &work);
+      return step(domain);
+    }),
+              -EAGAIN);
+    if (!before) {
+      ASSERT_EQ(world.untrack(table, kPage, &count), 0);
+    }
+    EXPECT_EQ(world.stored(world.tables.entry_gpa(second, 1), 8), 0);
+    EXPECT_FALSE(world.guest.is_tracked(table / kPage));
+    while (world.shared(step) == -EAGAIN) continue;
+    EXPECT_TRUE(world.guest.is_tracked(table / kPage));
   }
 }
 

@@ -374,5 +374,23 @@ TEST(Ring, BeginsWithoutMemoryThatIsOrdinary) {
   EXPECT_EQ(w.done(), 0u);
 }
 
+// A process that is killed has no memory any more: that is not the ring's
+// fault.
+TEST(Ring, IsNotGivenUpForAKilledProcess) {
+  Guest w;
+  ASSERT_EQ(w.open_faults(), 0);
+  w.tables.map_pages(w.kIova, w.data(0), 8);
+  w.post(w.kIova, 8 * kPage);
+  w.guest.set_backing(w.ring_hva, 1, Backing::kUnbacked);
+  faults().interrupt.arm_always();
+  EXPECT_EQ(w.begin(), -EINTR);
+  EXPECT_EQ(w.consume(), 0u);
+  faults() = {};
+  w.guest.set_backing(w.ring_hva, 1, Backing::kRam);
+  EXPECT_TRUE(w.read_faults(2).empty());
+  w.consume_all();
+  EXPECT_EQ(w.done(), 1u);
+}
+
 }  // namespace
 }  // namespace kiommu::test

@@ -38,7 +38,7 @@ int kiommu_core_tracking_start(kiommu_domain* domain, kiommu_u32 burst) {
   }
   domain->domain.start_tracking(
       new (memory) Tracker(domain->domain.mem(), domain->domain.pool(), mutex,
-                           burst, domain->domain.walks()));
+                           burst, domain->domain.passes()));
   return 0;
 }
 

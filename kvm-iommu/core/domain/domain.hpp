@@ -85,7 +85,7 @@ class Domain {
   void start_tracking(Tracker* tracker) { tracker_ = tracker; }
   Tracker* stop_tracking();
   Tracker* tracker() const { return tracker_; }
-  uint64_t& walks() { return walks_; }
+  uint64_t& passes() { return passes_; }
   // What a store to [gpa, gpa + bytes), or all that the tables say, has to
   // bring up to date; follow_stores() does a part of it: kBudget means that
   // there is more, kInterrupted that it ends here. Nothing else fails: what
@@ -189,7 +189,7 @@ class Domain {
   Shadow shadow_;
   WorkspacePool workspaces_;
   Tracker* tracker_ = nullptr;    // set: mode TRACKED
-  uint64_t walks_ = 0;            // of all its trackers
+  uint64_t passes_ = 0;           // of all its trackers
   PinTable* pins_ = nullptr;      // set: at least started
   std::optional<Stage1> stage1_;  // set: anchored
   uint64_t anchor_number_ = 0;    // of the anchor that was set last

@@ -130,6 +130,8 @@ Result<void> Ring::begin(Domain& domain) {
   use_memory(domain);
   const auto written = write_state(true);
   if (written || passes(written.error())) return written;
+  // A process that is killed has no memory any more.
+  if (kiommu_port_interrupted() != 0) return fail(Status::kInterrupted);
   give_up(domain);
   return {};
 }
@@ -301,11 +303,10 @@ void Ring::report(Domain& domain, Status why, const Outcome& outcome) const {
 // The ring's memory could not be used. If that passes, there is more to do;
 // else the ring is given up.
 kiommu_u32 Ring::failed(Domain& domain, Status why) {
-  if (!passes(why)) {
-    give_up(domain);
-    return 0;
-  }
-  return kiommu_port_interrupted() != 0 ? 0 : KIOMMU_RING_MORE;
+  if (kiommu_port_interrupted() != 0) return 0;
+  if (passes(why)) return KIOMMU_RING_MORE;
+  give_up(domain);
+  return 0;
 }
 
 // Tells the guest of `n` entries, and looks what it did meanwhile: either it

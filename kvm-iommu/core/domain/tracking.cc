@@ -51,9 +51,7 @@ Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
     if (tracker_ == nullptr || !stage1_) break;
     kiommu_window& next = work->ranges[work->count - 1];
     const IovaRange asked{{next.first}, {next.last}};
-    if (work->walk == 0) work->walk = tracker_->begin_walk();
     TableFollower follower = this->follow(true, work->for_refresh != 0);
-    follower.walk = work->walk;
     if (!hosts_.aperture().overlaps(stage1_->window) ||
         !asked.overlaps(follower.limit)) {
       continue;
@@ -62,10 +60,14 @@ Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
     Operation operation(*this, range.pages());
     if (!operation.begun()) all = fail(Status::kInterrupted);
     if (!all) {
-      cut(range, true, keep ? work->walk : 0);
+      // A refresh that has not begun has tracked nothing.
+      if (!keep || work->walk != 0) cut(range, true, keep ? work->walk : 0);
       continue;
     }
     Workspace& workspace = operation.workspace();
+    follower.pass = tracker_->begin_pass();
+    if (work->walk == 0) work->walk = follower.pass;
+    follower.walk = work->walk;
     // A store to a lowest table: the way to it is known.
     Root table;
     const bool known = !follower.for_refresh &&
@@ -136,8 +138,11 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
       Operation operation(*this, span);
       shadow_.unmap(operation.workspace(), span);
     }
-    follow(true, false)
-        .report_unsync(lost.spans[0].first, Gpa::of_page(lost.gfn));
+    std::optional<Iova> first;
+    if (lost.count > 0) first = lost.spans[0].first;
+    follow(true, false).report_unsync(first, Gpa::of_page(lost.gfn));
+    // Nobody knows where else it was a table.
+    if (lost.too_many_uses) cut({{0}, {~uint64_t{0}}}, true);
   }
 }
 

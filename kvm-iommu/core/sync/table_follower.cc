@@ -31,7 +31,8 @@ Result<TableUse*> TableFollower::meet(const TableWindow& window,
     return nullptr;
   }
   bool too_many_uses = false;
-  auto use = tracker.enter(window, {walk, covered(walked)}, &too_many_uses);
+  auto use =
+      tracker.enter(window, {walk, pass, covered(walked)}, &too_many_uses);
   if (too_many_uses) report_unsync(window.base, window.gpa);
   return use;
 }
@@ -76,13 +77,15 @@ void TableFollower::report(IovaRange range, Status why, const Blame& blame) {
   faults.report(fault);
 }
 
-void TableFollower::report_unsync(Iova iova, Gpa gpa) const {
+void TableFollower::report_unsync(std::optional<Iova> iova, Gpa gpa) const {
   kiommu_fault fault{};
-  fault.iova = iova.value;
   fault.gpa = gpa.page().value;
   fault.reason = static_cast<uint32_t>(FaultReason::kSync);
-  fault.flags =
-      FaultFlags::kHasIova | FaultFlags::kHasGpa | FaultFlags::kHasFormat;
+  fault.flags = FaultFlags::kHasGpa | FaultFlags::kHasFormat;
+  if (iova) {
+    fault.flags |= FaultFlags::kHasIova;
+    fault.iova = iova->value;
+  }
   fault.format = format;
   faults.report(fault);
 }

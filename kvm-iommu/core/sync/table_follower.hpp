@@ -17,10 +17,11 @@ struct TableFollower {
   Tracker& tracker;
   FaultQueue& faults;
   uint32_t format;
-  IovaRange limit;                      // IOVAs that can be mapped
-  bool follows;                         // the second kind
-  bool for_refresh;                     // by the VMM, not for a store
-  uint64_t walk = 0;                    // its number, of the second kind
+  IovaRange limit;    // IOVAs that can be mapped
+  bool follows;       // the second kind
+  bool for_refresh;   // by the VMM, not for a store
+  uint64_t walk = 0;  // of the second kind: see Tracker::Walk
+  uint64_t pass = 0;
   std::optional<IovaRange> unsynced{};  // what the first kind met
   unsigned reports = 0;  // bad entries that were met, see report()
 
@@ -35,7 +36,8 @@ struct TableFollower {
   // Tells how many were counted.
   void finish_reports();
   // A page is out of sync, against the guest's and the VMM's will.
-  void report_unsync(Iova iova, Gpa gpa) const;
+  // `iova`: none if it is not known where.
+  void report_unsync(std::optional<Iova> iova, Gpa gpa) const;
 
  private:
   // What a walk goes over, with what cannot be mapped beside it.

@@ -20,9 +20,11 @@ void add(uint64_t* counter, uint64_t count) {
 
 }  // namespace
 
-bool TablePage::used_only_in(IovaRange range) const {
+bool TablePage::used_only_in(IovaRange range, uint64_t pass) const {
   for (const TableUse* use = uses; use != nullptr; use = use->next_of_page) {
-    if (!range.contains(use->window.span())) return false;
+    if (use->passed_by == pass || !range.contains(use->window.span())) {
+      return false;
+    }
   }
   return true;
 }
@@ -40,7 +42,7 @@ void Tracker::untrack(TablePage* page) {
   if (!page->tracked) return;
   kiommu_port_untrack(mem_, page->gfn);
   page->tracked = false;
-  page->untracked_walk = __atomic_load_n(&walks_, __ATOMIC_RELAXED);
+  page->untracked_at = __atomic_load_n(&passes_, __ATOMIC_RELAXED);
   add(&tracked_, -uint64_t{1});
   add(&unsynced_, 1);
 }
@@ -105,12 +107,12 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
   TablePage* page = use->page;
   if (page->tracked) {
     clear_write_flooding(page);
-  } else if (!page->too_many_uses && page->untracked_walk < walk.number &&
-             page->used_only_in(walk.range)) {
+  } else if (!page->too_many_uses && page->untracked_at < walk.pass &&
+             page->used_only_in(walk.range, walk.pass)) {
     KIOMMU_TRY(track(page));
     page->tracked_by = walk.number;
-  } else if (page->untracked_walk < walk.number) {
-    page->untracked_walk = walk.number;
+  } else {
+    use->passed_by = walk.pass;
   }
   return use;
 }
@@ -236,9 +238,9 @@ unsigned Tracker::store(Gpa gpa, uint64_t bytes, kiommu_window* ranges) {
 }
 
 // Some of the page's IOVAs are in the range, or all are and it is kept. If the
-// range is all in that of a table below, it is that table which says nothing of
-// it.
-void Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
+// range is all in that of a table below, and that is out of sync, it is that
+// table which says nothing of it. Whether this one does not.
+bool Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
   bool below = false;
   for (unsigned i = 0; use->children != nullptr && i < use->window.entries;
        ++i) {
@@ -246,13 +248,16 @@ void Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
   }
   const bool mine = result->walk == 0 || use->made_by == result->walk ||
                     use->page->tracked_by == result->walk;
-  if (below || !use->page->tracked || !mine) return;
+  if (below || !use->page->tracked) return true;
+  if (!mine) return false;
   untrack(use->page);
   ++result->total;
   if (result->count < kMostLost) result->lost[result->count++] = use->window;
+  return true;
 }
 
-// The uses at one place. Whether one that is kept has all of the range.
+// The uses at one place. Whether one that is kept has all of the range, and is
+// out of sync.
 bool Tracker::cut_all(TableUse** link, IovaRange range, Cut* result) {
   bool holds = false;
   while (*link != nullptr) {
@@ -262,8 +267,8 @@ bool Tracker::cut_all(TableUse** link, IovaRange range, Cut* result) {
       continue;
     }
     if (span.overlaps(range)) {
-      cut(*link, range, result);
-      holds |= span.contains(range);
+      const bool out = cut(*link, range, result);
+      holds |= out && span.contains(range);
     }
     link = &(*link)->sibling;
   }
@@ -280,6 +285,7 @@ void Tracker::cut(IovaRange range, Cut* result) {
 
 void Tracker::describe(const TablePage& page, Lost* lost) {
   lost->gfn = page.gfn;
+  lost->too_many_uses = page.too_many_uses;
   lost->count = 0;
   for (const TableUse* use = page.uses; use; use = use->next_of_page) {
     lost->spans[lost->count++] = use->window.span();

@@ -34,13 +34,13 @@ struct TablePage {
   uint32_t stores = 0;                // since a refresh met it
   uint32_t write_flooding_limit = 0;  // of stores, if there is a burst
   uint64_t tracked_by = 0;            // the walk that tracked it last
-  // Walks up to this one may have been at a use while it was not tracked.
-  uint64_t untracked_walk = 0;
+  uint64_t untracked_at = 0;          // the pass that began last before it was
   bool tracked = false;
   // It has had more uses than are followed: nobody knows when the others go.
   bool too_many_uses = false;
 
-  bool used_only_in(IovaRange range) const;
+  // Whether `pass` goes over all its uses, and has been at none of them yet.
+  bool used_only_in(IovaRange range, uint64_t pass) const;
 };
 
 struct TableUse {
@@ -50,6 +50,7 @@ struct TableUse {
   TableUse* sibling = nullptr;    // another page of the same table
   TableUse** children = nullptr;  // by entry; a node, of levels above 0
   uint64_t made_by = 0;           // the walk that met it first
+  uint64_t passed_by = 0;         // the pass that was here last, not tracked
 
   TableUse* child(unsigned slot) const {
     TableUse** nodes = __atomic_load_n(&children, __ATOMIC_ACQUIRE);
@@ -60,10 +61,12 @@ struct TableUse {
 
 class Tracker {
  public:
-  // One that goes over a range, or what is left of it.
+  // One that goes over a range, in several passes if that takes long. Each
+  // pass has what is left of the range to itself from before it begins.
   struct Walk {
-    uint64_t number = 0;
-    IovaRange range;
+    uint64_t number = 0;  // that of its first pass
+    uint64_t pass = 0;
+    IovaRange range;  // of the pass
   };
 
   // The uses of a page that are followed: a store takes as many refreshes.
@@ -73,6 +76,7 @@ class Tracker {
   // A page that is no longer followed: what its uses spanned.
   struct Lost {
     uint64_t gfn = 0;
+    bool too_many_uses = false;  // it may have others
     unsigned count = 0;
     IovaRange spans[kMostUses];
   };
@@ -86,20 +90,20 @@ class Tracker {
     TableWindow lost[kMostLost];
   };
 
-  // `walks`: how many have begun, of this tracker and of those before it: work
+  // `passes`: how many have begun, of this tracker and of those before it: work
   // that one has begun can go on with the next.
   Tracker(kiommu_mem* mem, NodePool& pool, kiommu_mutex* mutex, uint32_t burst,
-          uint64_t& walks)
-      : mem_(mem), pool_(pool), mutex_(mutex), burst_(burst), walks_(walks) {}
+          uint64_t& passes)
+      : mem_(mem), pool_(pool), mutex_(mutex), burst_(burst), passes_(passes) {}
   ~Tracker() { clear(); }
   Tracker(const Tracker&) = delete;
   Tracker& operator=(const Tracker&) = delete;
 
   kiommu_mutex* mutex() const { return mutex_; }
 
-  // A walk begins: its number.
-  uint64_t begin_walk() {
-    return __atomic_add_fetch(&walks_, 1, __ATOMIC_RELAXED);
+  // A pass of a walk begins, which has its range to itself: its number.
+  uint64_t begin_pass() {
+    return __atomic_add_fetch(&passes_, 1, __ATOMIC_RELAXED);
   }
   // A walk is about to read a page of a table, for a refresh or for a store.
   // The use that is known there, or nullptr. *unsynced is set if it is not
@@ -176,14 +180,14 @@ class Tracker {
   Result<TableUse*> make(const TableWindow& window, bool* too_many_uses);
   void drop_tree(TableUse** link);
   void drop_children(TableUse* use);
-  void cut(TableUse* use, IovaRange range, Cut* result);
+  bool cut(TableUse* use, IovaRange range, Cut* result);
   bool cut_all(TableUse** link, IovaRange range, Cut* result);
 
   kiommu_mem* mem_;
   NodePool& pool_;
   kiommu_mutex* mutex_;
   uint32_t burst_;
-  uint64_t& walks_;
+  uint64_t& passes_;
   TableUse* roots_ = nullptr;
   Slab* slabs_ = nullptr;         // those with a free record
   TablePage*** pages_ = nullptr;  // by GFN: a node of nodes of buckets
