@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The door of core.h, for what tells a VMM of mappings: translations of a
-// range, and the dirty log.
+// The functions of core.h and core_dirty.h that tell a VMM what is mapped:
+// translations of a range, the dirty log, and writable pages.
 #include "api/handles.hpp"
 #include "core_dirty.h"
 #include "domain/dirty_scan.hpp"
@@ -21,7 +21,7 @@ using kiommu::Status;
 using kiommu::to_errno;
 using std::uint64_t;
 
-// Why a walk ended early, but with an answer.
+// Whether a walk that ended early for this reason has an answer so far.
 bool tells_so_far(Status why) {
   return why == Status::kBudget || why == Status::kNoMemory;
 }

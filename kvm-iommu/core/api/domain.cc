@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The doors of core.h to a domain and to its faults: from C and back.
+// The functions of core.h for domains, their faults and pin tables: they
+// convert between C and C++.
 #include "api/handles.hpp"
 
 #include <new>
@@ -248,7 +249,8 @@ int kiommu_core_translate(kiommu_domain* domain, kiommu_u64 iova,
   }
   const Status why = found.error();
   result->status = status_code(why);
-  // What the tables say is an answer, and so is that they could not be read.
+  // What is wrong with the tables is an answer, and so is that they could not
+  // be read.
   if (kiommu::is_answer(why) && why != Status::kInterrupted) return 0;
   return -kiommu::errno_code(why);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What the doors share, this one and those of arch/.
+// The objects behind the handles of core.h, and what its functions share, here
+// and in arch/.
 #pragma once
 
 #include "core.h"
@@ -17,9 +18,9 @@ struct kiommu_pins {
 
 namespace kiommu {
 
-// 0 or a negative Linux errno value.
+// Returns 0 or a negative Linux errno value.
 int to_errno(const Result<void>& result);
-// Both: what a door returns, and what it stores in *status.
+// Returns the same, and sets *status: 0 or why the call failed.
 int answer(const Result<void>& result, kiommu_u32* status);
 
 }  // namespace kiommu

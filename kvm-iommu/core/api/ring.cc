@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The door of core.h: rings.
+// The functions of core_sync.h for rings.
 #include <new>
 
 #include "api/handles.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The part of the door of core.h that belongs to mode TRACKED.
+// The functions of core_sync.h for mode TRACKED.
 #include <new>
 
 #include "api/handles.hpp"

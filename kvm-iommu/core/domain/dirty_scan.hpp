@@ -7,8 +7,9 @@
 
 namespace kiommu {
 
-// Begins to log, with all that is mapped in each domain. The caller holds P for
-// writing. The errors are kNoMemory and kInterrupted.
+// Starts the log, and counts what is mapped in each domain. The caller holds P
+// for writing. The errors are kNoMemory and kInterrupted: the log does not run
+// then.
 Result<void> start_log(PinTable& pins);
 
 }  // namespace kiommu

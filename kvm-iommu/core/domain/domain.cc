@@ -49,7 +49,8 @@ Result<void> Domain::start(PinTable* pins) {
   return {};
 }
 
-// Removes every mapping, and every pin that nobody else needs.
+// Removes all mappings, then unpins all idle pages of the guest, including
+// those that other domains left idle.
 void Domain::clear() {
   {
     Operation operation(*this, {0, kLastPage});

@@ -5,9 +5,9 @@
 //   created --start--> started --register_ioat--> anchored
 //          <--stop---         <--unregister_ioat--
 //
-// It knows nothing of its front. Calls are shared or exclusive, as core.h
-// says: operations, which are shared, run in parallel and wait for each other
-// only where their ranges overlap.
+// It knows nothing of its front end. Locking: calls are shared or exclusive,
+// see core.h. Shared calls are operations: they run in parallel, and wait for
+// each other only where their ranges overlap.
 #pragma once
 
 #include "core_sync.h"
@@ -23,14 +23,14 @@ namespace kiommu {
 
 class Refresh;
 
-// What the guest's tables say of one IOVA.
+// What an IOVA translates to.
 struct Translation {
   Gpa gpa;
   uint64_t page_bytes = 0;
   Rights rights;
 };
 
-// What a domain is made of beside itself.
+// The objects that a domain uses, created before it.
 struct DomainParts {
   FaultQueue* faults = nullptr;
   kiommu_mutex* tree_mutex = nullptr;
@@ -50,110 +50,117 @@ class Domain {
 
   const DomainParts& parts() const { return parts_; }
   NodePool& pool() { return pool_; }
-  // There is a guest.
+  // The domain must be started.
   kiommu_mem* mem() const { return pins_->mem(); }
 
-  // Exclusive.
+  // Exclusive: the caller holds D and P for writing, see core.h.
   Result<void> set_host_caps(const kiommu_host_caps& caps);
   Result<void> replay(uint32_t host);
   Result<void> start(PinTable* pins);
   Result<void> stop();
   Result<void> register_ioat(const kiommu_anchor& anchor);
   Result<void> unregister_ioat();
-  // The same for several that share an anchor, because their devices share the
-  // domain: who joins brings the one that is set, or the first one, and gets a
-  // ticket; the anchor goes with who leaves last. The errors are those of
-  // register_ioat(), or kNoAnchor: the anchor of this ticket is gone.
+  // The same for several users that share an anchor because their devices share
+  // the domain. Each must bring the anchor that is set, or sets the first one,
+  // and gets a ticket. The last one to leave unsets the anchor. The errors are
+  // those of register_ioat(), and kNoAnchor if the anchor of a ticket is gone.
   Result<uint64_t> join_ioat(const kiommu_anchor& anchor);
   Result<void> leave_ioat(uint64_t ticket);
 
-  // Shared. The result's stopped_iova is set, and what was mapped and unmapped
-  // is added to it, unless the error says that nothing has changed.
+  // Shared: the caller holds D and P for reading. Sets the result's
+  // stopped_iova, and adds what was mapped and unmapped to it, unless the error
+  // says that nothing has changed.
   Result<void> refresh(uint64_t iova, uint64_t length,
                        kiommu_refresh_result* result);
   Result<void> refresh(IovaRange range, kiommu_refresh_result* result);
-  // Several ranges, which are sorted and do not overlap, with one flush.
+  // Refreshes or unmaps several ranges, sorted and not overlapping, with one
+  // flush.
   struct Change {
     IovaRange range;
-    bool drop;  // unmap all of it; the tables are not looked at
+    bool drop;  // unmap all of it without reading the tables
   };
-  // On failure some of it is done: refresh and unmap them one by one. *lost:
-  // not even that helps, for pages around the ranges were lost, too.
+  // On failure some of the changes may not be done: the caller must do them one
+  // by one. *lost: even that does not bring everything back, because pages
+  // outside of the ranges were lost, too.
   Result<void> refresh_all(const Change* changes, unsigned n, bool* lost);
   // Mode TRACKED, see sync/tracker.hpp. start_tracking() and stop_tracking()
-  // are exclusive; the tracker belongs to the caller.
+  // are exclusive; the caller owns the tracker.
   void start_tracking(Tracker* tracker) { tracker_ = tracker; }
   Tracker* stop_tracking();
   Tracker* tracker() const { return tracker_; }
   uint64_t& passes() { return passes_; }
-  // What a store to [gpa, gpa + bytes), or all that the tables say, has to
-  // bring up to date; follow_stores() does a part of it: kBudget means that
-  // there is more, kInterrupted that it ends here. Nothing else fails: what
-  // cannot be is reported.
+  // Set `work` to the IOVAs that must be brought up to date: after a store to
+  // [gpa, gpa + bytes), or all that the tables map. follow_stores() does a part
+  // of the work. The errors are kBudget if there is more to do, and
+  // kInterrupted if a fatal signal ended it; anything else is reported as a
+  // fault.
   void find_changes(Gpa gpa, uint64_t bytes, kiommu_tracking_work* work);
   void find_all(kiommu_tracking_work* work) const;
   Result<void> follow_stores(kiommu_tracking_work* work);
-  // Puts pages of tables in [first, last] out of sync: how many.
+  // Puts the tracked pages in [first_gfn, last_gfn] out of sync and returns how
+  // many these are. The error is kInterrupted.
   Result<uint64_t> untrack(uint64_t first_gfn, uint64_t last_gfn);
-  // With the pin table locked: what was in these pages is no table any more.
+  // Forgets the tables in these pages, whose memory is gone, and unmaps what
+  // they map. The caller holds P for writing.
   void forget_tables(uint64_t first_gfn, uint64_t last_gfn);
 
-  // Unmaps what is not, or no longer, as the guest's tables say; maps nothing.
-  // Bad entries are passed by. The work is bounded by what is mapped, and ends
-  // early with a fatal signal.
+  // Unmaps what differs from the guest's tables; maps nothing. What bad entries
+  // map is unmapped, too. The work is bounded by what is mapped; a fatal signal
+  // ends it early.
   void drop_stale(IovaRange range);
-  // *unmapped is set, also with kNoMemory. `writable`: see writable_pages(), of
-  // what is unmapped; or nullptr.
+  // Sets *unmapped, also with kNoMemory. If `writable` is not nullptr, first
+  // sets the bits of the pages in it, see writable_pages().
   Result<void> unmap(uint64_t iova, uint64_t length, uint64_t* unmapped,
                      kiommu_u64* writable = nullptr);
   Result<void> unmap_all(uint64_t* unmapped);
-  // The error is kNotMapped or what is wrong with the guest's tables; `rights`
-  // is what the device can do, set in both cases; kOutOfRange and the like if
-  // the IOVA cannot be asked for.
+  // The error is kNotMapped or what is wrong with the guest's tables; *rights
+  // is set to those that a device has, even then. If the IOVA cannot be asked
+  // for, the error is kOutOfRange or the like, and *rights is not set.
   Result<Translation> translate(Iova iova, Rights* rights);
-  // What translate() tells, for many pages, and as much of it as there is room
-  // for; *next is where to go on. The error is kOutOfRange and the like, or why
-  // it stopped before *next: kBudget also if there was no more room.
+  // Same as translate(), for a range, as far as there is room for the records.
+  // *next is set to where to continue. The error is kOutOfRange or the like, or
+  // why the walk stopped at *next: kBudget also if there was no more room.
   Result<void> translate_range(uint64_t iova, uint64_t length,
                                kiommu_range_record* records, unsigned capacity,
                                unsigned* count, Iova* next);
-  // Sets the bits of pages that a device can write now, but for device memory:
-  // bit i % 64 of bits[i / 64] is that of page i. In each state. The error is
-  // kInterrupted.
+  // Sets the bits of pages that a device can write now, except for device
+  // memory: bit i % 64 of bits[i / 64] is that of page i of the range. Works in
+  // each state. The error is kInterrupted.
   Result<void> writable_pages(IovaRange range, kiommu_u64* bits);
-  // The errors of a refused call.
+  // Checks an IOVA. The errors are those of a refused call.
   Result<void> check_iova(Iova iova) const;
-  // [iova, iova + length), checked against aperture and window.
+  // Returns [iova, iova + length) once it is checked against aperture and
+  // window.
   Result<IovaRange> checked_range(uint64_t iova, uint64_t length) const;
   void get_info(kiommu_core_info* info) const;
-  // Of the hosts.
+  // The IOVAs that all hosts translate.
   IovaRange aperture() const { return hosts_.aperture(); }
-  // The anchor of a ticket; nullptr if it is gone.
+  // The anchor of a ticket, or nullptr if it is gone.
   const Stage1* joined(uint64_t ticket) const {
     return stage1_ && ticket == anchor_number_ ? &*stage1_ : nullptr;
   }
-  // Of the anchor that was set last: another one has another number.
+  // The number of the anchor that was set last; each anchor gets a new one.
   uint64_t anchor_number() const { return anchor_number_; }
-  // The anchor that is set, whoever did; nullptr if none is.
+  // The anchor that is set, whoever set it, or nullptr.
   const Stage1* anchored() const { return stage1_ ? &*stage1_ : nullptr; }
-  // Of the guest; nullptr without one.
+  // The guest's pin table, or nullptr without a guest.
   PinTable* pins() const { return pins_; }
-  // Pages that stay pinned, of the guest; 0 without one.
+  // The guest's idle pages, 0 without a guest.
   uint64_t idle_pages() const { return pins_ != nullptr ? pins_->idle() : 0; }
 
-  // With the pin table locked, for guest_changes.cc: unmaps the pages that
-  // `wants` selects, see Shadow::unmap_where(), and flushes. In operation.hpp.
+  // Unmaps the pages that `wants` selects, see Shadow::unmap_where(), and
+  // flushes. The caller holds P for writing. Defined in operation.hpp.
   template <class Wants>
   void unmap_where(Wants& wants);
   const Shadow& shadow() const { return shadow_; }
-  // In the list of the pin table.
+  // Link in PinTable::domains, protected by P.
   Domain* next = nullptr;
 
  private:
-  // An operation on a range, for as long as it lasts.
+  // An operation on a range, see operation.hpp.
   class Operation;
 
-  // How far a walk of a refresh got.
+  // The result of one pass of a refresh.
   struct Pass {
     Result<void> done;
     Iova stopped_at;  // if it failed
@@ -165,7 +172,7 @@ class Domain {
   TableFollower follow(bool follows, bool for_refresh) const;
   Result<void> refresh_range(IovaRange range, kiommu_refresh_result* result,
                              TableFollower* follower);
-  // `known`: nullptr, or a table from which the walk can begin.
+  // `known`: a table at which the walk can begin, or nullptr.
   Pass update(Workspace& workspace, IovaRange range, TableFollower* follower,
               const Root* known = nullptr);
   static Result<void> tell_refresh(Operation& operation, IovaRange range,
@@ -189,11 +196,11 @@ class Domain {
   Shadow shadow_;
   WorkspacePool workspaces_;
   Tracker* tracker_ = nullptr;    // set: mode TRACKED
-  uint64_t passes_ = 0;           // of all its trackers
+  uint64_t passes_ = 0;           // begun by all its trackers
   PinTable* pins_ = nullptr;      // set: at least started
   std::optional<Stage1> stage1_;  // set: anchored
   uint64_t anchor_number_ = 0;    // of the anchor that was set last
-  uint64_t anchor_users_ = 0;     // who registered it, and who joined
+  uint64_t anchor_users_ = 0;     // that registered or joined it
 };
 
 }  // namespace kiommu

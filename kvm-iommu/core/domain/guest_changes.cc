@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Changes of the guest's memory, see guest_changes.hpp. The order is always:
-// find out what is gone, unmap it from all domains and flush, unpin it.
+// find what is gone, unmap it from all domains, flush, unpin it.
 #include "domain/guest_changes.hpp"
 
 #include "domain/operation.hpp"
@@ -11,7 +11,7 @@ namespace {
 
 using Part = Shadow::Part;
 
-// Guest pages [first, last]; none if last < first.
+// GFNs [first, last]; empty if last < first.
 struct GfnBounds {
   uint64_t first = ~uint64_t{0};
   uint64_t last = 0;
@@ -36,12 +36,12 @@ void unmap_from_all(PinTable& pins, Wants wants) {
 
 uint64_t last_gfn_of(ShadowEntry run) { return run.gfn() + kChunkPages - 1; }
 
-// Selects what lies in slots that have gone.
+// Selects pages in slots that are gone.
 class InGoneSlots {
  public:
   explicit InGoneSlots(GfnBounds gone) : gone_(gone) {}
 
-  // A run lies in one slot.
+  // A run is always in one slot.
   Part run(Workspace& workspace, uint64_t, ShadowEntry run) {
     return page(workspace, 0, run) ? Part::kAll : Part::kNone;
   }
@@ -54,7 +54,7 @@ class InGoneSlots {
   GfnBounds gone_;
 };
 
-// Selects pages that are no longer where they were pinned.
+// Selects pages that are no longer at the HVA where they were pinned.
 class Stale {
  public:
   explicit Stale(GfnBounds stale) : stale_(stale) {}
@@ -81,8 +81,8 @@ class Stale {
   }
 
  private:
-  // There was no memory to tell the pages of the chunk apart: those that are
-  // where they were go with the others.
+  // The huge chunk is stale as a whole, for lack of memory to break it up:
+  // pages that are still at their HVA go with the others, and are lost.
   static void lose(Workspace& workspace, IovaPages pages) {
     workspace.outcome.lose(pages, Status::kNoMemory);
   }
@@ -102,13 +102,13 @@ class Revoked {
   }
 };
 
-// Marks what is no longer where it was pinned.
+// Marks pins of pages that are no longer at the HVA where they were pinned.
 class MarkStale {
  public:
   explicit MarkStale(PinTable& pins) : pins_(pins) {}
 
-  // Pages [first, last] of a chunk that is not empty; pfns[i] is what is at
-  // the address of first + i now.
+  // Checks pages [first, last] of a chunk that is not empty; pfns[i] is what is
+  // at the HVA of first + i now.
   void mark(const Slot& slot, uint64_t first, uint64_t last,
             const kiommu_u64* pfns) {
     Chunk& chunk = slot.chunk(first);
@@ -120,7 +120,7 @@ class MarkStale {
       while (same < count && pfns[same] == pfn + same) ++same;
       if (same == count) return;
       if (!break_up(slot, chunk, first)) {
-        // Without memory the whole of it goes.
+        // Without memory the whole chunk must go.
         chunk.word |= Chunk::kStale;
         note(chunk_of(slot, first), chunk.holders > 0);
         return;
@@ -137,8 +137,9 @@ class MarkStale {
     }
   }
 
-  // All is marked. Counts the holders of pages of which only those of their
-  // chunk are known, by one look at all that is mapped.
+  // Called when everything is marked. Of a chunk that was broken up only the
+  // sum of the holders was known: counts those of each page, in one pass over
+  // all that is mapped.
   void count_holders() {
     if (broken_.last < broken_.first) return;
     for (Domain* domain = pins_.domains; domain != nullptr;
@@ -160,8 +161,8 @@ class MarkStale {
   bool any_held() const { return any_held_; }
 
  private:
-  // In place of the holders of a chunk that was broken up: those of its pages
-  // are not counted yet.
+  // Value of Chunk::holders after break_up(), until the holders of its pages
+  // are counted.
   static constexpr uint32_t kUncounted = ~uint32_t{0};
 
   static GfnRange chunk_of(const Slot& slot, uint64_t gfn) {
@@ -174,7 +175,7 @@ class MarkStale {
     any_held_ |= held;
   }
 
-  // Makes a node of a huge chunk.
+  // Turns a huge chunk into a node. Returns false if there is no memory.
   bool break_up(const Slot& slot, Chunk& chunk, uint64_t first) {
     const bool held = chunk.holders > 0;
     if (!pins_.break_huge(chunk)) return false;
@@ -198,7 +199,8 @@ class MarkStale {
     }
   }
 
-  // The chunks of a slot that were counted: who holds none of them.
+  // Once the holders of a slot's broken chunks are counted: counts their pages
+  // without holders as idle, and queues these chunks.
   void count_idle(const Slot& slot) {
     if (!broken_.overlaps(slot.first_gfn, slot.last_gfn())) return;
     const uint64_t last =
@@ -226,7 +228,8 @@ class MarkStale {
   bool any_held_ = false;
 };
 
-// The pages of a slot that are at [first, last] and may be pinned.
+// Returns the pages of a slot that are at HVAs [first, last], if any may be
+// pinned.
 std::optional<GfnRange> pages_at(const Slot& slot, Hva first, Hva last) {
   const Hva end = slot.hva_of(slot.last_gfn()).plus(kPageBytes - 1);
   if (slot.chunks == nullptr || last < slot.hva || end < first) return {};
@@ -238,8 +241,8 @@ std::optional<GfnRange> pages_at(const Slot& slot, Hva first, Hva last) {
   return pages;
 }
 
-// Compares what is pinned with what is there. Returns whether that was known of
-// all pages: the others are left as they are.
+// Marks the pages that are no longer where they were pinned. Returns false if
+// some of them could not be looked up: these are left as they are.
 bool compare(PinTable& pins, const Slot& slot, GfnRange pages,
              MarkStale& stale) {
   bool known = true;

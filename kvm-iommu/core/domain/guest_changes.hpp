@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What goes from the shadows when the guest's memory changes under them. Runs
-// with the pin table to itself (lock P of core.h, for writing), so no operation
-// is under way in any of its domains.
+// Removes from the shadows what changes of the guest's memory make invalid. The
+// caller holds P of core.h for writing, so no operation is in progress in any
+// domain of the guest.
 #pragma once
 
 #include "memory/pin_table.hpp"
@@ -13,7 +13,8 @@ namespace kiommu {
 // _mmio_revoked().
 void slots_changed(PinTable& pins);
 Result<void> stores_missed(PinTable& pins);
-// Returns of how many ranges, which come first then, something is not known.
+// Moves the ranges of which some pages could not be looked up to the front, and
+// returns how many there are.
 [[nodiscard]] unsigned memory_changed(PinTable& pins, kiommu_window* ranges,
                                       unsigned count);
 void mmio_revoked(PinTable& pins);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The beginning and the end of an operation, see operation.hpp.
+// Begins and ends an operation, see operation.hpp.
 #include "domain/operation.hpp"
 
 namespace kiommu {
@@ -20,8 +20,9 @@ Domain::Operation::Operation(Domain& domain, IovaPages range)
   for (;;) {
     const IovaPages reach = domain_.shadow_.reach(*workspace_);
     if (workspace_->range.contains(reach)) break;
-    // Only who has a whole block to himself changes it: with these locked, it
-    // stays as it is.
+    // Lock the whole blocks and look again, because they may change until then.
+    // Once locked they do not: only an operation that has locked all of a block
+    // changes it.
     workspace_->end();
     if (!domain_.workspaces_.exchange(*workspace_, leaves_of(reach))) {
       workspace_ = nullptr;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// An operation on a domain that has its range of IOVA to itself.
+// An operation on a domain, with its range of IOVA locked.
 #pragma once
 
 #include "domain/domain.hpp"
 
 namespace kiommu {
 
-// Takes an operation and the leaves and blocks around a range of pages, gives
-// both back at the end of the scope, and sees to it that nothing that the
-// operation has cost goes unsaid. Who waits for others can be killed: then it
-// has not begun, and nothing but begun() may be called. Calls that are
-// exclusive have nobody to wait for.
+// Takes a workspace and locks the leaves and blocks around a range of pages.
+// The destructor gives both back, and reports whatever the operation has lost.
+// A fatal signal can end the wait for other operations: begun() then returns
+// false, and no other function may be called. Exclusive calls have nothing to
+// wait for.
 class Domain::Operation {
  public:
   Operation(Domain& domain, IovaPages range);
@@ -22,10 +22,10 @@ class Domain::Operation {
   bool begun() const { return workspace_ != nullptr; }
   Workspace& workspace() { return *workspace_; }
 
-  // Ends what was done so far: hosts and IOTLBs are up to date, and what it
-  // cost is told: by the faults, but for pages of `told`, which the caller
-  // tells; and by pages of tables that go out of sync, where stores are
-  // tracked. The end of the scope does the same for what nobody has asked for.
+  // Completes what was done so far: the hosts and IOTLBs are up to date. Lost
+  // pages are reported by faults, except for those in `told`, which the caller
+  // reports; in mode TRACKED, pages of tables that map them go out of sync. The
+  // destructor does the same for what was done since.
   Outcome finish(std::optional<IovaPages> told = {});
 
  private:

@@ -10,7 +10,7 @@
 namespace kiommu {
 namespace {
 
-// Of linux/kvm_iommu_ring.h and linux/kvm_iommu.h.
+// Values from linux/kvm_iommu_ring.h and linux/kvm_iommu.h.
 constexpr uint64_t kAlign = 64;
 constexpr uint32_t kMinEntries = 2;
 constexpr uint32_t kMaxEntries = 32768;
@@ -25,7 +25,7 @@ constexpr kiommu_u64 little_endian(kiommu_u64 word) {
   return word;
 }
 
-// Two fields of 4 bytes, as a word of memory.
+// Two fields of 4 bytes, as a word of guest memory.
 constexpr kiommu_u64 fields(uint32_t first, uint32_t second) {
   return little_endian(first | uint64_t{second} << 32);
 }
@@ -38,17 +38,17 @@ constexpr uint32_t second_field(kiommu_u64 word) {
   return static_cast<uint32_t>(little_endian(word) >> 32);
 }
 
-// kvm_iommu_ring_passed().
+// Same as kvm_iommu_ring_passed().
 constexpr bool passed(uint32_t event, uint32_t now, uint32_t before) {
   return now - event - 1 < now - before;
 }
 
-// What is said of an entry, which has flags where a call has fields.
+// The status of an entry: it has flags where a call has unused fields.
 uint32_t ring_status(Status status) {
   return status == Status::kUnusedField ? kFlagsStatus : status_code(status);
 }
 
-// Whether memory that could not be used can be used later.
+// Whether memory that could not be accessed may be accessible later.
 bool passes(Status why) {
   return why == Status::kNoMemory || why == Status::kBudget;
 }
@@ -66,7 +66,7 @@ Result<void> Ring::check(Gpa gpa, uint32_t entries) {
   return {};
 }
 
-// What is remembered of the guest's slots is good until one goes.
+// The cached slots are valid until a slot is removed.
 void Ring::use_memory(Domain& domain) {
   if (guest_memory_ && guest_memory_->is_current()) return;
   guest_memory_.emplace(domain.pins()->mem(), domain.pins()->slots());
@@ -75,12 +75,12 @@ void Ring::use_memory(Domain& domain) {
 Result<Ring::Indices> Ring::read_indices() {
   kiommu_u64 word;
   KIOMMU_TRY(guest_memory_->read_entry(gpa_, &word));
-  // What the guest wrote before it wrote avail is read after it.
+  // Entries are read after avail: pairs with the guest's write barrier.
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
   return Indices{first_field(word), second_field(word)};
 }
 
-// The ring goes round at its end.
+// Calls transfer() once, or twice if the entries wrap around.
 template <class Transfer>
 Result<void> Ring::for_entries(unsigned n, Transfer transfer) {
   auto* words = reinterpret_cast<kiommu_u64*>(entries_);
@@ -100,7 +100,7 @@ Result<void> Ring::read_entries(unsigned n) {
   });
 }
 
-// As a whole: that is one call for all of them.
+// Writes whole entries: one transfer, instead of one for each status.
 Result<void> Ring::write_entries(unsigned n) {
   return for_entries(n, [&](Gpa gpa, const kiommu_u64* words, unsigned count) {
     return guest_memory_->write_entries(gpa, words, count);
@@ -114,8 +114,8 @@ Result<void> Ring::write_state(bool and_flags) {
                                       and_flags ? 2 : 1);
 }
 
-// Nothing of the ring is looked at any more. Its memory may be what is wrong
-// with it: that cannot be helped.
+// Gives the ring up. If its memory is what is wrong with it, the guest cannot
+// be told: the result of the write is ignored.
 void Ring::give_up(Domain& domain) {
   broken_ = true;
   (void)write_state(true);
@@ -130,7 +130,7 @@ Result<void> Ring::begin(Domain& domain) {
   use_memory(domain);
   const auto written = write_state(true);
   if (written || passes(written.error())) return written;
-  // A process that is killed has no memory any more.
+  // A killed process may have lost its memory: the ring is not to blame.
   if (kiommu_port_interrupted() != 0) return fail(Status::kInterrupted);
   give_up(domain);
   return {};
@@ -150,7 +150,7 @@ unsigned Ring::begin_batch(const Domain& domain, unsigned n) {
   uint64_t pages = 0;
   unsigned i = 0;
   for (; i < n; ++i) {
-    // One that is refused costs nothing, whatever its length.
+    // A refused entry costs nothing, whatever its length.
     const auto change = parse(domain, entries_[i]);
     if (!change) {
       refused_[i] = change.error();
@@ -164,7 +164,7 @@ unsigned Ring::begin_batch(const Domain& domain, unsigned n) {
   return i;
 }
 
-// Keeps them sorted: most come so.
+// Insertion sort, because most entries come in ascending order.
 void Ring::add_change(Change change) {
   unsigned at = changes_count_++;
   for (; at > 0 && changes_[at - 1].range.first > change.range.first; --at) {
@@ -173,8 +173,8 @@ void Ring::add_change(Change change) {
   changes_[at] = change;
 }
 
-// Neighbours become one. Where a range to unmap overlaps one to refresh, the
-// tables say what is right.
+// Merges changes that overlap, and adjacent ones of the same kind. Where an
+// unmap overlaps a refresh, both become a refresh: the tables decide.
 unsigned Ring::merge() {
   unsigned last = 0;
   for (unsigned i = 1; i < changes_count_; ++i) {
@@ -217,8 +217,8 @@ unsigned Ring::do_one_by_one(Domain& domain, unsigned n) {
     } else {
       outcome.done = fail(change.error());
     }
-    // The process is killed, or slots have changed of which the caller must
-    // know first: this entry is for another call.
+    // The process was killed, or the slots have changed and slots_changed() is
+    // due: leave this entry to a later call.
     if (!outcome.done && is_progress(outcome.done.error())) return i;
     set_outcome(domain, entries_[i], outcome);
   }
@@ -244,16 +244,17 @@ Ring::Outcome Ring::do_one(Domain& domain, const Change& change) {
   return outcome;
 }
 
-// A slice of the entry at hand. Whether it has its status.
+// Does a part of the large entry, entries_[0]. Returns whether it is done and
+// has its status.
 bool Ring::do_large(Domain& domain) {
   Entry& entry = entries_[0];
   auto change = parse(domain, entry);
-  if (!change) {  // the anchor is another one by now
+  if (!change) {  // the anchor has changed since
     set_outcome(domain, entry,
                 {fail(change.error()), little_endian(entry.iova)});
     return true;
   }
-  // What was done of it was done for the anchor of that time.
+  // After a change of the anchor the entry starts over.
   if (large_anchor_ != domain.anchor_number()) large_next_.reset();
   large_anchor_ = domain.anchor_number();
   if (large_next_) change->range.first = {*large_next_};
@@ -300,8 +301,8 @@ void Ring::report(Domain& domain, Status why, const Outcome& outcome) const {
   domain.parts().faults->report(fault);
 }
 
-// The ring's memory could not be used. If that passes, there is more to do;
-// else the ring is given up.
+// The ring's memory could not be accessed. If that may pass, asks the caller to
+// come back; else gives the ring up.
 kiommu_u32 Ring::failed(Domain& domain, Status why) {
   if (kiommu_port_interrupted() != 0) return 0;
   if (passes(why)) return KIOMMU_RING_MORE;
@@ -309,8 +310,9 @@ kiommu_u32 Ring::failed(Domain& domain, Status why) {
   return 0;
 }
 
-// Tells the guest of `n` entries, and looks what it did meanwhile: either it
-// sees done and kick, or we see avail and notify.
+// Publishes `n` entries, then reads the guest's indices again. The full barrier
+// pairs with the guest's: either it sees done and kick, or the host sees avail
+// and notify.
 kiommu_u32 Ring::publish(Domain& domain, unsigned n, uint32_t avail) {
   if (n > 0) {
     if (auto written = write_entries(n); !written) {
@@ -323,14 +325,14 @@ kiommu_u32 Ring::publish(Domain& domain, unsigned n, uint32_t avail) {
   if (done_ == avail) kick_ = done_;
   __atomic_thread_fence(__ATOMIC_RELEASE);
   if (auto written = write_state(false); !written) {
-    // These entries are done once more.
+    // These entries will be done again.
     done_ = before;
     kick_ = kick_before;
     return failed(domain, written.error());
   }
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   const auto now = read_indices();
-  // Whether it wants to be told is not known then.
+  // It is unknown whether the guest waits, so notify it.
   if (!now) return failed(domain, now.error()) | KIOMMU_RING_NOTIFY;
   kiommu_u32 answer = 0;
   if (now->avail != done_) answer |= KIOMMU_RING_MORE;
@@ -380,7 +382,7 @@ kiommu_u32 Ring::drain(Domain& domain, kiommu_ring_drain& until) {
     if (!indices) return failed(domain, indices.error());
     until = {1, indices->avail};
   }
-  // Of what came meanwhile, some is done, too.
+  // done_ may be beyond until.avail: a batch includes entries that came later.
   const uint32_t left = until.avail - done_;
   if (left == 0 || left > size_) return 0;
   return consume(domain, KIOMMU_RING_LARGE_NOW);

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The ring of a guest, as linux/kvm_iommu_ring.h describes it: the guest puts
-// in which IOVAs it has changed, and is told what came of each.
+// The ring of a guest, as linux/kvm_iommu_ring.h describes it: the guest enters
+// the IOVAs that it has changed, and gets a status for each entry.
 //
-// All that lies in the ring is the guest's, and may change at any moment: a
-// word is read once, and only the copy is looked at. What the host wrote, it
-// never reads. An index of the guest's is taken for a number of entries, up to
-// as many as there are, or for a broken ring; it is never an address.
+// The guest may change anything in the ring at any moment. So a word is read
+// once, and only the copy is checked and used; what the host wrote is never
+// read back. An index of the guest's is used as a number of entries only, never
+// as an address; a number that is too large means that the ring is broken.
 //
-// A call does a batch: entries that are there together, up to a bound of
-// entries and of pages. Their ranges, sorted and merged, are one operation with
-// one flush. If anything fails in it, each entry is done by itself, so that
-// it gets its own status. An entry with more pages than a batch may have is
-// done alone, a refresh's budget at a time.
+// A call does a batch: the entries that are available, up to kBatch entries and
+// kBatchPages pages. Their ranges are sorted and merged, and done by one
+// operation with one flush. If anything in it fails, the entries are done one
+// by one, so that each gets its own status. An entry of more than kBatchPages
+// is done alone, a walk's budget at a time.
 #pragma once
 
 #include "domain/domain.hpp"
@@ -21,7 +21,7 @@ namespace kiommu {
 
 class Ring {
  public:
-  // Entries of 32 bytes: a page of them at most.
+  // One page of entries, which have 32 bytes.
   static constexpr unsigned kBatch = 128;
   static constexpr uint64_t kBatchPages = 1u << 15;
 
@@ -31,7 +31,7 @@ class Ring {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  // See core.h. The domain is started, with the same guest each time.
+  // See core_sync.h. The domain must be started, with the same guest each time.
   Result<void> begin(Domain& domain);
   kiommu_u32 consume(Domain& domain, kiommu_ring_large large);
   kiommu_u32 drain(Domain& domain, kiommu_ring_drain& until);
@@ -39,7 +39,7 @@ class Ring {
  private:
   using Change = Domain::Change;
 
-  // As it is in memory, little-endian.
+  // As in guest memory, little-endian.
   struct Entry {
     kiommu_u64 iova;
     kiommu_u64 length;
@@ -50,7 +50,7 @@ class Ring {
     uint32_t avail;
     uint32_t notify;
   };
-  // What came of an entry.
+  // The outcome of an entry.
   struct Outcome {
     Result<void> done;
     uint64_t stopped_iova;
@@ -63,7 +63,7 @@ class Ring {
   static constexpr uint64_t kEntriesOffset = 128;
   void use_memory(Domain& domain);
   Result<Indices> read_indices();
-  // Transfers entries [done_, done_ + n) and the copy of them.
+  // Transfers entries [done_, done_ + n) between the ring and entries_.
   template <class Transfer>
   Result<void> for_entries(unsigned n, Transfer transfer);
   Result<void> read_entries(unsigned n);
@@ -72,14 +72,14 @@ class Ring {
   void give_up(Domain& domain);
   kiommu_u32 failed(Domain& domain, Status why);
 
-  // How many of the `n` entries that were read are done together, and what
-  // they ask for; 0: the first is a large one.
+  // Sets up the batch from the `n` entries that were read. Returns how many of
+  // them are done together; 0 if the first is a large one.
   unsigned begin_batch(const Domain& domain, unsigned n);
   static Result<Change> parse(const Domain& domain, const Entry& entry);
   unsigned merge();
   void add_change(Change change);
 
-  // Both: how many entries have their status.
+  // Both return how many entries got their status.
   unsigned do_batch(Domain& domain, unsigned n);
   unsigned do_one_by_one(Domain& domain, unsigned n);
   Outcome do_one(Domain& domain, const Change& change);
@@ -92,13 +92,14 @@ class Ring {
   const uint32_t size_;
   std::optional<GuestMemory> guest_memory_;
   uint32_t done_ = 0;  // entries that have their status
-  uint32_t kick_ = 0;  // that the guest rings the doorbell for
+  uint32_t kick_ = 0;  // the guest rings the doorbell for this entry
   bool broken_ = false;
-  // A large entry, entries_[0], is under way: it is done below this.
+  // Set if a large entry, entries_[0], is in progress: the IOVAs below are
+  // done.
   std::optional<uint64_t> large_next_;
-  uint64_t large_anchor_ = 0;  // of which it was begun
-  // The batch: entries as they were read, what is wrong with each; what the
-  // others ask for, sorted.
+  uint64_t large_anchor_ = 0;  // anchor_number() for which that was done
+  // The batch: the entries as they were read, and why they were refused; the
+  // changes that the others ask for, sorted by IOVA.
   Entry entries_[kBatch];
   std::optional<Status> refused_[kBatch];
   unsigned changes_count_ = 0;

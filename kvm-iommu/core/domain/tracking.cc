@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A domain that follows the guest's stores, see domain.hpp and
+// Mode TRACKED: follows the guest's stores, see domain.hpp and
 // sync/tracker.hpp.
 #include "domain/operation.hpp"
 
@@ -12,7 +12,7 @@ Tracker* Domain::stop_tracking() {
   return tracker;
 }
 
-// For walks now; there is an anchor.
+// Returns a follower for the walks of one call. An anchor must be set.
 TableFollower Domain::follow(bool follows, bool for_refresh) const {
   return {.tracker = *tracker_,
           .faults = *parts_.faults,
@@ -39,12 +39,13 @@ void Domain::find_all(kiommu_tracking_work* work) const {
 }
 
 Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
-  // Of 64 GiB of 4 KiB pages each, see WalkScratch.
+  // The most walks for one kiommu_tracking_work. Each covers up to 64 GiB of 4
+  // KiB pages, see WalkScratch.
   constexpr unsigned kRounds = 4;
   constexpr unsigned kRoundsForRefresh = 16;
   const unsigned rounds = work->for_refresh != 0 ? kRoundsForRefresh : kRounds;
-  // A refresh has done what it was asked for: what it is ended early for stays
-  // as it was before, out of sync or not.
+  // A refresh has done what it was asked for. If the walk for it ends early,
+  // pages that it has not tracked stay as they were, in sync or not.
   const bool keep = work->for_refresh == KIOMMU_TRACKING_REFRESHED;
   Result<void> all;
   for (; work->count > 0; --work->count) {
@@ -60,7 +61,8 @@ Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
     Operation operation(*this, range.pages());
     if (!operation.begun()) all = fail(Status::kInterrupted);
     if (!all) {
-      // A refresh that has not begun has tracked nothing.
+      // Before its first pass, the walk for a refresh has tracked nothing that
+      // would have to go out of sync.
       if (!keep || work->walk != 0) cut(range, true, keep ? work->walk : 0);
       continue;
     }
@@ -68,7 +70,7 @@ Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
     follower.pass = tracker_->begin_pass();
     if (work->walk == 0) work->walk = follower.pass;
     follower.walk = work->walk;
-    // A store to a lowest table: the way to it is known.
+    // After a store to a lowest table, the walk can begin at that table.
     Root table;
     const bool known = !follower.for_refresh &&
                        tracker_->find_followed(work->gfn, range, &table);
@@ -80,16 +82,18 @@ Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
     next.first = pass.stopped_at.value;
     if (why == Status::kBudget && ++work->rounds < rounds) return pass.done;
     const IovaRange rest{pass.stopped_at, range.last};
-    // Who is killed does not come again, nor waits until all of it is unmapped.
-    // But pages that were met are tracked by now, and not in sync.
+    // After a fatal signal there is no further call, and no time to unmap all
+    // of it. But pages that the walk has met are tracked by now, and their
+    // shadow is not up to date.
     if (why == Status::kInterrupted) {
       all = pass.done;
       cut(rest, true, keep ? work->walk : 0);
       continue;
     }
     follower.report(rest, why, {});
-    // What cannot be brought up to date is out of sync. It is unmapped, too:
-    // all of it, so that what is lost of it need not be told by itself.
+    // What cannot be brought up to date goes out of sync. After a store it is
+    // also unmapped as a whole: the fault above reports all of it, so that what
+    // is lost of it needs no report of its own.
     if (!keep) {
       shadow_.unmap(workspace, rest.pages());
       workspace.outcome.redo(rest.pages());
@@ -141,7 +145,8 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
     std::optional<Iova> first;
     if (lost.count > 0) first = lost.spans[0].first;
     follow(true, false).report_unsync(first, Gpa::of_page(lost.gfn));
-    // Nobody knows where else it was a table.
+    // Uses beyond kMostUses were not recorded: which IOVAs this page mapped
+    // there is unknown, so everything goes out of sync.
     if (lost.too_many_uses) cut({{0}, {~uint64_t{0}}}, true);
   }
 }

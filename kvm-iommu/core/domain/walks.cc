@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a domain does by walking the guest's tables, see domain.hpp: brings the
-// shadow up to date, and tells what IOVAs translate to.
+// The calls of a domain that walk the guest's tables, see domain.hpp: they
+// update the shadow, and translate IOVAs.
 //
 // All walks are in this file: functions of formats that the compiler does not
-// inline must not come from two objects, for the kernel's linker keeps the
-// tables of patchable functions (ftrace) of both.
+// inline must not be emitted into two objects, because the kernel's linker
+// keeps the tables of patchable functions (ftrace) of both.
 #include "domain/operation.hpp"
 #include "formats/list.hpp"
 #include "sync/drop_stale.hpp"
@@ -15,7 +15,7 @@
 namespace kiommu {
 namespace {
 
-// Takes the answer for one page out of a walk.
+// A sink that keeps the translation of one page.
 class FindLeaf {
  public:
   Result<void> absent(IovaRange) { return fail(Status::kNotMapped); }
@@ -35,8 +35,8 @@ class FindLeaf {
   Translation found;
 };
 
-// Walks the tables of a format that has some, from the top or from a table that
-// is known.
+// Walks the guest's tables, which the format must have, from the root, or from
+// `known` if that is not nullptr.
 template <WalkSink Sink>
 Result<void> walk_tables(const Stage1& stage1, GuestMemory& guest_memory,
                          const WalkScratch& scratch, Sink& sink,
@@ -49,7 +49,7 @@ Result<void> walk_tables(const Stage1& stage1, GuestMemory& guest_memory,
       });
 }
 
-// Whether the call could go on if something was unmapped.
+// Whether the call may succeed once something is unmapped.
 constexpr bool may_find_room(Status status) {
   return status == Status::kNoMemory || status == Status::kShadowLimit ||
          status == Status::kMemlock;
@@ -94,8 +94,9 @@ Result<void> Domain::refresh_range(IovaRange range,
   if (pass.done || !may_find_room(pass.done.error())) {
     return tell_refresh(operation, range, pass, result);
   }
-  // What the guest has given up further on may take the room. PinTable that
-  // become idle are not unpinned here: those are for the caller to trim.
+  // Stale mappings further on may take up the room: unmap them and try again.
+  // Pins that become idle by that are left to the caller to trim, so trying
+  // again does not help against kMemlock.
   const IovaRange rest{pass.stopped_at, range.last};
   const uint64_t unmapped = workspace.outcome.unmapped;
   if (workspace.outcome.lost_only_in(rest.pages())) {
@@ -112,7 +113,7 @@ Result<void> Domain::refresh_range(IovaRange range,
   return tell_refresh(operation, range, pass, result);
 }
 
-// Ends a refresh: what it did, and how far it got.
+// Ends a refresh and sets its result.
 Result<void> Domain::tell_refresh(Operation& operation, IovaRange range,
                                   const Pass& pass,
                                   kiommu_refresh_result* result) {
@@ -123,8 +124,8 @@ Result<void> Domain::tell_refresh(Operation& operation, IovaRange range,
   Result<void> done = pass.done;
   uint64_t stopped_at = done ? ~uint64_t{0} : pass.stopped_at.value;
   if (outcome.failed()) {
-    // If nothing of the range itself is lost, it is to be looked at again as a
-    // whole: that costs little.
+    // If only pages outside of the range are lost, the caller is to refresh all
+    // of it again, which costs little.
     const uint64_t lost = outcome.first_lost(pages).value_or(pages.first)
                           << kPageShift;
     if (lost < stopped_at) stopped_at = lost;
@@ -171,7 +172,8 @@ Result<void> Domain::refresh_all(const Change* changes, unsigned n,
   shadow_.settle(workspace);
   if (!workspace.outcome.failed()) return done;
   const Status why = workspace.outcome.why();
-  // What is lost of the ranges can be had again, one by one.
+  // The caller will do the ranges one by one: what is lost of them can still be
+  // mapped.
   for (unsigned i = 0; i < n; ++i) {
     workspace.outcome.redo(changes[i].range.pages());
   }
@@ -198,10 +200,10 @@ void Domain::drop_stale(IovaRange range) {
       drop_stale(operation.workspace(), range);
 }
 
-// Goes by what is mapped, a leaf at a time, not by what the tables say that
-// there should be: that can be without end.
+// Goes through what is mapped, one leaf at a time, and not through the tables:
+// what these map has no bound.
 Result<void> Domain::drop_stale(Workspace& workspace, IovaRange range) {
-  // Without tables nothing changes but memory slots: see guest_changes.hpp.
+  // Without tables only slots change, which guest_changes.hpp handles.
   if (stage1_->anchor.format == kIdentityFormatId) return {};
   Result<void> done;
   IovaPages left = range.pages();

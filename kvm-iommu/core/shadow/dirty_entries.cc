@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Entries of a shadow in the dirty log, see dirty_entries.hpp.
+// Counts entries of a shadow in the dirty log, see dirty_entries.hpp.
 #include "shadow/dirty_entries.hpp"
 
 namespace kiommu {
@@ -10,8 +10,8 @@ GfnRange gfns_of(ShadowEntry run) {
   return {run.gfn(), run.gfn() + Radix::kNodeWords - 1};
 }
 
-// Calls visit(gfns) for neighbouring pages of `n` entries that a device
-// can write.
+// Calls visit(gfns) for the pages of `n` entries that a device can write, once
+// for each stretch of entries with consecutive GFNs.
 template <class Visit>
 void for_writable(const uint64_t* entries, unsigned n, Visit visit) {
   unsigned i = 0;

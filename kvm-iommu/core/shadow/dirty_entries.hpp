@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What entries of a shadow are for the dirty log (memory/dirty_log.hpp), while
-// it runs: RequestPins::is_logging().
+// Counts entries of a shadow in the dirty log (memory/dirty_log.hpp). Called
+// only while the log runs, see OperationPins::is_logging().
 #pragma once
 
 #include "memory/dirty_log.hpp"
@@ -10,11 +10,12 @@
 
 namespace kiommu {
 
-// Entries of pages of memory, or of a run, have come into a shadow.
+// Entries of pages of memory, or a run, were added to a shadow.
 void note_mapped(GuestMemory& guest_memory, const uint64_t* entries,
                  unsigned n);
 void note_mapped_run(const Slot& slot, ShadowEntry run);
-// They leave a shadow, all of them of a slot that has blocks of the log.
+// They are being removed from a shadow. All of them are in `slot`, which has
+// dirty blocks.
 void note_unmapped(const Slot& slot, const uint64_t* entries, unsigned n);
 void note_unmapped_run(const Slot& slot, ShadowEntry run);
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// One page of the shadow, in 8 bytes, or a run of 512 (see base/radix.hpp).
-// Zero is absent. Low and address bits are a page word, as the walker makes
-// them.
+// An entry of the shadow, in 8 bytes: a page, or a run of 512 (see
+// base/radix.hpp). Zero is absent. The address and the rights are those of the
+// page word that the walker made.
 //
-//   51..12  GPA of the page
+//   51..12  GPA of the page; of a run, that of its first page
 //       11  a run (Radix::kRun)
 //       10  a host block begins here
-//     9..5  log2 of the pages of the host block that it may be part of
+//     9..5  log2, in pages, of the host block that the page may be part of
 //        4  device memory: not pinned, mapped by kiommu_port_mmio_map()
-//        3  the right to write was wanted, and is not given
-//     1..0  rights that the guest's tables give, never none
+//        3  write access is wanted but withheld
+//     1..0  rights that the guest's tables grant, never none
 #pragma once
 
 #include "base/page_word.hpp"
@@ -21,14 +21,15 @@ namespace kiommu {
 struct ShadowEntry {
   uint64_t word = 0;
 
-  // What differs between two page words that need different mappings. Whether
-  // the right to write is withheld is not: as long as a page is mapped, its
-  // slot and its pin are the same.
+  // Two words that agree in these bits need the same mapping. Whether write
+  // access is withheld is not among them: while a page is mapped, its slot and
+  // its pin do not change, and so neither does that.
   static constexpr uint64_t kSame =
       PageWord::kAddressMask | PageWord::kRightsMask;
 
-  // A page that is a block of its own, or a run of such; `given`: rights in
-  // the lowest bits, of those of the page word all but perhaps writing.
+  // A page that is a host block of its own, or a run of such pages. The lowest
+  // bits of `given` are the rights that were granted: those of the page word,
+  // or these less write access.
   static constexpr ShadowEntry alone(uint64_t page_word, uint64_t given) {
     return {page_word | kBegins | ((page_word ^ given) & kWrite.bits) << 2};
   }
@@ -45,7 +46,7 @@ struct ShadowEntry {
   constexpr Rights wanted() const {
     return {static_cast<unsigned>(word & PageWord::kRightsMask)};
   }
-  // What a device can do.
+  // The rights that a device has.
   constexpr Rights rights() const {
     return (word & kWithheld) != 0 ? wanted() & kRead : wanted();
   }
@@ -57,7 +58,7 @@ struct ShadowEntry {
     return {(word & ~(uint64_t{0x1f} << 5 | kBegins)) | uint64_t{order} << 5 |
             (begins ? kBegins : 0)};
   }
-  // The entry of the page `i` pages above, of a run.
+  // Of a run: the entry of its page `i`.
   constexpr ShadowEntry page_of_run(unsigned i) const {
     return {(word & ~Radix::kRun) + (uint64_t{i} << kPageShift)};
   }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The shadow, see shadow.hpp: telling the hosts what is mapped, and knowing
-// what blocks they may have made of it.
+// The shadow, see shadow.hpp: maps pages in the hosts, and notes which blocks
+// these may have made of them.
 #include "shadow/shadow.hpp"
 
 namespace kiommu {
 
-// Adds pages to what is gathered for the hosts; maps that first if they do not
-// fit. False: that was refused, and these pages are not added.
+// Adds pages to what is gathered for the hosts. If they do not fit, maps that
+// first; returns false if this fails: the pages are not added then.
 bool Shadow::append(Workspace& workspace, uint64_t page, uint64_t pfn,
                     uint64_t pages, Rights rights) {
   const uint64_t cut = hosts_.cut_pages();
@@ -17,8 +17,8 @@ bool Shadow::append(Workspace& workspace, uint64_t page, uint64_t pfn,
          workspace.host.add(page, pfn, pages, rights, cut);
 }
 
-// Maps what is gathered in all hosts. If that is refused, its pages are lost:
-// they never were in a host's table.
+// Maps what is gathered, in all hosts. If that fails, its pages are lost; no
+// host has any of them, so there is nothing to unmap.
 void Shadow::map_gathered(Workspace& workspace) {
   HostBatch& host = workspace.host;
   if (host.pages() == 0) return;
@@ -37,7 +37,8 @@ void Shadow::map_gathered(Workspace& workspace) {
   workspace.outcome.lose(pages, mapped.error());
 }
 
-// A page is entered as a block of its own: nothing is to be noted of it.
+// Notes the blocks of what was just mapped. Single pages need no note: each was
+// entered as a block of its own.
 void Shadow::note_blocks(Workspace& workspace) {
   const HostBatch& host = workspace.host;
   if (host.pages() == host.run_count()) return;
@@ -50,14 +51,14 @@ void Shadow::note_blocks(Workspace& workspace) {
   }
 }
 
-// Notes in the entries of pages that one run holds as what blocks the hosts
-// may have it.
+// Notes in the entries of `count` pages, mapped by one call, which blocks the
+// hosts may have made of them.
 void Shadow::note_run(Workspace& workspace, uint64_t page, uint64_t pfn,
                       uint64_t count) {
   uint64_t done = 0;
   while (done < count) {
     unsigned order = 0;
-    uint64_t block = count;  // a whole call is one block
+    uint64_t block = count;  // the whole call is one block
     if (hosts_.splits_calls()) {
       order = hosts_.block_order(page + done, pfn + done, count - done);
       block = uint64_t{1} << order;
@@ -67,7 +68,8 @@ void Shadow::note_run(Workspace& workspace, uint64_t page, uint64_t pfn,
       const uint64_t at = page + done + noted;
       const Radix::Leaf leaf = find(workspace, at);
       if (leaf.is_run()) {
-        // All of it is of the same blocks: both sides are aligned.
+        // A run is aligned in IOVA and in host memory, so it lies in one block,
+        // or all of its blocks have this order.
         leaf.set_run(ShadowEntry{leaf.run()}.in_block(order, true).word);
         noted += kLeafPages;
       } else {
@@ -80,8 +82,9 @@ void Shadow::note_run(Workspace& workspace, uint64_t page, uint64_t pfn,
   }
 }
 
-// Maps pages that are in the shadow already, none of devices, and notes their
-// blocks; *done tells how many pages from range.first are mapped.
+// Maps pages that are in the shadow already, none of them device memory, and
+// notes their blocks. Adds the number of pages mapped, from range.first on, to
+// *done.
 Result<void> Shadow::map_existing(Workspace& workspace, uint32_t host,
                                   IovaPages range, uint64_t* done) {
   HostBatch& batch = workspace.host;
@@ -105,7 +108,8 @@ Result<void> Shadow::map_existing(Workspace& workspace, uint32_t host,
   while (page <= range.last) {
     const Radix::Leaf leaf = find(workspace, page);
     const ShadowEntry entry{leaf.is_run() ? leaf.run() : leaf.at(page)};
-    // The ends of a range are never within a run, see expand_ends().
+    // A range neither begins nor ends within a run: drop_memory() expands such
+    // runs first, replay() cuts only at leaves.
     const uint64_t pages = leaf.is_run() ? kLeafPages : 1;
     const uint64_t pfn = PinTable::pfn(
         workspace.guest_memory->mapped_slot(entry.gfn()), entry.gfn());
@@ -123,7 +127,8 @@ Result<void> Shadow::replay(Workspace& workspace, uint32_t host) {
   uint64_t page = 0;
   while (auto run =
              next_run(workspace.leaf, {page, ~uint64_t{0} >> kPageShift})) {
-    // Parts that calls do not cross: between them the process can be killed.
+    // Check for a fatal signal at each multiple of `cut`: no map call crosses
+    // one, so this costs no further calls.
     const uint64_t cut = hosts_.cut_pages();
     for (page = run->first; page <= run->last && !run->mmio;) {
       if (kiommu_port_interrupted() != 0) return fail(Status::kInterrupted);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The shadow, see shadow.hpp: building it. Taking it apart is in unmap.cc,
-// what it tells the hosts in host_blocks.cc.
+// The shadow, see shadow.hpp: enters and replaces pages. Unmapping is in
+// unmap.cc, mapping in the hosts in host_blocks.cc.
 #include "shadow/shadow.hpp"
 
 #include "shadow/dirty_entries.hpp"
@@ -9,7 +9,8 @@
 namespace kiommu {
 namespace {
 
-// The first index from `i` on at which the words need different mappings.
+// Returns the first index from `i` on at which the words need different
+// mappings, or `n`.
 unsigned first_difference(const uint64_t* have, const kiommu_u64* want,
                           unsigned i, unsigned n) {
   constexpr unsigned kStep = 8;
@@ -23,16 +24,17 @@ unsigned first_difference(const uint64_t* have, const kiommu_u64* want,
   return i;
 }
 
-// Pages [first, end) of a window that change.
+// Pages [first, end), by index in the page words, that change: all of them are
+// wanted, or all are mapped and must be unmapped.
 struct Stretch {
   unsigned first = 0;
   unsigned end = 0;
   bool wanted = false;
-  bool mmio = false;  // not wanted, and some of them are device memory
+  bool mmio = false;  // not wanted, and some are device memory
 };
 
-// The next pages from index `from` on that change: all of them wanted, or
-// none; at the end, none.
+// Returns the next pages from index `from` on that change; `first` is `n` if
+// there are none.
 Stretch next_stretch(const Radix::Leaf& leaf, uint64_t page,
                      const kiommu_u64* want, unsigned from, unsigned n) {
   unsigned first = from;
@@ -60,8 +62,8 @@ Stretch next_stretch(const Radix::Leaf& leaf, uint64_t page,
   return {first, end, true};
 }
 
-// Whether the words are those of neighbouring pages of which the first is
-// `word`.
+// Whether the words are those of pages that are consecutive in GPA and have the
+// same rights, the first being `word`.
 bool are_neighbours(const kiommu_u64* want, unsigned n, uint64_t word) {
 #pragma GCC unroll 4
   for (unsigned i = 0; i < n; ++i, word += kPageBytes) {
@@ -70,8 +72,7 @@ bool are_neighbours(const kiommu_u64* want, unsigned n, uint64_t word) {
   return true;
 }
 
-// Whether any of the words is as one of neighbouring pages of which the first
-// is `word`.
+// Whether any of the words is what are_neighbours() would expect at its index.
 bool any_same(const kiommu_u64* want, unsigned n, uint64_t word) {
   for (unsigned i = 0; i < n; ++i, word += kPageBytes) {
     if (want[i] == word) return true;
@@ -137,7 +138,8 @@ Shadow::Done Shadow::update(Workspace& workspace, uint64_t page,
       unmap(workspace, all);
       workspace.outcome.lose(all, expanded.error());
     }
-    // What is not wanted need not be looked at: it is gone.
+    // All of the run is unmapped then, so nothing is left to do for pages that
+    // are not wanted.
     if (workspace.outcome.failed()) return lost_at(workspace, page, n);
   }
   if (!leaf && n == kLeafPages && want[0] != PageWord::kAbsent &&
@@ -181,7 +183,8 @@ Shadow::Done Shadow::update(Workspace& workspace, uint64_t page,
 }
 
 // Maps 512 pages as a run, if they are contiguous and aligned in host memory,
-// too. Nothing is mapped in their leaf.
+// too. Their leaf must be absent. Returns kRefused if what was gathered before
+// could not be mapped.
 Shadow::Tried Shadow::update_run(Workspace& workspace, uint64_t page,
                                  uint64_t word) {
   const uint64_t gfn = PageWord::gfn(word);
@@ -217,8 +220,8 @@ Shadow::Tried Shadow::update_run(Workspace& workspace, uint64_t page,
   return Tried::kDone;
 }
 
-// Brings pages to what is wanted, each of which differs, or may differ, from
-// what is mapped.
+// Maps pages as wanted and unmaps what they replace. At each of them, something
+// else or nothing is mapped.
 Shadow::Done Shadow::change(Workspace& workspace, uint64_t page,
                             const kiommu_u64* want, unsigned n) {
   const Held held = hold(workspace, want, n);
@@ -231,13 +234,14 @@ Shadow::Done Shadow::change(Workspace& workspace, uint64_t page,
   }
   const Done entered = enter(workspace, page, want, count, held.limited);
   if (entered.count == count) return held.done;
-  // What they replace is gone.
+  // What the others replace is unmapped already.
   workspace.outcome.lose({page + entered.count, page + count - 1}, entered.why);
   return entered;
 }
 
-// Takes holds of pages. workspace.memory.hpas tells where they are, and what
-// rights can be given.
+// Takes a hold on each page and pins those that are not pinned yet. Stops at
+// the first page that cannot be held, or that can be granted no rights. Sets
+// workspace.memory.hpas to HPA | granted rights.
 Shadow::Held Shadow::hold(Workspace& workspace, const kiommu_u64* want,
                           unsigned n) {
   OperationPins& user = *workspace.user;
@@ -263,9 +267,9 @@ Shadow::Held Shadow::hold(Workspace& workspace, const kiommu_u64* want,
     if (!slot.holds(next)) continue;
     if (OperationPins::is_full(slot, next))
       return stop(i, Status::kShadowLimit);
-    // Another operation has just pinned it.
+    // Another operation pinned it just now: try again.
     if (OperationPins::is_pinned(slot, next)) continue;
-    // Not pinned yet: with its neighbours in GPA, within a chunk.
+    // Not pinned yet: pin it with its neighbours in GPA, within the chunk.
     const uint64_t room = slot.chunk_last(slot.chunk_index(next)) - next;
     unsigned count = 1;
     while (i + count < n && count <= room &&
@@ -287,7 +291,9 @@ void Shadow::give_back(Workspace& workspace, const kiommu_u64* want,
   }
 }
 
-// Enters pages that are held, and mapped nowhere.
+// Enters pages, which are held, into the shadow and gathers them for the hosts.
+// Nothing is mapped at their IOVAs. On failure, puts the holds of the pages
+// that were not entered.
 Shadow::Done Shadow::enter(Workspace& workspace, uint64_t page,
                            const kiommu_u64* want, unsigned n, bool limited) {
   auto made = ensure(workspace, page);
@@ -306,7 +312,7 @@ Shadow::Done Shadow::enter(Workspace& workspace, uint64_t page,
     const unsigned first = done;
     const unsigned end = done + workspace.host.add_pages(
                                     page + done, hpas + done, n - done, cut);
-    // What is gathered is in the shadow.
+    // map_gathered() needs the entries of what is gathered.
     if (limited) {
       for (; done < end; ++done) {
         have[done] = ShadowEntry::alone(want[done], hpas[done]).word;
@@ -332,7 +338,8 @@ Shadow::Done Shadow::enter(Workspace& workspace, uint64_t page,
   return {.count = n};
 }
 
-// Maps pages of device memory, as many as are neighbours in GPA.
+// Maps pages of device memory: at most as many, from the first on, as are
+// consecutive in GPA and in one slot.
 Shadow::Done Shadow::map_mmio(Workspace& workspace, uint64_t page,
                               const kiommu_u64* want, unsigned n) {
   constexpr int kEnomem = 12;
@@ -356,7 +363,7 @@ Shadow::Done Shadow::map_mmio(Workspace& workspace, uint64_t page,
   if (!rights.any()) return {.why = Status::kReadOnly};
   if (n > slot.pages_from(gfn)) n = slot.pages_from(gfn);
 
-  // What is gathered comes before: it may be refused.
+  // Map what is gathered first: if that fails, nothing more may be mapped.
   map_gathered(workspace);
   if (workspace.outcome.failed()) return {.why = workspace.outcome.why()};
   drop_changed(workspace, page, n);
@@ -378,7 +385,8 @@ Shadow::Done Shadow::map_mmio(Workspace& workspace, uint64_t page,
                        : mapped == -kEagain ? Status::kBudget
                        : mapped == -kEintr  ? Status::kInterrupted
                                             : Status::kHost;
-    // What they replace is gone; the others are looked at one by one.
+    // What they replace is gone, so they are lost. A guest mistake is reported
+    // for the first page only; the caller may still map the others.
     if (!is_guest_mistake(why)) {
       workspace.outcome.lose({page, page + n - 1}, why);
     }
@@ -393,7 +401,7 @@ Shadow::Done Shadow::map_mmio(Workspace& workspace, uint64_t page,
   return {.count = static_cast<uint64_t>(mapped)};
 }
 
-// Drops what is mapped of `n` pages within a leaf.
+// Unmaps what is mapped of `n` pages, all in one leaf.
 void Shadow::drop_changed(Workspace& workspace, uint64_t page, unsigned n) {
   const Radix::Leaf leaf = find(workspace, page);
   if (!leaf) return;
@@ -405,8 +413,8 @@ void Shadow::drop_changed(Workspace& workspace, uint64_t page, unsigned n) {
   unmap(workspace, {page, page + n - 1});
 }
 
-// `n` pages were taken out to be replaced, and then something was lost: they
-// are, too.
+// `n` pages were unmapped to be replaced, and then the operation lost
+// something: it maps nothing more, so they are lost, too.
 Shadow::Done Shadow::lost_at(Workspace& workspace, uint64_t page, unsigned n) {
   const Status why = workspace.outcome.why();
   workspace.outcome.lose({page, page + n - 1}, why);

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The shadow: what the guest's tables said, page by page, composed with its
-// memory slots and kept in the host IOMMUs' tables. For each IOVA page it
-// knows the GPA it is mapped to, with which rights: a page that is unchanged
-// costs a comparison.
+// The shadow: stage 1 and stage 2, composed page by page, and mapped in the
+// host IOMMUs' tables. It keeps the GPA and the rights of each IOVA page, so
+// that a page that has not changed costs only a comparison.
 //
-// Order of invariant 2: a page is pinned before a host maps it; what is
-// unmapped is flushed from the IOTLBs when the operation ends, and pins are
-// removed after that (see memory/pin_table.hpp).
+// Order (invariant 2 of docs/design.md): a page is pinned before a host maps
+// it; what is unmapped is flushed from the IOTLBs by the end of the operation,
+// and unpinned only after that (see memory/pin_table.hpp).
 //
-// A host may have made one large page of many (or, behind virtio-iommu, keep
-// a whole map call as a unit). The shadow remembers how far such blocks can
-// reach, never unmaps a part of one, and maps the rest of it again.
+// A host may have made one large page of many; behind virtio-iommu, a whole map
+// call is a unit. The shadow notes how far such a block can reach. It never
+// unmaps a part of one: it unmaps the whole block and maps the rest again.
 //
-// Operations on different leaves (2 MiB of IOVA) work in parallel; each has the
-// blocks that it touches to itself, see reach().
+// Locking: operations on different leaves (2 MiB of IOVA) run in parallel. The
+// range lock (workspace/pool.hpp) gives an operation the leaves and blocks that
+// it touches, see reach(). The mutex of the tree protects the paths to the
+// leaves.
 #pragma once
 
 #include "host/capabilities.hpp"
@@ -27,8 +28,9 @@ class Shadow {
  public:
   static constexpr unsigned kLeafPages = Radix::kNodeWords;
 
-  // What map() and update() achieved: `count` pages from the start are as asked
-  // for; if fewer than that, why, and how many pages must fail the same way.
+  // The result of map() and update(): `count` pages from the start are as asked
+  // for. If these are not all, `why` says why, and `extent` how many pages must
+  // fail the same way.
   struct Done {
     uint64_t count = 0;
     Status why = Status::kNoMemory;
@@ -40,37 +42,41 @@ class Shadow {
   Shadow(const Shadow&) = delete;
   Shadow& operator=(const Shadow&) = delete;
 
-  // The leaves that an operation has to itself, and the blocks that begin or
-  // end in them.
+  // Returns the locked range of the operation, extended to whole blocks at both
+  // ends.
   IovaPages reach(Workspace& workspace) const;
 
-  // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as
+  // Maps or unmaps `n` pages from IOVA page `page` on, within one leaf, as the
   // page words say. An operation that has lost something (workspace.outcome)
-  // maps nothing more: both stop there, with why it was lost.
+  // maps nothing more: update() and map() then stop with the reason of the
+  // loss.
   Done update(Workspace& workspace, uint64_t page, const kiommu_u64* want,
               unsigned n);
-  // Maps `count` pages that are neighbours in GPA, too.
+  // Maps `count` pages that are consecutive in GPA, too.
   Done map(Workspace& workspace, uint64_t page, Gpa gpa, uint64_t count,
            Rights rights);
-  // Removes what is mapped in `within`: never fails. It allocates for the rest
-  // of a block that is split alone; without memory for that, the rest is
-  // unmapped, too, and lost.
+  // Unmaps what is mapped in `within`; never fails. It allocates only to split
+  // a block or a run: without memory for that, the rest is unmapped, too, and
+  // lost.
   void unmap(Workspace& workspace, IovaPages within);
-  // The same for those of `n` pages, within one leaf, that are mapped otherwise
-  // than page words say.
+  // Same as unmap(), for those of `n` pages, within one leaf, that are mapped
+  // differently from what the page words say.
   void unmap_different(Workspace& workspace, uint64_t page,
                        const kiommu_u64* want, unsigned n);
-  // Which of the pages of a run are concerned.
+  // Which pages of a run are selected.
   enum class Part : std::uint8_t { kNone, kSome, kAll };
-  // Removes the pages that `wants` selects:
-  //   Part run(Workspace&, uint64_t page, ShadowEntry run)   by runs, first,
-  //   bool page(Workspace&, uint64_t page, ShadowEntry)      else by pages.
+  // Unmaps the pages that `wants` selects by
+  //   Part run(Workspace&, uint64_t page, ShadowEntry run)   for each run,
+  //   bool page(Workspace&, uint64_t page, ShadowEntry)      for other pages,
+  //                                                          or after kSome
   template <class Wants>
   void unmap_where(Workspace& workspace, Wants& wants);
 
-  // Maps what is gathered and flushes: hosts and IOTLBs are up to date.
+  // Maps what is gathered, and flushes the IOTLBs if something was unmapped:
+  // the hosts are up to date then.
   void settle(Workspace& workspace);
-  // Counts what an operation did, once.
+  // Adds what an operation did to mapped_pages(). To be called once for each
+  // outcome.
   void count(const Outcome& outcome) {
     if (outcome.mapped == outcome.unmapped) return;
     __atomic_fetch_add(&mapped_, outcome.mapped - outcome.unmapped,
@@ -84,39 +90,43 @@ class Shadow {
     Radix::Leaf leaf;
     return next_run(leaf, range).has_value();
   }
-  // Of the first leaf or run that has any of the pages, those that it has.
+  // Returns the part of `within` that lies in the lowest leaf or run there. Not
+  // all of its pages need be mapped.
   std::optional<IovaPages> next_leaf(IovaPages within) const;
-  // What a device can do at this page.
+  // The rights that a device has at this page.
   Rights rights_at(uint64_t page) const;
-  // The most pages from `page` on, up to `last`, for which the same holds.
+  // Pages from `page` on, up to `last` or the end of the leaf, that a device
+  // can use in the same way.
   struct Span {
-    uint64_t last;  // page
-    Rights rights;  // what a device can do
+    uint64_t last;  // page, inclusive
+    Rights rights;  // of a device
     bool mmio = false;
   };
   Span span_at(Workspace& workspace, uint64_t page, uint64_t last) const;
-  // Maps everything but device memory in one more host.
+  // Maps everything but device memory in a new host. The errors are kNoMemory,
+  // kHost and kInterrupted.
   Result<void> replay(Workspace& workspace, uint32_t host);
-  // With nothing mapped: hosts that keep empty tables get rid of them. Without
-  // memory for that they stay, and stay counted.
+  // Has the hosts free the empty tables that they keep. Nothing may be mapped.
+  // If that fails, the tables stay, and stay counted.
   void renew_hosts(kiommu_hosts* hosts);
-  // Of tables that hosts keep though nothing is mapped by them.
+  // Bytes of empty tables that the hosts may keep.
   uint64_t empty_table_bytes() const {
     return tree_.hollows() * KIOMMU_NODE_BYTES;
   }
-  // Calls visit(entry, pages) for all that is mapped.
+  // Calls visit(entry, pages) for each run and each other page that is mapped.
+  // The caller holds P for writing.
   template <class Visit>
   void for_each(Visit visit) const;
 
  private:
-  // Neighbouring mapped pages, all of memory or all of devices.
+  // Consecutive mapped pages, all memory or all device memory.
   struct Run : IovaPages {
     bool mmio = false;
   };
-  // What hold() achieved.
+  // The result of hold().
   struct Held {
     Done done;
-    bool limited = false;  // some page cannot be written as it wants
+    bool limited = false;  // write access is withheld from some page
   };
   enum class Tried : std::uint8_t { kDone, kNotPossible, kRefused };
   class Removal;
@@ -125,8 +135,8 @@ class Shadow {
   std::optional<Run> next_run(Radix::Leaf& leaf, IovaPages within) const;
   IovaPages block_of(const Radix::Leaf& leaf, uint64_t page) const;
 
-  // The leaf or run that holds a page. The last one is at hand: it belongs to
-  // the operation, so that nobody else exchanges it.
+  // Returns the leaf or run that holds a page. The last one is cached: it is in
+  // the range that the operation has locked, so nobody else replaces it.
   [[gnu::always_inline]] const Radix::Leaf& find(Workspace& workspace,
                                                  uint64_t page) const {
     if (!workspace.leaf.holds(page)) workspace.leaf = tree_.find(page);
@@ -187,8 +197,8 @@ void Shadow::for_each(Visit visit) const {
   }
 }
 
-// Pages to be removed, in ascending order: neighbours go together, for they can
-// be one large page of a host.
+// Unmaps the pages that are added, in ascending order. Consecutive pages are
+// unmapped together, because they may be one large page of a host.
 class Shadow::Removal {
  public:
   Removal(Shadow& shadow, Workspace& workspace)
@@ -202,7 +212,7 @@ class Shadow::Removal {
     flush();
     pages_ = pages;
   }
-  // Leaves can have become others by this.
+  // This may replace leaves: they must be looked up again.
   void flush() {
     if (pages_) shadow_.unmap(workspace_, *pages_);
     pages_.reset();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The shadow, see shadow.hpp: taking it apart, whole host blocks at a time.
+// The shadow, see shadow.hpp: unmaps pages, whole host blocks at a time.
 #include "shadow/dirty_entries.hpp"
 #include "shadow/shadow.hpp"
 
 namespace kiommu {
 
-// The entry of a page; zero if it is absent.
+// Returns the entry of a page, zero if it is absent.
 ShadowEntry Shadow::entry_at(uint64_t page) const {
   const Radix::Leaf leaf = tree_.find(page);
   if (!leaf) return {};
@@ -15,8 +15,8 @@ ShadowEntry Shadow::entry_at(uint64_t page) const {
       static_cast<unsigned>(page - leaf.base));
 }
 
-// The first run of neighbouring mapped pages within [within.first, .last].
-// `leaf`: that was met last.
+// Returns the first consecutive mapped pages in `within`, all memory or all
+// device memory. `leaf` caches the leaf of the last lookup.
 std::optional<Shadow::Run> Shadow::next_run(Radix::Leaf& leaf,
                                             IovaPages within) const {
   uint64_t page = within.first;
@@ -46,7 +46,7 @@ std::optional<Shadow::Run> Shadow::next_run(Radix::Leaf& leaf,
           ++at;
           continue;
         }
-        // Neighbours of the same kind.
+        // Extend by pages of the same kind.
         uint64_t end = at;
         while (end < last && leaf.at(end + 1) != 0 &&
                ShadowEntry{leaf.at(end + 1)}.is_mmio() == first.is_mmio()) {
@@ -61,14 +61,15 @@ std::optional<Shadow::Run> Shadow::next_run(Radix::Leaf& leaf,
   return run;
 }
 
-// The pages that hosts may hold as one with this one, which is mapped.
+// Returns the block of a page that is mapped: the pages that a host may hold as
+// a unit with it.
 IovaPages Shadow::block_of(const Radix::Leaf& leaf, uint64_t page) const {
   const ShadowEntry entry{leaf.is_run() ? leaf.run() : leaf.at(page)};
   if (hosts_.splits_calls()) {
     const uint64_t mask = (uint64_t{1} << entry.block_order()) - 1;
     return {page & ~mask, page | mask};
   }
-  // Calls are cut at the ends of leaves.
+  // Map calls are cut at the ends of leaves, so a block stays within one.
   if (leaf.is_run()) return {leaf.base, leaf.last_key()};
   IovaPages block{page, page};
   while (!ShadowEntry{leaf.at(block.first)}.begins_block()) --block.first;
@@ -95,7 +96,7 @@ IovaPages Shadow::reach(Workspace& workspace) const {
   return reach;
 }
 
-// A leaf in place of a run, with the same entries.
+// Turns a run into a leaf with the same entries.
 Result<Radix::Leaf> Shadow::expand(Workspace& workspace,
                                    const Radix::Leaf& run) {
   const ShadowEntry entry{run.run()};
@@ -133,7 +134,7 @@ void Shadow::unmap_different(Workspace& workspace, uint64_t page,
     if (first == n) break;
     unsigned end = first + 1;
     while (end < n && differs(end)) ++end;
-    // The leaf can become another one by this.
+    // This may replace the leaf: look it up again.
     unmap(workspace, {page + first, page + end - 1});
     first = end;
   }
@@ -158,8 +159,8 @@ void Shadow::drop(Workspace& workspace, Run run) {
   forget(workspace, run);
 }
 
-// Makes leaves of runs of which only a part is to go. Without memory for that,
-// all of the leaf has to: its other pages are lost.
+// Expands runs of which only a part is to be unmapped. Without memory for that,
+// the whole run must go: its other pages are lost. Returns the pages to unmap.
 IovaPages Shadow::expand_ends(Workspace& workspace, IovaPages run) {
   for (const uint64_t end : {run.first, run.last}) {
     const Radix::Leaf leaf = find(workspace, end);
@@ -179,15 +180,14 @@ IovaPages Shadow::expand_ends(Workspace& workspace, IovaPages run) {
   return run;
 }
 
-// Unmaps neighbouring pages, all of them mapped and of memory: the blocks that
-// they touch as a whole, then maps again what those have outside of the run.
+// Unmaps consecutive pages, all of them mapped memory: unmaps each block that
+// they touch as a whole, then maps again what lies outside of `run`.
 void Shadow::drop_memory(Workspace& workspace, IovaPages run) {
   const Radix::Leaf& leaf = find(workspace, run.first);
   if (leaf.is_run() || !leaf.holds(run.last)) run = expand_ends(workspace, run);
   const IovaPages blocks{block_of(find(workspace, run.first), run.first).first,
                          block_of(find(workspace, run.last), run.last).last};
-  // The batch is needed for the rest. Whether this succeeds or not, the pages
-  // have to go.
+  // restore() needs an empty batch. The pages must go even if this fails.
   if (!run.contains(blocks)) map_gathered(workspace);
   workspace.host.unmap(blocks.first, blocks.last);
   forget(workspace, {run});
@@ -197,8 +197,8 @@ void Shadow::drop_memory(Workspace& workspace, IovaPages run) {
   if (run.last < blocks.last) restore(workspace, {run.last + 1, blocks.last});
 }
 
-// Takes pages, all of them mapped, out of the shadow and gives their holds
-// back. A run goes as a whole.
+// Removes pages, all of them mapped, from the shadow and puts their holds. A
+// run is removed as a whole.
 void Shadow::forget(Workspace& workspace, Run run) {
   OperationPins& user = *workspace.user;
   uint64_t page = run.first;
@@ -233,7 +233,7 @@ void Shadow::forget(Workspace& workspace, Run run) {
   workspace.outcome.unmapped += run.last - run.first + 1;
 }
 
-// Maps the rest of a block again. What a host has no memory for is lost.
+// Maps the rest of a block again. What cannot be mapped is lost.
 void Shadow::restore(Workspace& workspace, IovaPages run) {
   uint64_t done = 0;
   auto mapped = map_existing(workspace, KIOMMU_ALL_HOSTS, run, &done);

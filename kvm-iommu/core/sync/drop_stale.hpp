@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A sink of the walker that makes room: what is mapped and differs from what
-// the guest's tables say is unmapped, nothing is mapped. It goes over a part
-// of one leaf of the shadow.
+// A sink of the walker that makes room: it unmaps what differs from the guest's
+// tables, and maps nothing. The walked range must be within one leaf of the
+// shadow.
 #pragma once
 
 #include "shadow/shadow.hpp"
@@ -38,7 +38,7 @@ class DropStale {
     return pages(leaf.iova, words, n);
   }
   Result<void> bad(IovaRange range, Status why, const Blame&) {
-    // What could not be found out is not known to be stale.
+    // It is unknown what the tables say, so nothing is known to be stale.
     if (!is_guest_mistake(why)) return fail(why);
     bad_last_ = range.last;
     KIOMMU_TRY(absent(range));
@@ -46,7 +46,7 @@ class DropStale {
   }
   Result<void> stopped(Iova, Status why) { return fail(why); }
 
-  // Set if the walk ended with bad entries: up to here it is done.
+  // Set if the walk ended at bad entries: the last IOVA that is done.
   std::optional<Iova> bad_last() const { return bad_last_; }
 
  private:

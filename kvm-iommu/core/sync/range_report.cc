@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint64_t kEndGfn = uint64_t{1} << (64 - kPageShift);
 
-// Whether `next` goes on where `last` ends.
+// Whether `next` continues `last`, so that one record is enough for both.
 bool continues(const kiommu_range_record& last,
                const kiommu_range_record& next) {
   const uint64_t gpa = last.status == 0 ? last.gpa + last.length : 0;
@@ -19,7 +19,7 @@ bool continues(const kiommu_range_record& last,
 
 }  // namespace
 
-// Adds to the last record, or makes one; stops the walk if there is no room.
+// Extends the last record or adds one; stops the walk if there is no room.
 Result<void> RangeReport::add(const Answer& answer, IovaPages pages,
                               Rights shadow) {
   const bool nothing = answer.why == Status::kNotMapped ||
@@ -50,7 +50,7 @@ Result<void> RangeReport::add(const Answer& answer, IovaPages pages,
   return {};
 }
 
-// Cuts what tables and slots say where the shadow says something else.
+// Splits an answer where the rights in the shadow change.
 Result<void> RangeReport::tell(const Answer& answer) {
   for (uint64_t page = answer.pages.first; page <= answer.pages.last;) {
     const Shadow::Span span =
@@ -77,7 +77,7 @@ Result<void> RangeReport::stopped(Iova at, Status why) {
   return fail(why);
 }
 
-// Cuts a page, or a part of it, at the ends of slots.
+// Splits a page, or a part of it, at the ends of slots.
 Result<void> RangeReport::leaf(const Leaf& leaf) {
   const uint64_t page = leaf.iova.page_number();
   for (uint64_t done = 0; done < leaf.pages;) {
@@ -90,7 +90,7 @@ Result<void> RangeReport::leaf(const Leaf& leaf) {
       answer.rights = leaf.rights & slot->rights();
       if (!answer.rights.any()) answer.why = Status::kReadOnly;
     } else if (auto found = workspace_.guest_memory->slot(gfn); found) {
-      continue;  // it is at hand now
+      continue;  // it is cached now
     } else {
       answer.why = found.error();
       auto next = workspace_.guest_memory->slot_or_next(gfn);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A sink of the walker that tells what a range of IOVA translates to, as
-// records: what the guest's tables say and its slots allow, and what devices
-// can do now. It changes nothing, and goes on behind entries that are bad.
+// A sink of the walker that reports what a range of IOVA translates to, as
+// records: what the guest's tables say and the slots allow, and what devices
+// can do now. It changes nothing, and continues after bad entries.
 //
-// Neighbouring pages about which the same can be said, and whose GPAs are
-// neighbours, too, are one record. Where nothing is mapped, by the guest and
-// for devices, there is none.
+// Consecutive pages with the same answer, and with consecutive GPAs, share a
+// record. There is none where neither the guest's tables nor the shadow map
+// anything.
 #pragma once
 
 #include "shadow/shadow.hpp"
@@ -16,8 +16,8 @@ namespace kiommu {
 
 class RangeReport {
  public:
-  // The operation has the range to itself. `records`: room for `capacity`.
-  // `holes`: memory that is in no slot counts as not mapped.
+  // The operation must have locked the range. `records` has room for
+  // `capacity`. `holes`: a GPA in no slot counts as not mapped.
   RangeReport(Workspace& workspace, const Shadow& shadow, bool holes,
               kiommu_range_record* records, unsigned capacity)
       : workspace_(workspace),
@@ -34,18 +34,18 @@ class RangeReport {
   Result<void> stopped(Iova at, Status why);
 
   unsigned count() const { return count_; }
-  // Set if the walk was stopped, by this or by the walker: nothing is told of
-  // this IOVA and those above.
+  // Set if the sink or the walker stopped the walk: this IOVA and those above
+  // are not reported.
   std::optional<Iova> stopped_at() const { return stopped_at_; }
 
  private:
-  // What tables and slots say of some pages.
+  // What the tables and the slots say of some pages.
   struct Answer {
     IovaPages pages{};
     Gpa gpa{};
     unsigned shift = 0;
     Rights rights{};
-    std::optional<Status> why{};  // why there is none: the rest is 0
+    std::optional<Status> why{};  // set: gpa and shift are not used
   };
   Result<void> tell(const Answer& answer);
   Result<void> add(const Answer& answer, IovaPages pages, Rights shadow);

@@ -34,7 +34,7 @@ Result<void> Refresh::bad(IovaRange range, Status why, const Blame& blame) {
   if (is_progress(why)) return stopped(range.first, why);
   KIOMMU_TRY(absent(range));
   if (!is_guest_mistake(why)) {
-    // The guest's tables map it, and it is taken out.
+    // The guest's tables map it, but it is unmapped.
     workspace_.outcome.lose(range.pages(), why);
   } else if (follower_ != nullptr && follower_->follows) {
     follower_->report(range, why, blame);
@@ -45,8 +45,8 @@ Result<void> Refresh::bad(IovaRange range, Status why, const Blame& blame) {
   return stopped(range.first, why);
 }
 
-// Maps up to `pages` from `iova` on: as many as one slot holds and no
-// reserved window cuts off.
+// Maps up to `pages` pages from `iova` on: at most kStepPages, none beyond the
+// end of the slot or in a reserved window.
 Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
   const uint64_t page = iova.page_number();
   if (pages > kStepPages) pages = kStepPages;
@@ -67,13 +67,13 @@ Refresh::Step Refresh::step(Iova iova, Gpa gpa, uint64_t pages, Rights rights) {
   return {mapped.count, mapped.why, mapped.extent};
 }
 
-// A page could not be mapped: `in_entry` is its guest page's size - 1. Of
-// what goes on to `last`, all that the same entry maps is as bad: how many
-// pages, if the refresh goes on.
+// Reports a page that could not be mapped. `in_entry` is the size of its guest
+// page in bytes - 1: all that the same entry maps, up to `last`, is bad, too.
+// Returns how many pages that is, if the refresh goes on.
 Result<uint64_t> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
                                  Status why, const Blame& blame) {
-  // What runs short, or has been lost, stops the refresh at this page: the
-  // others keep what they have.
+  // Anything but a guest mistake stops the refresh at this page: the pages
+  // after it keep what they have.
   if (!is_guest_mistake(why)) in_entry = kPageBytes - 1;
   const Iova end{iova.value | in_entry};
   const IovaRange range{iova, end < last ? end : last};
@@ -83,7 +83,7 @@ Result<uint64_t> Refresh::failed(Iova iova, uint64_t in_entry, Iova last,
 
 Result<void> Refresh::pages(Iova at, const kiommu_u64* words, unsigned n) {
   if (reserved_) {
-    // Rare: page by page, as leaves.
+    // Rare: map page by page, as leaves, which avoid reserved windows.
     for (unsigned i = 0; i < n; ++i) {
       const Iova iova = at.plus(uint64_t{i} << kPageShift);
       if (words[i] == PageWord::kAbsent) {
@@ -156,7 +156,7 @@ Result<void> Refresh::identity(IovaRange range, uint64_t offset,
                                Rights rights) {
   const uint64_t end = range.last_page() + 1;
   uint64_t page = range.first_page();
-  // Skips pages that have nothing to map.
+  // Skips pages where there is nothing to map: they are unmapped.
   const auto hole = [&](uint64_t pages) {
     const uint64_t next = pages < end - page ? page + pages : end;
     auto done = absent(IovaRange::of_pages(page, next - 1));

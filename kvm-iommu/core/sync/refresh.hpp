@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// One refresh: brings a range of the shadow to what the guest's tables say.
-// A sink of the walker; for the identity format, which has no tables, it
-// walks the memory slots.
+// One refresh: brings a range of the shadow up to date with the guest's tables.
+// It is a sink of the walker. The identity format has no tables: there it goes
+// through the memory slots.
 #pragma once
 
 #include "shadow/shadow.hpp"
@@ -13,8 +13,8 @@ namespace kiommu {
 
 class Refresh {
  public:
-  // The operation has [range] to itself. `follow`: nullptr if no tables are
-  // tracked.
+  // The operation must have locked `range`. `follower`: nullptr if no tables
+  // are tracked.
   Refresh(Workspace& workspace, Shadow& shadow, const HostCapabilities& hosts,
           IovaRange range, TableFollower* follower)
       : workspace_(workspace),
@@ -38,22 +38,22 @@ class Refresh {
     follower_->meet_entry(use, slot, range_, table);
   }
 
-  // GPA = IOVA - offset, wherever there is memory; other IOVAs are unmapped.
+  // Maps GPA = IOVA - offset wherever there is memory; unmaps other IOVAs.
   Result<void> identity(IovaRange range, uint64_t offset, Rights rights);
 
-  // Does what a walk, which came out as `walked`, told last.
+  // Ends a walk with the result `walked`: does what is still gathered.
   Result<void> finish(Result<void> walked);
-  // After a failure: all below is done, but for what the operation has lost;
-  // the page here and above is not.
+  // After a failure: the IOVAs below are done, except for what the operation
+  // has lost; this page and those above are not.
   Iova stopped_at() const { return stopped_at_; }
-  // What the failure is about.
+  // The entry to blame for the failure.
   const Blame& blame() const { return blame_; }
 
  private:
-  // The most pages that are mapped without a look at signals.
+  // The most pages that are mapped between checks for a fatal signal.
   static constexpr uint64_t kStepPages = 4096;
   struct Step {
-    uint64_t pages = 0;  // done
+    uint64_t pages = 0;  // mapped
     Status why = Status::kNoMemory;
     uint64_t extent = 1;  // pages that fail the same way
   };
@@ -68,10 +68,11 @@ class Refresh {
   const HostCapabilities& hosts_;
   const IovaRange range_;  // of the whole walk
   TableFollower* follower_;
-  bool reserved_;  // some of the range is
-  // What the walk told and is not done yet, one of the two at most: absent
-  // pages, so that neighbours are one unmap; leaves of one size that are
-  // contiguous in IOVA and GPA, so that neighbours are pinned together.
+  bool reserved_;  // some of the range is in a reserved window
+  // What the walk found and is not done yet; at most one of the two is set.
+  // Absent pages are gathered so that consecutive ones are one unmap; leaves of
+  // one size that are contiguous in IOVA and GPA, so that they are pinned
+  // together.
   std::optional<IovaRange> absent_;
   std::optional<Leaf> gathered_;
   Iova stopped_at_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What walks tell a tracker, see table_follower.hpp.
+// What walks tell the tracker, see table_follower.hpp.
 #include "sync/table_follower.hpp"
 
 #include "faults/codes.hpp"
@@ -20,9 +20,10 @@ Result<TableUse*> TableFollower::meet(const TableWindow& window,
     }
     return use;
   }
-  // Slots that are about to go can still be tracked; here they are not found.
+  // KVM still tracks pages of a slot that is about to go; the lookup does not
+  // find such a slot any more.
   auto slot = guest_memory.slot(window.gpa.page_number());
-  // That it could not be found out does not mean that there is none.
+  // A failed lookup does not mean that there is no slot.
   if (!slot && !is_guest_mistake(slot.error())) {
     return fail(slot.error());
   }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a refresh has to do with a tracker. There are two kinds of refresh:
-//   asked for (KVM_IOMMU_REFRESH): changes nothing that is known of tables. It
-//     notes what pages of tables it met that are out of sync; these are
-//     followed afterwards, all of each.
-//   that follows: goes on after bad entries, which are reported. What it goes
-//     over in whole is known, and tracked, from then on.
+// How a refresh uses the tracker. There are two kinds of refresh:
+//   requested (KVM_IOMMU_REFRESH): adds and drops no uses. It notes which
+//     unsync pages of tables it meets; these are walked as a whole afterwards,
+//     by a refresh of the second kind.
+//   following: continues after bad entries, which it reports. Pages of tables
+//     that it walks as a whole are known to the tracker from then on, and
+//     tracked if possible.
 #pragma once
 
 #include "faults/queue.hpp"
@@ -19,10 +20,10 @@ struct TableFollower {
   uint32_t format;
   IovaRange limit;    // IOVAs that can be mapped
   bool follows;       // the second kind
-  bool for_refresh;   // by the VMM, not for a store
+  bool for_refresh;   // requested by the VMM, not due to a store
   uint64_t walk = 0;  // of the second kind: see Tracker::Walk
   uint64_t pass = 0;
-  std::optional<IovaRange> unsynced{};  // what the first kind met
+  std::optional<IovaRange> unsynced{};  // to walk afterwards: first kind
   unsigned reports = 0;  // bad entries that were met, see report()
 
   Result<TableUse*> meet(const TableWindow& window, IovaRange walked,
@@ -30,23 +31,24 @@ struct TableFollower {
   void meet_entry(TableUse* use, unsigned slot, IovaRange walked,
                   const Entry* table);
 
-  // The first entries are told one by one, as many as the queue holds; the
-  // others of a call are counted as lost: a store can bring millions.
+  // Reports bad entries one by one, as many as the fault queue holds. A single
+  // store can bring millions: the others are only counted.
   void report(IovaRange range, Status why, const Blame& blame);
-  // Tells how many were counted.
+  // Counts these others in the fault queue, as lost.
   void finish_reports();
-  // A page is out of sync, against the guest's and the VMM's will.
-  // `iova`: none if it is not known where.
+  // Reports that a page went out of sync, for any reason but write flooding.
+  // `iova`: the first that it maps, if known.
   void report_unsync(std::optional<Iova> iova, Gpa gpa) const;
 
  private:
-  // What a walk goes over, with what cannot be mapped beside it.
+  // The walked range; where it reaches an end of `limit`, also the IOVAs
+  // beyond, which cannot be mapped anyway.
   IovaRange covered(IovaRange walked) const {
     if (walked.first <= limit.first) walked.first = {0};
     if (walked.last >= limit.last) walked.last = {~uint64_t{0}};
     return walked;
   }
-  // Whether all that can be mapped of `span` is walked.
+  // Whether everything in `span` that can be mapped is walked.
   bool whole(IovaRange span, IovaRange walked) const {
     return covered(walked).contains(span);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Pages of tables and their uses, see tracker.hpp. Recursion goes down the
-// levels of tables: it is as deep as these at most. The memory is in
+// Pages of tables and their uses, see tracker.hpp. Recursion follows the levels
+// of tables, so its depth is at most kMaxLevels. Memory management is in
 // tracker_memory.cc.
 #include "sync/tracker.hpp"
 
@@ -52,7 +52,8 @@ void Tracker::clear_write_flooding(TablePage* page) const {
   page->write_flooding_limit = burst_;
 }
 
-// Where uses at the place of `window` hang: below an entry, or at the top.
+// Returns the list that a use at `window` belongs to: that of the entry above,
+// or the roots. nullptr: the use above has no children.
 TableUse** Tracker::place(const TableWindow& window) {
   if (window.parent == nullptr) return &roots_;
   TableUse** nodes = window.parent->children;
@@ -149,7 +150,7 @@ Result<TableUse*> Tracker::make(const TableWindow& window,
   return use;
 }
 
-// Takes a use out, with all below.
+// Removes a use, and all uses below it.
 void Tracker::drop_tree(TableUse** link) {
   TableUse* use = *link;
   drop_children(use);
@@ -163,7 +164,8 @@ void Tracker::drop_tree(TableUse** link) {
   free_unused(page);
 }
 
-// One that has had too many may have uses that are not known.
+// A page that had too many uses is kept: it may have some that are not
+// recorded.
 void Tracker::free_unused(TablePage* page) {
   if (page->use_count == 0 && !page->too_many_uses) free_page(page);
 }
@@ -228,8 +230,8 @@ unsigned Tracker::store(Gpa gpa, uint64_t bytes, kiommu_window* ranges) {
       ranges[count++] = {range->first.value, range->last.value};
     }
   }
-  // The last store that is followed: what comes after it costs the guest
-  // nothing. Who goes out of sync again is allowed less the next time.
+  // Write flooding: this store is the last one to be followed, those after it
+  // do not trap. If the page goes out of sync again, half as many are enough.
   if (count > 0 && burst_ > 0 && ++page->stores >= page->write_flooding_limit) {
     untrack(page);
     if (page->write_flooding_limit > 1) page->write_flooding_limit /= 2;
@@ -237,9 +239,11 @@ unsigned Tracker::store(Gpa gpa, uint64_t bytes, kiommu_window* ranges) {
   return count;
 }
 
-// Some of the page's IOVAs are in the range, or all are and it is kept. If the
-// range is all in that of a table below, and that is out of sync, it is that
-// table which says nothing of it. Whether this one does not.
+// The shadow of `range`, which overlaps the span of this use, does not match
+// the tables. Puts the page out of sync, unless a use below it spans the whole
+// range and is out of sync: only that page maps the range then. With
+// result->walk, leaves alone what that walk has not tracked or met first.
+// Returns whether this page, or that one below, is out of sync.
 bool Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
   bool below = false;
   for (unsigned i = 0; use->children != nullptr && i < use->window.entries;
@@ -256,8 +260,9 @@ bool Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
   return true;
 }
 
-// The uses at one place. Whether one that is kept has all of the range, and is
-// out of sync.
+// Same as cut(), for all uses in one list. Without result->keep, drops those
+// that lie in the range. Returns whether one that remains spans the whole range
+// and is out of sync.
 bool Tracker::cut_all(TableUse** link, IovaRange range, Cut* result) {
   bool holds = false;
   while (*link != nullptr) {
@@ -275,7 +280,8 @@ bool Tracker::cut_all(TableUse** link, IovaRange range, Cut* result) {
   return holds;
 }
 
-// The top is never dropped: no page above it would be out of sync.
+// The top table is never dropped: there is no page above it that could be out
+// of sync in its place.
 void Tracker::cut(IovaRange range, Cut* result) {
   const ScopedLock locked(mutex_);
   for (TableUse* use = roots_; use != nullptr; use = use->sibling) {
@@ -292,10 +298,9 @@ void Tracker::describe(const TablePage& page, Lost* lost) {
   }
 }
 
-// The next page of [first, last] that is known and that `wants` accepts;
-// nullptr if there is none. *cursor counts the buckets that are done: each is
-// looked at once, however long the range is, and only where a page of it can
-// hang.
+// Returns the next known page of [first, last] that `wants` accepts, or
+// nullptr. *cursor counts the buckets that are done: each bucket that can hold
+// a page of the range is searched once, however long the range is.
 template <class Wants>
 TablePage* Tracker::next_page(uint64_t first, uint64_t last, uint64_t* cursor,
                               Wants wants) const {
@@ -341,7 +346,8 @@ bool Tracker::forget(uint64_t first, uint64_t last, uint64_t* cursor,
     free_page(page);
     return true;
   }
-  // A page that is below itself goes with what it is below of.
+  // A use can take others with it, because a page can be linked below itself:
+  // look the page up again each time.
   do {
     TableUse** link = place(page->uses->window);
     while (*link != page->uses) link = &(*link)->sibling;

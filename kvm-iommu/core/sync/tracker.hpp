@@ -2,21 +2,24 @@
 //
 // Which pages of guest memory are tables, and for which IOVAs: mode TRACKED.
 //
-// A use is a page of a table at one place: the uses are a tree of the shape of
-// the guest's tables. One page can be used at many places, at several levels,
-// below itself; it is tracked (kiommu_port_track()) from before its entries are
-// read for its first use until its last use is gone.
+// A use is a page of a table at one place in the tree of tables; the uses form
+// a tree of the same shape. A page can have many uses: at several levels, and
+// even below itself. It is tracked (kiommu_port_track()) from before its
+// entries are read, and at most until its last use is gone.
 //
-// While a page is tracked, the shadow says of its uses what the page says, but
-// for stores whose writer has not had his range to himself yet. So a page
-// becomes tracked only in a walk that goes over all of it, in each place where
-// it is used, and stops at no bad entry; and what is kept of a range of IOVA is
-// changed only by who has that range to himself (workspace/pool.hpp). A page
-// for which that cannot be so is out of sync: not tracked, its uses remembered,
-// until such a walk comes again.
+// Invariant: while a page is tracked, the shadow of its uses matches its
+// entries, except for stores whose refresh has not locked its range yet. So a
+// page becomes tracked only in a walk that covers all of it, in each place
+// where it is used, and that does not stop at bad entries. Uses are added and
+// dropped only by the operation that has locked their range
+// (workspace/pool.hpp), or under P for writing. A page for which the invariant
+// cannot be kept is unsync: it is not tracked, but its uses are remembered
+// until such a walk comes.
 //
-// The mutex protects all of it. It is held across kiommu_port_track() and
-// kiommu_port_untrack(): nobody reads a page that another is about to track.
+// Locking: mutex_ protects everything here, but an operation may read, without
+// it, the uses of the range that it has locked. mutex_ is held across
+// kiommu_port_track() and kiommu_port_untrack(), so that no thread reads the
+// entries of a page that another one is about to track.
 #pragma once
 
 #include "base/radix.hpp"
@@ -31,15 +34,17 @@ struct TablePage {
   TablePage* next = nullptr;  // in its bucket
   TableUse* uses = nullptr;
   uint32_t use_count = 0;
-  uint32_t stores = 0;                // since a refresh met it
-  uint32_t write_flooding_limit = 0;  // of stores, if there is a burst
+  uint32_t stores = 0;                // since tracked, or met by a refresh
+  uint32_t write_flooding_limit = 0;  // of `stores`, unless burst_ is 0
   uint64_t tracked_by = 0;            // the walk that tracked it last
-  uint64_t untracked_at = 0;          // the pass that began last before it was
+  uint64_t untracked_at = 0;          // the latest pass begun by then
   bool tracked = false;
-  // It has had more uses than are followed: nobody knows when the others go.
+  // It had more uses than are recorded. It is not known when the others go, so
+  // it stays unsync.
   bool too_many_uses = false;
 
-  // Whether `pass` goes over all its uses, and has been at none of them yet.
+  // Whether `pass`, which walks `range`, covers all uses of the page and has
+  // not been at any of them yet.
   bool used_only_in(IovaRange range, uint64_t pass) const;
 };
 
@@ -47,10 +52,10 @@ struct TableUse {
   TableWindow window;
   TablePage* page = nullptr;
   TableUse* next_of_page = nullptr;
-  TableUse* sibling = nullptr;    // another page of the same table
-  TableUse** children = nullptr;  // by entry; a node, of levels above 0
+  TableUse* sibling = nullptr;    // the next page of the same table
+  TableUse** children = nullptr;  // by entry; one node, above level 0
   uint64_t made_by = 0;           // the walk that met it first
-  uint64_t passed_by = 0;         // the pass that was here last, not tracked
+  uint64_t passed_by = 0;         // the last pass here while unsync
 
   TableUse* child(unsigned slot) const {
     TableUse** nodes = __atomic_load_n(&children, __ATOMIC_ACQUIRE);
@@ -61,37 +66,38 @@ struct TableUse {
 
 class Tracker {
  public:
-  // One that goes over a range, in several passes if that takes long. Each
-  // pass has what is left of the range to itself from before it begins.
+  // A walk over a range, in several passes if that takes long. Each pass begins
+  // with what is left of the range locked.
   struct Walk {
     uint64_t number = 0;  // that of its first pass
     uint64_t pass = 0;
     IovaRange range;  // of the pass
   };
 
-  // The uses of a page that are followed: a store takes as many refreshes.
+  // The most uses of a page that are followed: a store takes a refresh for
+  // each.
   static constexpr unsigned kMostUses = 16;
   static constexpr unsigned kMostLost = 2 * kMaxLevels;
 
-  // A page that is no longer followed: what its uses spanned.
+  // A page that is no longer followed, and the IOVAs of its uses.
   struct Lost {
     uint64_t gfn = 0;
-    bool too_many_uses = false;  // it may have others
+    bool too_many_uses = false;  // it may have other uses
     unsigned count = 0;
     IovaRange spans[kMostUses];
   };
 
-  // How a range is cut, and what that has put out of sync.
+  // The parameters and the result of cut().
   struct Cut {
     bool keep = false;
-    uint64_t walk = 0;   // what this one has tracked or met first; 0: all
-    unsigned total = 0;  // pages that it has put out of sync
-    unsigned count = 0;  // of these, those that there was room for
+    uint64_t walk = 0;   // only what it tracked or met first; 0: all
+    unsigned total = 0;  // pages put out of sync
+    unsigned count = 0;  // of these, those in `lost`
     TableWindow lost[kMostLost];
   };
 
-  // `passes`: how many have begun, of this tracker and of those before it: work
-  // that one has begun can go on with the next.
+  // `passes`: the number of passes begun by this tracker and by those before it
+  // in the domain, so that work begun with one can be continued with the next.
   Tracker(kiommu_mem* mem, NodePool& pool, kiommu_mutex* mutex, uint32_t burst,
           uint64_t& passes)
       : mem_(mem), pool_(pool), mutex_(mutex), burst_(burst), passes_(passes) {}
@@ -101,46 +107,50 @@ class Tracker {
 
   kiommu_mutex* mutex() const { return mutex_; }
 
-  // A pass of a walk begins, which has its range to itself: its number.
+  // Begins a pass of a walk, whose range is locked. Returns its number.
   uint64_t begin_pass() {
     return __atomic_add_fetch(&passes_, 1, __ATOMIC_RELAXED);
   }
-  // A walk is about to read a page of a table, for a refresh or for a store.
-  // The use that is known there, or nullptr. *unsynced is set if it is not
-  // followed: to what has to be walked until it can be, that is the page in
-  // each place where it is used.
+  // A walk is about to read a page of a table. Returns the use that is known
+  // there, or nullptr. If it is not followed, *unsynced is set to the IOVAs
+  // that a walk must cover before it can be: those of all uses of the page.
+  // `refreshes`: the walk is not for a store, and resets write flooding.
   TableUse* meet(const TableWindow& window, bool refreshes,
                  std::optional<IovaRange>* unsynced);
-  // The same for a walk that goes over all of it: from now on it is followed,
-  // unless it is out of sync in a place that the walk does not come to, or may
-  // have come to while the page was not tracked. nullptr: it cannot be;
-  // *too_many_uses: for it has just got too many uses. The errors are kNoMemory
-  // and kShadowLimit.
+  // Same as meet(), for a walk that covers the whole page: it is tracked from
+  // now on. It stays unsync if it was untracked during this pass, or if it has
+  // a use that the pass does not cover or has been at already. Returns nullptr
+  // if it has too many uses; *too_many_uses is set if that is new. The errors
+  // are kNoMemory and kShadowLimit.
   Result<TableUse*> enter(const TableWindow& window, const Walk& walk,
                           bool* too_many_uses);
-  // What is below an entry of a page is not: all, or but for one table.
+  // Drops the uses below an entry, except for those of `table`; all if that is
+  // nullptr.
   void drop(TableUse* use, unsigned slot, const Entry* table);
-  // No page of a table begins here.
+  // Drops the use at this window, where no page of a table can be.
   void drop_window(const TableWindow& window);
 
-  // Whether all of `range` is in this page of a lowest table, which is no table
-  // above that, and it is followed, as are all above: then *table, from which a
-  // walk can begin, is what the tables say, for who has the range to himself.
+  // Whether `range` lies in the page `gfn` of a lowest table, and this page and
+  // all those above it are tracked; `gfn` must not be one of those above. Then
+  // *table is set: the operation that has locked `range` can begin its walk
+  // there.
   bool find_followed(uint64_t gfn, IovaRange range, Root* table) const;
 
-  // The IOVAs that are spanned by the entries in [gpa, gpa + bytes), within one
-  // page; how many ranges there are, at most kMostUses.
+  // The guest has stored to [gpa, gpa + bytes), within one page. Sets `ranges`
+  // to the IOVAs that these entries span, one range for each use; returns how
+  // many, at most kMostUses. Puts the page out of sync if it is write flooded.
   unsigned store(Gpa gpa, uint64_t bytes, kiommu_window* ranges);
 
-  // All of `range` is unmapped, whatever the tables say: drops what is known of
-  // it. Or, to keep it, nobody knows what is mapped: it is out of sync. Tells
-  // the pages that are out of sync by that, kMostLost of them one by one.
+  // The shadow of `range` does not match the tables: puts the pages that map
+  // any of it out of sync, and reports up to kMostLost of them. Without
+  // result->keep, all of `range` is unmapped, and uses that lie in it, below
+  // the top table, are dropped.
   void cut(IovaRange range, Cut* result);
-  // Puts the next tracked page of [first, last] out of sync; false: there is
-  // none. *cursor begins with 0.
+  // Puts the next tracked page of [first, last], GFNs, out of sync; returns
+  // false if there is none. *cursor must be 0 at the first call.
   bool untrack(uint64_t first, uint64_t last, uint64_t* cursor, Lost* lost);
-  // The same for pages, tracked or not, that are no memory any more: they, and
-  // all below, are forgotten.
+  // Same as untrack(), for pages whose memory is gone, tracked or not: they and
+  // all uses below are forgotten.
   bool forget(uint64_t first, uint64_t last, uint64_t* cursor, Lost* lost);
   // Forgets everything.
   void clear();
@@ -153,6 +163,7 @@ class Tracker {
   }
 
  private:
+  // The caller of all functions below holds mutex_.
   struct Slab;
   static constexpr unsigned kBuckets = Radix::kNodeWords;
 

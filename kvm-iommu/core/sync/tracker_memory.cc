@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The memory of a tracker, see tracker.hpp: nodes of the domain's pool, cut
-// into records; pages of tables by GFN. The mutex is held.
+// The memory of a tracker, see tracker.hpp: records, cut from nodes of the
+// domain's pool, and the lookup of pages by GFN. The caller holds mutex_.
 #include <new>
 
 #include "sync/tracker.hpp"
 
 namespace kiommu {
 
-// A node of records of one size, with as many as fit behind this.
+// The header of a node of records; it takes the place of the first one.
 struct Tracker::Slab {
   static constexpr uint64_t kRecordBytes = 128;
   static constexpr uint64_t kRecords = KIOMMU_NODE_BYTES / kRecordBytes - 1;
@@ -74,7 +74,8 @@ void Tracker::release(void* record) {
   pool_.free(reinterpret_cast<uint64_t*>(slab));
 }
 
-// Where the page of `gfn` hangs, if it is known; nullptr: it is not.
+// Returns the bucket of `gfn`, or nullptr if there is none: the page is not
+// known then.
 TablePage** Tracker::bucket(uint64_t gfn) const {
   if (pages_ == nullptr) return nullptr;
   TablePage** buckets = pages_[gfn / kBuckets % kBuckets];
@@ -88,8 +89,8 @@ TablePage* Tracker::find_page(uint64_t gfn) const {
   return page;
 }
 
-// The page, which is out of sync if it was not known; then the caller must give
-// it a use, or free it.
+// Returns the page, which is unsync if it was not known yet. The caller must
+// then give it a use or free it.
 Result<TablePage*> Tracker::ensure_page(uint64_t gfn) {
   if (TablePage* page = find_page(gfn)) return page;
   if (pages_ == nullptr) {
