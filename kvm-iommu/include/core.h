@@ -371,7 +371,8 @@ int kiommu_core_set_host_caps(struct kiommu_domain *domain,
  * Device memory is not replayed: that is up to the adapter.
  *
  * Lock: exclusive.
- * Return: 0; -ENOMEM or -EIO, and then the adapter must drop the host's tables.
+ * Return: 0; -ENOMEM, -EIO, or -EINTR on a fatal signal: then the adapter must
+ * drop the tables of the host.
  */
 int kiommu_core_replay(struct kiommu_domain *domain, kiommu_u32 host);
 
