@@ -28,7 +28,7 @@ typedef unsigned int kiommu_u32;
 typedef unsigned long long kiommu_u64;
 
 /* Guest memory (stage 2) and host IOMMUs: objects of the adapter. */
-struct kiommu_mem;
+struct kiommu_guest;
 struct kiommu_hosts;
 /* The reader of a domain's faults: an object of the adapter. */
 struct kiommu_fault_reader;
@@ -120,7 +120,7 @@ struct kiommu_core_info {
 
 /**
  * kiommu_core_pins_create() - create an empty pin table for a guest's memory
- * @mem: must stay valid until kiommu_core_pins_destroy() has returned.
+ * @guest: must stay valid until kiommu_core_pins_destroy() has returned.
  * @idle_limit: number of pages that may stay pinned while nothing maps them.
  * @pins: set on success.
  *
@@ -128,7 +128,7 @@ struct kiommu_core_info {
  *
  * Return: 0 or -ENOMEM.
  */
-int kiommu_core_pins_create(struct kiommu_mem *mem, kiommu_u64 idle_limit,
+int kiommu_core_pins_create(struct kiommu_guest *guest, kiommu_u64 idle_limit,
 			    struct kiommu_pins **pins);
 
 /*

@@ -48,7 +48,7 @@ void *kiommu_port_alloc_array(kiommu_u64 bytes);
 void kiommu_port_free_array(void *array);
 
 /*
- * A monitor: a lock that may be held while sleeping, and a queue to wait in. It
+ * A mutex: a lock that may be held while sleeping, and a queue to wait in. It
  * is not held across calls of other parts of the port, except to allocate and
  * free nodes and arrays, and to track and untrack pages.
  */
@@ -93,7 +93,7 @@ struct kiommu_slot {
  *
  * Return: 0; -ENOENT if there is neither.
  */
-int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
+int kiommu_port_find_slot(struct kiommu_guest *guest, kiommu_u64 gfn,
 			  struct kiommu_slot *slot);
 
 /**
@@ -106,11 +106,11 @@ int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
  * Return: 0; -EFAULT if memory is missing; -ENXIO if it is device memory, which
  * is not read; -EPERM if it is not the memory of the calling process.
  */
-int kiommu_port_read_entries(struct kiommu_mem *mem, kiommu_u64 hva,
+int kiommu_port_read_entries(struct kiommu_guest *guest, kiommu_u64 hva,
 			     kiommu_u64 *entries, kiommu_u32 count);
 
 /* kiommu_port_read_entries() for one entry. */
-int kiommu_port_read_entry(struct kiommu_mem *mem, kiommu_u64 hva,
+int kiommu_port_read_entry(struct kiommu_guest *guest, kiommu_u64 hva,
 			   kiommu_u64 *entry);
 
 /* Why no page could be pinned. */
@@ -131,7 +131,7 @@ struct kiommu_pin_result {
 
 /**
  * kiommu_port_pin() - pin memory for the long term
- * @hva: page-aligned address in the memory of @mem's process.
+ * @hva: page-aligned address in the memory of @guest's process.
  * @count: pages, 1..512, in one slot.
  * @write: try to pin for writing; falls back to reading where the memory is not
  *	writable, see result->writable.
@@ -143,7 +143,7 @@ struct kiommu_pin_result {
  * Return: number of pages pinned from @hva on, maybe fewer than @count; 0 if
  * none was, see result->failure.
  */
-kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
+kiommu_u32 kiommu_port_pin(struct kiommu_guest *guest, kiommu_u64 hva,
 			   kiommu_u32 count, int write, kiommu_u64 *pfns,
 			   struct kiommu_pin_result *result);
 
@@ -162,7 +162,7 @@ kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
  * Return: 0; -EAGAIN if nothing is known of these pages now, and @pfns is
  * invalid.
  */
-int kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
+int kiommu_port_look_up(struct kiommu_guest *guest, kiommu_u64 hva,
 			kiommu_u32 count, kiommu_u64 *pfns);
 
 /**
@@ -171,17 +171,17 @@ int kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
  *
  * Never allocates, cannot fail.
  */
-void kiommu_port_unpin(struct kiommu_mem *mem, kiommu_u64 pfn,
+void kiommu_port_unpin(struct kiommu_guest *guest, kiommu_u64 pfn,
 		       kiommu_u64 count, int dirty);
 
 /**
- * kiommu_port_account() - charge pages to locked_vm of @mem's process
+ * kiommu_port_account() - charge pages to locked_vm of @guest's process
  *
  * Return: 0; -ENOMEM if RLIMIT_MEMLOCK does not allow it; -EINTR on a fatal
  * signal, as with kiommu_port_interrupted(). Nothing is charged on failure.
  */
-int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages);
-void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages);
+int kiommu_port_account(struct kiommu_guest *guest, kiommu_u64 pages);
+void kiommu_port_unaccount(struct kiommu_guest *guest, kiommu_u64 pages);
 
 /*
  * The host operations of one request: what it unmapped and did not flush yet,
@@ -257,7 +257,7 @@ int kiommu_port_hosts_renew(struct kiommu_hosts *hosts);
  * Return: as kiommu_port_read_entries(); after -EFAULT some words may have been
  * written.
  */
-int kiommu_port_write_entries(struct kiommu_mem *mem, kiommu_u64 hva,
+int kiommu_port_write_entries(struct kiommu_guest *guest, kiommu_u64 hva,
 			      const kiommu_u64 *entries, kiommu_u32 count);
 
 /**
@@ -269,13 +269,13 @@ int kiommu_port_write_entries(struct kiommu_mem *mem, kiommu_u64 hva,
  *
  * Return: 0; -ENOMEM; -EINVAL if no slot has the page.
  */
-int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn);
+int kiommu_port_track(struct kiommu_guest *guest, kiommu_u64 gfn);
 
 /*
  * Called once for each kiommu_port_track() that succeeded, even if the slot is
  * gone by then. A mutex may be held. Never allocates, cannot fail.
  */
-void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn);
+void kiommu_port_untrack(struct kiommu_guest *guest, kiommu_u64 gfn);
 
 /*
  * Device memory (MMIO) of other devices, for peer-to-peer DMA. It is not
@@ -296,7 +296,7 @@ void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn);
  * it; -ENOMEM; -EAGAIN if it keeps changing; -EINTR; another errno if a host
  * refuses. On failure nothing is mapped.
  */
-int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_mem *mem,
+int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_guest *guest,
 			 kiommu_u64 iova, kiommu_u64 hva, kiommu_u32 pages,
 			 kiommu_u32 rights);
 
@@ -305,11 +305,11 @@ int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_mem *mem,
  *
  * Flushed on return. Takes any range; never allocates, cannot fail.
  */
-void kiommu_port_mmio_unmap(struct kiommu_batch *batch, struct kiommu_mem *mem,
+void kiommu_port_mmio_unmap(struct kiommu_batch *batch, struct kiommu_guest *guest,
 			    kiommu_u64 iova, kiommu_u64 bytes);
 
 /* Return: 1 if the page at @iova is still mapped as device memory, else 0. */
-int kiommu_port_mmio_mapped(struct kiommu_batch *batch, struct kiommu_mem *mem,
+int kiommu_port_mmio_mapped(struct kiommu_batch *batch, struct kiommu_guest *guest,
 			    kiommu_u64 iova);
 
 /**

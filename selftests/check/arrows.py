@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The house: its rooms, lowest first, and that arrows run one way.
+"""The rooms of the sources, lowest first, and a check that includes run one way.
 
-HOUSE is the one list of rooms and of their order. A file includes files of its own
-room and of rooms before it in the list, none of a room behind. Each source file of
-the parts that are listed is in a room. A room stands one floor above the highest one
-that it includes; MOST_FLOORS bounds that.
+HOUSE is the one list of rooms and of their order. A file includes files of its
+own room and of rooms before it in the list, none of a room behind it. Each
+source file of the listed parts is in a room. A room stands one floor above the
+highest one that it includes; MOST_FLOORS bounds that.
 
   arrows.py          checks; prints what is wrong, a line each
   arrows.py --draw   prints the rooms and the includes between them, for Graphviz
@@ -21,7 +21,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Of each part: rooms, and the files in them. The first pattern that fits counts.
+# For each part, its rooms and their files. The first pattern that matches
+# counts.
 HOUSE = {
     "core": {
         "include": ["kvm-iommu/include/*.h"],
@@ -32,7 +33,7 @@ HOUSE = {
         "arch": ["arch/*_format.hpp", "arch/*_events.hpp", "arch/*_faults.hpp"],
         "formats": ["kvm-iommu/core/formats/*"],
         "faults": ["kvm-iommu/core/faults/*"],
-        "request": ["kvm-iommu/core/workspace/*"],
+        "workspace": ["kvm-iommu/core/workspace/*"],
         "shadow": ["kvm-iommu/core/shadow/*"],
         "sync": ["kvm-iommu/core/sync/*"],
         "domain": ["kvm-iommu/core/domain/*"],
@@ -68,7 +69,7 @@ def room_of(part, file):
 
 
 def files_of(part, root):
-    """Those that are in a room, or beside one and should be in one."""
+    """The files that are in a room, or beside one and should be in one."""
     folders = {
         pattern[: pattern.rindex("/")].split("*")[0]
         for patterns in HOUSE[part].values()
@@ -89,7 +90,7 @@ def files_of(part, root):
 
 
 def find(part, file, include, root):
-    """The file of ours that is included; None: it is none."""
+    """Our file that is included; None if it is not ours."""
     for folder in (os.path.dirname(file), *PATHS[part]):
         name = os.path.normpath(os.path.join(folder, include))
         if (root / name).is_file():
@@ -98,7 +99,7 @@ def find(part, file, include, root):
 
 
 class Part:
-    """The includes of a part between rooms."""
+    """The includes between the rooms of a part."""
 
     def __init__(self, part, root=ROOT):
         self.name = part
@@ -142,7 +143,7 @@ class Part:
         return found
 
     def draw(self):
-        """A cluster for Graphviz. What follows from other arrows is left out."""
+        """A cluster for Graphviz, without arrows that follow from others."""
         lines = [f'subgraph cluster_{self.name} {{ label="{self.name}";']
         lines += [f'"{self.name}/{room}" [label="{room}"];' for room in self.rooms]
         direct = {arrow for arrow in self.arrows if not self.follows(*arrow)}
@@ -153,7 +154,7 @@ class Part:
         return "\n".join([*lines, "}"])
 
     def follows(self, one, other):
-        """Whether there is a way by a third room, too."""
+        """Whether there is also a path through a third room."""
         return any(
             self.reaches(middle, other)
             for (first, middle) in self.arrows

@@ -182,7 +182,7 @@ static void leave_table(struct kiommu_function *function)
  * device or was released.
  */
 static int enter_container(struct kiommu_function *function,
-			   struct kiommu_mem *guest)
+			   struct kiommu_guest *guest)
 {
 	struct kiommu_container *container = function->container;
 	int ret;
@@ -200,7 +200,7 @@ static int enter_container(struct kiommu_function *function,
 	return ret == -ENODEV ? -ENXIO : ret;
 }
 
-static int start(struct kiommu_function *function, struct kiommu_mem *guest)
+static int start(struct kiommu_function *function, struct kiommu_guest *guest)
 {
 	int ret;
 
@@ -216,7 +216,7 @@ static int start(struct kiommu_function *function, struct kiommu_mem *guest)
 int kiommu_function_start(const void *key, struct zpci_dev *zdev)
 {
 	struct kiommu_function *function;
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	function = create_function(key, zdev);

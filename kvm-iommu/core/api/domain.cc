@@ -119,7 +119,7 @@ void kiommu_core_destroy(kiommu_domain* domain) {
   kiommu_port_free_node(domain);
 }
 
-int kiommu_core_pins_create(kiommu_mem* mem, kiommu_u64 idle_limit,
+int kiommu_core_pins_create(kiommu_guest* guest, kiommu_u64 idle_limit,
                             kiommu_pins** pins) {
   kiommu_mutex* mutex = kiommu_port_mutex_create();
   void* memory = mutex != nullptr ? kiommu_port_alloc_node() : nullptr;
@@ -127,7 +127,7 @@ int kiommu_core_pins_create(kiommu_mem* mem, kiommu_u64 idle_limit,
     if (mutex != nullptr) kiommu_port_mutex_destroy(mutex);
     return -kiommu::kEnomem;
   }
-  *pins = new (memory) kiommu_pins{PinTable(mem, mutex, idle_limit), mutex};
+  *pins = new (memory) kiommu_pins{PinTable(guest, mutex, idle_limit), mutex};
   return 0;
 }
 

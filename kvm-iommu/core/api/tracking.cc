@@ -37,7 +37,7 @@ int kiommu_core_tracking_start(kiommu_domain* domain, kiommu_u32 burst) {
     return to_errno(kiommu::fail(Status::kNoMemory));
   }
   domain->domain.start_tracking(
-      new (memory) Tracker(domain->domain.mem(), domain->domain.pool(), mutex,
+      new (memory) Tracker(domain->domain.guest(), domain->domain.pool(), mutex,
                            burst, domain->domain.passes()));
   return 0;
 }

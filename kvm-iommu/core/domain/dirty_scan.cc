@@ -10,7 +10,7 @@ namespace kiommu {
 
 Result<void> start_log(PinTable& pins) {
   KIOMMU_TRY(pins.slots().start_log());
-  GuestMemory guest_memory(pins.mem(), pins.slots());
+  GuestMemory guest_memory(pins.guest(), pins.slots());
   bool killed = false;
   unsigned entries = 0;
   for (Domain* domain = pins.domains; domain != nullptr && !killed;

@@ -114,7 +114,7 @@ Result<void> Domain::stop() {
 Result<void> Domain::register_ioat(const kiommu_anchor& anchor) {
   if (pins_ == nullptr) return fail(Status::kNoKvm);
   if (stage1_) return fail(Status::kAnchorBusy);
-  GuestMemory guest_memory(pins_->mem(), pins_->slots());
+  GuestMemory guest_memory(pins_->guest(), pins_->slots());
   auto stage1 = check_anchor(anchor, guest_memory);
   if (!stage1) return fail(stage1.error());
   set_stage1(*stage1);
@@ -128,7 +128,7 @@ Result<uint64_t> Domain::join_ioat(const kiommu_anchor& anchor) {
     KIOMMU_TRY(register_ioat(anchor));
     return anchor_number_;
   }
-  GuestMemory guest_memory(pins_->mem(), pins_->slots());
+  GuestMemory guest_memory(pins_->guest(), pins_->slots());
   auto stage1 = check_anchor(anchor, guest_memory);
   if (!stage1) return fail(stage1.error());
   if (!stage1_->same_as(*stage1)) return fail(Status::kAnchorBusy);

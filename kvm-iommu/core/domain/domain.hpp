@@ -51,7 +51,7 @@ class Domain {
   const DomainParts& parts() const { return parts_; }
   NodePool& pool() { return pool_; }
   // The domain must be started.
-  kiommu_mem* mem() const { return pins_->mem(); }
+  kiommu_guest* guest() const { return pins_->guest(); }
 
   // Exclusive: the caller holds D and P for writing, see core.h.
   Result<void> set_host_caps(const kiommu_host_caps& caps);

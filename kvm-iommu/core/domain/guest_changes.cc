@@ -97,7 +97,7 @@ class Revoked {
   static bool page(Workspace& workspace, uint64_t page, ShadowEntry entry) {
     return entry.is_mmio() &&
            kiommu_port_mmio_mapped(workspace.host.port(),
-                                   workspace.guest_memory->mem(),
+                                   workspace.guest_memory->guest(),
                                    page << kPageShift) == 0;
   }
 };
@@ -144,7 +144,7 @@ class MarkStale {
     if (broken_.last < broken_.first) return;
     for (Domain* domain = pins_.domains; domain != nullptr;
          domain = domain->next) {
-      GuestMemory guest_memory(pins_.mem(), pins_.slots());
+      GuestMemory guest_memory(pins_.guest(), pins_.slots());
       domain->shadow().for_each([&](ShadowEntry entry, unsigned pages) {
         count_holders(guest_memory, entry, pages);
       });
@@ -254,7 +254,7 @@ bool compare(PinTable& pins, const Slot& slot, GfnRange pages,
     if (last > pages.last) last = pages.last;
     if (slot.chunk(gfn).word != 0) {
       if (last - gfn >= kStep) last = gfn + kStep - 1;
-      if (kiommu_port_look_up(pins.mem(), slot.hva_of(gfn).value,
+      if (kiommu_port_look_up(pins.guest(), slot.hva_of(gfn).value,
                               static_cast<unsigned>(last - gfn + 1),
                               pfns) == 0) {
         stale.mark(slot, gfn, last, pfns);

@@ -69,7 +69,7 @@ Result<void> Ring::check(Gpa gpa, uint32_t entries) {
 // The cached slots are valid until a slot is removed.
 void Ring::use_memory(Domain& domain) {
   if (guest_memory_ && guest_memory_->is_current()) return;
-  guest_memory_.emplace(domain.pins()->mem(), domain.pins()->slots());
+  guest_memory_.emplace(domain.pins()->guest(), domain.pins()->slots());
 }
 
 Result<Ring::Indices> Ring::read_indices() {

@@ -39,14 +39,14 @@ Result<void> GuestMemory::for_parts(Gpa gpa, unsigned count,
 Result<void> GuestMemory::read_parts(Gpa gpa, kiommu_u64* entries,
                                      unsigned count) {
   return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
-    return kiommu_port_read_entries(mem_, hva, entries + first, n);
+    return kiommu_port_read_entries(guest_, hva, entries + first, n);
   });
 }
 
 Result<void> GuestMemory::write_parts(Gpa gpa, const kiommu_u64* entries,
                                       unsigned count) {
   return for_parts(gpa, count, [&](uint64_t hva, unsigned first, unsigned n) {
-    return kiommu_port_write_entries(mem_, hva, entries + first, n);
+    return kiommu_port_write_entries(guest_, hva, entries + first, n);
   });
 }
 

@@ -10,12 +10,12 @@ namespace kiommu {
 
 class GuestMemory {
  public:
-  GuestMemory(kiommu_mem* mem, SlotTable& slots)
-      : mem_(mem), slots_(slots), removals_(slots.removals()) {}
+  GuestMemory(kiommu_guest* guest, SlotTable& slots)
+      : guest_(guest), slots_(slots), removals_(slots.removals()) {}
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
 
-  kiommu_mem* mem() const { return mem_; }
+  kiommu_guest* guest() const { return guest_; }
   // Whether the cached slots still exist. Slots are not removed during an
   // operation, so it is enough to ask when one begins.
   bool is_current() const { return removals_ == slots_.removals(); }
@@ -49,13 +49,14 @@ class GuestMemory {
                                                    unsigned count) {
     const Hva at = at_hand(gpa, count);
     if (at.value == 0) return read_parts(gpa, entries, count);
-    return result_of(kiommu_port_read_entries(mem_, at.value, entries, count));
+    return result_of(
+        kiommu_port_read_entries(guest_, at.value, entries, count));
   }
   // Same as read_entries(), for one entry.
   [[gnu::always_inline]] Result<void> read_entry(Gpa gpa, kiommu_u64* entry) {
     const Hva at = at_hand(gpa, 1);
     if (at.value == 0) return read_parts(gpa, entry, 1);
-    return result_of(kiommu_port_read_entry(mem_, at.value, entry));
+    return result_of(kiommu_port_read_entry(guest_, at.value, entry));
   }
   // Writes `count` words of a ring; conditions and errors as for
   // read_entries().
@@ -64,7 +65,8 @@ class GuestMemory {
                                                     unsigned count) {
     const Hva at = at_hand(gpa, count);
     if (at.value == 0) return write_parts(gpa, entries, count);
-    return result_of(kiommu_port_write_entries(mem_, at.value, entries, count));
+    return result_of(
+        kiommu_port_write_entries(guest_, at.value, entries, count));
   }
   // Checks that all of [gpa, gpa + bytes) is in slots that may hold tables.
   Result<void> check_table(Gpa gpa, uint64_t bytes);
@@ -101,7 +103,7 @@ class GuestMemory {
                                         : Status::kUnbacked);
   }
 
-  kiommu_mem* mem_;
+  kiommu_guest* guest_;
   SlotTable& slots_;
   const uint64_t removals_;
   // The cache: slots that devices may map. recent_[oldest_] is replaced next.

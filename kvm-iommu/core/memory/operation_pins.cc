@@ -288,13 +288,13 @@ Result<uint64_t*> OperationPins::ensure_node(Chunk& chunk) {
 uint64_t OperationPins::charge(uint64_t pages) {
   if (charged_ >= pages) return pages;
   const uint64_t more = pages > kCharge ? pages : kCharge;
-  if (kiommu_port_account(pins_.mem(), more) == 0) {
+  if (kiommu_port_account(pins_.guest(), more) == 0) {
     charged_ += more;
     return pages;
   }
   // Near RLIMIT_MEMLOCK: halve the request until it fits.
   for (uint64_t n = pages - charged_; n > 0; n /= 2) {
-    if (kiommu_port_account(pins_.mem(), n) != 0) continue;
+    if (kiommu_port_account(pins_.guest(), n) != 0) continue;
     charged_ += n;
     break;
   }
@@ -331,7 +331,7 @@ OperationPins::Made OperationPins::make(Slot& slot, uint64_t gfn,
                                                   : Status::kMemlock};
   }
   kiommu_pin_result result{};
-  const unsigned n = kiommu_port_pin(pins_.mem(), slot.hva_of(gfn).value,
+  const unsigned n = kiommu_port_pin(pins_.guest(), slot.hva_of(gfn).value,
                                      static_cast<unsigned>(count),
                                      slot.read_only ? 0 : 1, pfns_, &result);
   if (n == 0) {
@@ -347,7 +347,7 @@ OperationPins::Made OperationPins::make(Slot& slot, uint64_t gfn,
   auto node = ensure_node(chunk);
   if (!node || *node == nullptr) {
     for (unsigned i = 0; i < n; ++i) {
-      kiommu_port_unpin(pins_.mem(), pfns_[i], 1, 0);
+      kiommu_port_unpin(pins_.guest(), pfns_[i], 1, 0);
     }
     if (!node) return {.why = node.error()};
     return {.count = n};
@@ -388,7 +388,7 @@ void OperationPins::install(Slot& slot, uint64_t* node, uint64_t gfn,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
       ++installed;
     } else {
-      kiommu_port_unpin(pins_.mem(), pfns_[i], 1, 0);
+      kiommu_port_unpin(pins_.guest(), pfns_[i], 1, 0);
     }
   }
   charged_ -= installed;
@@ -398,7 +398,7 @@ void OperationPins::install(Slot& slot, uint64_t* node, uint64_t gfn,
 
 void OperationPins::finish() {
   queue_made();
-  if (charged_ > 0) kiommu_port_unaccount(pins_.mem(), charged_);
+  if (charged_ > 0) kiommu_port_unaccount(pins_.guest(), charged_);
   if ((pinned_ | idle_) != 0) pins_.count(pinned_, idle_);
   charged_ = pinned_ = idle_ = 0;
 }

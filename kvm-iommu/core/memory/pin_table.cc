@@ -14,7 +14,7 @@ constexpr uint64_t kLastGfn = ~uint64_t{0} >> kPageShift;
 // Gathers contiguous PFNs, to unpin them in one call.
 class UnpinRun {
  public:
-  explicit UnpinRun(kiommu_mem* mem) : mem_(mem) {}
+  explicit UnpinRun(kiommu_guest* guest) : guest_(guest) {}
   ~UnpinRun() { flush(); }
   UnpinRun(const UnpinRun&) = delete;
   UnpinRun& operator=(const UnpinRun&) = delete;
@@ -30,12 +30,12 @@ class UnpinRun {
 
   // Unpins what was gathered.
   void flush() {
-    if (count_ > 0) kiommu_port_unpin(mem_, pfn_, count_, dirty_);
+    if (count_ > 0) kiommu_port_unpin(guest_, pfn_, count_, dirty_);
     count_ = 0;
   }
 
  private:
-  kiommu_mem* mem_;
+  kiommu_guest* guest_;
   uint64_t pfn_ = 0;
   uint64_t count_ = 0;
   bool dirty_ = false;
@@ -93,7 +93,7 @@ template <class Select>
 uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
                                  Select select) {
   uint64_t released = 0;
-  UnpinRun run(mem_);
+  UnpinRun run(guest_);
   if (Chunk::is_huge(chunk.word)) {
     const bool stale = (chunk.word & Chunk::kStale) != 0;
     if (!select(pin::kValid | (chunk.holders > 0 ? pin::kHolder : 0) |
@@ -123,7 +123,7 @@ uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
     }
   }
   run.flush();
-  if (released > 0) kiommu_port_unaccount(mem_, released);
+  if (released > 0) kiommu_port_unaccount(guest_, released);
   count(-released, slot.preregistered ? 0 : -released);
   return released;
 }

@@ -19,13 +19,13 @@ class Domain;
 
 class PinTable {
  public:
-  PinTable(kiommu_mem* mem, kiommu_mutex* mutex, uint64_t idle_limit)
-      : mem_(mem), slots_(mem, mutex), idle_limit_(idle_limit) {}
+  PinTable(kiommu_guest* guest, kiommu_mutex* mutex, uint64_t idle_limit)
+      : guest_(guest), slots_(guest, mutex), idle_limit_(idle_limit) {}
   ~PinTable();
   PinTable(const PinTable&) = delete;
   PinTable& operator=(const PinTable&) = delete;
 
-  kiommu_mem* mem() const { return mem_; }
+  kiommu_guest* guest() const { return guest_; }
   SlotTable& slots() { return slots_; }
 
   // The PFN of a page that is held.
@@ -98,7 +98,7 @@ class PinTable {
   void count_idle(const Slot& slot);
   void uncount_idle(const Slot& slot);
 
-  kiommu_mem* mem_;
+  kiommu_guest* guest_;
   SlotTable slots_;
   uint64_t idle_limit_;
   uint64_t pinned_ = 0;

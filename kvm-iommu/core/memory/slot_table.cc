@@ -62,7 +62,7 @@ Result<Slot*> SlotTable::find(uint64_t gfn) {
   }
   // A slot that is not in the table yet may lie below the next one that is.
   kiommu_slot told;
-  if (kiommu_port_find_slot(mem_, gfn, &told) != 0) return nullptr;
+  if (kiommu_port_find_slot(guest_, gfn, &told) != 0) return nullptr;
   const ScopedLock locked(mutex_);
   return insert(told);
 }
@@ -146,7 +146,7 @@ void SlotTable::stop_log() {
 
 bool SlotTable::is_current(const Slot& slot) const {
   kiommu_slot told;
-  return kiommu_port_find_slot(mem_, slot.first_gfn, &told) == 0 &&
+  return kiommu_port_find_slot(guest_, slot.first_gfn, &told) == 0 &&
          same(slot, told);
 }
 

@@ -11,7 +11,8 @@ namespace kiommu {
 
 class SlotTable {
  public:
-  SlotTable(kiommu_mem* mem, kiommu_mutex* mutex) : mem_(mem), mutex_(mutex) {}
+  SlotTable(kiommu_guest* guest, kiommu_mutex* mutex)
+      : guest_(guest), mutex_(mutex) {}
   ~SlotTable();
   SlotTable(const SlotTable&) = delete;
   SlotTable& operator=(const SlotTable&) = delete;
@@ -54,7 +55,7 @@ class SlotTable {
   void* allocate(uint64_t bytes);
   void release(uint64_t bytes);
 
-  kiommu_mem* mem_;
+  kiommu_guest* guest_;
   kiommu_mutex* mutex_;
   Slot** table_ = nullptr;  // sorted by first_gfn
   uint64_t count_ = 0;

@@ -374,8 +374,8 @@ Shadow::Done Shadow::map_mmio(Workspace& workspace, uint64_t page,
     return {.why = leaf.error()};
   }
   const int mapped = kiommu_port_mmio_map(
-      workspace.host.port(), workspace.guest_memory->mem(), page << kPageShift,
-      slot.hva_of(gfn).value, n, rights.bits);
+      workspace.host.port(), workspace.guest_memory->guest(),
+      page << kPageShift, slot.hva_of(gfn).value, n, rights.bits);
   if (mapped <= 0) {
     if (leaf->empty()) prune(workspace, page);
     const Status why = mapped == -kEfault   ? Status::kMmio

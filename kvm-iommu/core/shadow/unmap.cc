@@ -153,7 +153,7 @@ void Shadow::drop(Workspace& workspace, Run run) {
     drop_memory(workspace, run);
     return;
   }
-  kiommu_port_mmio_unmap(workspace.host.port(), workspace.guest_memory->mem(),
+  kiommu_port_mmio_unmap(workspace.host.port(), workspace.guest_memory->guest(),
                          run.first << kPageShift,
                          (run.last - run.first + 1) << kPageShift);
   forget(workspace, run);

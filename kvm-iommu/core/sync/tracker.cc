@@ -30,7 +30,7 @@ bool TablePage::used_only_in(IovaRange range, uint64_t pass) const {
 }
 
 Result<void> Tracker::track(TablePage* page) {
-  if (kiommu_port_track(mem_, page->gfn) != 0) return fail(Status::kNoMemory);
+  if (kiommu_port_track(guest_, page->gfn) != 0) return fail(Status::kNoMemory);
   page->tracked = true;
   page->stores = 0;
   add(&tracked_, 1);
@@ -40,7 +40,7 @@ Result<void> Tracker::track(TablePage* page) {
 
 void Tracker::untrack(TablePage* page) {
   if (!page->tracked) return;
-  kiommu_port_untrack(mem_, page->gfn);
+  kiommu_port_untrack(guest_, page->gfn);
   page->tracked = false;
   page->untracked_at = __atomic_load_n(&passes_, __ATOMIC_RELAXED);
   add(&tracked_, -uint64_t{1});

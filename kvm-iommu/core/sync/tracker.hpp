@@ -98,9 +98,13 @@ class Tracker {
 
   // `passes`: the number of passes begun by this tracker and by those before it
   // in the domain, so that work begun with one can be continued with the next.
-  Tracker(kiommu_mem* mem, NodePool& pool, kiommu_mutex* mutex, uint32_t burst,
-          uint64_t& passes)
-      : mem_(mem), pool_(pool), mutex_(mutex), burst_(burst), passes_(passes) {}
+  Tracker(kiommu_guest* guest, NodePool& pool, kiommu_mutex* mutex,
+          uint32_t burst, uint64_t& passes)
+      : guest_(guest),
+        pool_(pool),
+        mutex_(mutex),
+        burst_(burst),
+        passes_(passes) {}
   ~Tracker() { clear(); }
   Tracker(const Tracker&) = delete;
   Tracker& operator=(const Tracker&) = delete;
@@ -194,7 +198,7 @@ class Tracker {
   bool cut(TableUse* use, IovaRange range, Cut* result);
   bool cut_all(TableUse** link, IovaRange range, Cut* result);
 
-  kiommu_mem* mem_;
+  kiommu_guest* guest_;
   NodePool& pool_;
   kiommu_mutex* mutex_;
   uint32_t burst_;

@@ -36,7 +36,7 @@ void Workspace::begin(PinTable& pins) {
   outcome = {};
   leaf = {};
   if (!guest_memory || !guest_memory->is_current()) {
-    guest_memory.emplace(pins.mem(), pins.slots());
+    guest_memory.emplace(pins.guest(), pins.slots());
   }
   user.emplace(pins, memory.new_pfns);
 }

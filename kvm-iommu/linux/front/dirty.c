@@ -24,9 +24,9 @@
  * Returns the guest with a reference: the container may let go of it between
  * two chunks.
  */
-static struct kiommu_mem *get_guest(struct kiommu_container *container)
+static struct kiommu_guest *get_guest(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	ret = kiommu_lock_shared(container);
@@ -53,7 +53,7 @@ static u64 swap_and_count(u64 *bits, u64 words)
 	return dirty;
 }
 
-static void put_back(struct kiommu_mem *guest, u64 gpa, u64 length, u64 *bits,
+static void put_back(struct kiommu_guest *guest, u64 gpa, u64 length, u64 *bits,
 		     u64 words)
 {
 	u64 i;
@@ -71,7 +71,7 @@ static void put_back(struct kiommu_mem *guest, u64 gpa, u64 length, u64 *bits,
 }
 
 /* Reads at most one chunk, starting at @cmd->next_gpa. */
-static int read_chunk(struct kiommu_mem *guest,
+static int read_chunk(struct kiommu_guest *guest,
 		      struct kvm_iommu_dirty_log *cmd, u64 *bits)
 {
 	const u64 gpa = cmd->next_gpa;
@@ -113,7 +113,7 @@ static int read_log(struct kiommu_container *container,
 		    struct kvm_iommu_dirty_log *cmd)
 {
 	const u64 pages = min(cmd->length >> PAGE_SHIFT, KIOMMU_CHUNK_PAGES);
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	u64 *bits;
 	int ret;
 

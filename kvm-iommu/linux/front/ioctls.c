@@ -214,7 +214,7 @@ static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
 static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_start *cmd = &ucmd->start;
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	guest = kiommu_guest_get_fd(cmd->kvm_fd);

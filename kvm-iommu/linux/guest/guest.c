@@ -45,13 +45,13 @@ static LIST_HEAD(guests);
 static LIST_HEAD(providers);
 DEFINE_STATIC_SRCU(providers_srcu);
 
-bool kiommu_guest_due(struct kiommu_mem *guest)
+bool kiommu_guest_due(struct kiommu_guest *guest)
 {
 	return kiommu_notifier_due(guest) || kiommu_slots_due(guest) ||
 	       READ_ONCE(guest->tracked.missed);
 }
 
-void kiommu_guest_settle(struct kiommu_mem *guest)
+void kiommu_guest_settle(struct kiommu_guest *guest)
 {
 	lockdep_assert_held_write(&guest->lock);
 	/* Slots first: memory of deleted slots need not be looked at. */
@@ -60,7 +60,7 @@ void kiommu_guest_settle(struct kiommu_mem *guest)
 	kiommu_notifier_settle(guest);
 }
 
-void kiommu_guest_unlock(struct kiommu_mem *guest)
+void kiommu_guest_unlock(struct kiommu_guest *guest)
 {
 	if (kiommu_core_pins_trim_due(guest->pins))
 		kiommu_core_pins_trim_to_limit(guest->pins);
@@ -71,7 +71,7 @@ void kiommu_guest_unlock(struct kiommu_mem *guest)
  * Pages count as asked for until they are unpinned, so that they are not asked
  * for twice.
  */
-static void shrink(struct kiommu_mem *guest)
+static void shrink(struct kiommu_guest *guest)
 {
 	u64 idle = kiommu_core_pins_idle(guest->pins);
 	u64 pages = atomic64_read(&guest->shrink);
@@ -87,7 +87,7 @@ static void shrink(struct kiommu_mem *guest)
  */
 static void settle_work(struct work_struct *work)
 {
-	struct kiommu_mem *guest = container_of(work, struct kiommu_mem, work);
+	struct kiommu_guest *guest = container_of(work, struct kiommu_guest, work);
 	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(guest->mm);
 	struct mem_cgroup *old = set_active_memcg(memcg);
 
@@ -99,7 +99,7 @@ static void settle_work(struct work_struct *work)
 	mem_cgroup_put(memcg);
 }
 
-void kiommu_guest_kick(struct kiommu_mem *guest)
+void kiommu_guest_kick(struct kiommu_guest *guest)
 {
 	queue_work(guest->wq, &guest->work);
 }
@@ -108,7 +108,7 @@ void kiommu_guest_kick(struct kiommu_mem *guest)
  * Asks a provider for the memory that @key names. Return: 0; -ENOENT if it is
  * not this provider's; -ENODEV if it is going away; -ENOMEM.
  */
-static int get_memory(struct kiommu_mem *guest,
+static int get_memory(struct kiommu_guest *guest,
 		      const struct kiommu_memory_provider *provider,
 		      const void *key)
 {
@@ -131,7 +131,7 @@ static int get_memory(struct kiommu_mem *guest,
 	return 0;
 }
 
-static void put_memory(struct kiommu_mem *guest)
+static void put_memory(struct kiommu_guest *guest)
 {
 	struct module *owner = guest->provider->owner;
 
@@ -139,7 +139,7 @@ static void put_memory(struct kiommu_mem *guest)
 	module_put(owner);
 }
 
-static int find_memory(struct kiommu_mem *guest, const void *key)
+static int find_memory(struct kiommu_guest *guest, const void *key)
 {
 	const struct kiommu_memory_provider *provider;
 	int ret = -ENOENT;
@@ -171,10 +171,10 @@ static struct workqueue_struct *alloc_works(void)
  * Makes what does not depend on others. The guest is in no list, and no
  * notifier is registered.
  */
-static struct kiommu_mem *alloc_guest(const void *key)
+static struct kiommu_guest *alloc_guest(const void *key)
 {
 	u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	guest = kzalloc(sizeof(*guest), GFP_KERNEL_ACCOUNT);
@@ -214,7 +214,7 @@ err_free:
 }
 
 /* No callback comes any more. Work that callbacks have queued is done first. */
-static void free_guest(struct kiommu_mem *guest)
+static void free_guest(struct kiommu_guest *guest)
 {
 	destroy_workqueue(guest->wq);
 	kiommu_core_pins_destroy(guest->pins);
@@ -227,9 +227,9 @@ static void free_guest(struct kiommu_mem *guest)
  * Returns the guest with this key and a reference, or NULL. The caller holds
  * guests_lock.
  */
-static struct kiommu_mem *find_guest(const void *key)
+static struct kiommu_guest *find_guest(const void *key)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 
 	list_for_each_entry(guest, &guests, list) {
 		if (guest->memory->key == key) {
@@ -240,9 +240,9 @@ static struct kiommu_mem *find_guest(const void *key)
 	return NULL;
 }
 
-static struct kiommu_mem *look_up(const void *key)
+static struct kiommu_guest *look_up(const void *key)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 
 	mutex_lock(&guests_lock);
 	guest = find_guest(key);
@@ -254,7 +254,7 @@ static struct kiommu_mem *look_up(const void *key)
  * The guest is made, or making it failed. Context: no lock is held; the caller
  * has a reference.
  */
-static void finish(struct kiommu_mem *guest, int error)
+static void finish(struct kiommu_guest *guest, int error)
 {
 	mutex_lock(&guests_lock);
 	guest->error = error;
@@ -265,7 +265,7 @@ static void finish(struct kiommu_mem *guest, int error)
 	complete_all(&guest->made);
 }
 
-static bool is_abandoned(struct kiommu_mem *guest)
+static bool is_abandoned(struct kiommu_guest *guest)
 {
 	bool abandoned;
 
@@ -281,7 +281,7 @@ static bool is_abandoned(struct kiommu_mem *guest)
  */
 static int make_thread(void *data)
 {
-	struct kiommu_mem *guest = data;
+	struct kiommu_guest *guest = data;
 	int ret = -EINTR;
 
 	/* A signal that was sent before this was lost. */
@@ -302,7 +302,7 @@ static int make_thread(void *data)
  * mmap_lock here. So a thread does it, one for each guest: work on a shared
  * queue could be held up by that of others.
  */
-static int start_making(struct kiommu_mem *guest)
+static int start_making(struct kiommu_guest *guest)
 {
 	struct task_struct *thread;
 
@@ -329,7 +329,7 @@ static int start_making(struct kiommu_mem *guest)
  * Has the thread give up if nobody waits for it any more. A caller that comes
  * before it has done so waits, gets the error, and makes the guest anew.
  */
-static void stop_waiting(struct kiommu_mem *guest, bool killed)
+static void stop_waiting(struct kiommu_guest *guest, bool killed)
 {
 	mutex_lock(&guests_lock);
 	if (!--guest->waiters && killed && guest->maker) {
@@ -340,7 +340,7 @@ static void stop_waiting(struct kiommu_mem *guest, bool killed)
 }
 
 /* Return: 0; the error that making it failed with; -EINTR on a fatal signal. */
-static int wait_until_made(struct kiommu_mem *guest)
+static int wait_until_made(struct kiommu_guest *guest)
 {
 	bool killed;
 
@@ -356,9 +356,9 @@ static int wait_until_made(struct kiommu_mem *guest)
  * Returns a guest that is made or being made: @guest, unless another one with
  * its key came first.
  */
-static struct kiommu_mem *make_guest(struct kiommu_mem *guest)
+static struct kiommu_guest *make_guest(struct kiommu_guest *guest)
 {
-	struct kiommu_mem *first;
+	struct kiommu_guest *first;
 	int ret;
 
 	mutex_lock(&guests_lock);
@@ -379,9 +379,9 @@ static struct kiommu_mem *make_guest(struct kiommu_mem *guest)
 /*
  * @mm: the process that the guest must belong to, or NULL for any.
  */
-static struct kiommu_mem *find_or_make(const void *key, struct mm_struct *mm)
+static struct kiommu_guest *find_or_make(const void *key, struct mm_struct *mm)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	guest = look_up(key);
@@ -406,9 +406,9 @@ static struct kiommu_mem *find_or_make(const void *key, struct mm_struct *mm)
  * If the tasks that first waited for the guest were killed, try again: that is
  * no error of this caller.
  */
-static struct kiommu_mem *get_guest(const void *key, struct mm_struct *mm)
+static struct kiommu_guest *get_guest(const void *key, struct mm_struct *mm)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 
 	do {
 		guest = find_or_make(key, mm);
@@ -416,7 +416,7 @@ static struct kiommu_mem *get_guest(const void *key, struct mm_struct *mm)
 	return guest;
 }
 
-struct kiommu_mem *kiommu_guest_get(const void *key)
+struct kiommu_guest *kiommu_guest_get(const void *key)
 {
 	return get_guest(key, NULL);
 }
@@ -439,9 +439,9 @@ static const void *key_of_file(struct file *file)
 	return key;
 }
 
-struct kiommu_mem *kiommu_guest_get_fd(int fd)
+struct kiommu_guest *kiommu_guest_get_fd(int fd)
 {
-	struct kiommu_mem *guest = ERR_PTR(-EINVAL);
+	struct kiommu_guest *guest = ERR_PTR(-EINVAL);
 	struct file *file;
 	const void *key;
 
@@ -456,14 +456,14 @@ struct kiommu_mem *kiommu_guest_get_fd(int fd)
 	return guest;
 }
 
-void kiommu_guest_hold(struct kiommu_mem *guest)
+void kiommu_guest_hold(struct kiommu_guest *guest)
 {
 	refcount_inc(&guest->refs);
 }
 
 void kiommu_guest_slots_changed(const void *key)
 {
-	struct kiommu_mem *guest = look_up(key);
+	struct kiommu_guest *guest = look_up(key);
 
 	if (!guest)
 		return;
@@ -495,7 +495,7 @@ EXPORT_SYMBOL_NS_GPL(kiommu_memory_unregister, KVM_IOMMU);
  * then what both use is freed. With the last reference gone, making the guest
  * has ended, because the thread that makes it has a reference, too.
  */
-void kiommu_guest_put(struct kiommu_mem *guest)
+void kiommu_guest_put(struct kiommu_guest *guest)
 {
 	if (!guest || !refcount_dec_and_mutex_lock(&guest->refs, &guests_lock))
 		return;
@@ -510,7 +510,7 @@ void kiommu_guest_put(struct kiommu_mem *guest)
 }
 
 /* Idle pages that were not asked for yet. */
-static u64 idle_pages(struct kiommu_mem *guest)
+static u64 idle_pages(struct kiommu_guest *guest)
 {
 	u64 idle = kiommu_core_pins_idle(guest->pins);
 	u64 asked = atomic64_read(&guest->shrink);
@@ -520,7 +520,7 @@ static u64 idle_pages(struct kiommu_mem *guest)
 
 unsigned long kiommu_guests_idle(void)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	unsigned long pages = 0;
 
 	if (!mutex_trylock(&guests_lock))
@@ -533,7 +533,7 @@ unsigned long kiommu_guests_idle(void)
 
 unsigned long kiommu_guests_shrink(unsigned long pages)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	unsigned long asked = 0;
 
 	if (!mutex_trylock(&guests_lock))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A registered guest, of KVM or of another provider. The core knows it as
- * struct kiommu_mem; all containers that registered the guest share it.
+ * struct kiommu_guest; all containers that registered the guest share it.
  */
 #ifndef KIOMMU_GUEST_H
 #define KIOMMU_GUEST_H
@@ -21,7 +21,7 @@
 #include "guest/tracked_pages.h"
 
 /**
- * struct kiommu_mem - see above
+ * struct kiommu_guest - see above
  * @refs: one for each container that is started with it, for each call that
  *	looked it up, and for the thread that makes it.
  * @list: entry in the list of all guests; empty if making the guest has failed.
@@ -50,7 +50,7 @@
  *
  * @provider, @memory, @mm, @pins and @wq do not change during its lifetime.
  */
-struct kiommu_mem {
+struct kiommu_guest {
 	refcount_t refs;
 	struct list_head list;
 	struct completion made;
@@ -86,7 +86,7 @@ struct kiommu_mem {
  * Return: the guest with a reference; -ENOMEM; -ENODEV if kvm.ko is not loaded,
  * or if the KVM or its process is going away; -EINTR on a fatal signal.
  */
-struct kiommu_mem *kiommu_guest_get(const void *key);
+struct kiommu_guest *kiommu_guest_get(const void *key);
 
 /**
  * kiommu_guest_get_fd() - get the guest of a file descriptor
@@ -98,13 +98,13 @@ struct kiommu_mem *kiommu_guest_get(const void *key);
  * file; -EPERM if it is the guest of another process, which is not registered
  * then; or what kiommu_guest_get() returns.
  */
-struct kiommu_mem *kiommu_guest_get_fd(int fd);
+struct kiommu_guest *kiommu_guest_get_fd(int fd);
 
 /*
  * Takes another reference. Context: any; the caller has a reference, or holds D
  * of a container that has the guest registered.
  */
-void kiommu_guest_hold(struct kiommu_mem *guest);
+void kiommu_guest_hold(struct kiommu_guest *guest);
 
 /**
  * kiommu_guest_put() - drop a reference
@@ -116,7 +116,7 @@ void kiommu_guest_hold(struct kiommu_mem *guest);
  * Context: may sleep; the caller holds no lock that these take, in particular
  * none of lock.h.
  */
-void kiommu_guest_put(struct kiommu_mem *guest);
+void kiommu_guest_put(struct kiommu_guest *guest);
 
 /**
  * kiommu_guest_due() - check whether the core must be told of a change
@@ -126,18 +126,18 @@ void kiommu_guest_put(struct kiommu_mem *guest);
  *
  * Context: any.
  */
-bool kiommu_guest_due(struct kiommu_mem *guest);
+bool kiommu_guest_due(struct kiommu_guest *guest);
 
 /* Tells the core what is due. The caller holds @guest->lock for writing. */
-void kiommu_guest_settle(struct kiommu_mem *guest);
+void kiommu_guest_settle(struct kiommu_guest *guest);
 
 /*
  * Trims idle pins to their limit and releases @guest->lock, held for writing.
  */
-void kiommu_guest_unlock(struct kiommu_mem *guest);
+void kiommu_guest_unlock(struct kiommu_guest *guest);
 
 /* Has the guest settled soon, by its work. Context: any. */
-void kiommu_guest_kick(struct kiommu_mem *guest);
+void kiommu_guest_kick(struct kiommu_guest *guest);
 
 /**
  * kiommu_guests_idle() - count idle pages that reclaim can ask for

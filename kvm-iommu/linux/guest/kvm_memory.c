@@ -42,7 +42,7 @@ struct kvm_memory {
 	struct kvm *kvm;
 	void (*put_kvm)(struct kvm *kvm);
 #ifdef CONFIG_KVM_EXTERNAL_WRITE_TRACKING
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	struct kvm_page_track_notifier_node tracker;
 	void (*untrack)(struct kvm *kvm,
 			struct kvm_page_track_notifier_node *tracker);
@@ -223,7 +223,7 @@ static void find_symbols(struct kvm_memory *memory)
  * and takes slots_arch_lock and mmu_lock of the VM, so this can take long. KVM
  * allows it only to the process that created the VM.
  */
-static int listen(struct kiommu_memory *base, struct kiommu_mem *guest)
+static int listen(struct kiommu_memory *base, struct kiommu_guest *guest)
 {
 	struct kvm_memory *memory = to_kvm_memory(base);
 	int (*track)(struct kvm *kvm,

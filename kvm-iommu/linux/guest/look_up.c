@@ -30,20 +30,20 @@
 #include "port.h"
 #include "guest/guest.h"
 
-static bool lock_mm(struct kiommu_mem *mem)
+static bool lock_mm(struct kiommu_guest *guest)
 {
-	while (!mmap_read_trylock(mem->mm)) {
-		if (!kiommu_notifier_patient(&mem->notifier))
+	while (!mmap_read_trylock(guest->mm)) {
+		if (!kiommu_notifier_patient(&guest->notifier))
 			return false;
 		schedule_timeout_killable(1);
 	}
 	return true;
 }
 
-static bool lock_inode(struct kiommu_mem *mem, struct inode *inode)
+static bool lock_inode(struct kiommu_guest *guest, struct inode *inode)
 {
 	while (!inode_trylock_shared(inode)) {
-		if (!kiommu_notifier_patient(&mem->notifier))
+		if (!kiommu_notifier_patient(&guest->notifier))
 			return false;
 		schedule_timeout_killable(1);
 	}
@@ -55,7 +55,7 @@ static bool lock_inode(struct kiommu_mem *mem, struct inode *inode)
  * mappings that the process itself cannot read; they keep their pages. Return:
  * 1 if all pages are there; 0 if some are not; -EAGAIN.
  */
-static int ask_page_tables(struct kiommu_mem *mem, unsigned long hva,
+static int ask_page_tables(struct kiommu_guest *guest, unsigned long hva,
 			   unsigned int count, u64 *pfns)
 {
 	const unsigned int flags = FOLL_NOFAULT | FOLL_FORCE;
@@ -65,10 +65,10 @@ static int ask_page_tables(struct kiommu_mem *mem, unsigned long hva,
 
 	/* The page pointers are replaced in place: both are 8 bytes each. */
 	static_assert(sizeof(*pages) == sizeof(*pfns));
-	if (!lock_mm(mem))
+	if (!lock_mm(guest))
 		return -EAGAIN;
 	while (i < count) {
-		long found = get_user_pages_remote(mem->mm,
+		long found = get_user_pages_remote(guest->mm,
 						   hva + i * PAGE_SIZE,
 						   count - i, flags, pages + i,
 						   NULL);
@@ -84,18 +84,18 @@ static int ask_page_tables(struct kiommu_mem *mem, unsigned long hva,
 			put_page(page);
 		}
 	}
-	mmap_read_unlock(mem->mm);
+	mmap_read_unlock(guest->mm);
 	return all;
 }
 
 /* Fills the gaps in @pfns from the file, starting at page @index. */
-static int ask_file(struct kiommu_mem *mem, struct file *file, pgoff_t index,
+static int ask_file(struct kiommu_guest *guest, struct file *file, pgoff_t index,
 		    unsigned int count, u64 *pfns)
 {
 	struct inode *inode = file->f_mapping->host;
 	unsigned int i;
 
-	if (!lock_inode(mem, inode))
+	if (!lock_inode(guest, inode))
 		return -EAGAIN;
 	for (i = 0; i < count; i++) {
 		struct folio *folio;
@@ -117,16 +117,16 @@ static int ask_file(struct kiommu_mem *mem, struct file *file, pgoff_t index,
  * cut down to the mapping, or to the gap before the next one. Returns
  * ERR_PTR(-EAGAIN) if mmap_lock was not available.
  */
-static struct file *file_at(struct kiommu_mem *mem, unsigned long hva,
+static struct file *file_at(struct kiommu_guest *guest, unsigned long hva,
 			    unsigned int *count, pgoff_t *index)
 {
 	struct file *file = NULL;
 	struct vm_area_struct *vma;
 	unsigned long end;
 
-	if (!lock_mm(mem))
+	if (!lock_mm(guest))
 		return ERR_PTR(-EAGAIN);
-	vma = find_vma(mem->mm, hva);
+	vma = find_vma(guest->mm, hva);
 	end = !vma ? ULONG_MAX : hva < vma->vm_start ? vma->vm_start : vma->vm_end;
 	*count = min_t(unsigned long, *count, (end - hva) >> PAGE_SHIFT);
 	if (vma && hva >= vma->vm_start && vma->vm_file &&
@@ -135,11 +135,11 @@ static struct file *file_at(struct kiommu_mem *mem, unsigned long hva,
 		file = get_file(vma->vm_file);
 		*index = linear_page_index(vma, hva);
 	}
-	mmap_read_unlock(mem->mm);
+	mmap_read_unlock(guest->mm);
 	return file;
 }
 
-static int ask_files(struct kiommu_mem *mem, unsigned long hva,
+static int ask_files(struct kiommu_guest *guest, unsigned long hva,
 		     unsigned int count, u64 *pfns)
 {
 	unsigned int i = 0;
@@ -150,11 +150,11 @@ static int ask_files(struct kiommu_mem *mem, unsigned long hva,
 		struct file *file;
 		pgoff_t index;
 
-		file = file_at(mem, hva + i * PAGE_SIZE, &part, &index);
+		file = file_at(guest, hva + i * PAGE_SIZE, &part, &index);
 		if (IS_ERR(file))
 			return PTR_ERR(file);
 		if (file) {
-			ret = ask_file(mem, file, index, part, pfns + i);
+			ret = ask_file(guest, file, index, part, pfns + i);
 			fput(file);
 		}
 		i += part;
@@ -163,19 +163,19 @@ static int ask_files(struct kiommu_mem *mem, unsigned long hva,
 }
 
 /* The notifier reports later changes, and then this is called again. */
-int kiommu_port_look_up(struct kiommu_mem *mem, kiommu_u64 hva,
+int kiommu_port_look_up(struct kiommu_guest *guest, kiommu_u64 hva,
 			kiommu_u32 count, kiommu_u64 *pfns)
 {
 	int ret;
 
-	if (!mmget_not_zero(mem->mm)) {
+	if (!mmget_not_zero(guest->mm)) {
 		memset64(pfns, KIOMMU_NO_PFN, count);
 		return 0;
 	}
-	ret = ask_page_tables(mem, hva, count, pfns);
+	ret = ask_page_tables(guest, hva, count, pfns);
 	if (!ret)
-		ret = ask_files(mem, hva, count, pfns);
+		ret = ask_files(guest, hva, count, pfns);
 	/* Not the last reference: kiommu_notifier_settle() has one. */
-	mmput(mem->mm);
+	mmput(guest->mm);
 	return min(ret, 0);
 }

@@ -36,7 +36,7 @@
 #include "port.h"
 
 struct file;
-struct kiommu_mem;
+struct kiommu_guest;
 struct kiommu_memory_provider;
 struct module;
 
@@ -100,7 +100,7 @@ struct kiommu_memory_provider {
 	bool (*hold_hva)(struct kiommu_memory *memory, unsigned long first,
 			 unsigned long last);
 	u64 (*generation)(struct kiommu_memory *memory);
-	int (*listen)(struct kiommu_memory *memory, struct kiommu_mem *guest);
+	int (*listen)(struct kiommu_memory *memory, struct kiommu_guest *guest);
 	void (*ignore)(struct kiommu_memory *memory);
 	bool (*can_track)(struct kiommu_memory *memory);
 	int (*track)(struct kiommu_memory *memory, u64 gfn);

@@ -313,10 +313,10 @@ static int look_up(struct mm_struct *mm, unsigned long hva, unsigned int pages,
 }
 
 /* Maps what was looked up at @sequence. On failure the record is in no tree. */
-static int map_record(struct kiommu_mem *mem, struct kiommu_record *record,
+static int map_record(struct kiommu_guest *guest, struct kiommu_record *record,
 		      unsigned long sequence)
 {
-	struct kiommu_mmio *mmio = &mem->mmio;
+	struct kiommu_mmio *mmio = &guest->mmio;
 	int ret;
 
 	mutex_lock(&mmio->lock);
@@ -327,7 +327,7 @@ static int map_record(struct kiommu_mem *mem, struct kiommu_record *record,
 	insert(mmio, record);
 	/* Pairs with smp_mb() in kiommu_mmio_revoke(). */
 	smp_mb();
-	if (kiommu_notifier_unchanged(&mem->notifier, sequence))
+	if (kiommu_notifier_unchanged(&guest->notifier, sequence))
 		ret = map_hosts(record);
 	else
 		ret = -EAGAIN;
@@ -337,25 +337,25 @@ static int map_record(struct kiommu_mem *mem, struct kiommu_record *record,
 	return ret;
 }
 
-static int try_map(struct kiommu_mem *mem, unsigned long hva,
+static int try_map(struct kiommu_guest *guest, unsigned long hva,
 		   unsigned int pages, bool write, struct kiommu_record *record)
 {
 	unsigned long sequence;
 	int count, ret;
 
-	if (mmap_read_lock_killable(mem->mm))
+	if (mmap_read_lock_killable(guest->mm))
 		return -EINTR;
 	/* Read before the lookup, so that no later change is missed. */
-	sequence = kiommu_notifier_sequence(&mem->notifier);
-	count = look_up(mem->mm, hva, pages, write, record);
-	mmap_read_unlock(mem->mm);
+	sequence = kiommu_notifier_sequence(&guest->notifier);
+	count = look_up(guest->mm, hva, pages, write, record);
+	mmap_read_unlock(guest->mm);
 	if (count < 0)
 		return count;
-	ret = map_record(mem, record, sequence);
+	ret = map_record(guest, record, sequence);
 	return ret ?: count;
 }
 
-int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_mem *mem,
+int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_guest *guest,
 			 kiommu_u64 iova, kiommu_u64 hva, kiommu_u32 pages,
 			 kiommu_u32 rights)
 {
@@ -369,24 +369,24 @@ int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_mem *mem,
 	record->by_iova.start = iova >> PAGE_SHIFT;
 	record->prot = rights | IOMMU_MMIO;
 
-	if (!mmget_not_zero(mem->mm)) {
+	if (!mmget_not_zero(guest->mm)) {
 		kfree(record);
 		return -EFAULT;
 	}
 	for (attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-		ret = try_map(mem, hva, min_t(u32, pages, RECORD_PAGES),
+		ret = try_map(guest, hva, min_t(u32, pages, RECORD_PAGES),
 			      rights & KIOMMU_WRITE, record);
 		if (ret != -EAGAIN || fatal_signal_pending(current))
 			break;
-		kiommu_notifier_wait(&mem->notifier);
+		kiommu_notifier_wait(&guest->notifier);
 	}
-	mmput(mem->mm);
+	mmput(guest->mm);
 	if (ret <= 0)
 		kfree(record);
 	return ret;
 }
 
-void kiommu_port_mmio_unmap(struct kiommu_batch *batch, struct kiommu_mem *mem,
+void kiommu_port_mmio_unmap(struct kiommu_batch *batch, struct kiommu_guest *guest,
 			    kiommu_u64 iova, kiommu_u64 bytes)
 {
 	const unsigned long first = iova >> PAGE_SHIFT;
@@ -394,31 +394,31 @@ void kiommu_port_mmio_unmap(struct kiommu_batch *batch, struct kiommu_mem *mem,
 	struct rb_root_cached *root = &batch->hosts->mmio;
 	struct interval_tree_node *node, *next;
 
-	mutex_lock(&mem->mmio.lock);
+	mutex_lock(&guest->mmio.lock);
 	node = interval_tree_iter_first(root, first, last);
 	for (; node; node = next) {
 		next = interval_tree_iter_next(node, first, last);
-		drop(&mem->mmio,
+		drop(&guest->mmio,
 		     container_of(node, struct kiommu_record, by_iova), node,
 		     first, last);
 	}
-	mutex_unlock(&mem->mmio.lock);
+	mutex_unlock(&guest->mmio.lock);
 }
 
-int kiommu_port_mmio_mapped(struct kiommu_batch *batch, struct kiommu_mem *mem,
+int kiommu_port_mmio_mapped(struct kiommu_batch *batch, struct kiommu_guest *guest,
 			    kiommu_u64 iova)
 {
 	const unsigned long page = iova >> PAGE_SHIFT;
 	struct interval_tree_node *node;
 	int mapped = 0;
 
-	mutex_lock(&mem->mmio.lock);
+	mutex_lock(&guest->mmio.lock);
 	/* Where pages were revoked, there may be a newer record. */
 	node = interval_tree_iter_first(&batch->hosts->mmio, page, page);
 	for (; node && !mapped; node = interval_tree_iter_next(node, page, page))
 		mapped = test_bit(page - node->start,
 				  container_of(node, struct kiommu_record,
 					       by_iova)->mapped);
-	mutex_unlock(&mem->mmio.lock);
+	mutex_unlock(&guest->mmio.lock);
 	return mapped;
 }

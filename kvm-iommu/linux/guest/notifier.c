@@ -75,12 +75,12 @@ static void record(struct kiommu_notifier *notifier, unsigned long first,
 	add_changed(notifier->ranges, &notifier->count, first, last);
 }
 
-static struct kiommu_mem *guest_of(struct mmu_notifier *mn)
+static struct kiommu_guest *guest_of(struct mmu_notifier *mn)
 {
-	return container_of(mn, struct kiommu_mem, notifier.mn);
+	return container_of(mn, struct kiommu_guest, notifier.mn);
 }
 
-static void revoke(struct kiommu_mem *guest, unsigned long first,
+static void revoke(struct kiommu_guest *guest, unsigned long first,
 		   unsigned long last)
 {
 	struct kiommu_notifier *notifier = &guest->notifier;
@@ -101,7 +101,7 @@ static void revoke(struct kiommu_mem *guest, unsigned long first,
 static int invalidate_start(struct mmu_notifier *mn,
 			    const struct mmu_notifier_range *range)
 {
-	struct kiommu_mem *guest = guest_of(mn);
+	struct kiommu_guest *guest = guest_of(mn);
 	struct kiommu_notifier *notifier = &guest->notifier;
 
 	spin_lock(&notifier->lock);
@@ -117,7 +117,7 @@ static int invalidate_start(struct mmu_notifier *mn,
 static void invalidate_end(struct mmu_notifier *mn,
 			   const struct mmu_notifier_range *range)
 {
-	struct kiommu_mem *guest = guest_of(mn);
+	struct kiommu_guest *guest = guest_of(mn);
 	struct kiommu_notifier *notifier = &guest->notifier;
 	bool due = !keeps_pages(range->event) &&
 		   kiommu_slots_hold(guest, range->start, range->end - 1);
@@ -144,7 +144,7 @@ static void invalidate_end(struct mmu_notifier *mn,
  */
 static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	struct kiommu_mem *guest = guest_of(mn);
+	struct kiommu_guest *guest = guest_of(mn);
 	struct kiommu_notifier *notifier = &guest->notifier;
 
 	spin_lock(&notifier->lock);
@@ -174,7 +174,7 @@ static void retry_work(struct work_struct *work)
 		       notifier->unknown[i].last);
 	notifier->unknown_count = 0;
 	spin_unlock(&notifier->lock);
-	kiommu_guest_kick(container_of(notifier, struct kiommu_mem, notifier));
+	kiommu_guest_kick(container_of(notifier, struct kiommu_guest, notifier));
 }
 
 void kiommu_notifier_init(struct kiommu_notifier *notifier)
@@ -189,7 +189,7 @@ void kiommu_notifier_init(struct kiommu_notifier *notifier)
 }
 
 /* Like mmu_notifier_register(), but killable. */
-int kiommu_notifier_register(struct kiommu_mem *guest)
+int kiommu_notifier_register(struct kiommu_guest *guest)
 {
 	int ret;
 
@@ -200,14 +200,14 @@ int kiommu_notifier_register(struct kiommu_mem *guest)
 	return ret;
 }
 
-void kiommu_notifier_unregister(struct kiommu_mem *guest)
+void kiommu_notifier_unregister(struct kiommu_guest *guest)
 {
 	mmu_notifier_unregister(&guest->notifier.mn, guest->mm);
 	/* The guest's work may still settle, but cannot queue @retry again. */
 	disable_delayed_work_sync(&guest->notifier.retry);
 }
 
-bool kiommu_notifier_due(struct kiommu_mem *guest)
+bool kiommu_notifier_due(struct kiommu_guest *guest)
 {
 	return READ_ONCE(guest->notifier.count) ||
 	       READ_ONCE(guest->notifier.revoked);
@@ -243,7 +243,7 @@ bool kiommu_notifier_patient(struct kiommu_notifier *notifier)
  * The caller holds the guest's lock for writing, and the process's memory
  * (mmget).
  */
-static void tell_changes(struct kiommu_mem *guest, struct kiommu_window *ranges,
+static void tell_changes(struct kiommu_guest *guest, struct kiommu_window *ranges,
 			 unsigned int count)
 {
 	struct kiommu_notifier *notifier = &guest->notifier;
@@ -257,7 +257,7 @@ static void tell_changes(struct kiommu_mem *guest, struct kiommu_window *ranges,
 		notifier->impatient = false;
 }
 
-void kiommu_notifier_settle(struct kiommu_mem *guest)
+void kiommu_notifier_settle(struct kiommu_guest *guest)
 {
 	struct kiommu_notifier *notifier = &guest->notifier;
 	struct kiommu_window ranges[KIOMMU_MAX_RANGES];

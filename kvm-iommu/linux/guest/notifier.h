@@ -12,7 +12,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
-struct kiommu_mem;
+struct kiommu_guest;
 
 /* Ranges that are kept apart; more are merged into one that covers them all. */
 #define KIOMMU_MAX_RANGES 16
@@ -82,13 +82,13 @@ void kiommu_notifier_init(struct kiommu_notifier *notifier);
  * process holds its mmap_lock; no lock is held.
  * Return: 0; -ENOMEM; -EINTR on a fatal signal.
  */
-int kiommu_notifier_register(struct kiommu_mem *guest);
+int kiommu_notifier_register(struct kiommu_guest *guest);
 
 /* Context: as kiommu_guest_put(). No callback is under way on return. */
-void kiommu_notifier_unregister(struct kiommu_mem *guest);
+void kiommu_notifier_unregister(struct kiommu_guest *guest);
 
 /* Whether the core must be told. Context: any. */
-bool kiommu_notifier_due(struct kiommu_mem *guest);
+bool kiommu_notifier_due(struct kiommu_guest *guest);
 
 /*
  * Tells the core of changed memory. Ranges that cannot be looked up now,
@@ -96,7 +96,7 @@ bool kiommu_notifier_due(struct kiommu_mem *guest);
  * their pages stay mapped and pinned until then. The caller holds the guest's
  * lock for writing.
  */
-void kiommu_notifier_settle(struct kiommu_mem *guest);
+void kiommu_notifier_settle(struct kiommu_guest *guest);
 
 /**
  * kiommu_notifier_patient() - check whether to go on waiting for a lock

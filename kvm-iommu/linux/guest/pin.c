@@ -105,7 +105,7 @@ static kiommu_u32 pin_fast(struct mm_struct *mm, unsigned long hva,
 	return max(pinned, 0);
 }
 
-kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
+kiommu_u32 kiommu_port_pin(struct kiommu_guest *guest, kiommu_u64 hva,
 			   kiommu_u32 count, int write, kiommu_u64 *pfns,
 			   struct kiommu_pin_result *result)
 {
@@ -114,30 +114,30 @@ kiommu_u32 kiommu_port_pin(struct kiommu_mem *mem, kiommu_u64 hva,
 	kiommu_u32 i, pinned;
 
 	static_assert(sizeof(*pages) == sizeof(*pfns));
-	pinned = pin_fast(mem->mm, hva, count, write, pages, result);
+	pinned = pin_fast(guest->mm, hva, count, write, pages, result);
 	if (unlikely(!pinned))
-		pinned = pin_slowly(mem->mm, hva, count, write, pages, result);
+		pinned = pin_slowly(guest->mm, hva, count, write, pages, result);
 	for (i = 0; i < pinned; i++)
 		pfns[i] = page_to_pfn(pages[i]);
 	return pinned;
 }
 
-void kiommu_port_unpin(struct kiommu_mem *mem, kiommu_u64 pfn,
+void kiommu_port_unpin(struct kiommu_guest *guest, kiommu_u64 pfn,
 		       kiommu_u64 count, int dirty)
 {
 	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
 }
 
 /* Like account_locked_vm(), but killable. */
-int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages)
+int kiommu_port_account(struct kiommu_guest *guest, kiommu_u64 pages)
 {
 	int ret;
 
-	if (mmap_write_lock_killable(mem->mm))
+	if (mmap_write_lock_killable(guest->mm))
 		return -EINTR;
-	ret = __account_locked_vm(mem->mm, pages, true, current,
+	ret = __account_locked_vm(guest->mm, pages, true, current,
 				  capable(CAP_IPC_LOCK));
-	mmap_write_unlock(mem->mm);
+	mmap_write_unlock(guest->mm);
 	return ret;
 }
 
@@ -146,12 +146,12 @@ int kiommu_port_account(struct kiommu_mem *mem, kiommu_u64 pages)
  * to exit; its charge goes away with it. Other processes and kernel threads
  * wait.
  */
-void kiommu_port_unaccount(struct kiommu_mem *mem, kiommu_u64 pages)
+void kiommu_port_unaccount(struct kiommu_guest *guest, kiommu_u64 pages)
 {
-	if (current->mm != mem->mm)
-		mmap_write_lock(mem->mm);
-	else if (mmap_write_lock_killable(mem->mm))
+	if (current->mm != guest->mm)
+		mmap_write_lock(guest->mm);
+	else if (mmap_write_lock_killable(guest->mm))
 		return;
-	__account_locked_vm(mem->mm, pages, false, current, true);
-	mmap_write_unlock(mem->mm);
+	__account_locked_vm(guest->mm, pages, false, current, true);
+	mmap_write_unlock(guest->mm);
 }

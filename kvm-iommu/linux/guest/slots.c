@@ -32,17 +32,17 @@
 /* Interval at which the generation is compared, in jiffies. */
 #define WATCH_INTERVAL HZ
 
-static u64 generation_of(struct kiommu_mem *guest)
+static u64 generation_of(struct kiommu_guest *guest)
 {
 	return guest->provider->generation(guest->memory);
 }
 
-bool kiommu_slots_due(struct kiommu_mem *guest)
+bool kiommu_slots_due(struct kiommu_guest *guest)
 {
 	return generation_of(guest) != READ_ONCE(guest->slots.generation);
 }
 
-void kiommu_slots_settle(struct kiommu_mem *guest)
+void kiommu_slots_settle(struct kiommu_guest *guest)
 {
 	u64 generation = generation_of(guest);
 
@@ -54,7 +54,7 @@ void kiommu_slots_settle(struct kiommu_mem *guest)
 	kiommu_core_slots_changed(guest->pins);
 }
 
-void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages)
+void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages)
 {
 	down_write(&guest->lock);
 	if (pages)
@@ -64,7 +64,7 @@ void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages)
 	kiommu_guest_unlock(guest);
 }
 
-bool kiommu_slots_hold(struct kiommu_mem *guest, unsigned long first,
+bool kiommu_slots_hold(struct kiommu_guest *guest, unsigned long first,
 		       unsigned long last)
 {
 	return guest->provider->hold_hva(guest->memory, first, last);
@@ -72,8 +72,8 @@ bool kiommu_slots_hold(struct kiommu_mem *guest, unsigned long first,
 
 static void watch(struct work_struct *work)
 {
-	struct kiommu_mem *guest = container_of(to_delayed_work(work),
-						struct kiommu_mem, slots.watch);
+	struct kiommu_guest *guest = container_of(to_delayed_work(work),
+						struct kiommu_guest, slots.watch);
 
 	/* kiommu_slots_unlisten() queues the work again. */
 	if (READ_ONCE(guest->slots.listeners))
@@ -89,13 +89,13 @@ void kiommu_slots_init(struct kiommu_slots *slots)
 	INIT_DELAYED_WORK(&slots->watch, watch);
 }
 
-void kiommu_slots_watch(struct kiommu_mem *guest)
+void kiommu_slots_watch(struct kiommu_guest *guest)
 {
 	queue_delayed_work(guest->wq, &guest->slots.watch,
 			   round_jiffies_relative(WATCH_INTERVAL));
 }
 
-int kiommu_slots_listen(struct kiommu_mem *guest)
+int kiommu_slots_listen(struct kiommu_guest *guest)
 {
 	const struct kiommu_memory_provider *provider = guest->provider;
 	struct kiommu_slots *slots = &guest->slots;
@@ -113,7 +113,7 @@ int kiommu_slots_listen(struct kiommu_mem *guest)
 	return ret;
 }
 
-void kiommu_slots_unlisten(struct kiommu_mem *guest)
+void kiommu_slots_unlisten(struct kiommu_guest *guest)
 {
 	struct kiommu_slots *slots = &guest->slots;
 
@@ -126,15 +126,15 @@ void kiommu_slots_unlisten(struct kiommu_mem *guest)
 	mutex_unlock(&slots->lock);
 }
 
-void kiommu_slots_ignore(struct kiommu_mem *guest)
+void kiommu_slots_ignore(struct kiommu_guest *guest)
 {
 	WARN_ON(guest->slots.listeners);
 	cancel_delayed_work_sync(&guest->slots.watch);
 	mutex_destroy(&guest->slots.lock);
 }
 
-int kiommu_port_find_slot(struct kiommu_mem *mem, kiommu_u64 gfn,
+int kiommu_port_find_slot(struct kiommu_guest *guest, kiommu_u64 gfn,
 			  struct kiommu_slot *slot)
 {
-	return mem->provider->find_slot(mem->memory, gfn, slot);
+	return guest->provider->find_slot(guest->memory, gfn, slot);
 }

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
-struct kiommu_mem;
+struct kiommu_guest;
 
 /**
  * struct kiommu_slots - what is known of a guest's memory slots
@@ -31,7 +31,7 @@ struct kiommu_slots {
 void kiommu_slots_init(struct kiommu_slots *slots);
 
 /* Starts to compare generations. Context: any. */
-void kiommu_slots_watch(struct kiommu_mem *guest);
+void kiommu_slots_watch(struct kiommu_guest *guest);
 
 /**
  * kiommu_slots_listen() - have the provider report deleted slots at once
@@ -44,27 +44,27 @@ void kiommu_slots_watch(struct kiommu_mem *guest);
  * held.
  * Return: 0; -EOPNOTSUPP if the provider does not report them; -ENOMEM; -EINTR.
  */
-int kiommu_slots_listen(struct kiommu_mem *guest);
+int kiommu_slots_listen(struct kiommu_guest *guest);
 
 /*
  * The opposite. After the last one, no callback is under way on return.
  * Context: as kiommu_guest_put().
  */
-void kiommu_slots_unlisten(struct kiommu_mem *guest);
+void kiommu_slots_unlisten(struct kiommu_guest *guest);
 
 /*
  * Stops comparing generations. Context: as kiommu_guest_put(); no listener is
  * left.
  */
-void kiommu_slots_ignore(struct kiommu_mem *guest);
+void kiommu_slots_ignore(struct kiommu_guest *guest);
 
 /* Whether slots have changed. Context: any. */
-bool kiommu_slots_due(struct kiommu_mem *guest);
+bool kiommu_slots_due(struct kiommu_guest *guest);
 
 /*
  * Tells the core if they have. The caller holds the guest's lock for writing.
  */
-void kiommu_slots_settle(struct kiommu_mem *guest);
+void kiommu_slots_settle(struct kiommu_guest *guest);
 
 /**
  * kiommu_slots_deleted() - tell the core that slots were deleted
@@ -78,10 +78,10 @@ void kiommu_slots_settle(struct kiommu_mem *guest);
  * Context: may sleep; may be called under kvm->slots_lock, but under no lock of
  * lock.h.
  */
-void kiommu_slots_deleted(struct kiommu_mem *guest, u64 gfn, u64 pages);
+void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages);
 
 /* Whether a slot has memory in [first, last], HVAs. Context: any. */
-bool kiommu_slots_hold(struct kiommu_mem *guest, unsigned long first,
+bool kiommu_slots_hold(struct kiommu_guest *guest, unsigned long first,
 		       unsigned long last);
 
 #endif /* KIOMMU_SLOTS_H */

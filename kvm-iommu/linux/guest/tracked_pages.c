@@ -46,31 +46,31 @@ static unsigned long users_of(struct kiommu_tracked *tracked, u64 gfn)
  * The page is entered before its first store can be reported. Return: 0;
  * -ENOMEM; or what the provider returned.
  */
-static int track_first(struct kiommu_mem *mem, u64 gfn)
+static int track_first(struct kiommu_guest *guest, u64 gfn)
 {
-	struct kiommu_tracked *tracked = &mem->tracked;
+	struct kiommu_tracked *tracked = &guest->tracked;
 	int ret;
 
 	ret = xa_err(xa_store(&tracked->pages, gfn, xa_mk_value(1),
 			      GFP_KERNEL_ACCOUNT));
 	if (ret)
 		return ret;
-	ret = mem->provider->track(mem->memory, gfn);
+	ret = guest->provider->track(guest->memory, gfn);
 	if (ret)
 		xa_erase(&tracked->pages, gfn);
 	return ret;
 }
 
-int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn)
+int kiommu_port_track(struct kiommu_guest *guest, kiommu_u64 gfn)
 {
-	struct kiommu_tracked *tracked = &mem->tracked;
+	struct kiommu_tracked *tracked = &guest->tracked;
 	unsigned long users;
 	int ret = 0;
 
 	mutex_lock(&tracked->lock);
 	users = users_of(tracked, gfn);
 	if (!users)
-		ret = track_first(mem, gfn);
+		ret = track_first(guest, gfn);
 	else /* the entry exists: nothing is allocated */
 		xa_store(&tracked->pages, gfn, xa_mk_value(users + 1),
 			 GFP_KERNEL_ACCOUNT);
@@ -78,9 +78,9 @@ int kiommu_port_track(struct kiommu_mem *mem, kiommu_u64 gfn)
 	return ret;
 }
 
-void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn)
+void kiommu_port_untrack(struct kiommu_guest *guest, kiommu_u64 gfn)
 {
-	struct kiommu_tracked *tracked = &mem->tracked;
+	struct kiommu_tracked *tracked = &guest->tracked;
 	unsigned long users;
 
 	mutex_lock(&tracked->lock);
@@ -89,7 +89,7 @@ void kiommu_port_untrack(struct kiommu_mem *mem, kiommu_u64 gfn)
 		xa_store(&tracked->pages, gfn, xa_mk_value(users - 1),
 			 GFP_KERNEL_ACCOUNT);
 	} else if (users) {
-		mem->provider->untrack(mem->memory, gfn);
+		guest->provider->untrack(guest->memory, gfn);
 		xa_erase(&tracked->pages, gfn);
 	}
 	mutex_unlock(&tracked->lock);
@@ -106,7 +106,7 @@ static void forget(struct kiommu_tracked *tracked, u64 first, u64 last)
 	}
 }
 
-void kiommu_tracked_forget(struct kiommu_mem *guest, u64 first, u64 last)
+void kiommu_tracked_forget(struct kiommu_guest *guest, u64 first, u64 last)
 {
 	struct kiommu_slot slot;
 
@@ -171,13 +171,13 @@ static struct kiommu_follower *next_follower(struct kiommu_tracked *tracked,
  * Memory has the new value, but some follower did not get to its end. Whoever
  * settles the guest next tells the core.
  */
-static void miss(struct kiommu_mem *guest)
+static void miss(struct kiommu_guest *guest)
 {
 	WRITE_ONCE(guest->tracked.missed, true);
 	kiommu_guest_kick(guest);
 }
 
-void kiommu_tracked_settle(struct kiommu_mem *guest)
+void kiommu_tracked_settle(struct kiommu_guest *guest)
 {
 	lockdep_assert_held_write(&guest->lock);
 	/* A store that is missed from here on sets it again. */
@@ -186,7 +186,7 @@ void kiommu_tracked_settle(struct kiommu_mem *guest)
 		miss(guest);
 }
 
-void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes)
+void kiommu_tracked_store(struct kiommu_guest *guest, u64 gpa, u32 bytes)
 {
 	struct kiommu_follower at = { .list = LIST_HEAD_INIT(at.list) };
 	struct kiommu_follower *follower;

@@ -12,7 +12,7 @@
 #include <linux/xarray.h>
 
 struct kiommu_follower;
-struct kiommu_mem;
+struct kiommu_guest;
 
 /**
  * struct kiommu_follower_ops - operations of a follower of the guest's stores
@@ -24,7 +24,7 @@ struct kiommu_mem;
  */
 struct kiommu_follower_ops {
 	void (*hold)(struct kiommu_follower *follower);
-	int (*store)(struct kiommu_follower *follower, struct kiommu_mem *guest,
+	int (*store)(struct kiommu_follower *follower, struct kiommu_guest *guest,
 		     u64 gpa, u32 bytes);
 	void (*put)(struct kiommu_follower *follower);
 };
@@ -41,7 +41,7 @@ struct kiommu_follower {
 };
 
 /**
- * struct kiommu_tracked - tracked pages of a guest; part of struct kiommu_mem
+ * struct kiommu_tracked - tracked pages of a guest; part of struct kiommu_guest
  * @missed: a store was not followed to its end, and the core was not told yet.
  * @lock: protects both fields below. Taken inside D, P and the monitors of the
  *	core, and outside of what the provider takes to track a page
@@ -82,13 +82,13 @@ void kiommu_tracked_remove(struct kiommu_tracked *tracked,
  * Context: may sleep; a thread of the guest's process; no lock of lock.h is
  * held, but kvm->srcu may be held for reading.
  */
-void kiommu_tracked_store(struct kiommu_mem *guest, u64 gpa, u32 bytes);
+void kiommu_tracked_store(struct kiommu_guest *guest, u64 gpa, u32 bytes);
 
 /*
  * Tells the core of missed stores. The caller holds the guest's lock for
  * writing.
  */
-void kiommu_tracked_settle(struct kiommu_mem *guest);
+void kiommu_tracked_settle(struct kiommu_guest *guest);
 
 /**
  * kiommu_tracked_forget() - drop pages that are not tracked any more
@@ -102,6 +102,6 @@ void kiommu_tracked_settle(struct kiommu_mem *guest);
  * Context: the caller holds the guest's lock for writing, and slots do not
  * change; the core is told of the slot before that lock is released.
  */
-void kiommu_tracked_forget(struct kiommu_mem *guest, u64 first, u64 last);
+void kiommu_tracked_forget(struct kiommu_guest *guest, u64 first, u64 last);
 
 #endif /* KIOMMU_TRACKED_PAGES_H */

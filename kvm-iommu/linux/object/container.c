@@ -142,7 +142,7 @@ void kiommu_container_put(struct kiommu_container *container)
 }
 
 int kiommu_container_start(struct kiommu_container *container,
-			   struct kiommu_mem *guest)
+			   struct kiommu_guest *guest)
 {
 	int ret;
 
@@ -225,12 +225,12 @@ void kiommu_container_close_device(struct kiommu_container *container,
 }
 
 /* Returns the guest of a KVM that came with a device; NULL if there is none. */
-static struct kiommu_mem *arrived_guest(struct kiommu_devices *devices,
-					struct kvm **kvm)
+static struct kiommu_guest *arrived_guest(struct kiommu_devices *devices,
+					  struct kvm **kvm)
 {
 	bool (*get)(struct kvm *kvm) = symbol_get(kvm_get_kvm_safe);
 	void (*put)(struct kvm *kvm) = symbol_get(kvm_put_kvm);
-	struct kiommu_mem *guest = NULL;
+	struct kiommu_guest *guest = NULL;
 
 	mutex_lock(&devices->lock);
 	*kvm = devices->due ? devices->kvm : NULL;
@@ -281,7 +281,7 @@ static void note_conflict(struct kiommu_devices *devices)
 
 /* Consumes @guest, which belongs to @kvm; both may be NULL. */
 static int settle_devices(struct kiommu_container *container,
-			  struct kiommu_mem *guest, struct kvm *kvm)
+			  struct kiommu_guest *guest, struct kvm *kvm)
 {
 	struct kiommu_left left = {};
 	bool leaves;
@@ -311,7 +311,7 @@ static int settle_devices(struct kiommu_container *container,
 int kiommu_container_catch_up(struct kiommu_container *container)
 {
 	struct kiommu_devices *devices = &container->devices;
-	struct kiommu_mem *guest = NULL;
+	struct kiommu_guest *guest = NULL;
 	struct kvm *kvm = NULL;
 
 	if (likely(!READ_ONCE(devices->left) && !READ_ONCE(devices->due)))

@@ -17,7 +17,7 @@
 #include "object/sync.h"
 
 struct iommu_group;
-struct kiommu_mem;
+struct kiommu_guest;
 struct kvm;
 
 /**
@@ -78,7 +78,7 @@ struct kiommu_container {
 	struct rw_semaphore lock; /* D; also protects the core's domain */
 	struct kiommu_domain *domain;
 	struct kiommu_hosts hosts;
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	struct kiommu_devices devices;
 	struct kiommu_sync sync;
 	bool dirty_pages;
@@ -191,11 +191,11 @@ void kiommu_containers_exit(void);
  * registered.
  */
 int kiommu_container_start(struct kiommu_container *container,
-			   struct kiommu_mem *guest);
+			   struct kiommu_guest *guest);
 
 /* What remains to be dropped after a KVM has left; @guest may be NULL. */
 struct kiommu_left {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	struct kiommu_sync_left sync;
 };
 

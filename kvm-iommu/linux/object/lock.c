@@ -22,7 +22,7 @@ static int lock_container(struct kiommu_container *container)
 
 int kiommu_lock_shared(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	ret = lock_container(container);
@@ -47,7 +47,7 @@ int kiommu_lock_shared(struct kiommu_container *container)
 
 void kiommu_unlock_shared(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest = container->guest;
+	struct kiommu_guest *guest = container->guest;
 
 	if (guest) {
 		up_read(&guest->lock);

@@ -9,9 +9,9 @@
  *	kiommu_slots.lock, without D, P; in it: slots_arch_lock, mmu_lock, vCPUs
  *	kvm->srcu (read), KVM's write tracker: held when KVM calls us
  *	D, kiommu_container.lock
- *	P, kiommu_mem.lock (or, without D, inside kvm->slots_lock)
+ *	P, kiommu_guest.lock (or, without D, inside kvm->slots_lock)
  *	ring_lock of a doorbell
- *	monitors of the core
+ *	mutexes of the core
  *	kiommu_tracked.lock
  *	kvm->srcu (read), kvm->mmu_lock
  *	mmap_lock of the process

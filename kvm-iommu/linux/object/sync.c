@@ -72,7 +72,7 @@ struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container)
 	return left;
 }
 
-void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_mem *guest)
+void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_guest *guest)
 {
 	kiommu_doorbell_close(left.doorbell);
 	if (left.listens)
@@ -80,9 +80,9 @@ void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_mem *guest)
 }
 
 /* Returns the registered guest with a reference. */
-static struct kiommu_mem *hold_guest(struct kiommu_container *container)
+static struct kiommu_guest *hold_guest(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	ret = kiommu_lock_shared(container);
@@ -152,7 +152,7 @@ static int set_mode(struct kiommu_container *container,
  * Gets what the new mode needs and what has to be waited for. Context: no lock
  * of lock.h is held.
  */
-static int prepare(struct kiommu_container *container, struct kiommu_mem *guest,
+static int prepare(struct kiommu_container *container, struct kiommu_guest *guest,
 		   struct kvm_iommu_set_sync *cmd,
 		   struct kiommu_sync_left *new)
 {
@@ -175,7 +175,7 @@ static int prepare(struct kiommu_container *container, struct kiommu_mem *guest,
 }
 
 static int change_mode(struct kiommu_container *container,
-		       struct kiommu_mem *guest,
+		       struct kiommu_guest *guest,
 		       const struct kvm_iommu_set_sync *cmd,
 		       const struct kiommu_sync_left *new,
 		       struct kiommu_sync_left *old)
@@ -197,7 +197,7 @@ int kiommu_set_sync(struct kiommu_container *container,
 		    struct kvm_iommu_set_sync *cmd)
 {
 	struct kiommu_sync_left new = {}, old = {};
-	struct kiommu_mem *guest;
+	struct kiommu_guest *guest;
 	int ret;
 
 	cmd->status = check_fields(cmd);

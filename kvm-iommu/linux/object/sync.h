@@ -11,7 +11,7 @@
 
 struct kiommu_container;
 struct kiommu_doorbell;
-struct kiommu_mem;
+struct kiommu_guest;
 struct kvm_iommu_set_sync;
 
 /**
@@ -59,6 +59,6 @@ struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container);
  * The caller has a reference to @guest, which was registered. Context: as
  * kiommu_doorbell_close() and kiommu_slots_unlisten().
  */
-void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_mem *guest);
+void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_guest *guest);
 
 #endif /* KIOMMU_SYNC_H */

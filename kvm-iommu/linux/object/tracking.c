@@ -37,7 +37,7 @@ static void put_container(struct kiommu_follower *follower)
  * was killed shared its mm with another one.
  */
 static int follow_store(struct kiommu_follower *follower,
-			struct kiommu_mem *guest, u64 gpa, u32 bytes)
+			struct kiommu_guest *guest, u64 gpa, u32 bytes)
 {
 	struct kiommu_container *container = container_of_follower(follower);
 	struct kiommu_tracking_work work;
@@ -68,7 +68,7 @@ static int follow_store(struct kiommu_follower *follower,
 	return ret;
 }
 
-bool kiommu_tracking_possible(struct kiommu_mem *guest)
+bool kiommu_tracking_possible(struct kiommu_guest *guest)
 {
 	return guest->provider->can_track &&
 	       guest->provider->can_track(guest->memory);
@@ -82,7 +82,7 @@ static const struct kiommu_follower_ops follower_ops = {
 
 int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 {
-	struct kiommu_mem *guest = container->guest;
+	struct kiommu_guest *guest = container->guest;
 	int ret;
 
 	lockdep_assert_held_write(&guest->lock);
@@ -98,7 +98,7 @@ int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 
 void kiommu_tracking_stop(struct kiommu_container *container)
 {
-	struct kiommu_mem *guest = container->guest;
+	struct kiommu_guest *guest = container->guest;
 
 	lockdep_assert_held_write(&guest->lock);
 	kiommu_tracked_remove(&guest->tracked, &container->sync.follower);

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 struct kiommu_container;
-struct kiommu_mem;
+struct kiommu_guest;
 struct kvm_iommu_untrack;
 
 /**
@@ -51,6 +51,6 @@ int kiommu_tracking_untrack(struct kiommu_container *container,
 			    struct kvm_iommu_untrack *cmd);
 
 /* Whether stores of the guest can be tracked. Context: it is registered. */
-bool kiommu_tracking_possible(struct kiommu_mem *guest);
+bool kiommu_tracking_possible(struct kiommu_guest *guest);
 
 #endif /* KIOMMU_TRACKING_H */
