@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The user's door: `make help`. All that is built goes to build/, what is
-# downloaded to the cache (see tools/setup/setup).
+# Start with `make help`. Everything is built in build/; downloads go to the
+# cache (see tools/setup/setup).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 MAKEFLAGS += --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
-# What was compiled once is taken from the cache: the same text, by the same
-# compiler, wherever the tree lies.
+# ccache: what was compiled before, the same text by the same compiler, is taken
+# from the cache, wherever the tree lies.
 export CCACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kvm-iommu/ccache
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
@@ -22,11 +22,11 @@ JOBS ?= $(shell nproc)
 x86-hosts := intel-iommu intel-iommu-cm amd-iommu virtio-iommu
 s390x-hosts := zpci
 HOSTS := $(s390x-hosts) $(x86-hosts)
-# What vm-test runs, where: words of HOSTS, patterns.
+# What vm-test runs: HOST takes words of HOSTS, TEST patterns.
 HOST ?= $(HOSTS)
 TEST ?= *_test
 
-# What set-up found; made by it, again when it has grown stale.
+# What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
 include build/setup.env
 endif
@@ -83,7 +83,8 @@ drawing: build/setup.env ## docs/architecture.svg, from docs/architecture.dot
 .PHONY: setup
 setup: build/setup.env ## install and download what is needed (the other targets imply it)
 
-# Modules are built from a copy: Kbuild leaves its files beside the sources.
+# Modules are built from a copy, because Kbuild leaves its files beside the
+# sources.
 module_dir := build/module
 .PHONY: module
 module: build/setup.env ## build kvm_iommu.ko against stock kernel headers
@@ -114,7 +115,7 @@ s390x-module: s390x-kernel ## build kvm_iommu.ko for it
 unit: ## unit tests of the core in user space: gcc, clang 14, big-endian (s390x)
 	@$(call run-suites,unit-gcc unit-clang unit-s390x)
 
-# Of the core and the formats; the whole is `make unit`.
+# One build of the core and the formats; `make unit` runs all.
 .PHONY: test-fast
 test-fast: build/setup.env ## what a change of the core needs first: its unit tests by one compiler, the arrows, the mutants' list
 	@selftests/check/check format arrows mutants
@@ -124,8 +125,8 @@ test-fast: build/setup.env ## what a change of the core needs first: its unit te
 vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some
 	@$(call run-suites,$(HOST))
 
-# Slow: two hosts unless some are named. The kernel comes first, so that what
-# takes long says so at once.
+# Slow, so on two hosts unless some are named. The kernel is built first, so
+# that its messages appear at once.
 .PHONY: test-debug
 test-debug: ## vm-test on a kernel with KASAN, lockdep, kmemleak, UBSAN; HOST=, TEST= as there
 	@$(MAKE) debug-kernel || :
@@ -139,7 +140,8 @@ asan: ## unit tests under AddressSanitizer, which finds leaks, too, and UBSan
 tsan: ## unit tests under ThreadSanitizer
 	@$(call run-suites,tsan)
 
-# SECONDS is a variable of the shell: it counts there. So it is told by value.
+# The shell has a variable SECONDS of its own, which counts up, so the value is
+# expanded here.
 stress-seconds := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
 stress-sanitizers := asan tsan
 .PHONY: stress stress-ci
@@ -153,7 +155,7 @@ stress-ci: ## the same, a minute in all
 mutants: build/setup.env ## each of many ways to break the core must fail a unit test; ONLY='15-*' picks some
 	@selftests/check/mutants build/unit $(JOBS) $(if $(ONLY),--only '$(ONLY)')
 
-# Another part for each commit.
+# Each commit tries another part.
 mutants-part: build/setup.env ## those of them that 2 minutes suffice for
 	@selftests/check/mutants build/unit $(JOBS) --seconds 120 \
 		--seed "$$(git rev-parse --short HEAD 2>/dev/null || date +%F)"
@@ -193,9 +195,9 @@ compdb: module ## compile_commands.json of core, module and tests, for editors a
 clean: ## remove build/ (the cache stays)
 	rm -rf build
 
-# Not for the user: the suites, each leaving build/results/SUITE.tsv, and what
-# they need. A suite that fails does not stop the others; one that leaves no
-# results has failed. run-suites SUITES [JOBS]
+# Not for the user: the suites, each of which leaves build/results/SUITE.tsv,
+# and what they need. A suite that fails does not stop the others; one that
+# leaves no results has failed. run-suites SUITES [JOBS]
 run-suites = rm -f $(1:%=build/results/%.tsv); \
 	$(MAKE) -k -j $(or $(2),$(JOBS)) --output-sync=target $(1:%=suite-%) || :; \
 	selftests/report/results.py summary $(1:%=build/results/%.tsv)
@@ -214,7 +216,7 @@ suite-unit-clang: build/setup.env
 	@selftests/check/unit build/unit-clang unit-clang $(JOBS) \
 		-DCMAKE_CXX_COMPILER=clang++-14
 
-# Of the other byte order: user-mode emulation.
+# The other byte order, by user-mode emulation.
 suite-unit-s390x: build/setup.env
 	@selftests/check/unit build/unit-s390x unit-s390x $(JOBS) \
 		-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/selftests/unit/s390x.cmake
@@ -226,15 +228,15 @@ suite-asan suite-tsan: suite-%: build/setup.env
 	@selftests/check/unit build/$* $* $(JOBS) \
 		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitize-$*)
 
-# In the sanitizers' build directories, of which they want a part.
+# These use the sanitizers' build directories, of which they need a part.
 .PHONY: $(stress-sanitizers:%=suite-stress-%)
 $(stress-sanitizers:%=suite-stress-%): suite-stress-%: build/setup.env
 	@selftests/check/stress build/$* stress-$* $(JOBS) \
 		$(stress-seconds) '$(SEED)' \
 		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitize-$*)
 
-# for-kernel KERNEL DIR: empties DIR if what is in it is for another kernel of
-# ours; make and Kbuild see only that a file is newer.
+# for-kernel KERNEL DIR: empties DIR if its contents are for another kernel of
+# ours, which make and Kbuild do not notice: they only compare times.
 for-kernel = kernel=$$(readlink -f $(1)); \
 	[ "$$(cat $(2)/kernel 2>/dev/null)" = "$$kernel" ] || rm -rf $(2); \
 	mkdir -p $(2); echo "$$kernel" >$(2)/kernel
@@ -243,7 +245,8 @@ for-kernel = kernel=$$(readlink -f $(1)); \
 build-for = $(for-kernel); \
 	selftests/check/build-module "$$kernel/headers" $(2) $(JOBS) $(3)
 
-# What of TEST is for a machine: all that is not another one's (tests.mk).
+# The tests of TEST for each machine: all but those for the other one only
+# (tests.mk).
 include selftests/kvm/tests.mk
 wanted := $(notdir $(basename $(wildcard $(TEST:%=selftests/kvm/%.c))))
 x86-programs := $(addprefix build/kvm/bin/,$(filter-out $(tests-s390x),$(wanted)))
@@ -257,7 +260,7 @@ run-vm = mkdir -p build/results; rm -rf build/vm/$(1); status=0; \
 	selftests/vm/run --name $(1) $(3) $(2) || status=1; \
 	cp build/vm/$(1)/results.tsv build/results/$(1).tsv; exit $$status
 
-# A minute for each hostile guest, on one host.
+# On one host, hostile guests run for a minute each.
 suite-intel-iommu: soak := --soak 60
 
 .PHONY: $(x86-hosts:%=suite-%)
@@ -271,7 +274,7 @@ $(s390x-hosts:%=suite-%): suite-%: s390x-test-modules s390x-programs
 		--test-module $(s390x)/module/selftests/modules/memory/kiommu_memory.ko \
 		--file $(s390x)/module/$(inject)/kiommu_inject.ko)
 
-# Tables that a Linux of the s390x machine wrote.
+# Walks tables that a Linux of the s390x machine wrote.
 .PHONY: suite-image
 suite-image: s390x-kernel
 	@selftests/image/run $(s390x)/kernel build/image build/results/image.tsv
@@ -315,7 +318,8 @@ s390x-programs: s390x-kernel
 	@$(call kvm-make,$(s390x)/programs,all,ARCH=s390x \
 		CROSS_COMPILE=s390x-linux-gnu- KHDR=$(CURDIR)/$(s390x)/kernel)
 
-# Beside the other one, the memory of a guest: KVM cannot run there.
+# Besides the other module, one that provides a guest's memory: KVM cannot run
+# there.
 .PHONY: s390x-test-modules
 s390x-test-modules: s390x-module
 	@echo "building the test modules for s390x"

@@ -20,12 +20,10 @@ extern "C" {
  * Return: 0; -EEXIST if there is a log already; -ENOMEM; -EINTR on a fatal
  * signal. On failure there is no new log.
  */
-int kiommu_core_dirty_start(struct kiommu_pins *pins,
-			    kiommu_u32 *status);
+int kiommu_core_dirty_start(struct kiommu_pins *pins, kiommu_u32 *status);
 
 /* The opposite; drops the log. Lock: P. Return: 0 or -ENOENT. */
-int kiommu_core_dirty_stop(struct kiommu_pins *pins,
-			   kiommu_u32 *status);
+int kiommu_core_dirty_stop(struct kiommu_pins *pins, kiommu_u32 *status);
 
 /**
  * kiommu_core_dirty_check() - check whether the log of a range can be read

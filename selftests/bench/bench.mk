@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The parts of `make bench` and `make plot`; included by the Makefile above.
+# The parts of `make bench` and `make plot`; included by the top-level Makefile.
 
 ##@ Parts of the figures
 
-# With a case's first words, that alone: make bench-vm BENCH_CASE="1 GiB"
+# The first words of a case select it: make bench-vm BENCH_CASE="1 GiB"
 BENCH_CASE ?=
 BENCH_HOSTS := intel-iommu intel-iommu-cm amd-iommu
-# With the first letters of a way, that alone: make bench-sync SYNC_WAY=ring
+# The first letters of a way select it: make bench-sync SYNC_WAY=ring
 SYNC_WAY ?=
 SYNC_HOSTS := intel-iommu amd-iommu
 
@@ -35,7 +35,7 @@ $(BENCH_HOSTS:%=bench-on-%): bench-on-%:
 		--program-timeout 2000 --file build/floor/kiommu_floor.ko \
 		"build/kvm/bin/bench /tmp/out/bench.tsv $(BENCH_CASE)"
 
-# How the host follows the guest: a program of its own.
+# A program of its own measures how the host follows the guest.
 .PHONY: bench-sync-vm
 bench-sync-vm: module bench-program
 	@echo "counting what following a guest costs, in virtual machines"
@@ -51,7 +51,7 @@ $(SYNC_HOSTS:%=bench-sync-on-%): bench-sync-on-%:
 bench-sync: bench-sync-vm ## what it costs to follow a guest, by mode: a table (a minute)
 	@selftests/report/sync.py build/bench.json
 
-# Whose functions the instructions of a page are.
+# Tells whose functions the instructions of a page are.
 .PHONY: profile-sync
 profile-sync: module bench-program ## docs/sync-profile.md: whose functions the instructions of bench-sync are
 	@echo "looking what following a guest spends, in virtual machines"

@@ -53,8 +53,9 @@ Ledger& own_ledger() {
 
 thread_local Ledger* ledger_in_use = nullptr;
 
-#ifndef KIOMMU_ADDRESS_SANITIZER  // which knows memory that was freed
-// Lets small memory rest, and returns what has rested longest, or nullptr.
+#ifndef KIOMMU_ADDRESS_SANITIZER  // which detects stale uses itself
+// Quarantines a small allocation, and returns the one that was quarantined
+// longest, or nullptr. Large memory is returned at once.
 void* rest(void* memory, std::uint64_t bytes) {
   constexpr unsigned kResting = 256;
   static std::mutex mutex;
@@ -88,8 +89,9 @@ struct Pages {
 void free_memory(Kind kind, void* memory) {
   std::uint64_t bytes = 0;
   if (!note_free(kind, memory, &bytes)) return;
-  // A stale user of it finds nonsense, not what it expects; for a while: memory
-  // that is given back at once is soon another's, or malloc() writes to it.
+  // Poison it, so that a stale user does not find what it expects. The
+  // quarantine keeps the poison for a while: memory that is freed at once is
+  // soon reused, or written to by malloc().
   std::memset(memory, 0xdb, bytes);
 #ifndef KIOMMU_ADDRESS_SANITIZER
   memory = rest(memory, bytes);
@@ -162,8 +164,8 @@ void* allocate(Kind kind, std::uint64_t bytes, std::uint64_t alignment) {
   const std::uint64_t room = (bytes + alignment - 1) & ~(alignment - 1);
   void* memory = std::aligned_alloc(alignment, room);
   std::memset(memory, 0, room);
-  // Whole pages are given back, so that touched_arrays() sees who comes to
-  // them; they are zero again then.
+  // Give whole pages back, so that touched_arrays() sees which are touched;
+  // they read as zeros then.
   const Pages pages(memory, room);
   if (kind == Kind::kArray && pages.count > 0) {
     madvise(pages.first, pages.length, MADV_DONTNEED);

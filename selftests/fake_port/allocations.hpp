@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What the core has allocated through the port: nodes, arrays, monitors,
-// batches. Each allocation is known, with its kind, so that a leak, a second
-// free and a free of something else show.
+// The core's allocations through the port: nodes, arrays, monitors, batches.
+// Each is recorded with its kind, so that a leak, a double free and a free of
+// the wrong kind show.
 #pragma once
 
 #include <atomic>
@@ -12,30 +12,32 @@ namespace kiommu::port {
 
 enum class Kind : std::uint8_t { kNode, kArray, kMonitor, kBatch };
 
-// What the calls of one machine have allocated and not freed; or what a thread
-// has, outside of any call.
+// Counts live allocations: those of the calls of one machine, or those of a
+// thread outside of any call.
 struct Ledger {
   std::atomic<std::int64_t> live{0};
 };
 
-// The ledger of the call that this thread is in.
+// The ledger of the call that this thread is in, else the thread's own.
 Ledger& ledger();
-// Makes it another one; nullptr: the thread's own. Returns the one before.
+// Replaces it; nullptr selects the thread's own. Returns the previous one.
 Ledger* use_ledger(Ledger* ledger);
 
 // Allocations that are alive in ledger().
 inline std::int64_t live_allocations() { return ledger().live; }
 
-// Bytes of arrays of several pages that were looked at, by the page: how much
-// of what grows with the guest's memory the core has been at.
+// Bytes of arrays that were touched, by whole pages: how much of the data that
+// grows with the guest's memory the core has accessed.
 std::uint64_t touched_arrays();
 
-// Each returns nullptr if Faults::node says so. Zeroed.
+// Returns zeroed memory, or nullptr if Faults::node fires.
 void* allocate(Kind kind, std::uint64_t bytes, std::uint64_t alignment);
-// Whether an allocation of this kind may fail now, and fails: for objects.
+// Checks that an allocation is allowed here, and returns whether it fails. For
+// objects that are created by `new`.
 bool allocation_fails(const char* what);
 void note_allocation(Kind kind, void* what, std::uint64_t bytes);
-// Forgets it; returns false, after a violation, if there is no such thing.
+// Forgets the allocation. Returns false, after a violation, if there is none of
+// this kind.
 bool note_free(Kind kind, void* what, std::uint64_t* bytes = nullptr);
 
 }  // namespace kiommu::port

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The batches of port.h, and their rules: one thread at a time, flushed before
-// the call ends in which they have unmapped something.
+// The batches of port.h and their rules: only one thread at a time uses a
+// batch, and one that has unmapped something is flushed before the call ends.
 #include <atomic>
 #include <cstdint>
 
@@ -19,7 +19,7 @@ struct kiommu_batch {
 namespace kiommu::port {
 namespace {
 
-// How many batches of this thread's call wait for a flush.
+// Number of batches that wait for a flush in this thread's call.
 thread_local int unflushed = 0;
 
 // The use of a batch by one thread.
@@ -102,19 +102,21 @@ int kiommu_port_hosts_renew(kiommu_hosts* hosts) {
   return hosts->iommus->renew();
 }
 
-int kiommu_port_mmio_map(kiommu_batch* batch, kiommu_mem* mem, kiommu_u64 iova,
-                         kiommu_u64 hva, kiommu_u32 pages, kiommu_u32 rights) {
+int kiommu_port_mmio_map(kiommu_batch* batch, kiommu_guest* mem,
+                         kiommu_u64 iova, kiommu_u64 hva, kiommu_u32 pages,
+                         kiommu_u32 rights) {
   const Use use(batch, "mmio_map");
   return use.hosts().mmio_map(batch, *mem->memory, iova, hva, pages, rights);
 }
 
-void kiommu_port_mmio_unmap(kiommu_batch* batch, kiommu_mem*, kiommu_u64 iova,
+void kiommu_port_mmio_unmap(kiommu_batch* batch, kiommu_guest*, kiommu_u64 iova,
                             kiommu_u64 bytes) {
   const Use use(batch, "mmio_unmap");
   use.hosts().mmio_unmap(batch, iova, bytes);
 }
 
-int kiommu_port_mmio_mapped(kiommu_batch* batch, kiommu_mem*, kiommu_u64 iova) {
+int kiommu_port_mmio_mapped(kiommu_batch* batch, kiommu_guest*,
+                            kiommu_u64 iova) {
   const Use use(batch, "mmio_mapped");
   return use.hosts().mmio_mapped(iova) ? 1 : 0;
 }

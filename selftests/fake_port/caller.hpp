@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The caller's side of the rules of core.h: the locks D and P, and the calls
-// that are made under them. What the port is asked to do outside of a call, or
-// under the wrong locks, is a violation.
+// that are made under them. A function of the port that is called outside of a
+// call, with a monitor held, or where sleeping is forbidden, reports a
+// violation.
 #pragma once
 
 #include <condition_variable>
@@ -13,8 +14,8 @@
 
 namespace kiommu::port {
 
-// A reader-writer lock; a writer that waits keeps new readers out, as in the
-// kernel.
+// A reader-writer lock. As in the kernel, a waiting writer keeps new readers
+// out.
 class CallerLock {
  public:
   void lock();
@@ -30,7 +31,7 @@ class CallerLock {
   bool written_ = false;
 };
 
-// What core.h asks for.
+// The locks that core.h asks for.
 enum class Locks : std::uint8_t {
   kNone,       // an object that nobody else knows: create and destroy
   kShared,     // D and P for reading
@@ -38,8 +39,8 @@ enum class Locks : std::uint8_t {
   kPins,       // P for writing
 };
 
-// A call into the core, on this thread, for as long as the scope lasts. Takes
-// D, then P; either may be nullptr where there is none.
+// A call into the core on this thread, for the lifetime of the scope. Takes D,
+// then P; either is nullptr if there is none.
 class CallScope {
  public:
   CallScope(Ledger& ledger, Locks locks, CallerLock* d, CallerLock* p,
@@ -64,8 +65,8 @@ class CallScope {
   CallerLock* p_ = nullptr;
 };
 
-// A context that may not sleep, such as an interrupt, for as long as the scope
-// lasts; within a call or outside of one.
+// A context that may not sleep, such as an interrupt, for the lifetime of the
+// scope; within a call or outside of one.
 class AtomicScope {
  public:
   AtomicScope();
@@ -77,17 +78,17 @@ class AtomicScope {
 // Checks that this thread may sleep.
 void may_sleep(const char* what);
 
-// How often the core has given the CPU away on this thread: a measure of the
-// work in its loops.
+// Counts kiommu_port_yield() and kiommu_port_interrupted() on this thread: a
+// measure of the work in the core's loops.
 std::uint64_t& yields();
 
-// Whether this thread holds a monitor of the port, or has unmapped what is not
-// flushed yet.
+// Whether this thread holds a monitor of the port, and whether it has unmapped
+// something that is not flushed yet.
 bool holds_monitor();
 bool waits_for_flush();
 
-// Checks that a function of the port may be entered: in a call, with no
-// monitor held, and where it may sleep.
+// Checks that a function of the port may be called: within a call, with no
+// monitor held, and where sleeping is allowed.
 void entered(const char* function);
 
 }  // namespace kiommu::port

@@ -10,7 +10,7 @@
 
 namespace kiommu::port {
 
-// Makes a call under D, and under P of the pin table that is in use then.
+// Makes a call under D and under P of the pin table in use.
 template <class Function>
 auto DmaDomain::call(Locks locks, bool never_allocates,
                      Function function) const {
@@ -114,7 +114,7 @@ void DmaDomain::destroy() {
 }
 
 int DmaDomain::start(PinTable& pins) {
-  // P of the table that it is to be started with, not of that in use.
+  // Take P of the table to be started with, not of the one in use.
   const CallScope scope(ledger_, Locks::kExclusive, &lock_, &pins.lock());
   const int error = kiommu_core_start(domain_, pins.handle());
   if (error == 0) pins_ = &pins;
@@ -315,7 +315,8 @@ int DmaDomain::set_caps_locked() {
 
 int DmaDomain::set_caps(const kiommu_window& aperture,
                         std::vector<kiommu_window> reserved) {
-  // The domain keeps a pointer to the old windows until it takes the new.
+  // The domain keeps a pointer to the old windows until it accepts the new
+  // ones.
   kiommu_host_caps caps = iommus.caps();
   caps.aperture = aperture;
   caps.reserved = reserved.data();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A domain of the core with its host IOMMUs and its lock D, and the calls of an
-// adapter on it. All calls take the locks that core.h asks for; any thread may
-// call, but for what says otherwise.
+// A domain of the core with its host IOMMUs and its lock D, and an adapter's
+// calls on it. Each call takes the locks that core.h asks for; any thread may
+// make it unless noted otherwise.
 #pragma once
 
 #include <atomic>
@@ -34,7 +34,7 @@ struct RefreshOutcome {
 
 class DmaDomain {
  public:
-  // `pins`: what start() starts it with.
+  // `pins`: the table that start() uses by default.
   DmaDomain(HostMemory& host, PinTable& pins, Ledger& ledger,
             DomainOptions options = {});
   ~DmaDomain() { destroy(); }
@@ -47,7 +47,7 @@ class DmaDomain {
   int start() { return start(*own_pins_); }
   int start(PinTable& pins);
   int stop();
-  // `status`: where its reason goes, if it is wanted.
+  // `status`: receives the reason, unless nullptr.
   int anchor(const kiommu_anchor& anchor, kiommu_u32* status = nullptr);
   int unanchor();
   RefreshOutcome refresh(std::uint64_t iova, std::uint64_t length);
@@ -55,8 +55,9 @@ class DmaDomain {
             std::uint64_t* unmapped = nullptr);
   int unmap_all(kiommu_u64* unmapped);
   int translate(std::uint64_t iova, kiommu_translation* result);
-  // As an adapter calls it: up to `part` records at a time, until all is told
-  // or the status is another one than BUDGET for lack of room.
+  // Calls the core repeatedly, as an adapter does, with room for `part` records
+  // each, until the status is 0 or a call ends for another reason than a lack
+  // of room.
   struct RangeOutcome {
     int error = 0;
     std::vector<kiommu_range_record> records{};
@@ -70,27 +71,29 @@ class DmaDomain {
   int unmap_writable(std::uint64_t iova, std::uint64_t length,
                      std::vector<kiommu_u64>* bits, std::uint64_t* unmapped);
   int replay(std::uint32_t host);
-  // A host joins, with all that is mapped, or leaves: the last that came. While
-  // others work.
+  // A host joins, and all that is mapped is mapped in it; or the host that
+  // joined last leaves. Other threads may be at work.
   int add_host(HostKind kind);
   int drop_host();
   kiommu_core_info info() const;
-  // Mode TRACKED; 0 or what kiommu_core_tracking_start() returns.
+  // Enters mode TRACKED. Returns 0, or the error of starting it or of its first
+  // walk.
   int follow(std::uint32_t burst = 0);
   void unfollow();
-  // What the guest has stored, if the page is tracked.
+  // Reports a store of the guest to a tracked page.
   int stored(std::uint64_t gpa, std::uint32_t bytes);
   int untrack(std::uint64_t gpa, std::uint64_t length, kiommu_u64* count,
               kiommu_u32* status = nullptr);
-  // Calls of the doors of arch/.
+  // Call the interfaces of arch/ with D and P held for reading, or for writing.
   int shared(const std::function<int(kiommu_domain*)>& function);
   int exclusive(const std::function<int(kiommu_domain*)>& function,
                 bool never_allocates = false);
-  // Tells the domain of the hosts as they are now.
+  // Tells the domain what its hosts can do now.
   int set_caps();
   int set_caps(const kiommu_window& aperture,
                std::vector<kiommu_window> reserved);
-  // Its faults. Any thread reports them; one at a time reads.
+  // The domain's faults. Any thread may report them; only one at a time may
+  // read.
   int open_faults();
   void close_faults() { kiommu_core_faults_close(faults_); }
   bool report(const kiommu_fault& fault);
@@ -98,9 +101,9 @@ class DmaDomain {
   bool faults_readable();
   std::vector<kiommu_fault> peek_faults(kiommu_u32 max);
   void drop_faults(kiommu_u32 count);
-  // Takes up to `max` out.
+  // Removes up to `max` records and returns them.
   std::vector<kiommu_fault> read_faults(kiommu_u32 max);
-  // How often the reader was told of a new record.
+  // How often the reader was woken for a new record.
   std::uint64_t reader_woken() const { return reader_.woken; }
   std::uint64_t reader_locks() const { return reader_.locks; }
   // Destroys the domain now, and checks that nothing is left in its hosts.
@@ -121,7 +124,8 @@ class DmaDomain {
   kiommu_fault_reader reader_;
   kiommu_faults* faults_ = nullptr;
   kiommu_domain* domain_ = nullptr;
-  // What it is started with. Written with D; nullptr if it is not.
+  // The pin table that the domain is started with, else nullptr. Written under
+  // D.
   std::atomic<PinTable*> pins_{nullptr};
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// See fault_reader.hpp. A lock that is taken in interrupts: whoever holds it
-// may not sleep, nor call another part of the port.
+// See fault_reader.hpp. The lock is also taken in interrupts, so its holder may
+// neither sleep nor call another part of the port.
 #include "fault_reader.hpp"
 
 #include <optional>

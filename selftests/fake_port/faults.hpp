@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Faults on demand. Each kind of fault counts its occasions; a test arms it
-// for the n-th one from now, or for all. Per thread, for domains on different
-// threads are independent.
+// Fault injection. Each kind of fault counts its occasions; a test arms it for
+// the n-th one from now, or for all. Faults are per thread, because domains on
+// different threads are independent.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@ namespace kiommu::port {
 
 class Fault {
  public:
-  // Fires at the n-th occasion from now on, 1 is the next, and at those after
-  // it: `times` in all.
+  // Fires at the n-th occasion from now on (1 is the next) and at those that
+  // follow it, `times` in all.
   void arm(std::uint64_t nth, std::uint64_t times = 1) {
     left_ = nth, more_ = times - 1, always_ = false;
   }
@@ -20,7 +20,7 @@ class Fault {
   void arm_always() { always_ = true; }
   void disarm() { left_ = more_ = 0, always_ = false; }
 
-  // Counts an occasion; whether to fail now.
+  // Counts an occasion and returns whether it fails.
   bool fires() {
     ++occasions_;
     const bool now = always_ || (left_ > 0 && --left_ == 0);
@@ -43,12 +43,12 @@ class Fault {
 struct Faults {
   Fault node;       // an allocation: node, array, monitor or batch
   Fault pin;        // kiommu_port_pin() fails with GuestMemory::pin_failure
-  Fault account;    // RLIMIT_MEMLOCK is met
+  Fault account;    // RLIMIT_MEMLOCK is reached
   Fault map;        // a host refuses, with HostIommus::map_error
   Fault mmio;       // the same for device memory
   Fault track;      // a page cannot be tracked
   Fault interrupt;  // a fatal signal is pending
-  Fault look_up;    // what is at an address is not known now
+  Fault look_up;    // kiommu_port_look_up() has no answer now
 };
 
 inline Faults& faults() {

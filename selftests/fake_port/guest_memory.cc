@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Areas, slots and what VMM and guest do, see guest_memory.hpp.
+// Areas, slots, and the actions of VMM and guest, see guest_memory.hpp.
 #include "guest_memory.hpp"
 
 #include <bit>
@@ -22,8 +22,8 @@ using Locked = std::lock_guard<std::recursive_mutex>;
 std::uint64_t GuestMemory::add_area(std::uint64_t pages, unsigned chunk_order,
                                     Backing backing) {
   const Locked locked(mutex_);
-  // Room for the shuffle, aligned to 1 GiB, and a gap, so that two areas are
-  // never contiguous.
+  // Leave room for the shuffle, aligned to 1 GiB, and a gap, so that two areas
+  // are never contiguous.
   const std::uint64_t room = std::bit_ceil(pages);
   const Area area{next_hva_, pages, host_.take_frames(room), chunk_order,
                   backing};
@@ -113,8 +113,8 @@ HvaPage GuestMemory::page_at(std::uint64_t hva) const {
   const std::uint64_t page = (hva - area->hva) / kPageBytes;
   std::uint64_t place = page;
   if (area->chunk_order < kContiguous) {
-    // An odd factor permutes the chunks; no neighbours stay neighbours, not
-    // even if there are two or four.
+    // An odd factor permutes the chunks so that no neighbours stay neighbours,
+    // even if there are only two or four.
     const std::uint64_t chunks =
         std::bit_ceil(area->pages) >> area->chunk_order;
     const std::uint64_t chunk = page >> area->chunk_order;
@@ -133,7 +133,7 @@ HvaPage GuestMemory::page_at(std::uint64_t hva) const {
   return found;
 }
 
-// Brings the page in; its frame.
+// Brings the page in and returns its frame.
 std::uint64_t GuestMemory::touch(std::uint64_t hva) const {
   const auto changed = changed_.find(hva & ~kOffsetMask);
   if (changed != changed_.end()) changed->second.present = true;

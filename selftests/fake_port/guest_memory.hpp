@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The guest's memory: slots (GPA to HVA) over areas of a made-up address space
-// (HVA to page frames), with all that can be wrong with a page of them, and
-// all that can happen to it. What port.h says of guest memory and pins is
-// implemented on top of it, strictly.
+// The guest's memory: slots (GPA to HVA) over areas of an invented address
+// space (HVA to page frames), with everything that can be wrong with a page,
+// and everything that can happen to it. It implements strictly what port.h says
+// of guest memory and pins.
 #pragma once
 
 #include <atomic>
@@ -22,21 +22,21 @@ namespace kiommu::port {
 class GuestMemory;
 }
 
-struct kiommu_mem {
+struct kiommu_guest {
   kiommu::port::GuestMemory* memory;
 };
 
 namespace kiommu::port {
 
-// What is behind a page of HVA.
+// What backs a page of HVA.
 enum class Backing : std::uint8_t {
   kRam,
   kReadOnlyRam,     // mapped without PROT_WRITE
   kUnbacked,        // nothing is mapped
-  kMmio,            // of a device that cannot be reached by others
-  kDevice,          // of a device that can: peer-to-peer DMA
+  kMmio,            // device memory without peer-to-peer DMA
+  kDevice,          // device memory with peer-to-peer DMA
   kReadOnlyDevice,  // the same, mapped without PROT_WRITE
-  kRefused,         // must not be pinned for long
+  kRefused,         // long-term pins are refused
 };
 
 constexpr bool is_mmio(Backing backing) {
@@ -49,8 +49,8 @@ struct HvaPage {
   std::uint64_t pfn = 0;
 };
 
-// How the frames of an area lie: chunks of 2^order pages are contiguous and
-// naturally aligned, and the chunks are shuffled.
+// Chunk orders of an area: chunks of 2^order pages are contiguous and naturally
+// aligned, and the chunks are shuffled.
 inline constexpr unsigned kShuffled = 0;
 inline constexpr unsigned kContiguous2M = 9;
 inline constexpr unsigned kContiguous1G = 18;
@@ -62,17 +62,17 @@ class GuestMemory {
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
 
-  kiommu_mem* handle() { return &handle_; }
+  kiommu_guest* handle() { return &handle_; }
   HostMemory& host() { return host_; }
 
   // --- what the VMM does ---
-  // Makes memory; returns its HVA, aligned to 1 GiB.
+  // Allocates memory and returns its HVA, which is aligned to 1 GiB.
   std::uint64_t add_area(std::uint64_t pages, unsigned chunk_order,
                          Backing backing = Backing::kRam);
   void set_backing(std::uint64_t hva, std::uint64_t pages, Backing backing);
-  // Gives the pages back: others come in when they are next touched.
+  // Discards the pages: other frames come in when they are next touched.
   void discard(std::uint64_t hva, std::uint64_t pages);
-  // Puts other pages there.
+  // Replaces the pages by others.
   void exchange(std::uint64_t hva, std::uint64_t pages);
   void add_slot(std::uint64_t gpa, std::uint64_t pages, std::uint64_t hva,
                 std::uint32_t flags = 0);
@@ -85,31 +85,32 @@ class GuestMemory {
   void write(std::uint64_t gpa, const void* bytes, std::uint64_t size);
   void read(std::uint64_t gpa, void* bytes, std::uint64_t size) const;
 
-  // --- what is so ---
+  // --- its state ---
   const kiommu_slot* slot_of(std::uint64_t gpa) const;
   HvaPage page_at(std::uint64_t hva) const;
-  // Bytes behind an address of RAM; nullptr elsewhere. Of a guest that rests.
+  // The bytes at an address of RAM, nullptr elsewhere. The guest must be idle.
   std::byte* ram_at(std::uint64_t gpa) const;
   std::uint64_t accounted() const;
-  // Whether slots were made over the same memory: its pages can be pinned for
-  // each of them.
+  // Whether slots were ever added over the same memory: its pages can then be
+  // pinned once for each slot.
   bool shares_memory() const { return shares_memory_; }
-  // Grows with each change of the slots but the mere addition of one.
+  // Incremented by each removal of a slot. An addition alone does not count.
   std::uint64_t generation() const { return generation_; }
-  // The core was told of all changes up to `generation`.
+  // Called when the core has been told of all removals up to `generation`.
   void forget_removed_slots(std::uint64_t generation);
 
   // --- what a test sets ---
   std::uint64_t memlock_pages = ~std::uint64_t{0};
   bool foreign_process = false;
   kiommu_pin_failure pin_failure = KIOMMU_PIN_NO_MEMORY;
-  // Pages that one pin call gives at most.
+  // Most pages that one pin call returns.
   std::uint32_t pin_batch = 512;
-  // Called before entries at this GPA are read: the guest on another CPU.
+  // Called before entries at this GPA are read, to act as the guest on another
+  // CPU.
   std::function<void(std::uint64_t gpa)> before_read;
-  // Called before words at this GPA are written, in the same way.
+  // Called before words at this GPA are written, for the same purpose.
   std::function<void(std::uint64_t gpa)> before_write;
-  // Called before pages are pinned: another request on another CPU.
+  // Called before pages are pinned, to act as another operation on another CPU.
   std::function<void()> before_pin;
 
   // --- what a test counts ---
@@ -120,7 +121,7 @@ class GuestMemory {
   std::uint64_t unpin_calls = 0;
   std::uint64_t account_calls = 0;
   std::uint64_t slot_lookups = 0;
-  // Pages that are tracked, by whom so ever.
+  // Pages that are tracked, by any domain.
   std::set<std::uint64_t> tracked() const;
   bool is_tracked(std::uint64_t gfn) const;
 
@@ -137,7 +138,8 @@ class GuestMemory {
   void unaccount(std::uint64_t pages);
   int track(std::uint64_t gfn);
   void untrack(std::uint64_t gfn);
-  // Whether [hva, hva + pages) is in one slot, as far as the core can know.
+  // Whether [hva, hva + pages) lies in one slot, or in a removed one that the
+  // core has not been told of.
   bool in_one_slot(std::uint64_t hva, std::uint64_t pages) const;
 
  private:
@@ -148,7 +150,7 @@ class GuestMemory {
     unsigned chunk_order;
     Backing backing;
   };
-  // What is no longer as the area says, by HVA.
+  // How a page differs from what its area says.
   struct Changed {
     std::optional<Backing> backing;
     std::optional<std::uint64_t> pfn;
@@ -166,7 +168,7 @@ class GuestMemory {
   void replace(std::uint64_t hva, std::uint64_t pages, bool present);
 
   HostMemory& host_;
-  kiommu_mem handle_{this};
+  kiommu_guest handle_{this};
   mutable std::recursive_mutex mutex_;
   std::map<std::uint64_t, kiommu_slot> slots_;  // by first GFN
   std::vector<Removed> removed_;
@@ -176,7 +178,8 @@ class GuestMemory {
   std::uint64_t next_hva_ = 0x7f0000000000;
   std::uint64_t accounted_ = 0;
   std::uint64_t pins_ = 0;
-  // How often a page is tracked, by GFN; and was when its slot went.
+  // How often a page is tracked, by GFN: in a slot, and when its slot was
+  // removed.
   std::map<std::uint64_t, unsigned> tracked_;
   std::map<std::uint64_t, unsigned> lost_;
   bool shares_memory_ = false;

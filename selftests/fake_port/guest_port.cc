@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The part of port.h that speaks of guest memory and pins.
+// The part of port.h about guest memory and pins.
 #include <cerrno>
 
 #include "caller.hpp"
@@ -157,7 +157,7 @@ int GuestMemory::look_up(std::uint64_t hva, std::uint32_t count,
     violation("look-up of ", count, " pages at HVA ", hva);
   }
   if (faults().look_up.fires()) {
-    // Who takes this for an answer takes every page for gone.
+    // A caller that ignores the error takes every page for gone.
     for (std::uint32_t i = 0; i < count; ++i) pfns[i] = KIOMMU_NO_PFN;
     return -EAGAIN;
   }
@@ -203,63 +203,65 @@ void GuestMemory::unaccount(std::uint64_t pages) {
 
 using kiommu::port::entered;
 
-int kiommu_port_find_slot(kiommu_mem* mem, kiommu_u64 gfn, kiommu_slot* slot) {
+int kiommu_port_find_slot(kiommu_guest* mem, kiommu_u64 gfn,
+                          kiommu_slot* slot) {
   entered("find_slot");
   return mem->memory->find_slot(gfn, slot);
 }
 
-int kiommu_port_read_entries(kiommu_mem* mem, kiommu_u64 hva,
+int kiommu_port_read_entries(kiommu_guest* mem, kiommu_u64 hva,
                              kiommu_u64* entries, kiommu_u32 count) {
   entered("read_entries");
   return mem->memory->read_entries(hva, entries, count);
 }
 
-int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva, kiommu_u64* entry) {
+int kiommu_port_read_entry(kiommu_guest* mem, kiommu_u64 hva,
+                           kiommu_u64* entry) {
   return kiommu_port_read_entries(mem, hva, entry, 1);
 }
 
-int kiommu_port_write_entries(kiommu_mem* mem, kiommu_u64 hva,
+int kiommu_port_write_entries(kiommu_guest* mem, kiommu_u64 hva,
                               const kiommu_u64* entries, kiommu_u32 count) {
   entered("write_entries");
   return mem->memory->write_entries(hva, entries, count);
 }
 
-kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
+kiommu_u32 kiommu_port_pin(kiommu_guest* mem, kiommu_u64 hva, kiommu_u32 count,
                            int write, kiommu_u64* pfns,
                            kiommu_pin_result* result) {
   entered("pin");
   return mem->memory->pin(hva, count, write != 0, pfns, result);
 }
 
-int kiommu_port_look_up(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
+int kiommu_port_look_up(kiommu_guest* mem, kiommu_u64 hva, kiommu_u32 count,
                         kiommu_u64* pfns) {
   entered("look_up");
   return mem->memory->look_up(hva, count, pfns);
 }
 
-void kiommu_port_unpin(kiommu_mem* mem, kiommu_u64 pfn, kiommu_u64 count,
+void kiommu_port_unpin(kiommu_guest* mem, kiommu_u64 pfn, kiommu_u64 count,
                        int dirty) {
   entered("unpin");
   mem->memory->unpin(pfn, count, dirty != 0);
 }
 
-int kiommu_port_account(kiommu_mem* mem, kiommu_u64 pages) {
+int kiommu_port_account(kiommu_guest* mem, kiommu_u64 pages) {
   entered("account");
   return mem->memory->account(pages);
 }
 
-void kiommu_port_unaccount(kiommu_mem* mem, kiommu_u64 pages) {
+void kiommu_port_unaccount(kiommu_guest* mem, kiommu_u64 pages) {
   entered("unaccount");
   mem->memory->unaccount(pages);
 }
 
 // A monitor may be held.
-int kiommu_port_track(kiommu_mem* mem, kiommu_u64 gfn) {
+int kiommu_port_track(kiommu_guest* mem, kiommu_u64 gfn) {
   kiommu::port::may_sleep("track");
   return mem->memory->track(gfn);
 }
 
-void kiommu_port_untrack(kiommu_mem* mem, kiommu_u64 gfn) {
+void kiommu_port_untrack(kiommu_guest* mem, kiommu_u64 gfn) {
   kiommu::port::may_sleep("untrack");
   mem->memory->untrack(gfn);
 }

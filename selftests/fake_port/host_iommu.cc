@@ -7,7 +7,8 @@
 
 namespace kiommu::port {
 
-// As iommu_map() does: the largest page that fits here.
+// Returns the size of the largest page that fits here, in 4 KiB pages, as
+// iommu_map() chooses it.
 std::uint64_t HostIommu::block_pages(std::uint64_t page, std::uint64_t pfn,
                                      std::uint64_t count) const {
   if (kind_.split == KIOMMU_SPLIT_CALL) return count;
@@ -92,8 +93,8 @@ void HostIommu::renew() {
   tables_.clear();
 }
 
-// Those above a page of the table: tables below a large page are freed when it
-// is made.
+// Adds the tables above a block. Tables below a large page are freed when it is
+// mapped.
 void HostIommu::add_tables(std::uint64_t page, std::uint64_t pages) {
   if (kind_.frees == FreesTables::kNoTables) return;
   for (unsigned level = 0; level < kLevels; ++level) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A host IOMMU. It has a table and an IOTLB, and is as unforgiving as real
-// drivers are: VT-d corrupts its table when a large page is unmapped in part,
-// virtio-iommu refuses to unmap a part of an interval. Both are violations.
+// A host IOMMU: a table and an IOTLB, as unforgiving as real drivers are. VT-d
+// corrupts its table when part of a large page is unmapped, and virtio-iommu
+// refuses to unmap part of an interval; here, both are violations.
 //
-// The IOTLB is taken to hold whatever was in the table since the last flush:
-// what is unmapped stays within a device's reach until the batch that has
+// The IOTLB is assumed to hold whatever the table has held since the last
+// flush: what is unmapped stays reachable for devices until the batch that
 // unmapped it is flushed.
 #pragma once
 
@@ -20,10 +20,11 @@
 
 namespace kiommu::port {
 
-// When a driver frees a table that has become empty, before its domain goes.
+// When a driver frees a table that has become empty, other than with its
+// domain.
 enum class FreesTables {
   kNoTables,
-  kWithOneUnmap,  // that covers all that the table spans
+  kWithOneUnmap,  // one that covers the table's whole span
   kNever,
 };
 
@@ -43,7 +44,7 @@ inline constexpr HostKind kAmd{"amd", ~std::uint64_t{0xfff}, KIOMMU_SPLIT_PAGE,
 inline constexpr HostKind kVirtio{"virtio", ~std::uint64_t{0xfff},
                                   KIOMMU_SPLIT_CALL, FreesTables::kNoTables};
 
-// What a device gets for a page.
+// What a device reaches at a page of IOVA.
 struct HostPage {
   std::uint64_t pfn = 0;
   unsigned rights = 0;
@@ -64,23 +65,23 @@ class HostIommu {
   HostIommu(HostMemory& memory, HostKind kind)
       : memory_(&memory), kind_(kind) {}
 
-  // `batch`: whoever does it.
+  // `batch` identifies the caller's batch.
   void map(const void* batch, std::uint64_t page, const HostBlock& run);
   void unmap(const void* batch, std::uint64_t page, std::uint64_t count);
   void flush(const void* batch);
-  // Takes a page of device memory out, and out of the IOTLB.
+  // Unmaps a page of device memory, and flushes it.
   void unmap_mmio(std::uint64_t page);
 
   // The table, without the IOTLB.
   std::optional<HostPage> at(std::uint64_t page) const;
   const std::map<std::uint64_t, HostBlock>& blocks() const { return blocks_; }
-  // What a device gets: the IOTLB first, whatever it may hold.
+  // What a device reaches; stale entries of the IOTLB come first.
   std::optional<HostPage> device_sees(std::uint64_t page) const;
   bool iotlb_may_be_stale() const { return !stale_.empty(); }
   std::uint64_t mapped_pages() const { return mapped_pages_; }
-  // Tables of levels below the root that exist, empty or not.
+  // Number of tables below the root, empty ones included.
   std::uint64_t tables() const { return tables_.size(); }
-  // Another domain in place of this one, in which nothing is mapped.
+  // Replaces the domain, in which nothing may be mapped, by a new one.
   void renew();
   const HostKind& kind() const { return kind_; }
 

@@ -158,7 +158,7 @@ int HostIommus::mmio_map(kiommu_batch* batch, GuestMemory& guest,
   return static_cast<int>(done);
 }
 
-// Goes on to the next page.
+// Advances `at` to the next page.
 void HostIommus::drop_mmio(std::map<std::uint64_t, Mmio>::iterator& at) {
   for (HostIommu& iommu : iommus_) iommu.unmap_mmio(at->first);
   at = mmio_.erase(at);

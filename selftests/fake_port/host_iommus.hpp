@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The host IOMMUs of one domain: all-or-nothing, counted, used through batches;
-// and the device memory of others that is mapped in them.
+// The host IOMMUs of one domain, which map all or nothing and are used through
+// batches, with counters; and the device memory that is mapped in them.
 #pragma once
 
 #include <cstdint>
@@ -32,33 +32,33 @@ class HostIommus {
   HostIommus& operator=(const HostIommus&) = delete;
 
   kiommu_hosts* handle() { return &handle_; }
-  // Adds an IOMMU with an empty table, but for device memory; returns its
-  // index.
+  // Adds an IOMMU whose table holds nothing but the device memory that is
+  // mapped, and returns its index.
   std::uint32_t add(HostKind kind);
   void drop_last();
-  // Of a domain that rests.
+  // The domain must be idle.
   HostIommu& operator[](std::size_t i) { return iommus_[i]; }
   std::size_t size() const { return iommus_.size(); }
-  // What a device gets, while others work.
+  // What a device reaches; other threads may be at work.
   std::optional<HostPage> device_sees(std::size_t host, std::uint64_t page);
-  // What all of them can do together, without aperture and windows.
+  // The capabilities of all of them combined, without aperture and windows.
   kiommu_host_caps caps() const;
 
-  // Errno for the faults that are armed in Faults::map.
+  // Error of the faults that are armed in Faults::map and Faults::mmio.
   int map_error = -12;
-  // The same for device memory; 0: no error.
+  // Error of each map of device memory; 0: none.
   int mmio_error = 0;
-  // Of the next exchanges of domains; 0: no error.
+  // Error of renew(); 0: none.
   int renew_error = 0;
-  // Pages of device memory that one call maps at most.
+  // Most pages of device memory that one call maps.
   std::uint32_t mmio_batch = 512;
 
-  // A device is taken away, whose memory was mapped at these addresses; the
-  // core is not told. Returns how many pages of IOVA are gone.
+  // Revokes the device memory at these addresses without telling the core.
+  // Returns how many pages of IOVA were unmapped.
   std::uint64_t revoke_mmio(std::uint64_t hva, std::uint64_t pages);
   std::uint64_t mmio_pages();
 
-  // Another domain for each, see kiommu_port_hosts_renew().
+  // Gives each host a new domain, see kiommu_port_hosts_renew().
   int renew();
 
   std::uint64_t renewals = 0;

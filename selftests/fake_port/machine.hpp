@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// All that a domain needs, put together: host memory, a guest and its pin
-// table, host IOMMUs, the domain. Its end is the check that nothing leaks.
-// More domains of the same guest can be made beside it.
+// All that a domain needs: host memory, a guest and its pin table, host IOMMUs,
+// and the domain itself. Its destruction checks that nothing leaks. More
+// domains of the same guest can be created beside it.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct MachineOptions {
   std::uint64_t idle_limit = 0;
 };
 
-// Memory of the host and of a guest, and what keeps count of it.
+// Memory of the host and of a guest, with the guest's pin table and a ledger of
+// allocations.
 struct GuestSide {
   explicit GuestSide(std::uint64_t idle_limit)
       : pins(guest, ledger, idle_limit) {}
@@ -37,7 +38,7 @@ class Machine : public GuestSide, public DmaDomain {
   explicit Machine(MachineOptions options = {});
   ~Machine() { destroy(); }
 
-  // Both could be made; otherwise neither can be used.
+  // Whether domain and pin table were created; otherwise neither may be used.
   bool complete() { return domain() != nullptr && pins.handle() != nullptr; }
   // Destroys domain and pin table now, and checks that nothing is left.
   void destroy();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The monitors of port.h, and their rules: one at a time, locked by who
-// unlocks, waits and wakes, not held across calls of other parts of the port.
+// The monitors of port.h and their rules: a thread holds one at a time, only
+// its holder unlocks, waits and wakes, and it is not held across calls of other
+// parts of the port.
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -16,17 +17,17 @@
 struct kiommu_mutex {
   std::mutex mutex;
   std::condition_variable queue;
-  std::thread::id owner;      // with the mutex
-  unsigned waits = 0;         // with the mutex
-  std::atomic<int> users{0};  // that lock, hold or wait
+  std::thread::id owner;      // protected by the mutex
+  unsigned waits = 0;         // protected by the mutex
+  std::atomic<int> users{0};  // threads that lock, hold or wait
 };
 
 namespace kiommu::port {
 namespace {
 
-// Longer than anything that is waited for takes.
+// Longer than any wait in a test takes.
 constexpr std::chrono::seconds kTimeout{60};
-// Each so many waits end without a wake.
+// Every third wait ends without a wake.
 constexpr unsigned kSpurious = 3;
 
 thread_local kiommu_mutex* held = nullptr;

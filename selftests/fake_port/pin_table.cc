@@ -103,7 +103,7 @@ int PinTable::read_dirty(std::uint64_t gpa, std::uint64_t length,
     }
   }
   const std::uint64_t pages = length / kPageBytes;
-  // One more word: what lies behind must stay as it is.
+  // One more word, as a guard: what lies behind the bitmap must not change.
   constexpr kiommu_u64 kGuard = 0x5a5aa5a5deadbeef;
   bits->assign((pages + 63) / 64 + 1, kGuard);
   for (std::uint64_t done = 0; done < pages; done += part) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The pin table of a guest with its lock P, and what an adapter does with it.
-// All calls take the lock that core.h asks for; any thread may call.
+// The pin table of a guest with its lock P, and an adapter's calls on it. Each
+// call takes the lock that core.h asks for; any thread may make it.
 #pragma once
 
 #include <atomic>
@@ -27,21 +27,21 @@ class PinTable {
 
   void set_idle_limit(std::uint64_t pages);
   std::uint64_t trim(std::uint64_t keep);
-  // What an adapter does before and after each call: tells of slots that have
-  // changed, trims what is due.
+  // What an adapter does before and after each call: it reports removed slots,
+  // and trims what is due.
   void before_call();
   void after_call();
-  // Whether before_call() tells of slots.
+  // Whether before_call() reports removed slots.
   bool notices_slots = true;
 
-  // Whether slots may be preregistered.
+  // Whether any slots may be preregistered.
   bool preregistered() const { return preregistered_; }
   int preregister(std::uint64_t gpa = 0, std::uint64_t length = 0,
                   kiommu_u32* status = nullptr);
   int unregister(std::uint64_t gpa = 0, std::uint64_t length = 0,
                  kiommu_u32* status = nullptr);
-  // The dirty log. read_dirty() takes the lock anew for each `part` pages, as
-  // an adapter does.
+  // The dirty log. As an adapter does, read_dirty() takes the lock again for
+  // each `part` pages.
   int start_dirty();
   int stop_dirty();
   int read_dirty(std::uint64_t gpa, std::uint64_t length,
@@ -50,7 +50,7 @@ class PinTable {
                       const std::vector<kiommu_u64>& bits);
   void slots_changed();
   int stores_missed();
-  // Returns what the core does: -EAGAIN, and it is to be told again.
+  // Returns 0, or -EAGAIN if the core must be told again.
   int memory_changed(std::uint64_t hva, std::uint64_t pages);
   void mmio_revoked();
   void destroy();
@@ -61,7 +61,7 @@ class PinTable {
   CallerLock lock_;
   kiommu_pins* pins_ = nullptr;
   std::atomic<bool> preregistered_{false};
-  std::atomic<std::uint64_t> generation_{0};  // of slots, that the core knows
+  std::atomic<std::uint64_t> generation_{0};  // of slots known to the core
 };
 
 }  // namespace kiommu::port

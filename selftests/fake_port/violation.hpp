@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// How the port tells that the core broke a rule of the kernel: unpinned a page
-// that a device can reach, split a large page, leaked. Tests turn this into a
-// failure; without a handler the process aborts, as a fuzzer wants it.
+// How the port reports that the core broke a rule of the kernel: it unpinned a
+// page that a device can reach, split a large page, leaked. Tests turn a report
+// into a failure; without a handler the process aborts, as a fuzzer needs it
+// to.
 #pragma once
 
 #include <sstream>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Walks I/O translation tables in the image of a machine's memory, which its
-// Linux wrote, by the core's format and walker, and compares them with what
-// that Linux said of them (module/report.c tells the form).
+// Walks the I/O translation tables that a machine's Linux wrote, in an image of
+// the machine's memory, by the core's format and walker, and compares them with
+// that Linux's report (module/report.c describes its form).
 //
 //   compare IMAGE REPORT SUITE LABEL
 //
@@ -53,7 +53,7 @@ struct Function {
   Pages seen;
 };
 
-// The image, private: what is changed here is not changed in the file.
+// The image, mapped privately: changes do not reach the file.
 struct {
   char* bytes;
   uint64_t size;
@@ -79,7 +79,7 @@ bool open_image(const char* path) {
   return bytes != MAP_FAILED;
 }
 
-// False unless the report is whole.
+// Returns false unless the report is complete.
 bool read_report(const char* path, std::vector<Function>& functions) {
   std::ifstream file(path);
   std::string line;
@@ -122,7 +122,7 @@ void add_leaf(const walk_leaf* leaf, void* data) {
   }
 }
 
-// An empty text is a good one.
+// Returns an error text, which is empty on success.
 std::string walk(const Function& function, uint64_t first, uint64_t last,
                  Pages& found) {
   const walk_tables tables{.format = KVM_IOMMU_FORMAT_ZPCI,
@@ -164,7 +164,7 @@ std::string walk_and_compare(const Function& function, const Pages& wanted,
   return difference(wanted, found);
 }
 
-// Of the rights the kernel's walk tells nothing.
+// The kernel's walk reports no rights.
 std::string as_kernel_sees(const Function& function) {
   if (function.seen.empty()) return "the kernel sees nothing mapped";
   return walk_and_compare(function, function.seen, 0);
@@ -174,14 +174,14 @@ std::string as_caller_knows(const Function& function) {
   return walk_and_compare(function, function.mapped, kReadWrite);
 }
 
-// What virtio_blk keeps is its queue, of which the device writes a part.
+// virtio_blk keeps its queue mapped, of which the device writes a part.
 std::string writable(const Function& function) {
   Pages wanted = function.seen;
   for (auto& [iova, target] : wanted) target.rights = kReadWrite;
   return walk_and_compare(function, wanted, kReadWrite);
 }
 
-// Walks for one page answer the same, and nothing on either side of it.
+// Walks for single pages, and for the pages on either side, find the same.
 std::string page_by_page(const Function& function) {
   for (const auto& [iova, target] : function.seen) {
     for (const uint64_t at : {iova - kPage, iova, iova + kPage}) {
@@ -213,7 +213,7 @@ std::string unmapped_are_gone(const Function& function) {
   return gone > 100 ? "" : "only " + std::to_string(gone) + " were unmapped";
 }
 
-// The other answers mean something for tables of some size.
+// The other results only mean something for tables of some size.
 std::string wide(const Function& function) {
   std::set<uint64_t> regions, segments;
   size_t read_only = 0, writable = 0, breaks = 0;

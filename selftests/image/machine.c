@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The only process of the machine whose memory is looked at (s390x, static).
- * /modules says what is loaded, in this order. Then virtio_blk drives the disk,
- * kiommu_image the entropy device; both have their tables from Linux. The
- * report of kiommu_image goes to the disk, and the machine stops with the tables
- * in its memory.
+ * The only process of the machine whose memory is examined (s390x, static). It
+ * loads the modules that /modules lists, in that order. Then virtio_blk drives
+ * the disk and kiommu_image the entropy device, both with tables that Linux
+ * writes. The report of kiommu_image goes to the disk, and the machine stops
+ * with the tables in its memory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,10 +23,10 @@
 #define DISK "/dev/vda"
 #define REPORT "/sys/kernel/debug/kiommu_image"
 #define BLOCK 4096
-/* After the place of the report. */
+/* Bytes; behind the report. */
 #define SCRATCH (8 << 20)
 
-/* Not before the console, which collects what it writes, has written it. */
+/* Waits first, because the console buffers its output. */
 static void stop(void)
 {
 	usleep(500000);
@@ -34,7 +34,7 @@ static void stop(void)
 	exit(1);
 }
 
-/* The machine stops, and nothing on the console says that it was well. */
+/* Stops the machine without the line on the console that reports success. */
 static void die(const char *format, ...)
 {
 	va_list args;
@@ -79,7 +79,7 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
-/* Requests of all sizes: their pages are mapped, and unmapped, by virtio_blk. */
+/* Makes requests of all sizes, whose pages virtio_blk maps and unmaps. */
 static void use_disk(int disk)
 {
 	for (size_t size = BLOCK; size <= 1 << 20; size *= 2) {

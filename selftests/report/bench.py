@@ -6,9 +6,10 @@
 
 Reads what the benchmarks left in build/ (vm/bench-HOST/files/bench.tsv,
 bench-user/walk.json, and what sync.py reads), writes OUT.json and prints it:
-under "cases" a list of rows, under "sync" what sync.py tells. A row has `ours`, the `floor` and a `rival` in the same unit (null where there is
-none), and what is wanted of their ratios. docs/benchmarks.md tells what all
-that means. A goal that is missed is told, it is no failure.
+"cases" is a list of rows, "sync" is what sync.py finds. A row has `ours`, the
+`floor` and a `rival` in the same unit (null where there is none), and the goals
+for their ratios. docs/benchmarks.md explains the figures. A missed goal is
+reported, but is no failure.
 """
 
 import collections
@@ -144,7 +145,7 @@ def memory_rows(host, memory):
 
 
 def user_rows(path):
-    """The best of all repetitions: others have used the machine meanwhile."""
+    """The best of all repetitions, because others use the machine, too."""
     cpu, speed = {}, {}
     for run in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]:
         if run.get("run_type") != "iteration":
@@ -177,7 +178,7 @@ def user_rows(path):
 
 
 def judgement(r):
-    """'' if nothing is asked of the row, else what is reached or missed."""
+    """'' if the row has no goals, else whether they are reached or missed."""
     asked = [
         ("ours_over_floor", "goal_floor", "<="),
         ("rival_over_ours", "goal_rival", ">="),
@@ -201,7 +202,7 @@ def number(value):
 
 
 def table(rows):
-    """Lines of cells, the first one the heads."""
+    """Lines of cells; the first one is the header."""
     heads = ("what", "unit", "ours", "floor", "rival", "ours/floor")
     yield (*heads, "rival/ours", "goals: floor, rival")
     for r in rows:

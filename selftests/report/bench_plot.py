@@ -14,7 +14,7 @@ import sys
 import matplotlib
 
 matplotlib.use("svg")
-# The same picture from the same figures.
+# The same figures give the same picture.
 matplotlib.rcParams["svg.hashsalt"] = "kvm-iommu"
 import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)
 
@@ -82,7 +82,7 @@ def write_picture(rows, path):
     )
     for one, host in zip(axes[0], hosts):
         draw(one, host, settings[host])
-    # The axis that they share: the first case on top.
+    # The axis is shared, with the first case on top.
     axes[0][0].invert_yaxis()
     axes[0][0].legend(loc="lower right")
     figure.tight_layout()

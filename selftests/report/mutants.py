@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Proves that the unit tests watch the invariants of the design.
 
-Each mutant breaks the sources in one place, and a test must fail. They are
-listed in selftests/unit/mutants, whose README.md says how. --check only looks
-whether each still applies.
+Each mutant breaks the sources in one place, and a test must fail. Mutants are
+listed in selftests/unit/mutants, in the form that README.md there describes.
+--check only checks that each still applies.
 
-Otherwise the unit tests were built in --build, by CMake. A mutant is compiled
-from a copy of the sources: the objects that depend on the file that it
+Without it, the unit tests must have been built in --build by CMake. A mutant is
+compiled from a copy of the sources: the objects that depend on the file that it
 changes, with the build's own commands; the other objects are the build's. The
-test that the list names runs first: all that this test runs is compiled for it,
-the files of other tests only if it does not fail. Then come the quick tests, then
-all, until one fails. Each of these runs ends after a multiple of what the same
-tests take unbroken; that it does not end in that time counts as failing.
+test that the list names runs first: only what it runs is compiled for it, the
+files of other tests follow if it does not fail. Then come the quick tests, then
+all, until one fails. Each of these runs may take a multiple of the time that
+the same tests take unbroken; not to end in that time counts as failing.
 
 Prints a line for each mutant; the last line is
 `N killed, N survived, N do not apply`. What does not build does not apply.
@@ -39,7 +39,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LISTS = sorted((ROOT / "selftests/unit/mutants").glob("*.txt"))
 SOURCES = ("kvm-iommu", "arch", "uapi", "selftests/fake_port", "selftests/unit")
 MEMORY = 8 << 30  # bytes of address space that a broken test may take
-# Of what the tests of a run take, and at least so many seconds.
+# Time limit of a run: a multiple of its unbroken time, and at least so many
+# seconds.
 TIMEOUT_FACTOR = 5
 LEAST_TIMEOUT = 60
 SLOW = 0.1  # seconds; tests that take longer come last
@@ -50,7 +51,7 @@ class Mutant(NamedTuple):
     name: str
     file: str
     changes: tuple  # of (old text, new text)
-    times: int = 1  # how often each old text is there
+    times: int = 1  # occurrences of each old text
     killer: str = ""  # the test that is tried first
 
 
@@ -107,7 +108,7 @@ def parse(text):
 
 
 def pattern(old):
-    """What finds a text, however its white space is laid out."""
+    """A regular expression for a text, with white space of any layout."""
     tokens = re.findall(r"\w+|[^\w\s]", old)
     parts = [re.escape(tokens[0])]
     for left, right in zip(tokens, tokens[1:]):
@@ -120,7 +121,7 @@ def pattern(old):
 
 
 def apply(mutant, text):
-    """The text, broken; None if an old text is not there as often as said."""
+    """The broken text; None if an old text occurs less or more than listed."""
     for old, new in mutant.changes:
         text, count = pattern(old).subn(lambda _, new=new: new, text)
         if count != mutant.times:
@@ -157,7 +158,7 @@ def dependencies(text, directory, root):
 
 
 def objects(build, root):
-    """What CMake has compiled there."""
+    """The objects that CMake has compiled there."""
     found = []
     for entry in json.loads((build / "compile_commands.json").read_text()):
         directory = entry["directory"]
@@ -174,7 +175,7 @@ def objects(build, root):
 
 
 def has_part_in(test, item):
-    """Whether a test runs what is in an object: that has no other tests."""
+    """Whether a test needs an object: not if it holds other tests only."""
     source = pathlib.Path(item.command[item.command.index("-c") + 1])
     if not source.name.startswith("test_"):
         return True
@@ -183,7 +184,7 @@ def has_part_in(test, item):
 
 
 def command_for(command, root, tree, output):
-    """The same command for a copy of the sources, faster."""
+    """The same command for a copy of the sources, made to compile faster."""
     words = []
     skip = False
     for word in command:
@@ -216,10 +217,10 @@ class Worker:
             shutil.copytree(runner.root / source, self.tree / source)
 
     def build(self, file, built, test=""):
-        """(program, what the compiler says) for a file that was changed;
-        the program is None if it does not build. With a test: one that is good
-        for this test alone. `built` has the objects that are compiled, by number;
-        what was inlined is taken from these: they are linked first."""
+        """(program, compiler output) for a changed file; the program is None if
+        it does not build. With a test, the program is good for this test only.
+        `built` has the objects that are compiled, by number; they are linked
+        first, so that inline functions are taken from them."""
         others = []
         for number, item in enumerate(self.runner.objects):
             if number in built:
@@ -299,7 +300,7 @@ def times_of(report):
 
 
 def quick_filter(times):
-    """What leaves out the tests that took long."""
+    """A filter that leaves out the tests that took long."""
     slow = [test for test, seconds in times.items() if seconds > SLOW]
     return "-" + ":".join(slow) if slow else "*"
 
@@ -338,7 +339,7 @@ class Runner:
         return failed_test(done.stdout.decode(errors="replace"))
 
     def measure(self, program, report):
-        """Sets what depends on time; returns the test that fails unbroken."""
+        """Measures the times; returns the first test that fails unbroken."""
         start = time.monotonic()
         failed = self.run(program, "*", f"--gtest_output=json:{report}")
         if failed is None:
@@ -354,7 +355,7 @@ class Runner:
 
 
 def learn(text, killers):
-    """The list, with the tests that killed."""
+    """The list, with the tests that killed noted in it."""
     lines = []
     for line in text.split("\n"):
         name = line.partition(" ")[0]
@@ -367,7 +368,8 @@ def learn(text, killers):
 
 
 def run_all(runner, place, mutants, jobs, seconds=None):
-    """Yields (mutant, verdict, words) as they are done, for some time."""
+    """Yields (mutant, verdict, words) in order of completion. Starts none after
+    `seconds`."""
     idle = queue.SimpleQueue()
     for number in range(min(jobs, len(mutants))):
         idle.put(Worker(place / str(number), runner))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The results of test runs, and their sum.
+"""The results of test runs, and their summary.
 
 A run (a suite) leaves a file of lines
 
@@ -64,7 +64,7 @@ def count(results):
 
 def summary(paths, out=sys.stdout):
     results = [result for path in paths for result in read(path)]
-    # What is skipped for the same reason in many places is told once.
+    # A reason for skips in many places is printed once.
     skips = collections.defaultdict(list)
     for result in results:
         if result.status == "skip":

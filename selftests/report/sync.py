@@ -5,9 +5,9 @@
     sync.py OUT.json
 
 Reads what the benchmark left in build/vm/bench-sync-HOST/files/sync.tsv, puts
-it into OUT.json under "sync", beside what is there, and prints it. What the
-figures mean is told by docs/benchmarks.md. A goal that is missed is told, it is
-no failure.
+it into OUT.json under "sync", beside what is there, and prints it.
+docs/benchmarks.md explains the figures. A missed goal is reported, but is no
+failure.
 """
 
 import json
@@ -16,8 +16,8 @@ import sys
 
 HOSTS = ("intel-iommu", "amd-iommu")
 RIVAL = "type1"
-# What a way must be better than type1 by: for requests of one page, for longer
-# ones; and whether it may exit to user space.
+# Factors by which a way must be better than type1: for requests of one page,
+# for longer ones; and whether it may exit to user space.
 GOALS = {
     "refresh": (1, 1, True),
     "ring": (2, 5, False),
@@ -59,7 +59,7 @@ def read(path, host):
 
 
 def compare(cases):
-    """Tells each case how much type1 needs for the same, and what is aimed at."""
+    """Adds to each case how much type1 needs for the same, and the goals."""
     rivals = {
         (c["host"], c["pattern"], c["driver"]): c["instructions"]
         for c in cases
@@ -74,7 +74,7 @@ def compare(cases):
 
 
 def judgement(c):
-    """'' if nothing is asked, else what is reached or missed."""
+    """'' if there are no goals, else whether they are reached or missed."""
     words = []
     if c["goal_rival"] is not None and c["rival_over_ours"] is not None:
         good = c["rival_over_ours"] >= c["goal_rival"]
@@ -86,7 +86,7 @@ def judgement(c):
 
 
 def section(build):
-    """What all machines left."""
+    """The results of all machines."""
     whole = {"cases": [], "parts": [], "missing": []}
     for host in HOSTS:
         found = read(build / f"vm/bench-sync-{host}/files/sync.tsv", host)
@@ -97,7 +97,7 @@ def section(build):
 
 
 def case_table(cases):
-    """Lines of cells, the first one the heads."""
+    """Lines of cells; the first one is the header."""
     yield (
         "pattern",
         "driver",
@@ -167,7 +167,7 @@ def main():
     everything = {}
     if path.exists():
         everything = json.loads(path.read_text(encoding="utf-8"))
-    # Files of before this section.
+    # Old files have no sections.
     if isinstance(everything, list):
         everything = {"cases": everything}
     everything["sync"] = section(pathlib.Path("build"))

@@ -14,7 +14,7 @@ import sys
 import matplotlib
 
 matplotlib.use("svg")
-# The same picture from the same figures.
+# The same figures give the same picture.
 matplotlib.rcParams["svg.hashsalt"] = "kvm-iommu"
 import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)
 
@@ -84,7 +84,7 @@ def write_picture(whole, path):
     )
     for one, host in zip(axes[0], hosts):
         draw(one, host, [c for c in whole["cases"] if c["host"] == host])
-    # The axis that they share: the first pattern on top.
+    # The axis is shared, with the first pattern on top.
     axes[0][0].invert_yaxis()
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", ncol=7)
     figure.tight_layout(rect=(0, 0, 1, 0.95))

@@ -4,10 +4,11 @@
 
     sync_profile.py OUT.md PAGES PROGRAM WAY=BLOCKS=KALLSYMS.gz...
 
-Of each way: BLOCKS is what the plugin selftests/bench/profile wrote, KALLSYMS the
-machine's kernel symbols; PROGRAM is the static program with the guest in it, and
-PAGES how many pages the guest maps in a round. Writes a table of whom the
-instructions belong to and the functions with the most, for each page.
+For each way, BLOCKS is what the plugin selftests/bench/profile wrote, and
+KALLSYMS has the symbols of the machine's kernel. PROGRAM is the static program
+with the guest in it, and PAGES is how many pages the guest maps in a round.
+Writes a table of the instructions per page by owner, and the functions with the
+most.
 """
 
 import bisect
@@ -20,7 +21,7 @@ import sys
 
 KERNEL = 1 << 63
 OURS = "kvm_iommu"
-# Of the module's functions, so many are told.
+# Most functions of the module that are listed.
 MOST = 12
 
 
@@ -87,7 +88,7 @@ def demangle(names):
 
 
 def short(name):
-    """Without namespaces and what templates are made with."""
+    """A name without namespaces, template arguments and parameters."""
     before = None
     while name != before:
         before, name = name, re.sub(r"<[^<>]*>|\([^()]*\)", "", name)

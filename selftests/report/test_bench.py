@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the table of the benchmarks makes of what they left."""
+"""Tests of the table that is made of the benchmarks' results."""
 
 import pathlib
 import tempfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What must fail, fails: tests of the judgement over test runs."""
+"""Tests of how test runs are judged: what must fail, fails."""
 
 import io
 import pathlib
@@ -233,7 +233,7 @@ class Machine(unittest.TestCase):
 
 
 class Debug(unittest.TestCase):
-    """What a debug kernel tells in the end."""
+    """What a debug kernel reports at the end."""
 
     LEAK = (
         "unreferenced object 0xffff888008d0e300 (size 64):\n"
@@ -363,9 +363,9 @@ class Units(unittest.TestCase):
         right = '[ "$GTEST_TOTAL_SHARDS" = 4 ];'
         self.assertEqual(self.run_program(write + right, 3, 4), (2, 0, 0))
         self.assertEqual(self.run_program(write + right, 3, 5), (2, 1, 0))
-        # Each shard leaves a report of its own, and one that does not failed.
+        # Each shard leaves a report of its own; one that does not has failed.
         self.assertEqual(self.run_program("exit 0", 3, 4), (0, 1, 0))
-        # Without shards GoogleTest is told nothing of them.
+        # Without shards, GoogleTest is not told of any.
         alone = '[ -z "$GTEST_TOTAL_SHARDS" ];'
         self.assertEqual(self.run_program(write + alone), (2, 0, 0))
 

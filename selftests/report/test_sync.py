@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the table of `make bench-sync` makes of what the benchmark left."""
+"""Tests of the table that `make bench-sync` makes of its results."""
 
 import pathlib
 import tempfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the profile makes of the blocks that were executed."""
+"""Tests of the profile that is made of the executed blocks."""
 
 import unittest
 

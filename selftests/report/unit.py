@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the unit tests of a CMake build directory, counts GoogleTest cases.
 
-What is to be run is asked of ctest. Each GoogleTest program is run whole,
-whether its cases are known to ctest one by one or not, and its XML report is
-read: faster than a process per case, and a case is a result. If it has the
-label gtest-shards, it is run as several processes, each with a part of its
-cases, as many at a time as there are jobs: then all CPUs are busy, and no
-process comes near the time limit. A test of another kind (no XML report) is
-one result: its exit status.
+ctest says what is to be run. Each GoogleTest program is run as a whole, whether
+or not ctest knows its cases one by one, and its XML report is read: this is
+faster than a process per case, and each case is a result. If it has the label
+gtest-shards, it is run as several processes, each with a part of its cases, as
+many at a time as there are jobs, so that all CPUs are busy and no process comes
+near the time limit. A test of another kind (no XML report) is one result: its
+exit status.
 """
 
 import argparse
@@ -24,8 +24,8 @@ import results
 from results import Result
 
 TIMEOUT = 900  # seconds, for one process
-# Of a program. Many, so that CPUs do not wait for a long one at the end, and
-# the slowest sanitizer is done with each in a minute or two.
+# Of a program: many, so that CPUs do not wait for a long one at the end, and
+# that each takes a minute or two under the slowest sanitizer.
 SHARDS = 32
 LABEL = "gtest-shards"
 
@@ -42,7 +42,7 @@ def commands(build_dir):
 
 
 def commands_of(listing, build_dir):
-    """The same of ctest's answer."""
+    """The same from ctest's answer."""
     found = {}
     for test in listing["tests"]:
         # Without a command the program has not been built.

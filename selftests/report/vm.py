@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Judges a run of the virtual machine; see selftests/vm/run and .../init.
 
-Reads in --out what the machine left: output.log (our events and the programs'
+Reads what the machine left in --out: output.log (our events and the programs'
 output) and serial.log (the kernel's messages as they came). Writes
 results.tsv and files/, prints a line per program. Each TAP test point is one
 result; whatever else is wrong with a program (crash, time-out, a plan that
@@ -21,8 +21,8 @@ from results import Result
 
 KSFT_SKIP = 4  # exit status of a kernel selftest that skips
 
-# What a healthy kernel never says. Faults that an IOMMU reports are no such
-# thing: tests provoke them.
+# What a healthy kernel never says. Faults that an IOMMU reports do not count,
+# because tests provoke them.
 BAD_KERNEL_LINES = re.compile(
     r"""
     \bWARNING:\ (?:CPU:|possible|suspicious|bad|inconsistent|held|lock)
@@ -58,8 +58,8 @@ TAP_SKIP = re.compile(r"(?i)^skip\S*\s*(?:-\s*)?(.*)$")
 
 def parse_tap(lines):
     """Returns (points, plan, plan's comment, bail-out); a point is (status,
-    name, reason). Lines that are indented (subtests) and all others are for
-    people to read."""
+    name, reason). Indented lines (subtests) and all others are for human
+    readers."""
     points, plan, comment, bail = [], None, "", None
     diagnostics = []
     for line in lines:
@@ -139,7 +139,7 @@ class Output:
         self.fatal = None
         self.files = {}
         self.dmesg = []
-        self.leaks = None  # what kmemleak has to show
+        self.leaks = None  # what kmemleak shows
         self.locks = None  # "1" if lockdep watched to the end
         self.tainted = 0
         self.ready = self.done = False
@@ -183,7 +183,7 @@ class Output:
 
 
 def kernel_complaints(text):
-    """{program or "(boot)": [lines]} of what the kernel should not say."""
+    """{program or "(boot)": [lines]} that the kernel should not log."""
     where, complaints = "(boot)", {}
     for line in text.replace("\r", "").split("\n"):
         message = re.sub(r"^(<\d+>)?\[ *[\d.]+\]( *\[ *[TC]\d+\])? ?", "", line)
@@ -207,7 +207,7 @@ def describe_leaks(lines):
         ):
             found[-1] += f" < {match[1]}"
         elif line.strip() and not found:
-            # Whatever it means, it is not nothing.
+            # Whatever it means, it is to be reported.
             found.append(line.strip())
     return found
 
@@ -248,7 +248,7 @@ def judge(output, serial, programs, plain, qemu_status, debug=False):
     elif qemu_status:
         machine_fault(f"QEMU's exit status was {qemu_status}")
 
-    # dmesg has every message whole, the console also the last ones of a
+    # dmesg has every message complete; the console also has the last ones of a
     # kernel that died.
     complaints = kernel_complaints(serial)
     complaints.update(kernel_complaints("\n".join(output.dmesg)))
@@ -264,7 +264,7 @@ def judge(output, serial, programs, plain, qemu_status, debug=False):
             machine_fault("kmemleak has not been asked")
         elif leaks := describe_leaks(output.leaks):
             machine_fault(f"{len(leaks)} leaked: " + " | ".join(leaks[:3]))
-    # A kernel without lockdep, which a debug kernel is not, says nothing.
+    # Only a kernel without lockdep reports no state; a debug kernel has it.
     if output.done and (debug or output.locks is not None):
         if output.locks != "1":
             machine_fault("lockdep was off in the end")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The unit tests on a big-endian machine: built for s390x, one static program,
-# run by QEMU's user-mode emulation. To be given as CMAKE_TOOLCHAIN_FILE.
+# Builds the unit tests for a big-endian machine, s390x, as one static program
+# that QEMU's user-mode emulation runs. To be passed as CMAKE_TOOLCHAIN_FILE.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR s390x)
 set(CMAKE_C_COMPILER s390x-linux-gnu-gcc)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What devices may do at most through an anchor, whatever the tables say. For
+// An anchor's rights bound what devices may do, whatever the tables say: for
 // each format, and without tables.
 #include "domain/domain.hpp"
 #include "lib/world.hpp"
@@ -116,8 +116,8 @@ TEST(AnchorRightsIdentity, NoneOrUnknownOnesAreRefused) {
   }
 }
 
-// Devices that share a domain share its anchor: with other rights it is
-// another.
+// Devices that share a domain share its anchor; an anchor with other rights is
+// another one.
 TEST(AnchorRightsIdentity, BelongToWhatAnAnchorIs) {
   Stage1 a, b;
   a.anchor = identity(kRW);

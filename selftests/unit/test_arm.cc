@@ -45,7 +45,7 @@ TYPED_TEST(Arm, WithoutTheAccessFlagNothingIsMapped) {
 TYPED_TEST(Arm, WhatOnlyPrivilegedAccessesReachIsNotMapped) {
   expect_leaves<TypeParam>(
       0, [](u64 entry) { return entry & ~Arm<TypeParam>::kUnprivileged; });
-  // APTable[0], at each level; with APTable[1], too.
+  // APTable[0] at each level, alone and with APTable[1].
   using S = Spec<TypeParam>;
   World<TypeParam> world;
   for (unsigned level = 1; level <= world.tables.top(); ++level) {
@@ -67,7 +67,7 @@ TYPED_TEST(Arm, DirtyBitModifierGivesNoRightToWrite) {
       kR, [](u64 entry) { return entry | 0x80 | u64{1} << 51; });
 }
 
-// Contiguous, DBM, GP, XN, PBHA and what software may use; NS, AttrIndx, SH,
+// Contiguous, DBM, GP, XN, PBHA and the bits for software; NS, AttrIndx, SH,
 // nG.
 TYPED_TEST(Arm, HintsAndAttributesMeanNothing) {
   const u64 others[] = {u64{1} << 52, u64{1} << 51,    u64{1} << 50,
@@ -91,7 +91,7 @@ TYPED_TEST(Arm, WhatTablesIgnore) {
   EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
 }
 
-// Each entry of a contiguous set is read for itself, be it a lie.
+// Each entry of a contiguous set is read by itself, even if the set is a lie.
 TYPED_TEST(Arm, ContiguousEntriesThatAreNot) {
   using S = Spec<TypeParam>;
   constexpr u64 kContiguous = u64{1} << 52;
@@ -134,8 +134,8 @@ TYPED_TEST(Arm, PartOfAPage) {
   EXPECT_EQ(world.info().mapped_pages, 1u);
 }
 
-// T0SZ that leaves the top table `used` entries: it is as small as they need,
-// and aligned to that or to 64 bytes.
+// T0SZ leaves the top table `used` entries: it is only as large as they need,
+// and aligned to its size, at least to 64 bytes.
 TYPED_TEST(Arm, ShortTopTable) {
   using S = Spec<TypeParam>;
   for (unsigned top : S::kTops) {
@@ -146,7 +146,7 @@ TYPED_TEST(Arm, ShortTopTable) {
       ASSERT_EQ(machine.start(), 0);
       const u64 size = used * 8 < 64 ? 64 : used * 8;
       const u64 last = (u64{used} << S::shift(top)) - 1;
-      // At the end of memory: a whole table would not fit in.
+      // At the end of memory, where a whole table would not fit.
       kiommu_anchor anchor = S::anchor(top, kTablesGpa + kPage - size);
       anchor.last = last;
       EXPECT_EQ(machine.anchor(anchor), 0) << top << ", " << used;
@@ -158,7 +158,7 @@ TYPED_TEST(Arm, ShortTopTable) {
   }
 }
 
-// 30 bits of IOVA with 4 KiB: T0SZ from 34 on.
+// IOVAs of 30 bits with 4 KiB tables: T0SZ is 34 or more.
 TEST(Arm4K, TwoLevels) {
   World<Arm4KFormat> world({.top = 1});
   const u64 iova = 0x12345000;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Changes within large pages of the hosts: whatever is changed, the rest of
-// the block stays mapped, in hosts of each kind, and no host sees an unmap of
-// a part of its page or interval (the port fails the test then).
+// Changes within large pages of the hosts. Whatever changes, the rest of the
+// block stays mapped, in hosts of each kind, and no host gets an unmap of part
+// of its page or interval: the port would fail the test.
 #include "lib/world.hpp"
 
 namespace kiommu::test {
@@ -71,14 +71,14 @@ TEST_P(Blocks, EachSinglePageOfABlock) {
 
 TEST_P(Blocks, ReplacedPageInTheMiddle) {
   fill(1024);
-  // The guest takes its 2 MiB page apart, and remaps one page of it.
+  // The guest splits its 2 MiB page, and remaps one page of it.
   world_.tables.map_pages(0, world_.data(0), 512);
   world_.tables.map(100 * kPage, world_.data(3000), kR);
   world_.tables.link(0, 1);
   world_.expect_refresh(100 * kPage, kPage);
   expected_[100] = *world_.frame(world_.data(3000), kR);
   expect_as_expected();
-  // And makes it one again.
+  // Then it makes the page whole again.
   world_.tables.map(0, world_.data(0), kRW, 1);
   world_.expect_refresh(0, 2 * kMiB);
   expected_[100] = *world_.frame(world_.data(100));

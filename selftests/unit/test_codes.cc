@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Why a call was refused: the errno, and the status that tells causes with the
-// same errno apart.
+// Why a call was refused: the errno, and the status that distinguishes causes
+// with the same errno.
 #include "lib/world.hpp"
 
 namespace kiommu::test {
@@ -72,7 +72,7 @@ TEST(Codes, RefusedPinsHaveAStatus) {
     EXPECT_EQ(world.pins.unregister(c.at, c.length, &status), c.error);
     EXPECT_EQ(status, c.status);
   }
-  // Of the same errno: kernel memory, and the process's limit.
+  // Two causes with the same errno: kernel memory, and the process's limit.
   kiommu_u32 status = 0;
   faults().account.arm_always();
   EXPECT_EQ(world.pins.preregister(0, 0, &status), -ENOMEM);

@@ -17,8 +17,8 @@ constexpr u64 kRegionThird = 2 * kGiB;  // by a region-third entry
 
 TEST(V4Defect, D01_InvalidUpperEntryStillAdvances) {
   W world;
-  // The first region-third entry and the first segment entry of the second
-  // are invalid; what comes after them must still be done.
+  // The first region-third entry and the first segment entry of the second are
+  // invalid; what comes after them must still be mapped.
   const u64 iova = kRegionThird + kSegment;
   world.tables.map(iova, world.data(1));
   world.expect_refresh(0, 2 * kRegionThird);
@@ -55,7 +55,7 @@ TEST(V4Defect, D03_UnreadableTableAndFailedAllocationAreErrors) {
     faults().node.arm(nth);
     const RefreshOutcome outcome = other.refresh(0, kPage);
     if (faults().node.fired() == 0) break;
-    if (outcome.error == 0) continue;  // there was another way
+    if (outcome.error == 0) continue;  // it found another way
     ++failures;
     EXPECT_EQ(outcome.error, -ENOMEM);
     EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
@@ -104,7 +104,8 @@ TEST(V4Defect, D07_FailedRegistrationUndoesNothingThatWasNotDone) {
   EXPECT_EQ(world.anchor(anchor), -EINVAL);
   EXPECT_EQ(world.guest.pin_calls, 0u);
   EXPECT_EQ(world.guest.unpin_calls, unpins);
-  // No allocation either, so none whose failure could be mistaken.
+  // It does not allocate either, so no failure of an allocation can be
+  // mistaken.
   faults().node.arm_always();
   EXPECT_EQ(world.anchor(world.tables.anchor()), 0);
 }
@@ -182,7 +183,7 @@ TEST(V4Defect, D16_SeveralHostsInOneDomain) {
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(world.sees(299 * kPage, i), world.frame(world.data(299)));
   }
-  // An error of one is the error of all, and nothing is half done.
+  // An error of one host is the error of all, and nothing is half done.
   world.tables.map(kGiB, world.data(400));
   faults().map.arm(1);
   world.expect_stops(kGiB, kPage, kGiB, -ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY);
@@ -193,7 +194,7 @@ TEST(Relative, MovedOrDeletedSlotReturnsItsPins) {
   world.tables.map_pages(0, world.data(0), 64);
   world.expect_refresh(0, 64 * kPage);
   world.guest.remove_slot(kDataGpa);
-  // The guest unmaps; the slot is long gone, the pins come back.
+  // The guest unmaps when the slot is long gone: the pins have come back.
   world.tables.clear(0, 1);
   world.expect_refresh(0, 64 * kPage);
   EXPECT_EQ(world.host.pinned(), 0u);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The dirty log: what it tells, what it refuses, and its memory; and threads.
+// The dirty log: what it reports, what it refuses, its memory, and threads.
 #include <algorithm>
 #include <atomic>
 #include <random>
@@ -19,12 +19,12 @@ TEST(DirtyLog, TellsWhatIsWritableAndWhatWas) {
   world.tables.map_pages(iova(8), world.data(8), 8, kR);
   world.expect_refresh(iova(0), 16 * kPage);
   ASSERT_EQ(world.pins.start_dirty(), 0);
-  // Mapped before, and writable now: each time.
+  // Pages that were mapped before and are writable now are dirty at each read.
   EXPECT_EQ(read(world.pins), pages(world.data(0), 8));
   EXPECT_EQ(read(world.pins), pages(world.data(0), 8));
   ASSERT_EQ(world.unmap(iova(0), 4 * kPage), 0);
   EXPECT_EQ(read(world.pins), pages(world.data(0), 8));
-  // What was unmapped: once.
+  // Pages that were unmapped are dirty once.
   EXPECT_EQ(read(world.pins), pages(world.data(4), 4));
   // The right to write is taken away.
   world.tables.map_pages(iova(4), world.data(4), 4, kR);
@@ -61,7 +61,7 @@ TEST(DirtyLog, DeviceMemoryIsNotLogged) {
   EXPECT_EQ(read(world.pins), pages(world.data(4), 4));
   const Bits writable = world.writable_pages(iova(0), 8);
   EXPECT_EQ(writable, Bits{0xf0});
-  // Nor is what was mapped before the log runs.
+  // Nor do they count if they were mapped before the log started.
   ASSERT_EQ(world.pins.stop_dirty(), 0);
   ASSERT_EQ(world.pins.start_dirty(), 0);
   EXPECT_EQ(read(world.pins), pages(world.data(4), 4));
@@ -75,7 +75,7 @@ TEST(DirtyLog, LargePages) {
   world.tables.map(iova(0), world.data(512), kRW, 1);
   world.expect_refresh(iova(0), 512 * kPage);
   EXPECT_EQ(read(world.pins), pages(world.data(512), 512));
-  // A part of it goes, then the rest as a whole.
+  // Unmap a part of it, then all of the rest.
   ASSERT_EQ(world.unmap(iova(100), kPage), 0);
   EXPECT_EQ(read(world.pins), pages(world.data(512), 512));
   Gfns rest = pages(world.data(512), 512);
@@ -98,7 +98,7 @@ TEST(DirtyLog, CountsHowOftenAPageIsMapped) {
   ASSERT_EQ(second.start(), 0);
   ASSERT_EQ(second.anchor(world.tables.anchor()), 0);
   // A large page, and one of its pages by itself, with its neighbours out of
-  // order: some before the log runs, some after.
+  // order: some are mapped before the log starts, some after.
   world.tables.map(iova(0), world.data(512), kRW, 1);
   world.tables.map(iova(512), world.data(515));
   world.expect_refresh(iova(0), 513 * kPage);
@@ -138,7 +138,7 @@ TEST(DirtyLog, PageThatIsMappedTooOftenStaysDirty) {
     for (u64 i = 0; i < times; ++i) {
       world.tables.map(iova(i), world.data(8));
     }
-    // Its neighbours are as ever.
+    // Its neighbours are counted as usual.
     world.tables.map(iova(400), world.data(7));
     world.tables.map(iova(401), world.data(9));
     world.expect_refresh(iova(0), 402 * kPage);
@@ -152,7 +152,7 @@ TEST(DirtyLog, PageThatIsMappedTooOftenStaysDirty) {
   EXPECT_EQ(read(world.pins), Gfns{});
 }
 
-// Whatever is mapped, in however many domains.
+// The cost does not depend on what is mapped, nor in how many domains.
 TEST(DirtyLog, ReadCostsWhatIsAskedFor) {
   W world(small());
   port::DmaDomain second(world.host, world.pins, world.ledger,
@@ -176,7 +176,7 @@ TEST(DirtyLog, ReadCostsWhatIsAskedFor) {
   EXPECT_EQ(cost(), least);
 }
 
-// However far it has come.
+// START can be killed at each point of its work.
 TEST(DirtyLog, StartCanBeKilled) {
   W world(small(port::kContiguous2M));
   world.tables.map(iova(0), world.data(512), kRW, 1);
@@ -213,7 +213,8 @@ TEST(DirtyLog, ReadsWhatIsAskedForAndNoMore) {
             pages(world.data(63), 2));
   EXPECT_EQ(read(world.pins, world.data(63), 2 * kPage), Gfns{});
   EXPECT_EQ(read(world.pins, world.data(70), kPage), pages(world.data(70), 1));
-  // From before the slot, a chunk at a time, at any distance from the words.
+  // Read from before the slot, 64 pages at a time, at an odd distance from the
+  // words of the log.
   Gfns want = pages(world.data(0), 300);
   for (u64 gone : {63, 64, 70}) want.erase(world.data(gone) / kPage);
   EXPECT_EQ(read(world.pins, kFirst, 512 * kPage, 64), want);
@@ -272,7 +273,7 @@ TEST(DirtyLog, BitsThatArePutBackAreReadAgain) {
   EXPECT_EQ(read(world.pins), Gfns{});
   world.pins.put_dirty_back(kFirst, kLength, bits);
   EXPECT_EQ(read(world.pins), want);
-  // A slot that is gone meanwhile takes its bits with it.
+  // A slot that was removed meanwhile takes its bits with it.
   world.pins.put_dirty_back(kFirst, kLength, bits);
   world.guest.remove_slot(kOther);
   world.pins.put_dirty_back(kFirst, kLength, bits);
@@ -293,7 +294,7 @@ TEST(DirtyLog, WithoutMemory) {
     EXPECT_EQ(world.pins.stop_dirty(), -ENOENT);
   }
   ASSERT_EQ(world.pins.start_dirty(), 0);
-  // A region that is learnt later brings its bitmap, or cannot be used.
+  // A slot that is met later gets its bitmap, or cannot be used.
   world.guest.add_ram(kOther, kOtherPages, port::kShuffled);
   world.tables.map(iova(1), kOther);
   faults().node.arm(2);
@@ -302,7 +303,7 @@ TEST(DirtyLog, WithoutMemory) {
   EXPECT_EQ(faults().node.fired(), 1u);
   faults() = {};
   world.expect_refresh(iova(1), kPage);
-  // What unmaps and reads never allocates.
+  // Unmapping and reading never allocate.
   faults() = {};
   faults().node.arm_always();
   ASSERT_EQ(world.unmap(iova(1), kPage), 0);
@@ -326,7 +327,7 @@ TEST(DirtyLog, UnmapTellsWhatWasWritable) {
   world.tables.map_pages(iova(520), world.data(600), 4, kR);
   world.tables.map_pages(iova(530), world.data(700), 2);
   world.expect_refresh(iova(0), 1024 * kPage);
-  // All that is mapped, and only what was asked for.
+  // All that is writable, and only what was asked for.
   const Bits all = world.writable_pages(iova(500), 64);
   EXPECT_EQ(all, Bits{0xfff | u64{3} << 30});
   ASSERT_EQ(world.unmap_writable(iova(500), 64 * kPage, &bits, &unmapped), 0);
@@ -338,8 +339,8 @@ TEST(DirtyLog, UnmapTellsWhatWasWritable) {
   EXPECT_EQ(world.writable_pages(0, 64), Bits{0});
 }
 
-// Threads map and unmap while another one reads: what was writable at any time
-// is read at some time.
+// Threads map and unmap while another one reads: each page that was writable at
+// some time is reported at some time.
 TEST(DirtyLog, LosesNothingToThreads) {
   constexpr u64 kThreads = 2;
   constexpr u64 kEach = 1024;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The dirty log, compared, at random moments, with a plain set of pages; over
+// The dirty log against a plain set of pages, compared at random moments, with
 // several domains of one guest, slots that come and go, and faults.
 #include <algorithm>
 #include <map>
@@ -13,8 +13,8 @@ namespace {
 
 using namespace dirty;
 
-// Two domains of one guest, edits, refreshes, unmaps, slots, reads at random:
-// the log against a plain set.
+// Two domains of one guest, with random edits, refreshes, unmaps, slot changes
+// and reads, against a plain set.
 class DirtyModel {
  public:
   DirtyModel(u32 seed, bool with_faults)
@@ -97,7 +97,7 @@ class DirtyModel {
     }
   }
 
-  // Does something to a domain, and notes what it can write no more.
+  // Changes a domain, and notes what it can no longer write.
   template <class Function>
   void change(port::DmaDomain& domain, Function function) {
     learn(kDataGpa, world_.data_hva, kData + kLarge);
@@ -159,7 +159,7 @@ class DirtyModel {
       default:
         return change(domain, [&](port::DmaDomain& d) {
           if (with_faults_ && pick(2) == 0) {
-            // What the call may map before it loses it is not seen here.
+            // What the call maps and loses again is not seen here.
             faults().map.arm(1 + pick(3));
             maybe_.merge(pages(kDataGpa, kData + kLarge));
             maybe_.merge(pages(kOther, kOtherPages));
@@ -203,7 +203,7 @@ class DirtyModel {
   u64 other_hva_ = 0;
   std::map<u64, u64> gfn_of_pfn_;
   Gfns dirty_;  // and not read since
-  Gfns maybe_;  // may be so as well
+  Gfns maybe_;  // may be dirty as well
 };
 
 TEST(DirtyLog, AgreesWithAPlainSet) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Reasons of faults, and their codes in the words of each architecture.
+// Fault reasons, and their codes in the terms of each architecture.
 #include "faults/codes.hpp"
 #include "lib/world.hpp"
 
@@ -17,7 +17,7 @@ static_assert(same(FaultReason::kDma, KVM_IOMMU_FAULT_DMA) &&
               same(FaultReason::kResources, KVM_IOMMU_FAULT_RESOURCES) &&
               same(FaultReason::kHost, KVM_IOMMU_FAULT_HOST));
 
-// All of Status, and what each architecture says of it.
+// Each status, and the codes that each architecture has for it.
 struct Expected {
   Status status;
   unsigned reason;
@@ -73,7 +73,7 @@ TEST(FaultCodes, AreThoseOfEachArchitecture) {
   unsigned status = 0;
   for (const Expected& expected : kExpected) {
     SCOPED_TRACE(status);
-    // None is left out.
+    // No status is left out.
     ASSERT_EQ(static_cast<unsigned>(expected.status), status++);
     const auto code = [&](unsigned format, Rights access) {
       return fault_code(format, expected.status, access);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Faults that wait to be read: records, folding, overflow, sequence numbers,
-// what the anchor says of a DMA.
+// The queue of faults: records, folding, overflow, sequence numbers, and
+// blocked DMA in the terms of the anchor.
 #include <cstring>
 #include <deque>
 #include <random>
@@ -47,13 +47,13 @@ class Faults : public testing::Test {
   ~Faults() { faults() = {}; }
 
   void open() { ASSERT_EQ(machine_.open_faults(), 0); }
-  // Faults on `count` pages of their own.
+  // Reports faults on `count` pages, one on each.
   void report(u64 first, u64 count) {
     for (u64 page = first; page < first + count; ++page) {
       EXPECT_TRUE(machine_.report(entry_at(page)));
     }
   }
-  // Takes one record out.
+  // Reads one record.
   kiommu_fault next() {
     const auto records = machine_.read_faults(1);
     EXPECT_EQ(records.size(), 1u);
@@ -63,7 +63,8 @@ class Faults : public testing::Test {
   port::Machine machine_;
 };
 
-// The same on all machines: natural alignment, no padding, their byte order.
+// The layout is the same on all machines: natural alignment, no padding, the
+// machine's byte order.
 TEST_F(Faults, RecordIsLaidOutAsPublished) {
   ASSERT_EQ(sizeof(kvm_iommu_fault), 96u);
   ASSERT_EQ(sizeof(kiommu_fault), 96u);
@@ -126,7 +127,7 @@ TEST_F(Faults, OneReaderAtATime) {
   machine_.close_faults();
   EXPECT_FALSE(machine_.faults_readable());
   EXPECT_FALSE(machine_.report(entry_at(1)));
-  // The next one begins anew.
+  // The next reader starts afresh.
   open();
   EXPECT_FALSE(machine_.faults_readable());
   report(9, 1);
@@ -152,7 +153,7 @@ TEST_F(Faults, RecordsComeInOrderAndWhole) {
   fault.access = KVM_IOMMU_READ;
   fault.level = 2;
   fault.device = 0xdeadbeef;
-  // Not the poster's business.
+  // Fields that the reporter does not set.
   fault.sequence = fault.count = fault.lost = 77;
   fault.pasid = fault.group = 77;
   fault.cookie = 77;
@@ -193,7 +194,7 @@ TEST_F(Faults, RepeatsAreCountedInTheRecord) {
   EXPECT_TRUE(machine_.report(fault));
   report(6, 3);
   EXPECT_EQ(machine_.reader_woken(), 4u);
-  // Elsewhere in the page, with newer ones behind it.
+  // Elsewhere in the same page, with newer records behind it.
   for (unsigned i = 0; i < 1000; ++i) {
     fault.iova = 5 * kPage + i;
     EXPECT_TRUE(machine_.report(fault));
@@ -206,7 +207,7 @@ TEST_F(Faults, RepeatsAreCountedInTheRecord) {
     EXPECT_EQ(records[i].sequence, i);
     EXPECT_EQ(records[i].count, i == 0 ? 1001u : 1u);
   }
-  // What was read is not counted in any more.
+  // A record that was read no longer counts further faults.
   EXPECT_TRUE(machine_.report(fault));
   EXPECT_EQ(machine_.reader_woken(), 5u);
   const kiommu_fault again = next();
@@ -255,7 +256,8 @@ TEST_F(Faults, WhatTheReaderHasSeenStaysAsItIs) {
   EXPECT_EQ(records[1].iova, kPage);
   EXPECT_EQ(records[1].count, 1u);
   EXPECT_EQ(records[2].iova, 2 * kPage);
-  // It could not be stored: nothing is lost, and all is open again.
+  // The reader could not store them: nothing is lost, and all records may
+  // change again.
   machine_.drop_faults(0);
   report(1, 3);
   records = machine_.read_faults(8);
@@ -272,9 +274,9 @@ TEST_F(Faults, WhatFindsNoPlaceIsCounted) {
   EXPECT_EQ(machine_.reader_woken(), kRecords);
   report(1000, 5);
   report(1000, 1);
-  report(3, 2);  // these have a place
+  report(3, 2);  // these have a record
   EXPECT_EQ(machine_.reader_woken(), kRecords);
-  // Told again until it was read.
+  // A loss is reported again until it was read.
   EXPECT_EQ(machine_.peek_faults(1).front().lost, 6u);
   machine_.drop_faults(0);
   report(2000, 1);
@@ -284,7 +286,7 @@ TEST_F(Faults, WhatFindsNoPlaceIsCounted) {
   for (unsigned i = 1; i < 8; ++i) EXPECT_EQ(records[i].lost, 0u);
   EXPECT_EQ(records[3].count, 2u);
   EXPECT_EQ(records[4].count, 2u);
-  // There is room again; numbers tell where those that are lost were.
+  // There is room again; the sequence numbers tell where the lost records were.
   report(3000, 1);
   unsigned seen = 8;
   while (machine_.faults_readable()) {
@@ -303,7 +305,7 @@ TEST_F(Faults, WhatFindsNoPlaceIsCounted) {
   EXPECT_EQ(seen, kRecords + 1);
 }
 
-// A loss while the reader takes records out is told by one that is there.
+// A loss while the reader takes records out is reported by one that is queued.
 TEST_F(Faults, LossIsToldByWhatIsQueued) {
   open();
   report(0, kRecords);
@@ -316,14 +318,15 @@ TEST_F(Faults, LossIsToldByWhatIsQueued) {
   EXPECT_EQ(next().lost, 0u);
 }
 
-// The queue against one that is simple: sequence, count, lost, order.
+// The queue against a simple model: sequence, count, lost, order.
 TEST_F(Faults, AgreesWithAModel) {
   open();
   std::mt19937_64 random(5);
   std::deque<kiommu_fault> model;
   u64 sequence = 0, lost = 0;
   for (unsigned step = 0; step < 20000; ++step) {
-    // Long stretches in which more comes than is read, and the opposite.
+    // Alternate long stretches in which more is reported than read with the
+    // opposite.
     if (random() % 100 < (step / 1000 % 2 == 0 ? 90 : 20)) {
       const kiommu_fault fault = entry_at(random() % (2 * kRecords));
       EXPECT_TRUE(machine_.report(fault));
@@ -355,7 +358,7 @@ TEST_F(Faults, AgreesWithAModel) {
   }
 }
 
-// Reported on several threads while one reads: each is told once.
+// Several threads report while one reads: each fault is counted once.
 TEST_F(Faults, NoneIsForgottenInParallel) {
   constexpr unsigned kThreads = 3, kReports = 20000;
   open();
@@ -384,7 +387,7 @@ TEST_F(Faults, NoneIsForgottenInParallel) {
 TEST_F(Faults, DmaIsToldInTheWordsOfTheAnchor) {
   open();
   machine_.guest.add_ram(kTablesGpa, 64, port::kShuffled);
-  // What the next record says of a blocked access.
+  // Reports a blocked access, and returns its record.
   const auto dma = [this](u64 iova, unsigned access) {
     EXPECT_TRUE(machine_.report_dma(dma_at(iova, access)));
     const kiommu_fault record = next();
@@ -438,7 +441,7 @@ TEST_F(Faults, DmaIsToldInTheWordsOfTheAnchor) {
   EXPECT_EQ(record.code, 0u);
 }
 
-// What the reader has not read yet is there when the domain is gone.
+// Unread records survive the domain.
 TEST(FaultQueue, OutlivesItsDomain) {
   port::Ledger ledger;
   port::HostMemory memory;

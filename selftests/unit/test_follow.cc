@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Mode TRACKED: walks that come to another table than the one that is known,
-// below a page that is out of sync. What such a walk has gone over in whole is
-// known anew; nothing else is. And walks that end early.
+// Mode TRACKED: walks that find another table than the known one, below a page
+// that is out of sync. What such a walk covers as a whole is known anew;
+// nothing else is. Also walks that end early.
 #include <set>
 #include <thread>
 
@@ -11,7 +11,8 @@
 namespace kiommu::test {
 namespace {
 
-// A guest that links other tables in its place, and nobody is told.
+// A guest that links other tables in place of a known one, without a report of
+// the store.
 template <class F>
 class Relinked : public TrackedWorld<F> {
  public:
@@ -27,8 +28,8 @@ class Relinked : public TrackedWorld<F> {
   }
 
   void link(u64 to) { this->store_entry(above, S::table(1, to, kRW)); }
-  // A store of the whole page of the old table that its last entry is in: what
-  // it spans is walked, from above.
+  // Stores the page of the old table that holds its last entry: the IOVAs that
+  // it spans are walked, from above.
   void store_last_page() {
     std::vector<u8> bytes(std::min<u64>(kPage, S::table_bytes(0)));
     const u64 gpa = table + S::table_bytes(0) - bytes.size();
@@ -50,7 +51,7 @@ template <class F>
 class Follow : public FormatTest<F> {};
 TYPED_TEST_SUITE(Follow, AllFormats);
 
-// A walk over a part of what an entry spans says nothing of the rest: that is
+// A walk over a part of an entry's span says nothing of the rest, which is
 // followed until it is walked.
 TYPED_TEST(Follow, TableIsKnownUntilAllOfItsEntryIsWalked) {
   using S = Spec<TypeParam>;
@@ -87,7 +88,7 @@ TYPED_TEST(Follow, TableThatCannotBeReadIsKnownAsNone) {
   EXPECT_FALSE(world.is_tracked(world.table));
 }
 
-// Three tables with one page each, of which the first two share one.
+// Three places with one page each, of which the first two share a table.
 template <class F>
 class Ended : public TrackedWorld<F> {
  public:
@@ -103,7 +104,7 @@ class Ended : public TrackedWorld<F> {
   }
 
   static u64 page(u64 i) { return place<F>(i); }
-  // The pages of tables on the way to page(i) are out of sync.
+  // Puts the pages of tables on the way to page(i) out of sync.
   void untrack_path(u64 i) {
     for (unsigned level = 0; level <= this->tables.top(); ++level) {
       const u64 gpa = this->tables.entry_gpa(page(i), level);
@@ -111,7 +112,7 @@ class Ended : public TrackedWorld<F> {
       EXPECT_EQ(this->untrack(gpa & ~(kPage - 1), kPage, &count), 0);
     }
   }
-  // All that is in sync is as the tables say.
+  // Expects the pages as the tables say, if all tables are in sync.
   void expect_no_lie(u64 first, u64 last) {
     if (this->info().unsynced_pages > 0) return;
     EXPECT_EQ(this->sees(page(0)), this->frame(this->leaf(first)));
@@ -121,7 +122,7 @@ class Ended : public TrackedWorld<F> {
 };
 
 // A refresh that meets pages that are out of sync follows them afterwards. What
-// that does not come to is out of sync still, wherever it ends.
+// it does not reach stays out of sync, wherever it ends.
 template <class F>
 void expect_no_lie(port::Fault port::Faults::*kind, const char* name) {
   Ended<F> world;
@@ -154,8 +155,8 @@ TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesTheRestOutOfSync) {
   expect_no_lie<TypeParam>(&port::Faults::node, "node");
 }
 
-// A page that is used in two places, and out of sync: it is in sync again when
-// it is as its tables say in both.
+// A page that is used in two places and out of sync is in sync again when both
+// places are as the page says.
 TYPED_TEST(Follow, RefreshInOnePlaceIsNotEnoughForAnother) {
   Ended<TypeParam> world;
   const u64 at = world.tables.entry_gpa(world.page(0), 0);
@@ -167,7 +168,8 @@ TYPED_TEST(Follow, RefreshInOnePlaceIsNotEnoughForAnother) {
   world.expect_no_lie(1, 0);
 }
 
-// A walk for a store comes to one of its places alone: it stays out of sync.
+// A walk for a store reaches only one of the page's places: the page stays out
+// of sync.
 TYPED_TEST(Follow, StoreAboveOnePlaceIsNotEnoughForAnother) {
   using S = Spec<TypeParam>;
   Ended<TypeParam> world;
@@ -184,15 +186,15 @@ TYPED_TEST(Follow, StoreAboveOnePlaceIsNotEnoughForAnother) {
     EXPECT_EQ(world.sees(world.page(0)), world.frame(world.leaf(1 + unlinks)));
     EXPECT_EQ(world.info().unsynced_pages, 1u);
     world.expect_no_lie(1 + unlinks, 0);
-    // A refresh of it comes to all.
+    // A refresh of it reaches all places.
     world.refresh(world.page(0), world.kLeaf);
     EXPECT_EQ(world.info().unsynced_pages, 0u);
     world.expect_no_lie(1 + unlinks, 0);
   }
 }
 
-// A refresh of a place that is not known yet, below another table, of a page
-// that is out of sync in an old one.
+// A page is out of sync in an old place; a refresh meets it in a new place,
+// below another table.
 TEST(Follow, RefreshInANewPlaceComesToTheOldOnes) {
   using S = Spec<VtdSsFormat>;
   constexpr u64 kAbove = u64{1} << S::shift(2);
@@ -218,7 +220,7 @@ TEST(Follow, RefreshInANewPlaceComesToTheOldOnes) {
   }
 }
 
-// What is not walked to its end is out of sync, and nothing above it.
+// What is not walked to its end is out of sync, but nothing above it.
 TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesWhatIsAboveInSync) {
   Ended<TypeParam> world;
   const u64 at = world.tables.entry_gpa(world.page(2), 0);
@@ -241,9 +243,8 @@ TYPED_TEST(Follow, RefreshThatEndsEarlyLeavesWhatIsAboveInSync) {
   }
 }
 
-// A store to a table above, of two entries, whose table is used in two places.
-// It is killed in the first place: nothing is brought up to date in the second
-// one.
+// A store of two entries to an upper table that is used in two places. It is
+// killed in the first place: nothing is brought up to date in the second one.
 TEST(Follow, KilledStoreLeavesOtherPlacesOutOfSync) {
   using S = Spec<VtdSsFormat>;
   constexpr u64 kSpan = u64{1} << S::shift(1);
@@ -284,7 +285,8 @@ TEST(Follow, KilledStoreLeavesOtherPlacesOutOfSync) {
   }
 }
 
-// All that the store was about: other places of the page, too.
+// All that the store affects goes out of sync, including other places of the
+// page.
 TYPED_TEST(Follow, KilledStoreLeavesItsPagesOutOfSync) {
   using S = Spec<TypeParam>;
   Ended<TypeParam> world;
@@ -310,9 +312,9 @@ TYPED_TEST(Follow, KilledStoreLeavesItsPagesOutOfSync) {
   }
 }
 
-// A store links a table that lies in a slot which was not met yet, and memory
-// for that runs out at any place: the table is followed, or it is told that it
-// is not.
+// A store links a table in a slot that was not met yet, and memory for that
+// runs out at each point in turn: either the table is followed, or a fault
+// reports that it is not.
 TEST(Follow, TableInANewSlotIsFollowedOrToldOf) {
   using S = Spec<VtdSsFormat>;
   bool fired = true;
@@ -348,7 +350,7 @@ TEST(Follow, TableInANewSlotIsFollowedOrToldOf) {
   }
 }
 
-// Each one that goes out of sync is told of, or counted.
+// Each page that goes out of sync is reported, or counted as lost.
 TEST(Follow, EachPageThatGoesOutOfSyncIsToldOf) {
   TrackedWorld<VtdSsFormat> world;
   for (u64 i = 0; i < 40; ++i) {
@@ -357,7 +359,7 @@ TEST(Follow, EachPageThatGoesOutOfSyncIsToldOf) {
   ASSERT_EQ(world.open_faults(), 0);
   ASSERT_EQ(world.follow(), 0);
   const auto before = world.guest.tracked();
-  // A store above all of them, whose process is killed.
+  // A store above all of them, by a process that is killed.
   const u64 top = world.tables.entry_gpa(kGiB, world.tables.top());
   faults().interrupt.arm(1);
   EXPECT_EQ(world.stored(top, 8), -EINTR);
@@ -377,8 +379,8 @@ TEST(Follow, EachPageThatGoesOutOfSyncIsToldOf) {
   EXPECT_EQ(silent, lost);
 }
 
-// A store was lost on its way here: nobody knows what is in sync. Who tells it
-// can be killed, and then some are left.
+// A store was lost on its way to the core: nobody knows what is in sync. The
+// caller that reports it can be killed, which leaves pages to the next call.
 TYPED_TEST(Follow, StoreThatWasMissedPutsAllOutOfSync) {
   TrackedWorld<TypeParam> world;
   world.tables.map(world.kIova, world.leaf(0));

@@ -14,7 +14,7 @@ template <class F>
 class FollowPlaces : public FormatTest<F> {};
 TYPED_TEST_SUITE(FollowPlaces, AllFormats);
 
-// The way to all places of X goes over one of the two places of Y.
+// The walk to all places of X passes one of the two places of Y.
 TYPED_TEST(FollowPlaces, PageMetOnTheWayHasOtherPlaces) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -62,7 +62,7 @@ TYPED_TEST(FollowPlaces, PageOutOfSyncIsLinkedByAStore) {
   EXPECT_EQ(world.sees(page(0)), world.frame(world.leaf(7)));
 }
 
-// UNTRACK takes the page between two of its places, which a refresh goes over.
+// UNTRACK takes the page while a refresh is between two of its places.
 TYPED_TEST(FollowPlaces, UntrackBetweenTwoPlaces) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -89,14 +89,15 @@ TYPED_TEST(FollowPlaces, UntrackBetweenTwoPlaces) {
   world.refresh(page(0), world.kLeaf);
   world.guest.before_pin = {};
   EXPECT_TRUE(hit);
-  // As after UNTRACK: what the record names is refreshed.
+  // As after any UNTRACK, refresh what the record names.
   world.refresh(page(2), u64{1} << S::shift(1));
   EXPECT_EQ(world.info().unsynced_pages, 0u);
   EXPECT_EQ(world.sees(page(2)), world.frame(world.leaf(7)));
   EXPECT_EQ(world.sees(page(0)), world.frame(world.leaf(7)));
 }
 
-// Tables between the places of a page that cannot be brought were in sync.
+// Tables between the places of a page that cannot be brought up to date were in
+// sync, and stay in sync.
 TEST(FollowPlaces, TablesBetweenTwoPlacesStayInSync) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -126,8 +127,8 @@ TEST(FollowPlaces, TablesBetweenTwoPlacesStayInSync) {
   EXPECT_LE(sync + lost, 1u) << sync << " " << lost;
 }
 
-// A page that is out of sync is met in a new place while it has an old one, and
-// in another new one, by the same walk, when the old one has gone.
+// One walk meets a page that is out of sync in two new places: at the first,
+// the page still has its old place, at the second, it does not.
 TEST(FollowPlaces, PlaceGoesBetweenTwoOthers) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -154,7 +155,7 @@ TEST(FollowPlaces, PlaceGoesBetweenTwoOthers) {
     hit = true;
     std::thread([&] {
       world.store_entry(unlinked, 0);
-      // Nobody is told: it is not tracked.
+      // The store is not reported: the page is not tracked.
       ASSERT_FALSE(world.guest.is_tracked(table / kPage));
       world.store_entry(entry, S::leaf(0, world.leaf(7), kRW));
     }).join();
@@ -169,8 +170,9 @@ TEST(FollowPlaces, PlaceGoesBetweenTwoOthers) {
   }
 }
 
-// A table that is followed elsewhere gets a place below one that is not, at its
-// end; a refresh follows that, and pins run short in the new place.
+// A table that is followed elsewhere gets a place at the end of a table that is
+// not followed. A refresh follows the latter, and memory runs out in the new
+// place.
 TEST(FollowPlaces, NewPlaceOfATrackedTableIsNotBrought) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -187,7 +189,7 @@ TEST(FollowPlaces, NewPlaceOfATrackedTableIsNotBrought) {
   const u64 at = world.tables.entry_gpa(a, 2);
   ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
   ASSERT_EQ(count, 1u);
-  // Not told: the page is out of sync.
+  // Not reported: the page is out of sync.
   world.tables.write_entry((at & ~(kPage - 1)) + 511 * 8,
                            S::table(2, shared, kRW));
   world.read_faults(128);
@@ -211,7 +213,7 @@ TEST(FollowPlaces, NewPlaceOfATrackedTableIsNotBrought) {
     if (unsynced == 0) {
       EXPECT_EQ(stale, 0u) << what;
     }
-    // Begin anew.
+    // Start over.
     ASSERT_EQ(world.untrack(at & ~(kPage - 1), kPage, &count), 0);
     world.tables.write_entry((at & ~(kPage - 1)) + 511 * 8, 0);
     world.expect_refresh(a, kPage);
@@ -224,7 +226,8 @@ TEST(FollowPlaces, NewPlaceOfATrackedTableIsNotBrought) {
   }
 }
 
-// More uses than are followed, and then only the one that found no room.
+// A page has more places than are followed, and then only the one that found no
+// room.
 TEST(FollowPlaces, PlaceThatFoundNoRoomIsLeft) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -244,7 +247,7 @@ TEST(FollowPlaces, PlaceThatFoundNoRoomIsLeft) {
 }
 
 // A page that has had more places than are followed goes with its slot, however
-// many are left: nobody knows where it was, so that all pages are out of sync.
+// many places are left: nobody knows where it was, so all pages go out of sync.
 TEST(FollowPlaces, PageWithTooManyPlacesGoesWithItsSlot) {
   using S = Spec<VtdSsFormat>;
   constexpr u64 kFar = 128 * kGiB;
@@ -277,7 +280,7 @@ TEST(FollowPlaces, PageWithTooManyPlacesGoesWithItsSlot) {
       EXPECT_TRUE(!known || (fault.iova >= page(0) && fault.iova < page(17)));
     }
     EXPECT_TRUE(told);
-    // In steps: what names the page that is gone stops a refresh.
+    // In steps, because an entry that names the removed page stops a refresh.
     world.expect_refresh(0, page(0));
     for (u64 i = 0; i < 17; ++i) world.refresh(page(i), kPage);
     EXPECT_EQ(world.sees(page(16)), kBlocked);
@@ -285,8 +288,8 @@ TEST(FollowPlaces, PageWithTooManyPlacesGoesWithItsSlot) {
   }
 }
 
-// A table that is in sync gets other rights by an entry of one that is not; a
-// refresh of that ends within the first.
+// A table that is in sync gets other rights by an entry of a table that is not;
+// a refresh of the latter ends within the former.
 TEST(FollowPlaces, RefreshEndsBelowATableThatWasInSync) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -318,8 +321,8 @@ TEST(FollowPlaces, RefreshEndsBelowATableThatWasInSync) {
   }
 }
 
-// Between two calls of a walk another one comes to a place of a page, and
-// cannot bring it back in sync: the first one still can.
+// Between two calls of a walk, another walk reaches a place of a page and
+// cannot bring the page back in sync: the first walk still can.
 TEST(FollowPlaces, WalkGoesOnAfterAnother) {
   using S = Spec<X86FsFormat>;
   constexpr u64 kGiBs = 66;
@@ -364,8 +367,7 @@ TEST(FollowPlaces, WalkGoesOnAfterAnother) {
   }
 }
 
-// Only the process of one that refreshes is killed: what he has tracked goes,
-// nothing else.
+// A refresh is killed: what it has tracked is given up, nothing else.
 TEST(FollowPlaces, KilledRefreshLeavesWhatWasInSync) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -393,8 +395,8 @@ TEST(FollowPlaces, KilledRefreshLeavesWhatWasInSync) {
   EXPECT_LE(most, 1u);
 }
 
-// So much lies between two places of a page that a call does not come to the
-// second one; the next call fails before it does.
+// So much lies between two places of a page that one call does not reach the
+// second place; the next call fails before it does.
 TEST(FollowPlaces, SecondCallOfAWalkFails) {
   using S = Spec<VtdSsFormat>;
   constexpr u64 kGiBs = 66;
@@ -428,7 +430,7 @@ TEST(FollowPlaces, SecondCallOfAWalkFails) {
 }
 
 // A refresh that is killed while it waits for a range between the places of a
-// page leaves what is there in sync.
+// page leaves that range in sync.
 TEST(FollowPlaces, RefreshIsKilledWhileItWaits) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;

@@ -61,12 +61,12 @@ TYPED_TEST(Format, LeafEntryAtEachLevelThatHasThem) {
   }
 }
 
-// What is decoded many at a time says the same.
+// Decoding many entries at a time gives the same results.
 TYPED_TEST(Format, PageWordAgreesWithDecode) {
   if constexpr (requires(u64 entry) { TypeParam::page_word(entry); }) {
     std::mt19937_64 random(1);
     for (unsigned i = 0; i < 100000; ++i) {
-      // Any bits, and with a shift often few of them.
+      // Any bits; the shift often leaves few of them.
       const u64 entry = random() >> (i % 64);
       const Entry page = TypeParam::decode(0, entry);
       const u64 word = TypeParam::page_word(entry);
@@ -183,7 +183,7 @@ TYPED_TEST(Format, WindowIsBoundByTheReachOfTheTables) {
     world.expect_refresh(0x1000, 2 * kPage);
     ASSERT_EQ(world.unanchor(), 0);
     ASSERT_EQ(with(0, 0), 0);
-    // The last page of the reach translates, what is above does not exist.
+    // The last page of the reach translates; IOVAs above it do not exist.
     world.tables.map(reach - world.kLeaf, world.leaf(3));
     world.expect_refresh(reach - kPage, kPage);
     EXPECT_EQ(world.sees(reach - kPage), world.frame(world.leaf(4) - kPage));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Tables that hosts keep though nothing is mapped by them: bounded, counted,
-// and given back with the anchor. expect_consistent() compares what the hosts
-// have with what the core has reserved.
+// Tables that hosts keep when nothing is mapped by them any more: they are
+// bounded, counted, and given back with the anchor. expect_consistent()
+// compares the tables of the hosts with the reservations of the core.
 #include "lib/world.hpp"
 
 namespace kiommu::test {
@@ -30,7 +30,8 @@ class HostTables : public testing::TestWithParam<port::HostKind> {
     EXPECT_EQ(world_.unmap(iova, kPage), 0);
     return 0;
   }
-  // As many ranges as there is room for, up to `most`.
+  // Touches as many ranges as there is room for, up to `most`; returns how
+  // many.
   u64 touch_all(u64 most) {
     for (u64 range = 0; range < most; ++range) {
       const int error = touch(range);
@@ -58,7 +59,7 @@ TEST_P(HostTables, AreBoundedByTheLimitAndGoWithTheAnchor) {
   EXPECT_LT(touched, kTables);
   EXPECT_GE(touched, kTables - 8);
   EXPECT_EQ(world_.info().shadow_bytes, kLimit);
-  // What there was room for can be mapped again and again.
+  // Ranges that there was room for can be mapped again and again.
   for (u64 range = 0; range < touched; range += 7) EXPECT_EQ(touch(range), 0);
   expect_consistent(world_);
 

@@ -84,7 +84,7 @@ TEST(Hosts, FailedReplayLeavesTheOthersAsTheyWere) {
   expect_consistent(world);
 }
 
-// Who waits for a group that joins can be killed.
+// A process that waits for a group to join can be killed.
 TEST(Hosts, ReplayCanBeKilled) {
   W world = make_world({port::kAmd});
   map_a_few(world);
@@ -117,11 +117,11 @@ TEST(Hosts, CapsThatForbidWhatIsMappedAreRefused) {
   EXPECT_EQ(world.set_caps({0, 8 * kMiB - 1}, {}), -EINVAL);
   EXPECT_EQ(world.set_caps({0, end}, {{8 * kMiB + kPage, 8 * kMiB + 0x1fff}}),
             -EINVAL);
-  // A host that cannot split calls: its blocks would have to be known.
+  // This host cannot split map calls: its blocks would have to be known.
   world.iommus.add(port::kVirtio);
   EXPECT_EQ(world.set_caps(), -EINVAL);
   world.iommus.drop_last();
-  // What was refused is not in use: this range is still legal.
+  // The refused capabilities are not in use: this range is still legal.
   world.expect_refresh(0, 16 * kMiB);
   EXPECT_EQ(
       world.set_caps({0, 16 * kMiB - 1}, {{15 * kMiB, 15 * kMiB + 0xfff}}), 0);
@@ -138,7 +138,7 @@ TEST(Hosts, NothingCanBeMappedWithoutAHost) {
 
 TEST(Hosts, RefusedRunAfterOthersAreMapped) {
   W world = make_world({port::kVtd, port::kAmd});
-  // Runs of one page: more than one call takes.
+  // Runs of one page, more than one call takes.
   const u64 lists = KIOMMU_MAX_RUNS;
   for (u64 i = 0; i < 300; ++i) {
     world.tables.map(i * kPage, world.data(i * 3));

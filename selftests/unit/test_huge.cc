@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Memory in pieces of 2 MiB, contiguous and aligned: one word of shadow and
-// one of pins for 512 pages, one page of the host's table; and how that is
-// taken apart.
+// Contiguous and aligned memory of 2 MiB takes one word of shadow and one of
+// pins for its 512 pages, and one page of the host's table. Also how such a
+// piece is split.
 #include "lib/world.hpp"
 
 namespace kiommu::test {
@@ -89,7 +89,7 @@ TEST_F(Huge, PartialUnmapTakesItApartAndKeepsTheRest) {
   expect_pages(0, 500);
   expect_blocked(500, 1100);
   expect_pages(1100, 3 * kHuge);
-  // And together again.
+  // Then whole again.
   world_.expect_refresh(0, 6 * kMiB);
   expect_pages(0, 3 * kHuge);
 }
@@ -107,7 +107,7 @@ TEST_F(Huge, WholeIsUnmappedWithoutMemory) {
   expect_pages(2 * kHuge, 3 * kHuge);
 }
 
-// Documented: the rest of the large page is lost, and that is told.
+// As documented, the rest of the large page is lost, and the call reports it.
 TEST_F(Huge, NoMemoryAtASplitLosesTheRestOfThatPageOnly) {
   fill(3);
   faults().node.arm_always();
@@ -168,7 +168,7 @@ TEST_F(Huge, MemoryThatTheProcessMayOnlyRead) {
   EXPECT_EQ(world_.iommus[0].blocks().size(), 2u);
   EXPECT_EQ(world_.sees(0), world_.frame(world_.data(0), kR));
   expect_pages(kHuge, 2 * kHuge);
-  // By pages, at another place.
+  // The same memory by small pages, at other IOVAs.
   world_.tables.map_pages(kGiB, world_.data(3), 5);
   world_.expect_refresh(kGiB, 5 * kPage);
   EXPECT_EQ(world_.sees(kGiB), world_.frame(world_.data(3), kR));
@@ -178,7 +178,7 @@ TEST_F(Huge, MemoryThatTheProcessMayOnlyRead) {
 
 TEST_F(Huge, PinsOfALargePieceGoTogether) {
   fill(1);
-  // All but one of its pages: the piece stays pinned as a whole.
+  // Unmap all but one of its pages: the whole piece stays pinned.
   EXPECT_EQ(world_.unmap(0, 511 * kPage), 0);
   expect_consistent(world_);
   EXPECT_EQ(world_.host.pins(), kHuge);

@@ -109,7 +109,8 @@ TEST_P(EachFault, IsConsistentAndConverges) {
   const auto& [kind, host] = GetParam();
   u64 failures = 0;
   u64 nth = 0;
-  // Once: a refresh may make room and try again. That, too, can fail.
+  // After one failure a refresh may make room and try again. The second try can
+  // fail, too.
   u64 times = 1;
   for (;;) {
     ++nth;
@@ -232,8 +233,8 @@ TEST(Limits, ShadowLimitIsKeptAndTold) {
   EXPECT_LE(world.info().shadow_bytes, 16u * 4096);
   EXPECT_GT(world.info().mapped_pages, 0u);
   expect_consistent(world);
-  // What was mapped is given up, with the tables that the host keeps: there is
-  // room for the next ones.
+  // Give up what is mapped, with the tables that the host keeps: then there is
+  // room for the next pages.
   const u64 at = outcome.result.stopped_iova;
   ASSERT_EQ(world.unanchor(), 0);
   ASSERT_EQ(world.anchor(world.tables.anchor()), 0);
@@ -246,7 +247,7 @@ TEST(Limits, StateIsEightBytesAPage) {
   W world({.data_pages = 1 << 18, .data_order = port::kShuffled});
   world.tables.map(0, world.data(0), kRW, 2);
   world.expect_refresh(0, kGiB);
-  // And inner nodes; for pins 16 bytes for each 2 MiB of the slots.
+  // Inner nodes come on top; for pins, 16 bytes for each 2 MiB of the slots.
   EXPECT_LE(world.info().shadow_bytes, kGiB / kPage * 8 + 8 * 4096);
   EXPECT_LE(world.info().pin_bytes, kGiB / kPage * 8 + 8 * 4096);
 }
@@ -262,8 +263,8 @@ TEST(Limits, NoMemoryForTheDomainItself) {
   }
 }
 
-// Who is killed while he waits to be charged has met no limit. That he is asked
-// whether he was is the last occasion of a call that is charged nothing.
+// A process that is killed while it waits to be charged has met no limit. The
+// check for that signal is the last occasion of a call that cannot be charged.
 TEST(Limits, KilledWhileCharged) {
   for (const bool killed : {false, true}) {
     static u64 occasions;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Large blocks of the hosts (4 MiB and more of AMD, 1 GiB of VT-d, intervals of
-// virtio) that are taken apart while hosts refuse to map and memory runs out,
-// at each place in turn: by refreshes, unmaps, rings, stores, and changes of
-// the guest's memory. After each: what is mapped is pinned (the port watches),
-// what a call said is done is done, and what was lost beside it was told: by an
+// Large blocks of the hosts (4 MiB and more on AMD, 1 GiB on VT-d, intervals of
+// virtio) are split while hosts refuse to map and memory runs out, at each
+// place in turn: by refreshes, unmaps, rings, stores, and changes of the
+// guest's memory. After each, what is mapped is pinned (the port watches), what
+// a call reported as done is done, and what else was lost was reported: by an
 // error, by a fault, and in mode TRACKED by pages that are out of sync. Then
-// all comes back.
+// everything comes back.
 #include "lib/ring_world.hpp"
 
 namespace kiommu::test {
@@ -22,7 +22,7 @@ struct Place {
   const char* name;
   port::HostKind host;
   u64 base;   // first IOVA; the page before it is absent
-  u64 pages;  // that are mapped to neighbouring memory
+  u64 pages;  // mapped to contiguous memory
 };
 
 // Blocks of 4 and 8 MiB; one of 1 GiB; one interval.
@@ -47,9 +47,9 @@ enum class Way : u8 {
 };
 
 enum class Edit : u8 {
-  kPage,        // one page of a leaf is another one
-  kWholeLeaf,   // all of a leaf is other memory
-  kBeginsLate,  // a new page before the block, and its first leaf is another
+  kPage,        // one page of a leaf is replaced
+  kWholeLeaf,   // all of a leaf is replaced
+  kBeginsLate,  // a new page before the block, whose first leaf is replaced
 };
 
 struct Case {
@@ -78,8 +78,8 @@ const Case kCases[] = {
     {Way::kTrackedDiscard, Edit::kPage, "TrackedDiscardOfAPage"},
 };
 
-// The first two are what blocks are lost by; the others would only repeat
-// themselves in one of 1 GiB.
+// The first two kinds are those by which blocks are lost; the others would only
+// repeat themselves in a block of 1 GiB.
 struct Kind {
   const char* name;
   Fault Faults::*fault;
@@ -104,14 +104,14 @@ class LostWorld : public RingWorld<VtdSsFormat> {
                   {.machine = {.hosts = {place.host}, .idle_limit = 1 << 20},
                    .data_pages = place.pages + 2 * kLarge}),
         place_(place) {
-    // The leaf that changes is by pages, for it may change in part.
+    // The leaf that changes is mapped by pages, because part of it may change.
     tables.map_pages(leaf_iova(), data(leaf()), kLarge);
     tables.clear(place.base - kPage);
     EXPECT_EQ(open_faults(), 0);
   }
   ~LostWorld() { unfollow(); }
 
-  // Everything is mapped as one, in the largest blocks.
+  // Maps everything as one, in the largest blocks.
   void begin(Way way) {
     for (u64 i = 0; i < place_.pages; i += kLarge) {
       if (i != leaf()) tables.map(iova(i), data(i), kRW, 1);
@@ -130,8 +130,8 @@ class LostWorld : public RingWorld<VtdSsFormat> {
     ASSERT_NO_FATAL_FAILURE(expect_all(before_));
   }
 
-  // What is edited, then called; the range that the call is about, in pages
-  // from the base on, may begin at -1. `arm`: just before the call.
+  // Edits, then makes a call. The range of the call, in pages from the base on,
+  // may begin at -1. `arm` is called just before the call.
   template <class Arm>
   void change(const Case& c, Arm arm) {
     first_ = leaf();
@@ -165,7 +165,8 @@ class LostWorld : public RingWorld<VtdSsFormat> {
         }
         break;
       case Way::kTrackedRefresh:
-        // The first store is followed, and the last one.
+        // With a burst of 1, the first store is also the last one that is
+        // followed.
         store_entry(tables.entry_gpa(at + kPage, 0),
                     S::leaf(0, data(first_ + 1), kRW));
         edit(c.edit);
@@ -205,12 +206,12 @@ class LostWorld : public RingWorld<VtdSsFormat> {
     }
   }
 
-  // After a change; `fired`: something failed in it.
+  // Checks the outcome of a change; `fired`: something failed in it.
   void check(const Case& c, bool fired) {
     expect_consistent(*this);
     const std::vector<std::optional<HostPage>> after = wanted();
-    bool lost = false;    // beside what the call is about
-    bool undone = false;  // of what it is about
+    bool lost = false;    // outside of the call's range
+    bool undone = false;  // within its range
     bool as_told = true;  // all is as the tables say
     for (u64 i = 0; i < place_.pages; ++i) {
       const auto now = at(i);
@@ -248,8 +249,8 @@ class LostWorld : public RingWorld<VtdSsFormat> {
     }
   }
 
-  // With nothing in the way all comes to what the tables say. In mode TRACKED
-  // a refresh of any page that is out of sync does it.
+  // Without failures everything converges to what the tables say. In mode
+  // TRACKED a refresh of any page that is out of sync does that.
   void converge(const Case& c) {
     error_ = 0;
     unmapped_ = false;

@@ -14,12 +14,12 @@ template <class F>
 class MakeRoom : public FormatTest<F> {};
 TYPED_TEST_SUITE(MakeRoom, AllFormats);
 
-// Pages far apart: each costs nodes of its own.
+// Pages so far apart that each costs nodes of its own.
 constexpr u64 kApart = 64 * kMiB;
 constexpr u64 kLimit = 24 * 4096;
 
-// On a host without tables: where it has some, which it may keep, what is given
-// up makes no room, see test_host_tables.cc.
+// On a host without tables: a host that has tables may keep them, and then what
+// is given up makes no room, see test_host_tables.cc.
 TYPED_TEST(MakeRoom, ShadowThatIsNoLongerWanted) {
   using W = World<TypeParam>;
   W world({.machine = {.hosts = {port::kVirtio}, .shadow_limit = kLimit}});
@@ -32,7 +32,7 @@ TYPED_TEST(MakeRoom, ShadowThatIsNoLongerWanted) {
   }
   ASSERT_GT(held, 4u);
   ASSERT_LT(held, 30u);
-  // In silence, all but one are given up, and others are made below.
+  // Without a refresh, all but one are given up, and others are mapped below.
   for (u64 i = 63; i > 32; --i) {
     if (i != 63) world.tables.clear(i * kApart);
   }
@@ -70,7 +70,7 @@ TYPED_TEST(MakeRoom, IsNoReasonToTouchWhatIsWanted) {
   EXPECT_EQ(snapshot(world.iommus[0]), before);
 }
 
-// Each way in which a page can no longer be wanted.
+// Each way in which a mapping can become unwanted.
 TYPED_TEST(MakeRoom, KnowsWhatIsWanted) {
   using W = World<TypeParam>;
   using S = Spec<TypeParam>;
@@ -95,12 +95,12 @@ TYPED_TEST(MakeRoom, KnowsWhatIsWanted) {
   } else {
     world.tables.clear(base + 2 * kGiB);
   }
-  // Behind it in the same leaf of the shadow are others.
+  // Other pages follow it in the same leaf of the shadow.
   const bool has_bad_page = !S::malformed(0).empty();
   if (has_bad_page) {
     world.tables.set(at(6), 0, S::malformed(0).front().entry);
   }
-  // At the page before all of these, memory runs out.
+  // Memory runs out at the page before all of these.
   world.tables.map(base - kGiB, world.leaf(30));
   world.guest.memlock_pages = 0;
   world.expect_stops(base - kGiB, 4 * kGiB, base - kGiB, -ENOMEM,
@@ -124,8 +124,8 @@ TYPED_TEST(MakeRoom, KnowsWhatIsWanted) {
 
 using V = World<VtdSsFormat>;
 
-// The guest relinks what is mapped to the same table elsewhere. Without memory
-// nobody knows that it says the same.
+// The guest replaces a table by an equal one in a slot that was not met yet.
+// Without memory, nobody knows that it says the same.
 TEST(MakeRoomCore, WhatCannotBeReadIsNotTakenForStale) {
   using S = Spec<VtdSsFormat>;
   V world;
@@ -188,7 +188,7 @@ TEST(MakeRoomCore, WhatIsLostOnTheWayIsToldAndComesBack) {
       world.tables.clear(page * kPage);
     }
     world.tables.map(2 * kMiB - kPage, world.data(4096));
-    // A shortage that stays, from some call on.
+    // A shortage that lasts, from the n-th allocation on.
     faults().node.arm(nth, 100);
     faults().pin.arm_always();
     const RefreshOutcome outcome = world.refresh(0, 8 * kMiB);
@@ -219,7 +219,7 @@ TEST(MakeRoomCore, SignalsEndIt) {
   for (u64 i = 1; i < 20; ++i) world.tables.clear(i * 16 * kMiB);
   world.tables.map(0, world.data(0));
   world.guest.memlock_pages = 0;
-  // Each table that is read asks for signals.
+  // Signals are checked for each table that is read.
   faults().interrupt.arm(20);
   world.expect_stops(0, kGiB, 0, -EINTR, KVM_IOMMU_STATUS_INTERRUPTED);
   EXPECT_GT(world.info().mapped_pages, 0u);
@@ -230,8 +230,8 @@ TEST(MakeRoomCore, SignalsEndIt) {
 
 // --- RPCIT ---
 
-// What Linux does when a map needs room: status 16 is answered with an RPCIT
-// over all of the DMA space, which must not fail if there is room then.
+// What Linux does when a map needs room: it answers status 16 with an RPCIT
+// over all of the DMA space, which must not fail if there is room by then.
 Answered map_as_linux(ZpciGuest& guest, u64 iova, u64 length) {
   const Answered answer = guest.rpcit(iova, length);
   if (answer != kInsufficient) return answer;

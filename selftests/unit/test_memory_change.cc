@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // Memory slots that go or change, and memory that is exchanged under them: no
-// device keeps what is no longer the guest's. Two domains of one guest, with
-// hosts of different kinds.
+// device keeps access to what is no longer the guest's. Two domains of one
+// guest, with hosts of different kinds.
 #include "lib/world.hpp"
 
 namespace kiommu::test {
@@ -47,7 +47,7 @@ class MemoryChange : public testing::Test {
   void expect_mapped_in_first(u64 page, u64 gpa) {
     EXPECT_EQ(world_.sees(kIova + page * kPage), world_.frame(gpa)) << page;
   }
-  // Calls that would change a host or a pin.
+  // Counts the calls that change a host or a pin.
   u64 work() const {
     return world_.iommus.map_calls + world_.iommus.unmap_calls +
            world_.iommus.flush_calls + second_.iommus.map_calls +
@@ -161,7 +161,7 @@ TEST_F(MemoryChange, TablesOfADeletedSlotAreNotRead) {
             unsigned{KVM_IOMMU_STATUS_NO_SLOT});
 }
 
-// The core is not told yet, but finds out that slots overlap what it knows.
+// The core has not been told yet, but finds that a slot overlaps a known one.
 TEST_F(MemoryChange, SlotThatContradictsIsNotUsedBeforeItIsTold) {
   world_.guest.add_ram(kSlot, 16, port::kShuffled);
   map(kSlot, 16);
@@ -178,7 +178,7 @@ TEST_F(MemoryChange, SlotThatContradictsIsNotUsedBeforeItIsTold) {
   expect_mapped(3, kSlot + 3 * kPage);
 }
 
-// By one page, at either end.
+// They overlap by one page, at either end.
 TEST_F(MemoryChange, SlotThatContradictsByOnePageIsNotUsed) {
   for (const u64 first : {kSlot - 7 * kPage, kSlot + 15 * kPage}) {
     world_.guest.add_ram(kSlot, 16, port::kShuffled);
@@ -186,7 +186,7 @@ TEST_F(MemoryChange, SlotThatContradictsByOnePageIsNotUsed) {
     world_.pins.notices_slots = false;
     world_.guest.remove_slot(kSlot);
     world_.guest.add_ram(first, 8, port::kShuffled);
-    // Of the new slot, not of that which is known.
+    // A page of the new slot that is not in the known one.
     const u64 page = first < kSlot ? first : first + kPage;
     world_.tables.map(kIova + 16 * kPage, page);
     EXPECT_EQ(world_.refresh(kIova + 16 * kPage, kPage).error, -EAGAIN);
@@ -201,7 +201,7 @@ TEST_F(MemoryChange, SlotThatContradictsByOnePageIsNotUsed) {
   }
 }
 
-// What a request remembers of slots goes with them, whatever comes into their
+// What an operation remembers of a slot goes with the slot, whatever takes its
 // place.
 TEST_F(MemoryChange, SlotIsNotRememberedWhenItIsGone) {
   world_.guest.add_ram(kSlot, 16, port::kShuffled);
@@ -230,7 +230,7 @@ TEST_F(MemoryChange, ExchangedPageGoesAndTheOthersStay) {
   map(world_.data(0), 64);
   const u64 old = world_.frame(world_.data(37))->pfn;
   world_.guest.exchange(world_.data_hva + 37 * kPage, 1);
-  // Told of others: nothing happens.
+  // A report of other pages changes nothing.
   world_.pins.memory_changed(world_.data_hva, 37);
   world_.pins.memory_changed(world_.data_hva + 38 * kPage, 100);
   EXPECT_EQ(world_.sees(kIova + 37 * kPage)->pfn, old);
@@ -245,8 +245,8 @@ TEST_F(MemoryChange, ExchangedPageGoesAndTheOthersStay) {
   expect_mapped(37, world_.data(37));
 }
 
-// Somebody holds the lock of the inode: nothing is known of some of the pages.
-// They stay as they are, mapped and pinned, until there is an answer.
+// While somebody holds the lock of the inode, nothing is known of some pages.
+// They stay mapped and pinned until there is an answer.
 TEST_F(MemoryChange, PagesOfWhichNothingIsKnownStayUntilTheyAre) {
   map(world_.data(0), 512);
   const u64 first = world_.frame(world_.data(3))->pfn;
@@ -259,7 +259,7 @@ TEST_F(MemoryChange, PagesOfWhichNothingIsKnownStayUntilTheyAre) {
   EXPECT_EQ(work(), before);
   EXPECT_EQ(world_.sees(kIova + 3 * kPage)->pfn, first);
   EXPECT_TRUE(world_.host.is_pinned(first));
-  // Of the first pages nothing is known still, of the others it is.
+  // The first pages are still unknown, the others are not.
   port::faults().look_up.disarm();
   port::faults().look_up.arm(1);
   EXPECT_EQ(world_.pins.memory_changed(world_.data_hva, 512), -EAGAIN);
@@ -353,8 +353,8 @@ TEST_F(HugeMemoryChange, IdleLargePageIsDroppedInPart) {
   for (u64 i = 0; i < 512; ++i) expect_mapped(i, world_.data(i));
 }
 
-// Whatever memory is missing, the exchanged page goes; what else goes is told
-// by nobody, but never becomes anything else.
+// Whichever allocation fails, the exchanged page goes. Others may go with it,
+// but never become anything else.
 TEST_F(HugeMemoryChange, ExchangedPageGoesAlsoWithoutMemory) {
   for (u64 nth = 1; nth <= 8; ++nth) {
     SCOPED_TRACE(nth);
@@ -383,8 +383,8 @@ TEST_F(HugeMemoryChange, ExchangedPageGoesAlsoWithoutMemory) {
   }
 }
 
-// What is mapped of a device holds no pins, also where memory has come into its
-// place since.
+// A mapping of device memory holds no pins, even where RAM has taken its place
+// since.
 TEST_F(HugeMemoryChange, DeviceEntryHoldsNoPageOfALargeOne) {
   const u64 device = world_.data(5);
   world_.guest.set_backing(world_.data_hva + 5 * kPage, 1, Backing::kDevice);

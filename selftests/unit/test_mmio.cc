@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Device memory of others, mapped for peer-to-peer DMA: never pinned, taken
-// out of the hosts behind the core's back.
+// Device memory that is mapped for peer-to-peer DMA of others: it is never
+// pinned, and is unmapped from the hosts behind the core's back.
 #include "lib/world.hpp"
 
 namespace kiommu::test {
@@ -47,7 +47,7 @@ TEST_F(Mmio, IsMappedAndNotPinned) {
   EXPECT_EQ(world_.guest.accounted(), 0u);
   EXPECT_EQ(world_.info().mapped_pages, 32u);
   EXPECT_EQ(world_.translate(kIova).shadow_rights, kRW);
-  // Unchanged costs nothing.
+  // A refresh of unchanged tables costs nothing.
   const u64 calls = world_.iommus.mmio_map_calls;
   world_.expect_refresh(kIova, 32 * kPage);
   EXPECT_EQ(world_.iommus.mmio_map_calls, calls);
@@ -153,7 +153,7 @@ TEST_F(Mmio, FailureUnmapsWhatThePageHeld) {
   EXPECT_EQ(sees(1), kBlocked);
 }
 
-// Nothing beyond the place where a refresh stopped is mapped by it.
+// A refresh maps nothing beyond the place where it stops.
 TEST_F(Mmio, RefusedMemoryBeforeADevice) {
   world_.tables.map_pages(kIova, world_.data(0), 4);
   world_.tables.map_pages(kIova + 4 * kPage, kBar, 4);
@@ -178,7 +178,7 @@ TEST_F(Mmio, RevokedPagesAreForgotten) {
   for (u64 i = 0; i < 32; ++i) {
     EXPECT_EQ(sees(i), i / 4 == 1 || i / 4 == 2 ? kBlocked : bar(i)) << i;
   }
-  // Spurious.
+  // A spurious report changes nothing.
   world_.pins.mmio_revoked();
   EXPECT_EQ(world_.info().mapped_pages, 24u);
 }

@@ -48,8 +48,7 @@ TYPED_TEST(ModelTest, AgreesWithTheSpecificationUnderFaults) {
   run_all<TypeParam>(true);
 }
 
-// No lock in the core, no state that domains share: the thread sanitizer
-// watches.
+// The domains share no state: ThreadSanitizer watches.
 TEST(Domains, AreIndependentOnDifferentThreads) {
   std::vector<std::thread> threads;
   for (u32 seed = 1; seed <= 4; ++seed) {

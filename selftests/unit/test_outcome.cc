@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What a request costs beyond what it was asked for is told, whatever fails and
-// wherever: no host maps a page that is not pinned, nothing is called done that
-// is not mapped, and what is lost is in the result or in the faults, and out of
-// sync where stores are tracked. Each refusal is tried at each place in turn.
+// What an operation costs beyond what was asked is reported, whatever fails and
+// wherever: no host maps a page that is not pinned, nothing is reported as done
+// that is not mapped, and what is lost is in the result or in the faults, and
+// out of sync where stores are tracked. Each refusal is tried at each place in
+// turn.
 #include "lib/tracked_world.hpp"
 
 namespace kiommu::test {
@@ -18,7 +19,7 @@ struct HostSet {
 
 void PrintTo(const HostSet& set, std::ostream* out) { *out << set.name; }
 
-// The IOVAs that a fault says are lost.
+// The IOVAs that faults report as lost.
 std::vector<u64> lost_of(port::DmaDomain& domain) {
   std::vector<u64> lost;
   for (const kiommu_fault& fault : domain.read_faults(128)) {
@@ -34,7 +35,7 @@ class EachRefusal : public testing::TestWithParam<HostSet> {
  protected:
   using W = TrackedWorld<VtdSsFormat>;
 
-  // Begins anew, with [0, pages) mapped as one run in host memory.
+  // Starts over, with [0, pages) mapped to contiguous host memory.
   void begin(u64 pages) {
     world_.reset();
     world_ = std::make_unique<W>(WorldOptions{
@@ -51,8 +52,8 @@ class EachRefusal : public testing::TestWithParam<HostSet> {
   }
   u64 mapped() { return world_->info().mapped_pages; }
 
-  // Refuses the n-th map of `act` and those after it, so that no second try
-  // helps; for each n until none is refused. `check` is told whether one was.
+  // Refuses the n-th map of `act` and those after it, so that no retry helps,
+  // for each n until none is refused. `check` is told whether one was.
   template <class Prepare, class Act, class Check>
   void each(u64 pages, Prepare prepare, Act act, Check check) {
     for (u64 nth = 1; nth < 100; ++nth) {
@@ -93,7 +94,7 @@ TEST_P(EachRefusal, NewPageBelowABlockThatIsReplacedInPart) {
       [&](bool) {
         const auto lost = lost_of(*world_);
         EXPECT_EQ(outcome.error, mapped() == kPages ? 0 : -ENOMEM);
-        // What is gone outside of the range was told.
+        // Losses outside of the range were reported.
         for (u64 page : {u64{0}, kHuge - 1, 3 * kHuge, 4 * kHuge - 1}) {
           if (!world_->sees(page * kPage)) {
             EXPECT_FALSE(lost.empty()) << page;
@@ -111,8 +112,7 @@ TEST_P(EachRefusal, NewPageBelowABlockThatIsReplacedInPart) {
   EXPECT_GE(refusals_, 2u);
 }
 
-// A leaf of the guest's that is replaced as a whole lies in a larger page of
-// the host's.
+// The guest replaces a whole leaf, which lies in a larger page of the host.
 TEST_P(EachRefusal, WholeLeafInALargerBlock) {
   constexpr u64 kPages = kGiB / kPage;
   constexpr u64 kFirst = 5 * kHuge * kPage;
@@ -121,7 +121,7 @@ TEST_P(EachRefusal, WholeLeafInALargerBlock) {
   each(
       kPages,
       [&] {
-        // By leaves of 2 MiB, one of which is another one.
+        // By leaves of 2 MiB, one of which is replaced.
         for (u64 page = 0; page < kPages; page += kHuge) {
           world_->tables.map(page * kPage, world_->data(page), kRW, 1);
         }
@@ -139,7 +139,7 @@ TEST_P(EachRefusal, WholeLeafInALargerBlock) {
         EXPECT_EQ(outcome.error, -ENOMEM);
         EXPECT_EQ(outcome.result.status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
         EXPECT_EQ(outcome.result.stopped_iova, kFirst);
-        // Below and above: each is told where it is gone.
+        // A loss is reported on the side where it happened, below or above.
         const bool below = !world_->sees(kFirst - kPage) || !world_->sees(0);
         const bool above = !world_->sees(kEnd) || !world_->sees(kGiB - kPage);
         u64 told_below = 0;
@@ -170,7 +170,7 @@ TEST_P(EachRefusal, DiscardedPageTellsWhatElseIsLost) {
   EXPECT_GE(refusals_, 1u);
 }
 
-// There is no memory to tell the pages of a large pin apart: all of them go.
+// There is no memory to split a large pin: all of its pages go.
 TEST_P(EachRefusal, LargePinThatCannotBeBrokenTellsWhatElseIsLost) {
   begin(2 * kHuge);
   world_->guest.discard(world_->data_hva + 7 * kPage, 1);
@@ -182,7 +182,7 @@ TEST_P(EachRefusal, LargePinThatCannotBeBrokenTellsWhatElseIsLost) {
   EXPECT_EQ(lost_of(*world_), std::vector<u64>{0});
 }
 
-// A slot that goes lies in a large page with another one.
+// A slot that is removed lies in a large page together with another one.
 TEST_P(EachRefusal, SlotThatGoesTellsWhatElseIsLost) {
   u64 refused = 0;
   for (u64 nth = 1; nth < 100; ++nth) {
@@ -231,7 +231,7 @@ class EachTrackedRefusal : public EachRefusal {
  protected:
   static constexpr u64 kPages = 2 * kHuge;
 
-  // All of it is tracked and in sync, but for a page that the process has
+  // All of it is tracked and in sync, except for a page that the process has
   // changed itself.
   void follow() {
     for (u64 at = 0; at < kPages; at += kHuge) {
@@ -242,7 +242,8 @@ class EachTrackedRefusal : public EachRefusal {
     ASSERT_EQ(world_->info().unsynced_pages, 0u);
     world_->tables.map(kPage, world_->data(9000));
   }
-  // Devices reach what tables in sync say.
+  // Expects an error, and pages out of sync, exactly if fewer than `pages` are
+  // mapped.
   void expect_told(u64 pages, int error) {
     EXPECT_EQ(error, mapped() == pages ? 0 : -ENOMEM);
     EXPECT_EQ(world_->info().unsynced_pages > 0, mapped() < pages);
@@ -257,7 +258,7 @@ TEST_P(EachTrackedRefusal, RefreshPutsWhatIsLostOutOfSync) {
       [&](bool) {
         expect_told(kPages, outcome.error);
         if (outcome.error == 0) return;
-        // Because it was out of sync, all of its table comes back.
+        // All of its table comes back, because it was out of sync.
         EXPECT_EQ(outcome.result.stopped_iova, kPage);
         EXPECT_EQ(world_->refresh(kPage, kPage).error, 0);
         EXPECT_EQ(world_->sees(kPage), world_->frame(world_->data(9000)));
@@ -308,8 +309,8 @@ INSTANTIATE_TEST_SUITE_P(
                     HostSet{"vtd_and_amd", {port::kVtd, port::kAmd}}),
     [](const auto& info) { return info.param.name; });
 
-// Four leaves of an AMD host's page of 8 MiB. The second one is gone from the
-// tables: the host refuses the first one again, when it is taken apart.
+// Four leaves in an 8 MiB page of an AMD host. The second one is gone from the
+// tables; when the page is split, the host refuses to map the first one again.
 class BlockWithAHole : public testing::Test {
  protected:
   static constexpr u64 kLeaf = kHuge * kPage;
@@ -339,7 +340,7 @@ class BlockWithAHole : public testing::Test {
   World<VtdSsFormat> world{{.machine = {.hosts = {port::kAmd}}}};
 };
 
-// All that was asked for is done; a call that costs something else is no
+// All that was asked for is done, but a call that loses something else is no
 // success.
 TEST_F(BlockWithAHole, RefreshThatLosesOthersAloneFails) {
   expect_refused(kLeaf, kLeaf);
@@ -347,7 +348,7 @@ TEST_F(BlockWithAHole, RefreshThatLosesOthersAloneFails) {
   world.expect_refresh(0, 4 * kLeaf);
 }
 
-// It stops at the page that it comes to next: a leaf of which all is exchanged.
+// It stops at the page that comes next, in a leaf that is replaced as a whole.
 TEST_F(BlockWithAHole, WhatComesAfterALossKeepsWhatItHas) {
   world.tables.map_pages(2 * kLeaf, world.data(9000), kHuge);
   world.tables.link(2 * kLeaf, 1);
@@ -360,8 +361,8 @@ TEST_F(BlockWithAHole, WhatComesAfterALossKeepsWhatItHas) {
   EXPECT_EQ(world.sees(2 * kLeaf), world.frame(world.data(9000)));
 }
 
-// A leaf is one run in the shadow, and one page of it cannot be mapped: those
-// that are as they were keep what they have, also behind it.
+// A leaf is one run in the shadow, and one page of it cannot be mapped:
+// unchanged pages keep their mappings, even behind that page.
 TEST(Outcome, RunKeepsWhatIsBehindAStop) {
   for (const bool bad : {false, true}) {
     World<VtdSsFormat> world;
@@ -378,23 +379,23 @@ TEST(Outcome, RunKeepsWhatIsBehindAStop) {
   }
 }
 
-// A refresh runs short, and what it unmaps then to make room costs more, inside
-// of what was asked for and outside: it does not go on, and all of it is out of
-// sync.
+// A refresh runs short, and what it unmaps to make room costs more pages,
+// inside of the range and outside: it does not go on, and all of them are out
+// of sync.
 TEST(Outcome, WhatIsLostWhileRoomIsMadeIsOutOfSync) {
   constexpr u64 kLeaf = kHuge * kPage;
-  // With a table above that the page before it is not in.
+  // The upper table of the block does not hold the page before it.
   constexpr u64 kBlock = kGiB;
   TrackedWorld<VtdSsFormat> world{{.machine = {.hosts = {port::kAmd}}}};
   ASSERT_EQ(world.open_faults(), 0);
   constexpr u64 kMiddle = kBlock + 3 * kLeaf + kLeaf / 2;
-  // Four leaves by small pages, which are one page of the host.
+  // Four leaves of small pages, in one page of the host.
   world.tables.map_pages(kBlock, world.data(0), 4 * kHuge);
   world.tables.clear(kBlock - kLeaf, 1);
   ASSERT_EQ(world.follow(), 0);
   ASSERT_EQ(world.iommus[0].blocks().size(), 1u);
   ASSERT_EQ(world.info().unsynced_pages, 0u);
-  // In silence, two are given up, and one is new before all of them.
+  // Without a report, two are given up, and a new one comes before all of them.
   world.tables.clear(kBlock + kLeaf, 1);
   world.tables.clear(kBlock + 2 * kLeaf, 1);
   world.tables.map(kBlock - kLeaf, world.data(9 * kHuge), kRW, 1);
@@ -407,7 +408,7 @@ TEST(Outcome, WhatIsLostWhileRoomIsMadeIsOutOfSync) {
   EXPECT_EQ(outcome.result.stopped_iova, kBlock - kLeaf);
   EXPECT_EQ(lost_of(world), std::vector<u64>{kMiddle});
   EXPECT_EQ(world.sees(kBlock), kBlocked);
-  // Whoever refreshes what he was told of has all of it again.
+  // A refresh of what was reported brings all of it back.
   world.expect_refresh(kMiddle, kPage);
   EXPECT_EQ(world.sees(kBlock), world.frame(world.data(0)));
   world.expect_refresh(kBlock - kLeaf, kPage);
@@ -415,8 +416,8 @@ TEST(Outcome, WhatIsLostWhileRoomIsMadeIsOutOfSync) {
   world.expect_tracked();
 }
 
-// A page that the VMM has unmapped, and cannot have again: its table does not
-// say what is mapped.
+// A page that the VMM has unmapped cannot be mapped again: what its table says
+// is not what is mapped.
 TEST(Outcome, PageThatCouldNotBeBroughtIsOutOfSync) {
   TrackedWorld<VtdSsFormat> world;
   ASSERT_EQ(world.open_faults(), 0);
@@ -433,8 +434,8 @@ TEST(Outcome, PageThatCouldNotBeBroughtIsOutOfSync) {
   world.expect_tracked();
 }
 
-// A store whose page cannot be charged because the process is killed: that is
-// no lack of anything.
+// A store's page cannot be charged because the process is killed: that is no
+// shortage.
 TEST(Outcome, StoreIsKilledWhileItIsCharged) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -455,7 +456,7 @@ TEST(Outcome, StoreIsKilledWhileItIsCharged) {
   EXPECT_EQ(world.sees(world.kIova), world.frame(world.data(1)));
 }
 
-// Device memory whose mapping goes on behind its slot.
+// Device memory whose mapping in the process extends beyond its slot.
 TEST(Outcome, IdentityFindsTheMemoryBehindADeviceSlot) {
   faults() = {};
   port::Machine machine;
@@ -475,8 +476,8 @@ TEST(Outcome, IdentityFindsTheMemoryBehindADeviceSlot) {
   EXPECT_TRUE(machine.iommus[0].device_sees(47));
 }
 
-// A store that links a tree of malformed entries: as many as the queue holds
-// are told, the others are counted.
+// A store links a tree of bad entries: as many as the queue holds are reported,
+// the others are counted.
 TEST(Outcome, StormsOfBadEntriesAreCounted) {
   using S = Spec<VtdSsFormat>;
   TrackedWorld<VtdSsFormat> world;
@@ -490,7 +491,7 @@ TEST(Outcome, StormsOfBadEntriesAreCounted) {
   const u64 locks = world.reader_locks();
   world.store(world.kIova, 1, S::table(1, table, kRW));
   EXPECT_LE(world.reader_woken() - reports, 128u);
-  // The others cost nothing one by one.
+  // The others do not take the lock one by one.
   EXPECT_LE(world.reader_locks() - locks, 140u);
   u64 told = 0, lost = 0;
   for (;;) {

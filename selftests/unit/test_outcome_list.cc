@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The list of what a request has lost: whatever is told, and in which order, no
-// page is left out; and more than was lost is said only where there is no room.
+// The list of what an operation has lost: whatever is added, and in which
+// order, no page is left out, and the list names more than was lost only where
+// there is no room.
 #include <random>
 #include <set>
 
@@ -37,7 +38,7 @@ TEST(OutcomeList, MoreThanThereIsRoomFor) {
   EXPECT_TRUE(outcome.failed());
 }
 
-// The nearest range is widened: the others say what was lost.
+// The nearest range is widened; the others stay exact.
 TEST(OutcomeList, WithoutRoomTheNearestIsWidened) {
   Outcome outcome;
   for (u64 i = 0; i < Outcome::kMost; ++i) {
@@ -71,7 +72,8 @@ TEST(OutcomeList, WhatIsRedoneIsTakenOut) {
   EXPECT_FALSE(outcome.failed());
 }
 
-// By chance, against a set. Said may be more than is so, once it was crowded.
+// Random ranges against a set. The list may name more than was lost once it was
+// full.
 TEST(OutcomeList, AgreesWithASet) {
   std::mt19937_64 random(3);
   for (unsigned round = 0; round < 500; ++round) {

@@ -26,7 +26,7 @@ class Parallel : public testing::TestWithParam<port::HostKind> {
       : world_({.machine = {.hosts = {GetParam()}, .idle_limit = idle_limit},
                 .data_pages = kData,
                 .data_order = port::kContiguous2M}) {
-    // All tables are there before the threads begin.
+    // All tables exist before the threads start.
     for (u64 i = 0; i < kPages; ++i) world_.tables.clear(iova(i));
   }
 
@@ -90,8 +90,9 @@ class Parallel : public testing::TestWithParam<port::HostKind> {
   W world_;
 };
 
-// Each thread has IOVAs of its own, and finds them as its tables say after
-// each refresh; ranges meet within pages of the shadow's tree and of the host.
+// Each thread has IOVAs of its own, and finds them as its tables say after each
+// refresh; the ranges meet within nodes of the shadow's tree and large pages of
+// the host.
 TEST_P(Parallel, DisjointRangesDoNotDisturbEachOther) {
   constexpr u64 kShare = kPages / kThreads;
   run(kThreads, [&](unsigned number, std::mt19937_64& random) {
@@ -222,8 +223,8 @@ TEST_P(Parallel, HostsComeAndGo) {
   settle();
 }
 
-// Two domains, one table of pins; a trimmer, memory that is exchanged, slots
-// that are looked through, preregistration that comes and goes.
+// Two domains with one pin table, together with trims, exchanges of memory,
+// checks of the slots, and preregistration that comes and goes.
 TEST_P(Parallel, DomainsThatShareAPinTable) {
   port::DmaDomain second{
       world_.host, world_.pins, world_.ledger, {.hosts = {port::kAmd}}};
@@ -282,7 +283,7 @@ TEST_P(Parallel, DomainsThatShareAPinTable) {
   second.destroy();
 }
 
-// Pages that were exchanged while requests ran are never mapped in the end.
+// Pages that were exchanged during operations are not mapped in the end.
 TEST_P(Parallel, MemoryIsExchangedUnderRequests) {
   for (u64 i = 0; i < kPages; ++i) world_.tables.map(iova(i), world_.data(i));
   std::atomic<bool> stop{false};
@@ -345,8 +346,8 @@ TEST_P(Parallel, FailuresOfOneRequest) {
   settle();
 }
 
-// A call waits for a page, and others for the range that it works on: they can
-// be killed, and change nothing.
+// A call waits for a page, and others wait for its range: they can be killed,
+// and change nothing.
 TEST(Waiting, CanBeKilled) {
   W world;
   world.tables.map_pages(kBase, world.data(0), 8);
@@ -375,8 +376,8 @@ TEST(Waiting, CanBeKilled) {
   expect_consistent(world);
 }
 
-// A page of the host's table that reaches over several leaves of the shadow:
-// whoever takes it apart has all of it to himself.
+// A page of the host's table spans several leaves of the shadow: the operation
+// that splits it has all of it to itself.
 TEST(ParallelBlocks, LargePageOverManyLeaves) {
   W world({.machine = {.hosts = {port::kAmd}, .idle_limit = kPages},
            .data_pages = kPages});
@@ -400,7 +401,7 @@ TEST(ParallelBlocks, LargePageOverManyLeaves) {
     expect_consistent(world);
     EXPECT_EQ(world.info().mapped_pages, kPages - kThreads);
     if (testing::Test::HasFailure()) break;
-    // In one piece again.
+    // Make it whole again.
     EXPECT_EQ(world.unmap(kBase, kPages * kPage), 0);
   }
 }

@@ -21,7 +21,7 @@ W with_idle(u64 limit) {
             .data_order = port::kShuffled});
 }
 
-// What is over the limit is gone, and not much more.
+// Expects that what is over the limit is gone, and not much more.
 void expect_trimmed_to(const W& world, u64 limit) {
   const u64 idle = world.info().idle_pages;
   EXPECT_LE(idle, limit);
@@ -52,7 +52,7 @@ TEST(SharedPins, PageOfTwoDomainsIsPinnedAndChargedOnce) {
   EXPECT_EQ(two.world.host.pins(), 100u);
   EXPECT_EQ(two.world.guest.accounted(), 100u);
   EXPECT_EQ(two.second.info().pinned_pages, 100u);
-  // It stays until the last of them leaves.
+  // A page stays pinned until the last domain leaves it.
   EXPECT_EQ(two.world.unmap(kIova, 100 * kPage), 0);
   two.check();
   EXPECT_EQ(two.world.host.pins(), 100u);
@@ -75,7 +75,7 @@ TEST(SharedPins, DomainThatLeavesLeavesTheOthersPins) {
   EXPECT_EQ(two.world.host.pins(), 0u);
 }
 
-// The one guest page has two GPAs: it is charged for each.
+// A page of memory that has two GPAs is charged for each.
 TEST(SharedPins, SlotsOverTheSameMemoryCountEach) {
   W world;
   const u64 again = kDataGpa + 64 * kGiB;
@@ -166,7 +166,7 @@ TEST(IdlePins, OfSeveralSlotsGoAsWell) {
   EXPECT_EQ(world.host.pins(), 0u);
 }
 
-// However large a slot is: only what may be idle is looked at.
+// However large a slot is, only chunks that may have idle pages are looked at.
 TEST(IdlePins, TrimLooksAtWhatMayBeIdleAlone) {
   W world = with_idle(0);
   constexpr u64 kSlot = kDataGpa + 64 * kGiB;
@@ -187,7 +187,7 @@ TEST(IdlePins, TrimLooksAtWhatMayBeIdleAlone) {
   EXPECT_LE(touched, 4 * kPage);
 }
 
-// Nor is what was pinned and is held since.
+// Chunks that are held ever since they were pinned are not looked at, either.
 TEST(IdlePins, TrimLooksAtNothingThatWasHeldAllTheTime) {
   W world = with_idle(~u64{0});
   for (u64 chunk = 0; chunk < 8; ++chunk) {
@@ -207,8 +207,8 @@ TEST(IdlePins, TrimLooksAtNothingThatWasHeldAllTheTime) {
   EXPECT_EQ(world.info().pinned_pages, 28u);
 }
 
-// First come, first trimmed: what was idle before others, and was used again
-// meanwhile, is not lost sight of.
+// First come, first trimmed: a chunk that was idle before others and was used
+// again meanwhile keeps its place.
 TEST(IdlePins, GoInTheOrderInWhichTheirChunksCame) {
   W world = with_idle(~u64{0});
   // Page 0 of each of four chunks; the third one first.
@@ -248,8 +248,8 @@ TEST(IdlePins, GoInTheOrderInWhichTheirChunksCame) {
   EXPECT_EQ(world.host.pins(), 0u);
 }
 
-// A slot that goes is not looked at any more, the others are, wherever it was
-// among them; with chunks that may be idle, and are not.
+// A removed slot is not looked at any more, while the others are, wherever it
+// was among them, also if its chunks were queued but not idle.
 TEST(IdlePins, OfSlotsThatGo) {
   for (u64 gone = 0; gone < 3; ++gone) {
     W world = with_idle(10000);
@@ -268,7 +268,7 @@ TEST(IdlePins, OfSlotsThatGo) {
     EXPECT_EQ(world.pins.trim(700), 100u);
     EXPECT_EQ(world.pins.trim(0), 700u);
     EXPECT_EQ(world.host.pins(), 0u);
-    // And what comes to its place.
+    // The slot in its place is trimmed, too.
     world.guest.add_ram(gpa(gone), 1024, port::kShuffled);
     world.expect_refresh(kIova + gone * 4 * kMiB, 4 * kMiB);
     EXPECT_EQ(world.unmap(kIova + gone * 4 * kMiB, 4 * kMiB), 0);
@@ -276,7 +276,7 @@ TEST(IdlePins, OfSlotsThatGo) {
   }
 }
 
-// Chunks that are made again in another form: huge, broken, empty.
+// Chunks that change their form: huge, broken, empty.
 TEST(IdlePins, OfChunksThatAreExchanged) {
   const auto iova_of = [](u64 page) { return kGiB + page * kPage; };
   W world({.machine = {.idle_limit = 10000},
@@ -286,7 +286,7 @@ TEST(IdlePins, OfChunksThatAreExchanged) {
   world.tables.map(iova_of(512), world.data(512), kRW, 1);
   world.expect_refresh(iova_of(0), 4 * kMiB);
   EXPECT_EQ(world.unmap(iova_of(0), 2 * kMiB), 0);
-  // An idle one is broken, and one that is held in part.
+  // Break an idle chunk, and one that is held in part.
   world.guest.exchange(world.data_hva + 3 * kPage, 1);
   world.pins.memory_changed(world.data_hva + 3 * kPage, 1);
   EXPECT_EQ(world.info().idle_pages, 511u);
@@ -295,7 +295,7 @@ TEST(IdlePins, OfChunksThatAreExchanged) {
   world.pins.memory_changed(world.data_hva + 515 * kPage, 1);
   EXPECT_EQ(world.info().idle_pages, 519u);
   EXPECT_EQ(world.pins.trim(515), 4u);
-  // All of the first goes while it is first in the queue.
+  // All pages of the first chunk go while it is first in the queue.
   world.guest.exchange(world.data_hva, 512);
   world.pins.memory_changed(world.data_hva, 512);
   EXPECT_EQ(world.info().idle_pages, 8u);
@@ -321,11 +321,11 @@ TEST(IdlePins, AreGoneWithAnchorAndWithTheGuest) {
   }
 }
 
-// Two requests pin the same pages at once: one of them is first, the other
-// gives back what it has pinned.
+// Two operations pin the same pages at once: one of them is first, the other
+// gives back its pins.
 TEST(SharedPins, PinsThatRaceAreOne) {
   const struct {
-    u64 first, count;              // pages that one request maps
+    u64 first, count;              // pages that one operation maps
     u64 other_first, other_count;  // that the other one maps meanwhile
   } cases[] = {
       {0, 1, 0, 1},   {0, 16, 4, 3},    {0, 512, 7, 1},
@@ -363,8 +363,8 @@ TEST(SharedPins, PinsThatRaceAreOne) {
   }
 }
 
-// A page that is unmapped and not flushed: its request is under way, and the
-// trim waits for it. The port fails the test if it is unpinned before.
+// A page is unmapped but not flushed: its operation is under way, and the trim
+// waits for it. The port fails the test if the page is unpinned before.
 TEST(IdlePins, TrimWaitsForTheFlush) {
   W world = with_idle(1000);
   world.tables.map(kIova, world.data(0));
@@ -407,7 +407,8 @@ TEST(Preregistered, CostNoPinAndNoChargeAndStay) {
     EXPECT_EQ(world.unmap(kIova, 600 * kPage), 0);
     EXPECT_EQ(world.pins.trim(0), 0u);
   }
-  // Neither do they go with an anchor, or with the guest of one domain.
+  // Nor do they go when a domain's anchor is unset, or when the domain is
+  // stopped.
   EXPECT_EQ(world.unanchor(), 0);
   EXPECT_EQ(world.anchor(world.tables.anchor()), 0);
   EXPECT_EQ(world.stop(), 0);
@@ -416,7 +417,7 @@ TEST(Preregistered, CostNoPinAndNoChargeAndStay) {
   EXPECT_EQ(world.guest.unpin_calls, unpins);
   EXPECT_EQ(world.guest.account_calls, charges);
   EXPECT_EQ(world.info().pinned_pages, 4096u);
-  // Twice is once.
+  // A second call changes nothing.
   EXPECT_EQ(world.pins.preregister(kDataGpa, 4096 * kPage), 0);
   EXPECT_EQ(world.info().pinned_pages, 4096u);
 }
@@ -449,7 +450,7 @@ TEST(Preregistered, IdlePagesCeaseToCountAsSuch) {
   EXPECT_EQ(world.info().pinned_pages, 4096u);
 }
 
-// In both directions, several times, with slots of either kind beside it.
+// Preregistered and unregistered several times, beside a slot that is not.
 TEST(Preregistered, IdlePagesCountAgainWhenItIsOver) {
   W world = with_idle(10000);
   world.guest.add_ram(kDataGpa + 64 * kGiB, 600, port::kShuffled);

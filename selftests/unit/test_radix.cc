@@ -226,7 +226,7 @@ TEST_F(RadixTest, HollowsAreFoundByNobodyAndStayReserved) {
     ASSERT_TRUE(tree.ensure(4 * 512));
     EXPECT_EQ(tree.ensure(5 * 512).error(), Status::kShadowLimit);
     EXPECT_EQ(tree.make_run(5 * 512, 1 << 12).error(), Status::kShadowLimit);
-    // A hollow needs none, whatever it was; nor does it when memory is short.
+    // A hollow needs no room, whatever it was, and stays if memory is short.
     faults().node.arm(1);
     EXPECT_EQ(tree.ensure(512).error(), Status::kNoMemory);
     EXPECT_EQ(tree.hollows(), 4u);
@@ -239,7 +239,7 @@ TEST_F(RadixTest, HollowsAreFoundByNobodyAndStayReserved) {
     EXPECT_EQ(tree.next(1024, kLastKey).base, 4u * 512);
     tree.prune(512, kHollow);
     tree.prune(4 * 512);
-    // What is there stays.
+    // Leaves and runs stay.
     tree.drop_hollows();
     EXPECT_EQ(tree.hollows(), 0u);
     EXPECT_TRUE(tree.find(0).is_run());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What an operation has to itself: the blocks of the hosts that its range
-// begins and ends in, as a whole.
+// The reach of an operation, which it has to itself, includes the whole host
+// blocks in which its range begins and ends.
 #include "api/handles.hpp"
 #include "lib/world.hpp"
 
@@ -30,7 +30,7 @@ TEST(Reach, BlocksAtBothEnds) {
       workspace->leaf = {};
       return shadow.reach(*workspace);
     };
-    // Within one leaf of each block; those between belong to no block.
+    // One leaf of each block, and those between, which belong to no block.
     const IovaPages both =
         reach(first.last - kLeafPages + 1, second.first + kLeafPages - 1);
     EXPECT_EQ(both.first, first.first);

@@ -28,7 +28,7 @@ TEST(Refresh, ChangesExactlyItsRange) {
   EXPECT_EQ(world.sees(kIova + 5 * kPage), world.frame(world.data(5)));
   EXPECT_EQ(world.sees(kIova + 14 * kPage), world.frame(world.data(14)));
   EXPECT_EQ(world.sees(kIova + 15 * kPage), kBlocked);
-  // Everything is unmapped by the guest; only the range learns of it.
+  // The guest unmaps everything, but only the range is refreshed.
   for (u64 i = 0; i < 20; ++i) world.tables.clear(kIova + i * kPage);
   const RefreshOutcome outcome = world.refresh(kIova + 7 * kPage, 2 * kPage);
   EXPECT_EQ(outcome.result.unmapped, 2u);
@@ -172,8 +172,8 @@ TEST(Refresh, SlotThatBecomesWritableGivesTheRightToWrite) {
   EXPECT_EQ(world.sees(kIova + kMiB), world.frame(rom, kRW));
 }
 
-// One entry, bad from its third page on: what it held there is gone, what the
-// next entry holds is not.
+// One entry, bad from its third page on: what was mapped there is gone, what
+// the next entry maps is not.
 TEST(Refresh, BadPartOfALargePageIsUnmapped) {
   W world;
   const u64 iova = 4 * kGiB;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Rings: indices, the event index, status per entry, what is merged. And by
-// chance: a ring does what refreshes, one by one, do.
+// Rings: indices, the event index, the status of each entry, merging. A random
+// test compares a ring with refreshes, one by one.
 #include <algorithm>
 #include <memory>
 #include <random>
@@ -75,7 +75,7 @@ TEST(Ring, ABatchIsOneFlush) {
   EXPECT_EQ(w.mapped(), 0u);
 }
 
-// What is unmapped is not walked.
+// Tables are not walked for an entry that unmaps.
 TEST(Ring, UnmapDoesNotReadTables) {
   Guest w;
   w.tables.map_pages(w.kIova, w.data(0), 4);
@@ -87,7 +87,7 @@ TEST(Ring, UnmapDoesNotReadTables) {
   w.consume();
   EXPECT_EQ(w.mapped(), 0u);  // whatever the tables say
   for (const u64 gpa : read) EXPECT_GE(gpa, kRingGpa);
-  // Where another entry overlaps it, they are asked.
+  // Where another entry overlaps it, the tables are read.
   w.post(w.kIova, 4 * kPage, kUnmap);
   w.post(w.kIova + kPage, kPage);
   w.consume();
@@ -137,7 +137,8 @@ TEST(Ring, NotifiesWhenDonePassesTheIndex) {
     const bool expected = notify >= 2 && notify < 6;
     EXPECT_EQ(w.consume(), expected ? u32{KIOMMU_RING_NOTIFY} : 0u) << notify;
   }
-  // Stored while the entry is being done: it is looked at after done.
+  // The index is stored while the entry is done: it is read after done was
+  // written.
   w.store<u32>(w.kNotify, w.avail - 1);
   w.post(w.kIova, kPage);
   w.guest.before_write = [&](u64) { w.store<u32>(w.kNotify, w.avail - 1); };
@@ -145,14 +146,14 @@ TEST(Ring, NotifiesWhenDonePassesTheIndex) {
   w.guest.before_write = {};
 }
 
-// What the guest puts in until it has seen kick is not left lying.
+// Entries that the guest posts before it has seen kick are not left behind.
 TEST(Ring, NoWakeUpIsLost) {
   Guest w;
   w.tables.map_pages(w.kIova, w.data(0), 8);
   bool posted = false;
   w.guest.before_write = [&](u64 gpa) {
     if (gpa != kRingGpa + 64 || posted) return;
-    posted = true;  // kick is not told yet: the guest does not ring
+    posted = true;  // kick is not written yet: the guest does not ring
     EXPECT_FALSE(kvm_iommu_ring_passed(w.kick(), w.avail + 1, w.avail));
     w.post(w.kIova + kPage, kPage);
   };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Rings that are broken, entries that change while they are read; what is too
-// large for one call, and a guest that is never done.
+// Broken rings, entries that change while they are read, entries that are too
+// large for one call, and a guest that never stops.
 #include <memory>
 
 #include "lib/ring_world.hpp"
@@ -26,12 +26,12 @@ TEST(Ring, TooManyEntriesBreakIt) {
     EXPECT_EQ(faults[0].reason, unsigned{KVM_IOMMU_FAULT_RING});
     EXPECT_EQ(faults[0].gpa, kRingGpa);
     EXPECT_EQ(faults[0].flags, unsigned{KVM_IOMMU_FAULT_HAS_GPA});
-    // For ever.
+    // It stays broken.
     w.store<u32>(w.kAvail, 1);
     EXPECT_EQ(w.consume(), 0u);
     EXPECT_EQ(w.drain(), 0u);
     EXPECT_EQ(w.mapped(), 0u);
-    // But not for another one in its place.
+    // Another ring in its place works.
     w.destroy();
     w.create();
     EXPECT_EQ(w.flags(), 0u);
@@ -103,7 +103,7 @@ TEST(Ring, LargeEntriesAreDoneAlone) {
   EXPECT_EQ(w.mapped(), 7u);
 }
 
-// A table that all entries of a table name: more than one call does.
+// All entries of a table name one table: this is more than one call can walk.
 TEST(Ring, LargeEntriesGoOnWhereABudgetEnds) {
   constexpr u64 kGiBs = 80;
   Guest w;
@@ -118,7 +118,7 @@ TEST(Ring, LargeEntriesGoOnWhereABudgetEnds) {
   w.post(0, kGiBs << 30);
   EXPECT_EQ(w.consume(), u32{KIOMMU_RING_MORE});
   EXPECT_EQ(w.done(), 0u);
-  // The copy is what counts.
+  // The core uses its copy of the entry.
   w.fill(0, 1, 1, ~0u);
   EXPECT_EQ(w.consume(), u32{KIOMMU_RING_NOTIFY});
   EXPECT_EQ(w.done(), 1u);
@@ -126,8 +126,8 @@ TEST(Ring, LargeEntriesGoOnWhereABudgetEnds) {
   EXPECT_EQ(w.stopped(0), kGiBs << 30);
 }
 
-// Slots that change meanwhile are for the caller to settle: until then an entry
-// has no status, and then it has the right one.
+// The caller handles slots that change meanwhile: until then an entry has no
+// status, and then it has the right one.
 TEST(Ring, EntriesWaitForSlotsThatChanged) {
   Guest w;
   w.tables.map_pages(w.kIova, w.data(0), 8);
@@ -159,7 +159,7 @@ TEST(Ring, DrainDoesWhatIsThere) {
   EXPECT_EQ(w.mapped(), 512u);
 }
 
-// A mode that cannot be set leaves the ring, which is drained again later.
+// If a mode cannot be set, the ring stays, and is drained again later.
 TEST(Ring, DrainsAgain) {
   Guest w;
   w.tables.map_pages(w.kIova, w.data(0), 512);
@@ -170,7 +170,7 @@ TEST(Ring, DrainsAgain) {
   }
 }
 
-// Each goes as far as the guest had come when it began.
+// Each drain goes as far as the guest had come when the drain began.
 TEST(Ring, TwoDrainsDoNotDisturbEachOther) {
   Guest w(1024);
   w.tables.map_pages(w.kIova, w.data(0), 512);
@@ -184,8 +184,8 @@ TEST(Ring, TwoDrainsDoNotDisturbEachOther) {
   EXPECT_EQ(w.drain_some(first), 0u);
 }
 
-// An anchor goes and comes while a large entry is under way: what was mapped
-// for the first one is gone.
+// The anchor is unset and set again while a large entry is under way: what was
+// mapped for the first anchor is gone.
 TEST(Ring, LargeEntryBeginsAnewWithAnotherAnchor) {
   using S = Spec<VtdSsFormat>;
   constexpr u64 kGiBs = 80;
@@ -211,7 +211,7 @@ TEST(Ring, LargeEntryBeginsAnewWithAnotherAnchor) {
   EXPECT_EQ(w.sees(w.kIova), w.frame(w.data(7)));
 }
 
-// The slot of the ring is not known any more.
+// Makes the core forget the slot of the ring.
 void renew_slot(Guest& w) {
   const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
   w.guest.remove_slot(kRingGpa);
@@ -219,7 +219,7 @@ void renew_slot(Guest& w) {
   w.guest.add_slot(kRingGpa, slot.pages, slot.hva);
 }
 
-// The slot of the ring is learnt anew, and there is no memory for that at
+// The core meets the slot of the ring again, and has no memory for that at
 // first.
 TEST(Ring, IsNotGivenUpForALackOfMemory) {
   for (const bool drains : {false, true}) {
@@ -242,7 +242,8 @@ TEST(Ring, IsNotGivenUpForALackOfMemory) {
   }
 }
 
-// Its memory goes when an entry is done: who waits for that is told.
+// The ring's memory goes while an entry is done: a guest that waits for the
+// entry is notified.
 TEST(Ring, GuestIsToldWhenItIsGivenUp) {
   Guest w;
   ASSERT_EQ(w.open_faults(), 0);
@@ -250,7 +251,7 @@ TEST(Ring, GuestIsToldWhenItIsGivenUp) {
   w.post(w.kIova, 8 * kPage);
   unsigned reads = 0;
   w.guest.before_read = [&](u64 gpa) {
-    // The indices, the entry, the indices again.
+    // The core reads the indices, the entry, the indices again.
     if (gpa >= kRingGpa && ++reads == 3) {
       w.guest.set_backing(w.ring_hva, 1, Backing::kUnbacked);
     }
@@ -262,15 +263,15 @@ TEST(Ring, GuestIsToldWhenItIsGivenUp) {
   EXPECT_EQ(w.consume(), 0u);
 }
 
-// Its indices are in one slot, done and kick in another one, for which there is
-// no memory when kick is to be told: it is told later.
+// The guest's indices are in one slot, done and kick in another one, for which
+// there is no memory when kick is to be written: it is written later.
 TEST(Ring, KickIsToldWhenThereIsMemoryAgain) {
   Guest w(256, kRingGpa + kPage - KVM_IOMMU_RING_ALIGN);
   for (unsigned i = 0; i < 130; ++i) w.post(w.kIova, kPage);
   EXPECT_NE(w.consume() & KIOMMU_RING_MORE, 0u);
   ASSERT_EQ(w.done(), 128u);
   ASSERT_NE(w.kick(), 128u);
-  // The guest takes two back: nothing is left but to tell kick.
+  // The guest takes two back: only kick is left to write.
   w.store<u32>(w.kAvail, 128);
   const kiommu_slot slot = *w.guest.slot_of(kRingGpa);
   w.guest.remove_slot(kRingGpa);
@@ -286,7 +287,7 @@ TEST(Ring, KickIsToldWhenThereIsMemoryAgain) {
   EXPECT_EQ(w.kick(), 128u);
 }
 
-// What the guest puts in meanwhile is for the doorbell.
+// Entries that the guest posts meanwhile are left to the doorbell.
 TEST(Ring, DrainGoesNoFurtherThanTheGuestHadCome) {
   Guest w(1024);
   w.tables.map_pages(w.kIova, w.data(0), 512);
@@ -299,7 +300,7 @@ TEST(Ring, DrainGoesNoFurtherThanTheGuestHadCome) {
   EXPECT_LT(w.done(), 700u);
 }
 
-// A guest that is never done: the host is.
+// The guest never stops, but the drain does.
 TEST(Ring, DrainEnds) {
   Guest w;
   for (u64 i = 0; i < 64; ++i) w.post(w.kIova, kPage);
@@ -312,7 +313,8 @@ TEST(Ring, DrainEnds) {
   EXPECT_LE(w.done(), 256u);
 }
 
-// At an odd place, in two slots, going round in the middle of a batch.
+// At an odd offset, in two slots, with indices that wrap in the middle of a
+// batch.
 TEST(Ring, SpansSlots) {
   Guest w(128, kRingGpa + 0xf80);
   const u64 rest = w.guest.slot_of(kRingGpa)->pages - 1;
@@ -330,8 +332,8 @@ TEST(Ring, SpansSlots) {
   EXPECT_EQ(w.mapped(), 100u);
 }
 
-// The ring begins, and there is no memory to learn its slot: it has not begun.
-// When it has, nothing is left of the one before.
+// A ring does not begin while there is no memory for its slot. When it has
+// begun, nothing is left of the ring before it.
 TEST(Ring, BeginsWhenThereIsMemory) {
   Guest w;
   ASSERT_EQ(w.open_faults(), 0);
@@ -361,7 +363,7 @@ TEST(Ring, BeginsWhenThereIsMemory) {
   EXPECT_TRUE(w.read_faults(128).empty());
 }
 
-// One whose memory cannot be used is given up, and is no reason to go back.
+// A ring whose memory cannot be used is given up, but its beginning succeeds.
 TEST(Ring, BeginsWithoutMemoryThatIsOrdinary) {
   Guest w;
   ASSERT_EQ(w.open_faults(), 0);
@@ -374,8 +376,7 @@ TEST(Ring, BeginsWithoutMemoryThatIsOrdinary) {
   EXPECT_EQ(w.done(), 0u);
 }
 
-// A process that is killed has no memory any more: that is not the ring's
-// fault.
+// A killed process no longer has its memory: that is not the ring's fault.
 TEST(Ring, IsNotGivenUpForAKilledProcess) {
   Guest w;
   ASSERT_EQ(w.open_faults(), 0);

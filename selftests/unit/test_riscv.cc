@@ -15,8 +15,8 @@ constexpr u64 kReadBit = 0x02, kWriteBit = 0x04, kExecute = 0x08, kUser = 0x10,
               kGlobal = 0x20, kAccessed = 0x40, kDirty = 0x80;
 constexpr u64 kNapot = u64{1} << 63;
 
-// Expects the device to have `rights` through a page and a large page with
-// this change, all bits of it inverted.
+// Expects a device to have `rights` through pages of the lowest three levels in
+// which the bits of `change` are inverted.
 void expect_leaves(u64 change, unsigned rights) {
   for (unsigned level : {0, 1, 2}) {
     W world({.data_pages = kGiB / kPage});
@@ -43,7 +43,7 @@ TEST(RiscvSv, BitsOfPages) {
   expect_leaves(u64{1} << 62, kRW);  // PBMT: I/O
 }
 
-// Global, and for software: all that a table may have set beside V.
+// G and the bits for software: all that may be set in a table besides V.
 TEST(RiscvSv, BitsOfTables) {
   W world;
   world.tables.map(kIova, world.data(1));
@@ -56,7 +56,7 @@ TEST(RiscvSv, BitsOfTables) {
   EXPECT_EQ(world.sees(kIova), world.frame(world.data(1)));
 }
 
-// N: 64 KiB, said by sixteen entries alike; each is read for itself.
+// N: 64 KiB, described by sixteen equal entries; each is read by itself.
 TEST(RiscvSv, NaturallyAlignedPowerOfTwo) {
   W world;
   const u64 iova = 0x40210000;
@@ -81,7 +81,7 @@ TEST(RiscvSv, PagesOfEachLevel) {
   W world({.top = 4});
   for (unsigned level : {3, 4}) {
     const u64 iova = u64{3} << Sv::shift(level);
-    // Page 5 of the large page is memory, what is around it is not.
+    // Only parts of the large page are memory, such as page 5 of the data.
     world.tables.map(iova, 0, kRW, level);
     world.expect_refresh(iova + kDataGpa + 5 * kPage, kPage);
     EXPECT_EQ(world.sees(iova + kDataGpa + 5 * kPage),

@@ -18,7 +18,7 @@ kiommu_rpcit decoded(u64 handle, u32 r2 = 4, u32 problem_state = 0) {
 }
 
 TEST(RpcitOperands, ProblemStateIsAPrivilegedOperationException) {
-  // Before all else.
+  // This comes before all other checks.
   for (const u64 handle : {u64{kHandle}, u64{0}, u64{0x80010000}}) {
     for (const u32 r2 : {4u, 5u}) {
       const kiommu_rpcit rpcit = decoded(handle, r2, 1);
@@ -41,7 +41,8 @@ TEST(RpcitOperands, OddRegisterPairIsASpecificationException) {
 }
 
 TEST(RpcitOperands, EnabledHandlesAreLookedUp) {
-  // With SHM bits as well: a host that is a guest has them in its handles.
+  // Those with SHM bits are, too: a host that is itself a guest has them in its
+  // handles.
   for (unsigned bit = 0; bit < 32; ++bit) {
     const u64 handle = 0x80000000u | u64{1} << bit;
     EXPECT_EQ(decoded(handle).outcome, u32{KIOMMU_RPCIT_LOOK_UP}) << bit;
@@ -268,13 +269,13 @@ TEST(RpcitState, ErrorIsToldOnceThoughTwoMeetIt) {
   ZpciGuest guest;
   guest.tables.map(0, 0x5000);
   Function& function = guest.function;
-  // The other CPU, while this one reads the tables.
+  // Another CPU enters ERROR while this one reads the tables.
   guest.guest.before_read = [&](u64) { function.f.state = KIOMMU_ZPCI_ERROR; };
   EXPECT_EQ(guest.rpcit(0, kPage), kRecover);
   function.expect_event(0, 0);
 }
 
-// --- what a refresh comes to ---
+// --- results of a refresh ---
 
 constexpr u64 kAt = 3 * kGiB + 7 * kPage;
 
@@ -347,15 +348,15 @@ const Refusal kRefusals[] = {
      [](ZpciGuest& g) {
        g.tables.map(kAt, g.data(9));
        g.iommus.map_error = -EINVAL;
-       // The four below are one call.
+       // The four pages below are in the same call.
        faults().map.arm_always();
      }},
 };
 
 class RpcitRefusal : public testing::TestWithParam<Refusal> {};
 
-// Below the failing page all is done. Above it nothing is new, and what the
-// guest has given up is gone.
+// Below the failing page everything is done. Above it nothing new is mapped,
+// and what the guest has given up is gone.
 TEST_P(RpcitRefusal, HasItsAnswer) {
   const Refusal& refusal = GetParam();
   ZpciGuest guest;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Random RPCITs of a guest that edits its tables at random, most often in
-// silence, under limits and faults: after each the answer, the function's state
+// Random RPCITs of a guest that edits its tables at random, mostly without an
+// RPCIT, under limits and faults. After each, the answer, the function's state
 // and every page are compared with what the specification of the format says,
 // by a slow walk of the tables. Seeds are fixed.
 #include <cstdlib>
@@ -17,8 +17,8 @@ using S = Spec<ZpciFormat>;
 constexpr u64 kPba = 64 * kMiB;
 constexpr u64 kPal = 16 * kGiB - 1;
 
-// Where the shadow is small, room is made in it: by hosts that have no tables
-// to keep.
+// Where the shadow is small, room is made in it, which takes hosts that have no
+// tables to keep.
 port::HostKind host(u32 seed) {
   if (seed % 3 == 0) return port::kVirtio;
   return seed % 2 == 0 ? port::kAmd : port::kVtd;
@@ -101,8 +101,8 @@ class RpcitModel {
     }
   }
 
-  // What a page should show, and the event code if it must not be there; 16
-  // stands for a page that the host cannot give.
+  // What a page should be, and the event code if it must not be mapped; 16
+  // stands for a page that the host cannot provide.
   struct Wanted {
     std::optional<HostPage> page;
     u32 bad = 0;
@@ -137,7 +137,7 @@ class RpcitModel {
     return {frame, 0};
   }
 
-  // Pages in which something is or was: others are blocked anyway.
+  // Visits the pages that are mapped or were; others are blocked anyway.
   template <class Function>
   void for_places(u64 first, u64 last, Function f) {
     for (const u64 base : {kPba - 8 * kPage, kGiB, 5 * kGiB, kPal - 0xffff}) {
@@ -180,7 +180,8 @@ class RpcitModel {
         << testing::PrintToString(answer);
     ASSERT_EQ(guest_.function.f.state == KIOMMU_ZPCI_ERROR, answer == kInError);
     ASSERT_EQ(event.pec != 0, answer == kInError);
-    // All before the failing page is done; which that is, only errors tell.
+    // Everything before the failing page is done, but only errors tell which
+    // page that is.
     const u64 done = answer == kCc0       ? last + 1
                      : answer == kInError ? event.address / kPage
                                           : first;
@@ -199,8 +200,8 @@ class RpcitModel {
         ASSERT_TRUE(!now || now == want.page) << "page " << page;
       }
     });
-    // Outside nothing changed; but when memory is short while a large page is
-    // taken apart, the rest of it can be lost.
+    // Nothing changed outside, except that the rest of a large page can be lost
+    // when memory is short while the page is split.
     const Snapshot after = snapshot(guest_.iommus[0]);
     for (const auto& [page, to] : before) {
       if (page >= first && page <= last) continue;

@@ -150,7 +150,7 @@ TEST(Teardown, EverythingMappedIsGivenBackInOrder) {
 
 TEST(Teardown, CostsWhatIsMappedNotTheAperture) {
   W world({.top = 4});
-  // Ten pages at far ends of 64 bits.
+  // Ten pages spread over 64 bits.
   for (u64 i = 0; i < 10; ++i) {
     world.tables.map(i << 60, world.data(i));
     EXPECT_EQ(world.refresh(i << 60, kPage).error, 0);
@@ -175,7 +175,7 @@ TEST(Teardown, OtherGuestMayFollow) {
   ASSERT_EQ(world.start(pins), 0);
   EXPECT_EQ(world.start(), -EBUSY);
   ASSERT_EQ(world.anchor(Spec<ZpciFormat>::anchor(1, 0x4000)), 0);
-  // Tables of zeros: each page is that at GPA 0, for the other guest's account.
+  // Tables of zeros map each page to GPA 0, charged to the other guest.
   EXPECT_EQ(world.refresh(0, kMiB).error, 0);
   const HostPage first{second.page_at(second.slot_of(0)->hva).pfn, kRW};
   EXPECT_EQ(world.sees(255 * kPage), first);
@@ -185,8 +185,8 @@ TEST(Teardown, OtherGuestMayFollow) {
   EXPECT_EQ(second.accounted(), 0u);
 }
 
-// The slot of the tables is learnt anew: that there is no memory for it does
-// not mean that the tables are nowhere.
+// The core meets the slot of the tables again: a lack of memory for that does
+// not mean that the tables are in no slot.
 TEST(Anchors, LackOfMemoryIsNoBadTable) {
   World<VtdSsFormat> world;
   ASSERT_EQ(world.stop(), 0);
@@ -204,7 +204,7 @@ TEST(Anchors, LackOfMemoryIsNoBadTable) {
   EXPECT_EQ(world.anchor(world.tables.anchor()), 0);
 }
 
-// Nor that a slot has changed, and the domain has not been told.
+// Nor does a slot that has changed without a report to the domain.
 TEST(Anchors, ChangedSlotIsNoBadTable) {
   constexpr u64 kBelow = kTablesGpa - 16 * kPage;
   World<VtdSsFormat> world;
@@ -225,8 +225,8 @@ TEST(Anchors, ChangedSlotIsNoBadTable) {
 }
 
 TEST(Door, NumbersAreThoseOfTheInterface) {
-  // Each status that a test has seen by name is one that api/domain.cc wrote by
-  // number; these are the ones no guest can cause at will.
+  // Tests that name a status check its number, too; these are the ones that no
+  // guest can cause at will.
   W world;
   world.tables.map(0, world.data(0));
   world.guest.pin_failure = KIOMMU_PIN_INTERRUPTED;

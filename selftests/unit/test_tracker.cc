@@ -11,7 +11,7 @@ namespace {
 template <class F>
 constexpr u64 kTablePages = (Spec<F>::table_bytes(0) + kPage - 1) / kPage;
 
-// Of the faults that are there.
+// Reads the queued faults, and counts those with this reason.
 u64 count_faults(port::DmaDomain& domain, u32 reason) {
   u64 count = 0;
   for (const kiommu_fault& fault : domain.read_faults(128)) {
@@ -36,7 +36,7 @@ TYPED_TEST(Tracker, StoresAreFollowed) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
   ASSERT_EQ(world.follow(), 0);
-  // Tables are made on the way, and linked: those, too, are stores.
+  // Tables are created and linked on the way: these are stores, too.
   world.store(world.kIova, 0, S::leaf(0, world.leaf(1), kRW));
   EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
   world.store(world.kIova, 0, S::leaf(0, world.leaf(2), kRW));
@@ -59,7 +59,7 @@ std::optional<HostPage> wanted(TrackedWorld<F>& world) {
   return world.frame(answer.gpa, answer.rights);
 }
 
-// A walk that begins at a lowest table has the rights of what is above.
+// A walk that begins at a lowest table applies the rights of the tables above.
 TYPED_TEST(Tracker, StoreBelowAnEntryThatLostRights) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -91,10 +91,10 @@ TYPED_TEST(Tracker, StoreBelowATableThatIsNotFollowed) {
   kiommu_u64 count = 0;
   ASSERT_EQ(world.untrack(above & ~(kPage - 1), kPage, &count), 0);
   ASSERT_EQ(count, 1u);
-  // Nobody is told of this.
+  // This store is not reported.
   world.store_entry(above, S::table(1, other, kRW));
   EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
-  // The old table is followed still.
+  // The old table is still followed.
   ASSERT_TRUE(
       world.guest.is_tracked(world.tables.entry_gpa(world.kIova, 0) / kPage));
   world.store(world.kIova, 0, S::leaf(0, world.leaf(3), kRW));
@@ -171,7 +171,8 @@ TYPED_TEST(Tracker, TooManyPlacesAreOutOfSync) {
   }
 }
 
-// A store to it takes as many refreshes, and there is room for no more.
+// A store to such a table takes a refresh for each place, and there is room for
+// no more.
 TYPED_TEST(Tracker, SixteenPlacesAreFollowed) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -189,7 +190,7 @@ TYPED_TEST(Tracker, SixteenPlacesAreFollowed) {
   EXPECT_EQ(world.info().unsynced_pages, kTablePages<TypeParam>);
 }
 
-// Not those above it.
+// The tables above it stay in sync.
 TYPED_TEST(Tracker, TableOfAStoreThatFailedIsOutOfSync) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -229,7 +230,7 @@ TYPED_TEST(Tracker, BadEntriesAreReportedAndPassed) {
   EXPECT_EQ(faults[0].level, 1u);
   EXPECT_TRUE(faults[0].flags & KVM_IOMMU_FAULT_HAS_GPA);
   EXPECT_EQ(faults[0].gpa, u64{1} << 46);
-  // What was mapped there is not any more.
+  // What was mapped there no longer is.
   world.store(world.kIova, 0, S::leaf(0, u64{1} << 46, kRW));
   EXPECT_EQ(world.sees(world.kIova), kBlocked);
   EXPECT_EQ(world.read_faults(10).size(), 1u);
@@ -271,7 +272,7 @@ TYPED_TEST(Tracker, BurstsGoOutOfSyncAndComeBack) {
   EXPECT_EQ(world.info().unsynced_pages, 1u);
   world.store(world.kIova, 0, S::leaf(0, world.leaf(50), kRW));
   EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(4)));
-  // Refreshed: all that the page maps, not just what was asked for.
+  // A refresh brings back all that the page maps, not just what was asked for.
   world.tables.map(world.kIova + world.kLeaf, world.leaf(51));
   world.expect_refresh(world.kIova, world.kLeaf);
   EXPECT_EQ(world.sees(world.kIova + world.kLeaf), world.frame(world.leaf(51)));
@@ -281,7 +282,7 @@ TYPED_TEST(Tracker, BurstsGoOutOfSyncAndComeBack) {
   EXPECT_EQ(burst(), 1u);
   world.expect_refresh(world.kIova, world.kLeaf);
   EXPECT_EQ(world.info().unsynced_pages, 0u);
-  // A refresh that meets it in sync: it has become calm.
+  // A refresh that meets it in sync shows that it has become calm.
   world.expect_refresh(world.kIova, world.kLeaf);
   EXPECT_EQ(burst(), 4u);
 }
@@ -313,8 +314,8 @@ TYPED_TEST(Tracker, UntrackAndRefresh) {
   EXPECT_GE(count, 2u);
 }
 
-// The work is that of the pages which are known, however long the range is: a
-// walk over the GFNs of these would not end.
+// The work depends on the pages that are known, not on the length of the range:
+// a loop over its GFNs would not end.
 TYPED_TEST(Tracker, UntrackOfTheWholeAddressSpaceEnds) {
   TrackedWorld<TypeParam> world;
   world.tables.map(world.kIova, world.leaf(0));
@@ -322,7 +323,7 @@ TYPED_TEST(Tracker, UntrackOfTheWholeAddressSpaceEnds) {
   const u64 tracked = world.info().tracked_pages;
   const u64 page = world.tables.table(world.kIova, 0) & ~u64{0xfff};
   kiommu_u64 count = 7;
-  // Nothing of it is here: above, and on both sides.
+  // Ranges without the page: far above it, and on both sides.
   EXPECT_EQ(world.untrack(u64{1} << 50, u64{1} << 62, &count), 0);
   EXPECT_EQ(count, 0u);
   EXPECT_EQ(world.untrack(page + kPage, 0 - (page + 2 * kPage), &count), 0);
@@ -336,7 +337,7 @@ TYPED_TEST(Tracker, UntrackOfTheWholeAddressSpaceEnds) {
   EXPECT_EQ(world.info().tracked_pages, 0u);
 }
 
-// Pages that lie a multiple of the number of buckets apart share one.
+// Pages whose distance is a multiple of the number of buckets share one.
 TYPED_TEST(Tracker, UntrackTakesWhatIsInTheRangeAlone) {
   TrackedWorld<TypeParam> world;
   world.tables.map(world.kIova, world.leaf(0));
@@ -362,7 +363,7 @@ TYPED_TEST(Tracker, UntrackIsKilled) {
   port::faults().interrupt.arm(1);
   EXPECT_EQ(world.untrack(0, 0 - kPage, &count), -EINTR);
   port::faults().interrupt.disarm();
-  // One page at a time, and it is consistent.
+  // One page was taken before the signal, and the state is consistent.
   EXPECT_EQ(world.info().tracked_pages, tracked - 1);
   EXPECT_EQ(world.guest.tracked().size(), tracked - 1);
   EXPECT_EQ(world.untrack(0, 0 - kPage, &count), 0);
@@ -392,7 +393,8 @@ TYPED_TEST(Tracker, SlotOfATableGoes) {
     EXPECT_EQ(world.info().tracked_pages, before - kTablePages<TypeParam>);
     EXPECT_EQ(count_faults(world, KVM_IOMMU_FAULT_SYNC),
               kTablePages<TypeParam>);
-    // It comes back: followed after a refresh of any of it.
+    // The slot comes back: the table is followed after a refresh of any part of
+    // it.
     world.guest.add_slot(far, 64, hva);
     world.expect_refresh(first + 5 * world.kLeaf, world.kLeaf);
     EXPECT_EQ(world.sees(first), world.frame(world.leaf(3)));
@@ -400,7 +402,7 @@ TYPED_TEST(Tracker, SlotOfATableGoes) {
   }
 }
 
-// It is told once of each page, wherever it was used.
+// Each page is reported once, wherever it was used.
 TYPED_TEST(Tracker, SlotOfATableInManyPlacesGoes) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -439,7 +441,7 @@ TYPED_TEST(Tracker, TableInReadOnlyMemoryIsNotTracked) {
   EXPECT_EQ(world.info().mapped_pages, 0u);
 }
 
-// A refresh follows all of those that it met out of sync.
+// A refresh follows all pages that it met out of sync.
 TYPED_TEST(Tracker, RefreshOfSeveralTablesThatAreOutOfSync) {
   using S = Spec<TypeParam>;
   TrackedWorld<TypeParam> world;
@@ -470,7 +472,7 @@ TYPED_TEST(Tracker, RootGoes) {
   world.guest.add_slot(kTablesGpa, kTablesPages, world.tables_hva);
   EXPECT_EQ(world.refresh(world.kIova, world.kLeaf).error, 0);
   EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(0)));
-  // Tables of several pages: each comes back when it is met.
+  // Each page of a table of several pages comes back when it is met.
   world.expect_refresh(world.kIova, kPage);
   EXPECT_TRUE(world.guest.is_tracked(world.tables.root() / kPage));
 }
@@ -518,7 +520,7 @@ TYPED_TEST(Tracker, PageThatCannotBeTracked) {
   world.expect_tracked();
 }
 
-// No table above it is out of sync by that: one record tells it all.
+// Nothing else goes out of sync by that: one record reports it all.
 TYPED_TEST(Tracker, TopTableThatCannotBeTracked) {
   TrackedWorld<TypeParam> world;
   world.expect_refresh(world.kIova, world.kLeaf);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Mode TRACKED against a domain that begins anew after each store: a guest that
-// stores at random to tables that are linked at random, below each other and
-// below themselves, whole entries and parts of them.
+// Mode TRACKED against a fresh domain after each store: a guest stores at
+// random, whole entries and parts of them, to tables that are linked at random,
+// below each other and below themselves.
 #include <cstdlib>
 #include <random>
 #include <type_traits>
@@ -34,7 +34,7 @@ class TrackerModel {
       if (pick(25) == 0) move_slot();
       if (world_.info().unsynced_pages > 0) {
         refresh_all();
-        // A page that is used too often stays out of sync.
+        // A page that is used in too many places stays out of sync.
         if (world_.info().unsynced_pages > 0) {
           expect_same_shadow();
           continue;
@@ -56,7 +56,7 @@ class TrackerModel {
     const u64 kind = pick(10);
     if (kind < 2) return S::absent(level);
     if (kind < 8 && level > 0) {
-      // One in eight is a table of another level: also itself.
+      // One in eight is a table of any level, even the table itself.
       const bool any = pick(8) == 0;
       for (;;) {
         const Table& below = tables_[pick(tables_.size())];
@@ -105,7 +105,7 @@ class TrackerModel {
   }
 
   void refresh_all() {
-    // Bad entries stop what is asked for; what they span is not known.
+    // Bad entries stop a refresh; how much they span is not known here.
     const u64 reach = world_.tables.reach();
     const u64 end = reach != 0 ? reach : u64{1} << 63;
     u64 iova = 0;
@@ -119,7 +119,7 @@ class TrackerModel {
     }
   }
 
-  // All memory goes, tables and data; and comes back.
+  // The slot of the tables or that of the data goes, and comes back.
   void move_slot() {
     const u64 gpa = pick(2) ? kTablesGpa : kDataGpa;
     const kiommu_slot slot = *world_.guest.slot_of(gpa);
@@ -130,7 +130,7 @@ class TrackerModel {
       EXPECT_EQ(world_.info().mapped_pages, 0u);
     }
     world_.guest.add_slot(gpa, slot.pages, slot.hva);
-    // The VMM's part: nothing tells of memory that is added.
+    // This is up to the VMM: nothing reports memory that is added.
     world_.unfollow();
     EXPECT_EQ(world_.follow(pick(2) ? 0 : 5), 0);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Translations of a range: page by page what translate() tells, in as few
-// records as can be. For each format; the model test compares both on random
+// Translations of a range: page by page what translate() returns, in as few
+// records as possible. For each format; the model test compares both on random
 // tables, see model_check.hpp.
 #include "lib/range_check.hpp"
 #include "tables/walker.hpp"
@@ -37,7 +37,7 @@ TYPED_TEST(Range, NeighboursAreOneRecord) {
   EXPECT_EQ(told.records[0].shadow_rights, kRW);
   EXPECT_EQ(told.records[1].gpa, world.leaf(5));
   EXPECT_EQ(told.records[1].shadow_rights, 0u);
-  // The guest maps it no longer, devices still do.
+  // The guest no longer maps it, but devices still reach it.
   for (u64 i = 0; i < n; ++i) world.tables.clear(world.kIova + i * world.kLeaf);
   told = world.translate_range(0, 2 * world.kIova);
   ASSERT_EQ(told.records.size(), 1u);
@@ -92,7 +92,7 @@ TYPED_TEST(Range, TableThatCannotBeRead) {
   const u64 first = world.kIova & ~(span - 1);
   world.tables.map(world.kIova, world.leaf(1));
   world.tables.map(first + span, world.leaf(9));
-  // The first page of the table is gone; others, if there are, are not.
+  // The first page of the table is gone; its other pages, if any, are not.
   const u64 table = world.tables.table(world.kIova, 0);
   world.guest.set_backing(world.tables_hva + (table - kTablesGpa), 1,
                           Backing::kUnbacked);
@@ -158,7 +158,7 @@ TEST(TranslateRange, RefusedCalls) {
   EXPECT_EQ(world.translate_range(0, kPage).error, -ENODEV);
 }
 
-// The room for records is met at each place.
+// The room for records ends at each place in turn.
 TEST(TranslateRange, RoomIsNoLimit) {
   W world;
   for (u64 i = 0; i < 1200; ++i) {
@@ -182,7 +182,8 @@ TEST(TranslateRange, RoomIsNoLimit) {
 
 TEST(TranslateRange, BudgetEndsACall) {
   W world({.top = 3});
-  // Many tables that are linked to each entry of two levels, with one page.
+  // At each of two levels, many entries name one table; the lowest table has
+  // one page.
   const u64 table = world.tables.table(0, 0);
   world.tables.map(0, world.data(0));
   using S = Spec<VtdSsFormat>;

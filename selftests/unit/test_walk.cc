@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The walk of the guest's tables, seen through refresh and translate: each
-// kind of entry at each level, rights, large pages, tables in memory that is
-// not fit for them, loops, the budget. Applies to each format.
+// The walk of the guest's tables, seen through refresh and translate: each kind
+// of entry at each level, rights, large pages, tables in memory that is unfit
+// for them, loops, the budget. Applies to each format.
 #include "lib/world.hpp"
 #include "tables/walker.hpp"
 
@@ -77,7 +77,7 @@ TYPED_TEST(Walk, MalformedEntryStopsAndUnmapsWhatItHeld) {
       if (level > 0) world.tables.link(world.kIova, level);
     }
   }
-  // Below a bad entry all is done.
+  // Everything below a bad entry is done.
   const std::vector<BadEntry> bad = S::malformed(world.tables.top());
   const u64 edge = u64{1} << S::shift(world.tables.top());
   world.tables.map(edge - world.kLeaf, world.leaf(2));
@@ -136,8 +136,8 @@ TYPED_TEST(Walk, SelfPointingTableEnds) {
     }
     const u64 length = u64{1} << S::shift(1);
     const RefreshOutcome outcome = world.refresh(0, length);
-    // Whatever the levels make of it: an end, consistent, and nothing mapped
-    // twice.
+    // Whatever the levels make of it, the walk ends, the state is consistent,
+    // and nothing is mapped twice.
     EXPECT_LE(world.guest.read_calls, u64{WalkScratch::kBudget});
     EXPECT_TRUE(outcome.error == 0 || outcome.error == -EIO ||
                 outcome.error == -EAGAIN)
@@ -146,7 +146,7 @@ TYPED_TEST(Walk, SelfPointingTableEnds) {
   }
 }
 
-// Makes the tables for kIova so that the lowest one is at `gpa`.
+// Links the lowest table for kIova at `gpa`.
 template <class F>
 void move_low_table(World<F>& world, u64 gpa) {
   world.tables.set(world.kIova, 1, Spec<F>::table(1, gpa, kRW));
@@ -366,7 +366,7 @@ TYPED_TEST(Walk, TablesThatChangeDuringTheWalk) {
     EXPECT_EQ(world.sees(world.kIova + i * world.kLeaf),
               world.frame(world.leaf(100 + i), kR));
   }
-  // The upper table is withdrawn after its entry was read.
+  // The upper entry is cleared after it was read.
   world.guest.before_read = [&](u64 gpa) {
     if (gpa == low) world.tables.clear(world.kIova, 1);
   };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Workspaces of a domain: who is killed while he waits for a range leaves
-// nothing taken.
+// Workspaces of a domain: a caller that is killed while it waits for a range
+// keeps none.
 #include "workspace/pool.hpp"
 
 #include "lib/world.hpp"

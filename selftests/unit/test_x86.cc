@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// What only the x86 formats have: levels that AMD-Vi leaves out, its pages of
-// any power of two, U/S and PAT of the long-mode tables.
+// What only the x86 formats have: levels that AMD-Vi skips, its pages of any
+// power of two, U/S and PAT of the long-mode tables.
 #include "lib/world.hpp"
 
 namespace kiommu::test {
@@ -47,12 +47,13 @@ TEST(AmdV1, LevelsLeftOut) {
   EXPECT_EQ(world.info().mapped_pages, 1u);
   EXPECT_EQ(world.translate(beyond + 3 * kPage).status,
             unsigned{KVM_IOMMU_STATUS_NOT_MAPPED});
-  // Only what lies beyond.
+  // Refresh only what lies beyond.
   world.expect_refresh(beyond, kPage);
   EXPECT_EQ(world.sees(low + 3 * kPage), world.frame(world.data(1)));
 }
 
-// Next Level 7: 32 KiB, said by eight entries alike; each is read for itself.
+// Next Level 7: 32 KiB, described by eight equal entries; each is read by
+// itself.
 TEST(AmdV1, PageOfAnySize) {
   World<AmdV1Format> world;
   const u64 gpa = world.data(16);
@@ -71,8 +72,8 @@ TEST(AmdV1, PageOfAnySize) {
   EXPECT_EQ(answer.gpa, gpa + 0x6123);
 }
 
-// All sizes at all levels: those above the size of the level's own pages and
-// below that of the next level's, and no others.
+// All sizes at all levels: only those between the level's own page size and
+// that of the next level are valid.
 TEST(AmdV1, SizesOfEachLevel) {
   for (unsigned level = 0; level < 5; ++level) {
     const unsigned own = Amd::shift(level);
@@ -95,8 +96,8 @@ TEST(AmdV1, SizesOfEachLevel) {
   EXPECT_EQ(AmdV1Format::decode(5, 1).kind, Entry::Kind::kMalformed);
 }
 
-// At each level a page of twice and of 256 times the span of an entry, of
-// which one entry has something else to say.
+// At each level, a page of twice and of 256 times the span of an entry, one of
+// whose entries differs.
 TEST(AmdV1, PageLargerThanTheSpanOfItsEntries) {
   for (unsigned level : {0, 1, 2}) {
     for (unsigned more : {1, 8}) {
@@ -129,8 +130,8 @@ TEST(AmdV1, PageLargerThanTheSpanOfItsEntries) {
   }
 }
 
-// A size that fits another level only: what its entry held is gone, what the
-// next one holds is not.
+// A size that fits another level only: what the entry mapped is gone, what the
+// next one maps is not.
 TEST(AmdV1, PageSmallerThanTheSpanOfItsEntry) {
   for (unsigned level : {1, 2}) {
     const u64 span = u64{1} << Amd::shift(level);

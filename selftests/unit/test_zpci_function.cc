@@ -126,7 +126,7 @@ TEST(V4Defect, D12_DeregCostsWhatIsMapped) {
   guest.tables.map(kReach - kPage, guest.data(1));
   ASSERT_EQ(guest.rpcit(0, kReach), kCc0);
   const u64 reads = guest.guest.read_calls;
-  ASSERT_EQ(guest.function.dereg(), 0);  // allocates nothing, says the port
+  ASSERT_EQ(guest.function.dereg(), 0);  // must not allocate: the port checks
   EXPECT_EQ(guest.guest.read_calls, reads);
   EXPECT_EQ(guest.host.pinned(), 0u);
 }
@@ -138,7 +138,7 @@ TEST(V4Defect, D16_SecondFunctionOfADomain) {
   EXPECT_EQ(second.reg(guest.iota(), kPage, kReach - 1), -EEXIST);
   EXPECT_EQ(second.reg(guest.iota() | 0x200, 0, kReach - 1), -EEXIST);
   EXPECT_EQ(second.reg(0, 0, kReach - 1), -EEXIST);
-  // One without tables is an error, not a crash.
+  // A function without tables gets an error, not a crash.
   EXPECT_EQ(second.rpcit(guest.pins, 0, kPage, kHandle + 1), kInError);
   second.expect_event(1, 0);
   EXPECT_EQ(guest.function.f.state, u32{KIOMMU_ZPCI_ENABLED});
@@ -150,14 +150,14 @@ TEST(V4Defect, D16_SecondFunctionOfADomain) {
   guest.tables.map(kPage, 0x5000);
   EXPECT_EQ(guest.rpcit(kPage, kPage), kInError);
   EXPECT_EQ(second.rpcit(guest.pins, 0, kPage, kHandle + 1), kCc0);
-  // The anchor goes with the last.
+  // The anchor goes with the last function.
   ASSERT_EQ(guest.function.dereg(), 0);
   EXPECT_EQ(guest.mapped(), 1u);
   EXPECT_EQ(second.rpcit(guest.pins, 0, kPage, kHandle + 1), kCc0);
   second.reset();
   EXPECT_EQ(guest.mapped(), 0u);
   EXPECT_EQ(guest.info().state, u32{KVM_IOMMU_STATE_STARTED});
-  // No ticket outlives it.
+  // No registration outlives it.
   ASSERT_EQ(guest.anchor(guest.tables.anchor()), 0);
   EXPECT_EQ(guest.function.dereg(), -EPROTO);
   EXPECT_EQ(guest.info().state, u32{KVM_IOMMU_STATE_ANCHORED});
@@ -220,7 +220,7 @@ TEST(ZpciLife, DisableAndResetTakeTheTablesAway) {
     EXPECT_EQ(guest.mapped(), 0u);
     EXPECT_EQ(guest.host.pinned(), 0u);
     EXPECT_EQ(guest.info().state, u32{KVM_IOMMU_STATE_STARTED});
-    guest.function.reset();  // once more is nothing
+    guest.function.reset();  // a second reset changes nothing
     ASSERT_EQ(guest.function.set_state(KIOMMU_ZPCI_ENABLED), 0);
     EXPECT_EQ(guest.rpcit(0, kPage), kInError);
     guest.function.expect_event(1, 0);
@@ -306,7 +306,7 @@ TEST(ZpciDirect, MemoryAtAnOffset) {
   ASSERT_EQ(guest.function.dereg(), 0);
   guest.function.f.sdma = kSdma;
   EXPECT_EQ(guest.function.reg(0, 0, kReach - 1), -EINVAL);
-  // All but T is without meaning, also what would be a bad designation.
+  // Bits other than T have no meaning, even those of a bad designation.
   ASSERT_EQ(guest.function.reg(0x1234'5000'0000'07ff, kSdma, kReach - 1), 0);
   EXPECT_EQ(guest.info().anchor.format, u32{KVM_IOMMU_FORMAT_IDENTITY});
   EXPECT_EQ(guest.info().anchor.offset, kSdma);
@@ -317,7 +317,7 @@ TEST(ZpciDirect, MemoryAtAnOffset) {
   EXPECT_EQ(guest.sees(kSdma), kBlocked);  // a hole between slots
   EXPECT_EQ(guest.rpcit(kSdma, kReach - kSdma), kCc0);
   expect_consistent(guest);
-  // A slot that comes is mapped when it is asked for.
+  // A slot that is added is mapped when it is asked for.
   guest.guest.add_ram(0, 16, port::kShuffled);
   EXPECT_EQ(guest.function.shadow(), 0);
   EXPECT_EQ(guest.sees(kSdma), guest.frame(0));

@@ -48,7 +48,8 @@ void kiommu_port_faults_lock(kiommu_fault_reader*) {}
 void kiommu_port_faults_unlock(kiommu_fault_reader*) {}
 void kiommu_port_faults_ready(kiommu_fault_reader*) {}
 
-int kiommu_port_find_slot(kiommu_mem* mem, kiommu_u64 gfn, kiommu_slot* slot) {
+int kiommu_port_find_slot(kiommu_guest* mem, kiommu_u64 gfn,
+                          kiommu_slot* slot) {
   // The slot of the tables lies below that of the data.
   for (const kiommu_slot& one : {mem->tables, mem->data}) {
     if (gfn < one.first_gfn + one.pages) {
@@ -59,23 +60,24 @@ int kiommu_port_find_slot(kiommu_mem* mem, kiommu_u64 gfn, kiommu_slot* slot) {
   return -ENOENT;
 }
 
-int kiommu_port_read_entries(kiommu_mem*, kiommu_u64 hva, kiommu_u64* entries,
+int kiommu_port_read_entries(kiommu_guest*, kiommu_u64 hva, kiommu_u64* entries,
                              kiommu_u32 count) {
   std::memcpy(entries, reinterpret_cast<const void*>(hva), 8 * count);
   return 0;
 }
 
-int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva, kiommu_u64* entry) {
+int kiommu_port_read_entry(kiommu_guest* mem, kiommu_u64 hva,
+                           kiommu_u64* entry) {
   return kiommu_port_read_entries(mem, hva, entry, 1);
 }
 
 // There is no ring.
-int kiommu_port_write_entries(kiommu_mem*, kiommu_u64, const kiommu_u64*,
+int kiommu_port_write_entries(kiommu_guest*, kiommu_u64, const kiommu_u64*,
                               kiommu_u32) {
   return -EFAULT;
 }
 
-kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
+kiommu_u32 kiommu_port_pin(kiommu_guest* mem, kiommu_u64 hva, kiommu_u32 count,
                            int write, kiommu_u64* pfns,
                            kiommu_pin_result* result) {
   const kiommu_u64 first = ((hva - mem->data.hva) >> 12) + (1u << 20);
@@ -84,13 +86,13 @@ kiommu_u32 kiommu_port_pin(kiommu_mem* mem, kiommu_u64 hva, kiommu_u32 count,
   return count;
 }
 
-int kiommu_port_look_up(kiommu_mem*, kiommu_u64, kiommu_u32, kiommu_u64*) {}
-void kiommu_port_unpin(kiommu_mem*, kiommu_u64, kiommu_u64, int) {}
-int kiommu_port_account(kiommu_mem*, kiommu_u64) { return 0; }
-void kiommu_port_unaccount(kiommu_mem*, kiommu_u64) {}
+int kiommu_port_look_up(kiommu_guest*, kiommu_u64, kiommu_u32, kiommu_u64*) {}
+void kiommu_port_unpin(kiommu_guest*, kiommu_u64, kiommu_u64, int) {}
+int kiommu_port_account(kiommu_guest*, kiommu_u64) { return 0; }
+void kiommu_port_unaccount(kiommu_guest*, kiommu_u64) {}
 
-int kiommu_port_track(kiommu_mem*, kiommu_u64) { return 0; }
-void kiommu_port_untrack(kiommu_mem*, kiommu_u64) {}
+int kiommu_port_track(kiommu_guest*, kiommu_u64) { return 0; }
+void kiommu_port_untrack(kiommu_guest*, kiommu_u64) {}
 
 kiommu_batch* kiommu_port_batch_create(kiommu_hosts*) {
   return new kiommu_batch;
@@ -104,13 +106,13 @@ void kiommu_port_host_unmap(kiommu_batch*, kiommu_u64, kiommu_u64) {}
 void kiommu_port_host_flush(kiommu_batch*) {}
 int kiommu_port_hosts_renew(kiommu_hosts*) { return 0; }
 
-int kiommu_port_mmio_map(kiommu_batch*, kiommu_mem*, kiommu_u64, kiommu_u64,
+int kiommu_port_mmio_map(kiommu_batch*, kiommu_guest*, kiommu_u64, kiommu_u64,
                          kiommu_u32, kiommu_u32) {
   return -EFAULT;
 }
-void kiommu_port_mmio_unmap(kiommu_batch*, kiommu_mem*, kiommu_u64,
+void kiommu_port_mmio_unmap(kiommu_batch*, kiommu_guest*, kiommu_u64,
                             kiommu_u64) {}
-int kiommu_port_mmio_mapped(kiommu_batch*, kiommu_mem*, kiommu_u64) {
+int kiommu_port_mmio_mapped(kiommu_batch*, kiommu_guest*, kiommu_u64) {
   return 0;
 }
 

@@ -8,7 +8,7 @@
 
 #include "port.h"
 
-struct kiommu_mem {
+struct kiommu_guest {
   kiommu_slot tables;  // its HVA is an address of this process
   kiommu_slot data;    // its HVA is a number
 };

@@ -105,7 +105,7 @@ class World {
  private:
   kiommu_area area_{};
   ioat tables_{};
-  kiommu_mem mem_{};
+  kiommu_guest mem_{};
   kiommu_pins* pins_ = nullptr;
   kiommu_faults* faults_ = nullptr;
   kiommu_domain* domain_ = nullptr;

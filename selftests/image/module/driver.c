@@ -2,7 +2,7 @@
 /*
  * A driver without a device of its own: it takes the function whose
  * driver_override names it. What it has mapped stays until the machine stops,
- * for that is when its memory is looked at: the module cannot be unloaded.
+ * because that is when its memory is examined: the module cannot be unloaded.
  */
 #include <linux/module.h>
 #include <linux/pci.h>

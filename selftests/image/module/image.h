@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * kiommu_image.ko: has this machine's Linux write I/O translation tables, and
- * says what has to be in them.
+ * kiommu_image.ko: makes this machine's Linux write I/O translation tables, and
+ * reports what must be in them.
  *
- *   driver.c    takes a PCI function; says that there is nothing to unload
+ *   driver.c    takes a PCI function; the module cannot be unloaded
  *   mappings.c  maps memory for it by the DMA API in many ways
  *   report.c    /sys/kernel/debug/kiommu_image
  */
@@ -16,7 +16,7 @@
 /**
  * struct image_page - a page that the driver's function reaches
  * @iova: multiple of the page size.
- * @phys: where it is, multiple of the page size.
+ * @phys: its physical address, multiple of the page size.
  * @writable: for the device; all pages can be read.
  * @mapped: false once it was unmapped.
  */
@@ -38,7 +38,7 @@ struct image_record {
 	unsigned int count;
 };
 
-/* One function alone is taken; its record is complete when probing is over. */
+/* Only one function is taken; its record is complete once probing has ended. */
 extern struct image_record image_record;
 
 /**
@@ -51,7 +51,7 @@ extern struct image_record image_record;
 int image_map_variety(struct image_record *record);
 
 /**
- * image_report_init() - make the file
+ * image_report_init() - create the file
  *
  * Context: process.
  */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory in many shapes, mapped by the DMA API: what drivers of this kernel do.
- * The record is made from what the API is given and what it gives back; nothing
- * looks at the tables.
+ * Maps memory in many shapes by the DMA API, as drivers of this kernel do. The
+ * record is made from the arguments and results of the API; nothing looks at
+ * the tables.
  *
- * IOVAs come from the top of what the device's DMA mask allows, below those that
- * were given out before, so masks that shrink give mappings far apart.
+ * IOVAs are allocated from the top of what the device's DMA mask allows, below
+ * those allocated before, so shrinking masks give mappings far apart.
  */
 #include <linux/dma-mapping.h>
 #include <linux/scatterlist.h>
@@ -82,7 +82,10 @@ static int map_page(struct image_record *record, struct page *page, size_t offse
 	return note(record, *iova, page_to_phys(page) + offset, size, direction);
 }
 
-/* Small buffers, within a page and over the ends of pages; a third of them goes. */
+/*
+ * Maps small buffers, within a page and across page boundaries, and unmaps a
+ * quarter of them.
+ */
 static int map_singles(struct image_record *record)
 {
 	static const size_t sizes[] = { 24, 512, 3000, 4096, 5000, 9000, 20000, 65536 };
@@ -112,7 +115,7 @@ static int map_singles(struct image_record *record)
 		forget(record, iova[i], size);
 		dma_unmap_single(dev, iova[i], size, directions[i % 3]);
 	}
-	/* Some come back, with rights that may be others. */
+	/* Half of those are mapped again, perhaps with other rights. */
 	for (i = 0; i < SINGLES; i += 8) {
 		enum dma_data_direction direction = directions[(i + 1) % 3];
 		size_t size = sizes[i % ARRAY_SIZE(sizes)];
@@ -151,8 +154,8 @@ static int map_big(struct image_record *record)
 }
 
 /*
- * Each entry of a list begins on a page of its own, so the pages of the entries
- * come in the order of the pages of what is mapped, whatever was merged.
+ * Each entry of a list begins on a page of its own, so the pages of the list
+ * and the mapped pages come in the same order, whatever was merged.
  */
 static int note_list(struct image_record *record, struct sg_table *list,
 		     enum dma_data_direction direction)
@@ -174,7 +177,7 @@ static int note_list(struct image_record *record, struct sg_table *list,
 	return __sg_page_iter_next(&from) ? -EPROTO : 0;
 }
 
-/* Pages that are no neighbours, in no order. */
+/* Maps pages that are not adjacent, in no particular order. */
 static int map_scattered(struct image_record *record,
 			 enum dma_data_direction direction)
 {
@@ -206,7 +209,7 @@ static int map_scattered(struct image_record *record,
 	return ret ? ret : note_list(record, list, direction);
 }
 
-/* Memory that the kernel finds for a driver: its pages lie anywhere. */
+/* Maps memory that the kernel allocates for a driver, in pages anywhere. */
 static int map_coherent(struct image_record *record, size_t size)
 {
 	dma_addr_t iova;

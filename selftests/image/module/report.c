@@ -3,9 +3,9 @@
  * The file /sys/kernel/debug/kiommu_image, lines of words and hex numbers:
  *
  *   function BDF DRIVER IOTA PBA PAL  what is registered with the machine
- *   mapped BDF IOVA PHYSICAL RIGHTS   a page, as the DMA API's caller knows it:
- *                                     of the function of this driver
- *   unmapped BDF IOVA                 a page that it had and has no more
+ *   mapped BDF IOVA PHYSICAL RIGHTS   a page of this driver's function, as the
+ *                                     DMA API's caller knows it
+ *   unmapped BDF IOVA                 a page of it that was unmapped since
  *   seen BDF IOVA PHYSICAL            a page, as the kernel's IOMMU driver finds
  *                                     it when it is asked for each IOVA
  *   end
@@ -24,8 +24,8 @@
 #define MOST_BYTES (4u << 20)
 
 /*
- * Store PCI Function Controls: what the function's registers hold, here the
- * IOTA, whatever the kernel remembers of it.
+ * Store PCI Function Controls: reads the function's registers, here IOTA, PBA
+ * and PAL, regardless of what the kernel remembers of them.
  */
 static u8 store_function_controls(u64 request, struct zpci_fib *fib)
 {
@@ -94,7 +94,7 @@ static int image_show(struct seq_file *file, void *data)
 	return 0;
 }
 
-/* Made at once: to look at each IOVA again for a larger buffer takes long. */
+/* Large from the start: looking at each IOVA again for more room takes long. */
 static int image_open(struct inode *inode, struct file *file)
 {
 	return single_open_size(file, image_show, NULL, MOST_BYTES);

@@ -10,11 +10,11 @@
 #include "formats/list.hpp"
 #include "tables/walker.hpp"
 
-struct kiommu_mem {
+struct kiommu_guest {
   const walk_tables* tables;
 };
 
-int kiommu_port_find_slot(kiommu_mem*, kiommu_u64, kiommu_slot* slot) {
+int kiommu_port_find_slot(kiommu_guest*, kiommu_u64, kiommu_slot* slot) {
   *slot = {.first_gfn = 0,
            .pages = ~kiommu_u64{0} >> kiommu::kPageShift,
            .hva = 0,
@@ -22,18 +22,19 @@ int kiommu_port_find_slot(kiommu_mem*, kiommu_u64, kiommu_slot* slot) {
   return 0;
 }
 
-int kiommu_port_read_entries(kiommu_mem* mem, kiommu_u64 hva,
+int kiommu_port_read_entries(kiommu_guest* mem, kiommu_u64 hva,
                              kiommu_u64* entries, kiommu_u32 count) {
   const std::size_t size = count * sizeof(*entries);
   return mem->tables->read(hva, entries, size) == 0 ? 0 : -EFAULT;
 }
 
-int kiommu_port_read_entry(kiommu_mem* mem, kiommu_u64 hva, kiommu_u64* entry) {
+int kiommu_port_read_entry(kiommu_guest* mem, kiommu_u64 hva,
+                           kiommu_u64* entry) {
   return kiommu_port_read_entries(mem, hva, entry, 1);
 }
 
 // There is no ring.
-int kiommu_port_write_entries(kiommu_mem*, kiommu_u64, const kiommu_u64*,
+int kiommu_port_write_entries(kiommu_guest*, kiommu_u64, const kiommu_u64*,
                               kiommu_u32) {
   return -EFAULT;
 }
@@ -93,7 +94,7 @@ class Collect {
 int status_of(Status why) { return static_cast<int>(why) + 1; }
 
 template <TableFormat F>
-int walk(kiommu_mem* mem, const Root& root, IovaRange range, Collect& sink) {
+int walk(kiommu_guest* mem, const Root& root, IovaRange range, Collect& sink) {
   kiommu_u64 windows[kMaxLevels][WalkScratch::kWindow];
   kiommu_u64 words[WalkScratch::kWindow];
   Regions regions(mem, nullptr);
@@ -114,7 +115,7 @@ int walk(kiommu_mem* mem, const Root& root, IovaRange range, Collect& sink) {
 
 int walk_range(const struct walk_tables* tables, uint64_t first, uint64_t last,
                void (*found)(const walk_leaf*, void*), void* data) {
-  kiommu_mem mem{tables};
+  kiommu_guest mem{tables};
   kiommu_anchor anchor{};
   anchor.rights = 3;
   anchor.format = tables->format;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The core's formats and its walker, on any memory: for tables that others
- * wrote.
+ * The core's formats and its walker, applied to any memory: for tables that
+ * other drivers wrote.
  */
 #ifndef KIOMMU_SELFTEST_WALK_H
 #define KIOMMU_SELFTEST_WALK_H
@@ -18,7 +18,7 @@ struct walk_tables {
 	uint32_t format;	/* enum kvm_iommu_format */
 	uint32_t levels;
 	uint64_t iota;
-	/* Reads memory that holds tables; returns 0, or not. */
+	/* Reads memory that holds tables. Return: 0 if it could be read. */
 	int (*read)(uint64_t address, void *to, size_t size);
 };
 

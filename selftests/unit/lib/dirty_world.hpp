@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The memory of the dirty log's tests, and what is read of the log: sets of
-// pages.
+// The memory of the dirty log's tests, and the log as sets of pages.
 #pragma once
 
 #include <set>
@@ -24,7 +23,7 @@ inline constexpr u64 kLarge = 2048;  // more of it, for large pages in the model
 // A slot that comes and goes, with odd ends.
 inline constexpr u64 kOther = kDataGpa + kGiB + 5 * kPage;
 inline constexpr u64 kOtherPages = 700;
-// All of the memory that devices use, and what is around it.
+// All memory that devices use, and its surroundings.
 inline constexpr u64 kFirst = kDataGpa - 3 * kPage;
 inline constexpr u64 kLength = kOther + (kOtherPages + 77) * kPage - kFirst;
 

@@ -26,10 +26,10 @@ T le(T value) {
   return swapped;
 }
 
-// Where entries are put in, and what the host says of them.
+// Posts entries, and reads what the host says of them.
 class GuestRing {
  public:
-  // The memory is there when it is used.
+  // The memory need not exist before the ring is used.
   GuestRing(port::GuestMemory& memory, u32 entries, u64 gpa)
       : entries(entries), gpa(gpa), memory_(memory) {}
 
@@ -74,7 +74,7 @@ class GuestRing {
 
   const u32 entries;
   const u64 gpa;
-  u32 avail = 0;  // entries that were put in
+  u32 avail = 0;  // entries that were posted
 
  private:
   port::GuestMemory& memory_;

@@ -18,7 +18,7 @@ class GuestTables {
   // Bytes of the guest's smallest page.
   static constexpr u64 kLeaf = u64{1} << S::shift(0);
 
-  // Tables are taken from guest memory at `pool` on.
+  // Tables are allocated from guest memory, from `pool` on.
   GuestTables(port::GuestMemory& memory, u64 pool, unsigned top = S::kUsualTop)
       : memory_(memory), next_(pool), top_(top), root_(new_table(top)) {}
 
@@ -31,7 +31,7 @@ class GuestTables {
     return bits >= 64 ? 0 : u64{1} << bits;
   }
 
-  // A table all of whose entries are absent.
+  // Allocates a table whose entries are all absent.
   u64 new_table(unsigned level) {
     const u64 bytes = S::table_bytes(level);
     const u64 table = (next_ + bytes - 1) & ~(bytes - 1);
@@ -48,7 +48,7 @@ class GuestTables {
     memory_.write(gpa, bytes, sizeof(bytes));
   }
 
-  // The table of `level` on the way to `iova`, made if there is none.
+  // The table of `level` on the way to `iova`, created if there is none.
   u64 table(u64 iova, unsigned level) {
     if (level == top_) return root_;
     const u64 base = iova >> S::shift(level + 1);
@@ -77,7 +77,7 @@ class GuestTables {
   void clear(u64 iova, unsigned level = 0) {
     set(iova, level, S::absent(level));
   }
-  // Makes the entry of `level` name the table below again, with `rights`.
+  // Points the entry of `level` to the table below again, with `rights`.
   void link(u64 iova, unsigned level, unsigned rights = kRW) {
     set(iova, level, S::table(level, table(iova, level - 1), rights));
   }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The model test: a guest that edits its tables at random, a VMM that
-// refreshes and unmaps at random, hosts of random kinds, faults at random; and
-// after each step a comparison, page by page, with what the specification of
-// the format says, by the slow translator of Spec<Format>.
+// The model test: a guest edits its tables at random, a VMM refreshes and
+// unmaps at random, on random kinds of hosts and with random faults. After each
+// step, each page is compared with what the specification of the format says,
+// by the slow translator of Spec<Format>.
 //
 // IOVAs come from a few regions, so that edits meet each other.
 #pragma once

@@ -111,7 +111,7 @@ void Model<Format>::check_refresh(const Range& range,
   }
   if (outcome.error == 0) return;
   if (outcome.error == -EIO && outcome.result.status != KVM_IOMMU_STATUS_HOST) {
-    // What is bad is bad by the specification, too, and is not mapped.
+    // A bad page is bad by the specification, too, and is not mapped.
     ASSERT_EQ(expected(stop).status, outcome.result.status) << "page " << stop;
     ASSERT_EQ(seen(stop), kBlocked);
   } else {
@@ -129,7 +129,8 @@ void Model<Format>::check_translate(u64 page) {
   const kiommu_translation answer = world_.translate(page * kPage);
   const auto now = seen(page);
   ASSERT_EQ(answer.shadow_rights, now ? now->rights : 0);
-  // It answers for the guest's tables and slots, not for what is behind them.
+  // translate() answers for the guest's tables and slots, not for the memory
+  // behind them.
   if (answer.status == KVM_IOMMU_STATUS_OK) {
     ASSERT_TRUE(want.status == KVM_IOMMU_STATUS_OK ||
                 want.status >= KVM_IOMMU_STATUS_UNBACKED);

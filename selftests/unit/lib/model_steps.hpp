@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The model test: what guest, VMM and misfortune do, see model.hpp.
+// The model test: the steps of guest and VMM, and the faults, see model.hpp.
 #pragma once
 
 #include "model.hpp"
@@ -14,7 +14,7 @@ inline constexpr u64 kRomGpa = kOddGpa + kGiB;
 inline constexpr u64 kPrivateGpa = kOddGpa + 2 * kGiB;
 inline constexpr u64 kMovingGpa = kOddGpa + 3 * kGiB;
 inline constexpr u64 kMovingPages = 256;
-// IOVAs, pages, where hosts that have pages of 4 and 8 MiB make some.
+// IOVA pages at which hosts that have pages of 4 and 8 MiB make some.
 inline constexpr u64 kModelBlocks = 2048;
 inline constexpr u64 kModelBlockPages = 2048;
 
@@ -40,7 +40,7 @@ Model<Format>::Model(u32 seed, const ModelOptions& options)
   guest.add_ram(kPrivateGpa, 64, port::kShuffled, KIOMMU_SLOT_PRIVATE);
   guest.add_ram(kMovingGpa, kMovingPages, port::kShuffled);
   guest.pin_batch = 1 + static_cast<u32>(pick(512));
-  // At 0, across a boundary of 1 GiB, and the end of the reach.
+  // At 0, across a boundary of 1 GiB, and at the end of the reach.
   regions_ = {{0, 1200}, {kGiB / kPage - 700, 1400}};
   regions_.push_back({(world_.tables.reach() - kPage) / kPage - 299, 300});
   if (options.order == port::kContiguous) {
@@ -63,7 +63,8 @@ auto Model<Format>::some_range() -> Range {
   return {first, 1 + pick(one_in(2) ? most : std::min<u64>(most, 40))};
 }
 
-// How many of the guest's smallest pages about `pages` of 4 KiB are.
+// A random number of the guest's smallest pages, of about `pages` 4 KiB pages
+// at most.
 template <class Format>
 u64 Model<Format>::some_leaves(u64 pages) {
   return 1 + pick(pages) * kPage / kLeaf;
@@ -130,7 +131,7 @@ void Model<Format>::edit() {
   }
 }
 
-// A large page; those of 32 MiB and more are only partly memory.
+// Maps a large page; one of 32 MiB or more is only partly memory.
 template <class Format>
 void Model<Format>::edit_large(u64 iova) {
   const unsigned level = one_in(8) && S::has_leaf(2) ? 2 : 1;
@@ -140,8 +141,8 @@ void Model<Format>::edit_large(u64 iova) {
   world_.tables.map(iova, kDataGpa + offset, some_rights(), level);
 }
 
-// 2, 4 or 8 MiB of memory at the IOVAs that are aligned as it is, by large
-// entries if there are some of 2 MiB.
+// Maps 2, 4 or 8 MiB of memory at IOVAs of the same alignment, mostly by large
+// entries if the format has some of 2 MiB.
 template <class Format>
 void Model<Format>::edit_block() {
   const u64 pages = u64{512} << pick(3);
@@ -160,7 +161,8 @@ void Model<Format>::edit_block() {
   world_.tables.map_pages(iova, gpa, pages * kPage / kLeaf);
 }
 
-// An entry above the pages: absent, malformed, protected, nonsense, a loop.
+// Changes an entry above the pages: to an absent, malformed or read-only one,
+// to one that names memory unfit for tables, or to a loop.
 template <class Format>
 void Model<Format>::edit_upper(u64 iova) {
   const unsigned level = 1 + pick(world_.tables.top());
@@ -185,7 +187,7 @@ void Model<Format>::edit_upper(u64 iova) {
   }
 }
 
-// The VMM takes a slot away, or puts other memory there.
+// The VMM removes a slot, or puts other memory there.
 template <class Format>
 void Model<Format>::edit_slots() {
   world_.guest.remove_slot(kMovingGpa);
@@ -251,8 +253,8 @@ void Model<Format>::unmap_some() {
   check_outside(range, before, lossy && error != 0);
 }
 
-// Without faults everything comes to what the tables say, but for what is
-// bad: that is passed over.
+// Without faults, everything converges to what the tables say, except for bad
+// entries, which are skipped.
 template <class Format>
 void Model<Format>::settle() {
   faults() = {};
@@ -268,7 +270,7 @@ void Model<Format>::settle() {
       check_refresh(rest, outcome, before, false);
       if (outcome.error == 0) break;
       ASSERT_EQ(outcome.error, -EIO);
-      // To the next page that is not bad in the same way.
+      // Go on to the next page that is not bad in the same way.
       page = outcome.result.stopped_iova / kPage;
       while (page < end && expected(page).status == outcome.result.status) {
         ++page;

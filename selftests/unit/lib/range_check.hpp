@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Compares what translate_range() tells with translate(), page by page.
+// Compares translate_range() with translate(), page by page.
 #pragma once
 
 #include <cstring>
@@ -16,8 +16,9 @@ inline bool same(const Records& a, const Records& b) {
          std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
 }
 
-// Fails the test unless each page of the range is told as translate() tells it,
-// and no two records could be one. `identity`: what is in no slot is left out.
+// Fails the test unless translate_range() reports each page of the range as
+// translate() does, in records of which no two could be one. `identity`: pages
+// that are in no slot are left out.
 template <class World>
 void expect_range(World& world, u64 iova, u64 length, bool identity = false) {
   const auto told = world.translate_range(iova, length);

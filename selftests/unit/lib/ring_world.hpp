@@ -10,7 +10,7 @@ namespace kiommu::test {
 
 inline constexpr u64 kRingGpa = 64 * kGiB;
 
-// A guest with a ring; plays the driver.
+// A guest with a ring, which plays its driver.
 template <class Format>
 class RingWorld : public World<Format>, public GuestRing {
  public:
@@ -46,7 +46,7 @@ class RingWorld : public World<Format>, public GuestRing {
       return static_cast<int>(kiommu_core_ring_consume(domain, ring, large));
     }));
   }
-  // Until nothing is left. Returns what all of them answered.
+  // Consumes until nothing is left. Returns all answers combined.
   u32 consume_all() {
     u32 all = 0;
     u32 answer = KIOMMU_RING_MORE;
@@ -55,7 +55,7 @@ class RingWorld : public World<Format>, public GuestRing {
     }
     return all & ~KIOMMU_RING_MORE;
   }
-  // Returns what all calls of it answered.
+  // Drains the ring. Returns all answers combined.
   u32 drain() {
     kiommu_ring_drain until{};
     u32 all = 0;

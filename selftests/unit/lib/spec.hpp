@@ -89,7 +89,7 @@ struct BadAnchors {
   }
 };
 
-// What a translation comes to.
+// The result of a translation.
 struct Answer {
   unsigned status = KVM_IOMMU_STATUS_NOT_MAPPED;
   u64 gpa = 0;

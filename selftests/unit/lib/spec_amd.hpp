@@ -122,7 +122,7 @@ struct Spec<AmdV1Format> : LittleEndianEntries {
       if (next >= level) return {KVM_IOMMU_STATUS_ENTRY_TYPE};
       if (entry >> 52 & 0x1ff) return {KVM_IOMMU_STATUS_ENTRY_RESERVED};
       if (rights == 0) return {};
-      // Levels that are left out: their bits of the IOVA must be zero.
+      // The bits of the IOVA for skipped levels must be zero.
       const unsigned reached = 12 + 9 * next;
       if (reached < bits && (iova & ((u64{1} << bits) - 1)) >> reached) {
         return {};

@@ -9,8 +9,8 @@
 
 namespace kiommu::test {
 
-// What the manual tabulates for a granule. Its levels count down to 3, the
-// ones here down to 0.
+// The manual's figures for a granule. The manual's lowest level is 3, here it
+// is 0.
 struct Granule {
   unsigned bits;        // of a page, and of a table
   unsigned block_bits;  // of the smallest block
@@ -29,7 +29,8 @@ struct ArmSpec : LittleEndianEntries {
       granule.bits == 12   ? std::vector<unsigned>{2, 3}
       : granule.bits == 14 ? std::vector<unsigned>{1, 2, 3}
                            : std::vector<unsigned>{1, 2};
-  // With 16 KiB, a whole table, not that of 48 bits with its two entries.
+  // With 16 KiB, a whole table, not the top table for 48 bits, which has two
+  // entries.
   static constexpr unsigned kUsualTop = granule.bits == 12 ? 3 : 2;
   static inline const std::vector<unsigned> kRights{kR, kRW};
   static inline const std::vector<unsigned> kTableRights{kR, kRW};
@@ -59,7 +60,7 @@ struct ArmSpec : LittleEndianEntries {
     return gpa | 3 | (rights & kW ? 0 : u64{1} << 62);
   }
   // AF, AP[1] (unprivileged), AP[2] (read-only); SH, AttrIndx and nG as Linux
-  // has them.
+  // sets them.
   static u64 leaf(unsigned level, u64 gpa, unsigned rights) {
     return gpa | (level == 0 ? 3 : 1) | 0x400 | 0x40 |
            (rights & kW ? 0 : 0x80) | 0x800 | 0x300 | 0x4;

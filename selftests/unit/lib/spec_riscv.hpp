@@ -23,7 +23,7 @@ struct Spec<RiscvSvFormat> : LittleEndianEntries {
   static constexpr u64 table_bytes(unsigned) { return 4096; }
   // The lower half.
   static constexpr unsigned reach_bits(unsigned top) { return shift(top) + 8; }
-  // Larger ones: see test_riscv.cc.
+  // For larger pages see test_riscv.cc.
   static constexpr bool has_leaf(unsigned level) { return level <= 2; }
 
   static u64 absent(unsigned level) { return level == 0 ? 0 : 0x12345ffe; }

@@ -22,7 +22,7 @@ struct Spec<VtdSsFormat> : LittleEndianEntries {
   static constexpr unsigned reach_bits(unsigned top) { return shift(top) + 9; }
   static constexpr bool has_leaf(unsigned level) { return level <= 2; }
 
-  // Neither R nor W; the rest must not matter.
+  // Neither R nor W; the other bits must not matter.
   static u64 absent(unsigned level) { return level == 0 ? 0 : 0x12345ff8; }
   static u64 table(unsigned, u64 gpa, unsigned rights) { return gpa | rights; }
   static u64 leaf(unsigned level, u64 gpa, unsigned rights) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A world whose guest stores to its tables, as KVM tells of it.
+// A world whose guest stores to its tables; the stores are reported as KVM
+// reports them.
 #pragma once
 
 #include <vector>
@@ -17,7 +18,8 @@ class TrackedWorld : public World<Format> {
   explicit TrackedWorld(WorldOptions options = {}) : World<Format>(options) {}
   ~TrackedWorld() { this->unfollow(); }
 
-  // A store of the guest: all that follow the page are told.
+  // A store of the guest, which is reported to all domains that follow the
+  // page.
   void store_bytes(u64 gpa, const void* bytes, unsigned count) {
     this->guest.write(gpa, bytes, count);
     if (!this->guest.is_tracked(gpa / kPage)) return;
@@ -31,10 +33,11 @@ class TrackedWorld : public World<Format> {
     S::store(entry, bytes);
     store_bytes(gpa, bytes, sizeof(bytes));
   }
-  // The entry of `level` for `iova`; tables above it are made and linked.
+  // Stores the entry of `level` for `iova`; missing tables above it are created
+  // and linked.
   void store(u64 iova, unsigned level, u64 entry) {
     for (unsigned above = this->tables.top(); above > level; --above) {
-      // The builder writes new links by itself: they are told here.
+      // The builder writes new links silently, so report them here.
       const u64 at = this->tables.entry_gpa(iova, above);
       const u64 before = entry_at(at);
       const u64 table = this->tables.table(iova, above - 1);
@@ -43,7 +46,8 @@ class TrackedWorld : public World<Format> {
     store_entry(this->tables.entry_gpa(iova, level), entry);
   }
 
-  // Another domain that begins now has the same shadow, and tracks the same.
+  // Expects that a domain that starts now has the same shadow and tracks the
+  // same pages.
   void expect_tracked() {
     const auto tracked = this->guest.tracked();
     port::DmaDomain fresh(this->host, this->pins, this->ledger,
@@ -71,7 +75,7 @@ class TrackedWorld : public World<Format> {
   }
 };
 
-// The first IOVA of the i-th lowest table.
+// An IOVA that the i-th lowest table maps, counted from the table of kIova.
 template <class F>
 u64 place(u64 i) {
   return World<F>::kIova + (i << Spec<F>::shift(1));

@@ -51,7 +51,8 @@ Runs runs_of(const Snapshot& snapshot) {
 
 namespace {
 
-// The frames that the runs name, each once, as sorted runs that do not touch.
+// Ranges of frames. distinct() returns each frame once, in sorted ranges that
+// do not touch.
 struct Frames {
   u64 first;
   u64 end;
@@ -77,8 +78,8 @@ u64 count(const std::vector<Frames>& frames) {
   return sum;
 }
 
-// Frames that are pinned for no other reason than that others are mapped which
-// were pinned together with them: pins of 2 MiB may be kept as one.
+// Counts the frames that are pinned only because others that were pinned
+// together with them are mapped: pins of 2 MiB may be kept as one.
 u64 kept_with(const std::vector<Frames>& mapped, const std::set<u64>& as_one) {
   u64 kept = 0;
   for (u64 first : as_one) {
@@ -95,7 +96,8 @@ u64 kept_with(const std::vector<Frames>& mapped, const std::set<u64>& as_one) {
   return kept;
 }
 
-// What all hosts of a domain have mapped, but for device memory.
+// Adds the frames that the hosts of a domain map, except for device memory, and
+// checks that the hosts agree with the domain.
 void add_frames(port::DmaDomain& domain, std::vector<Frames>& frames) {
   const kiommu_core_info info = domain.info();
   EXPECT_LE(info.shadow_bytes, info.shadow_limit);
@@ -106,7 +108,7 @@ void add_frames(port::DmaDomain& domain, std::vector<Frames>& frames) {
       (renewed || !keeps_tables)) {
     EXPECT_EQ(info.shadow_bytes, 0u);
   }
-  // Nodes and what is reserved, and the path to the top of a narrow tree.
+  // Nodes and reservations, and the path to the root of a narrow tree.
   const u64 most_tables =
       info.shadow_bytes / KIOMMU_NODE_BYTES + info.mapped_pages / 512 + 3;
   if (domain.iommus.size() == 0) return;
@@ -142,8 +144,8 @@ void expect_consistent(port::GuestSide& guest,
     EXPECT_EQ(info.pinned_pages, guest.host.pins());
     EXPECT_LE(info.idle_pages, info.idle_limit);
     if (guest.guest.shares_memory()) continue;
-    // What is mapped is pinned, the port checks that. So equal numbers mean
-    // that nothing else is.
+    // The port checks that what is mapped is pinned, so equal numbers mean that
+    // nothing else is.
     EXPECT_EQ(info.pinned_pages, guest.host.pinned());
     const u64 least = count(mapped) + info.idle_pages;
     EXPECT_GE(info.pinned_pages, least);

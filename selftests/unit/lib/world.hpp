@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A machine with a guest that has tables and data memory: what most tests
-// begin with, and what they ask it.
+// A machine with a guest that has tables and data memory, with which most tests
+// begin, and the queries that they make.
 #pragma once
 
 #include <initializer_list>
@@ -46,8 +46,8 @@ using Runs = std::vector<MappedRun>;
 Runs runs_of(const port::HostIommu& iommu);
 Runs runs_of(const Snapshot& snapshot);
 
-// Fails the test unless shadow, host tables, pins and accounting agree. All
-// domains that are started with the pin table; none of them is at work.
+// Fails the test unless shadow, host tables, pins and accounting agree.
+// `domains` are all that are started with the pin table; none may be at work.
 void expect_consistent(port::GuestSide& guest,
                        std::initializer_list<port::DmaDomain*> domains);
 inline void expect_consistent(port::Machine& machine) {
@@ -90,17 +90,17 @@ class World : public port::Machine {
   GuestTables<Format> tables;
 
   u64 data(u64 page) const { return kDataGpa + page * kPage; }
-  // The same in the guest's smallest pages: for tests of all formats.
+  // The guest's smallest page, the unit for tests of all formats.
   static constexpr u64 kLeaf = GuestTables<Format>::kLeaf;
   static constexpr u64 kLeafPages = kLeaf / kPage;
-  // Has index 1 or more at each low level.
+  // An IOVA with index 1 or more at each low level.
   static constexpr u64 kIova = kGiB | u64{1} << S::shift(1) | kLeaf;
   u64 leaf(u64 number) const { return kDataGpa + number * kLeaf; }
-  // What a device gets at `iova`: the frame and the rights.
+  // What a device reaches at `iova`: the frame and the rights.
   std::optional<HostPage> sees(u64 iova, std::size_t host_index = 0) {
     return iommus.device_sees(host_index, iova / kPage);
   }
-  // What it should get for this GPA.
+  // What it should reach for this GPA.
   std::optional<HostPage> frame(u64 gpa, unsigned rights = kRW) const {
     const kiommu_slot* slot = guest.slot_of(gpa);
     const u64 hva = slot->hva + gpa - slot->first_gfn * kPage;
@@ -129,7 +129,7 @@ class World : public port::Machine {
 
 inline constexpr std::nullopt_t kBlocked = std::nullopt;
 
-// Typed suites over all formats begin with this.
+// The base of typed suites over all formats.
 template <class Format>
 class FormatTest : public testing::Test {};
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A zPCI function of a guest in KVM's hands, on a domain of its own or on one
-// that several share: what an adapter does with it, through zpci.h.
+// A zPCI function of a guest, on a domain of its own or on a shared one, and
+// what an adapter does with it through zpci.h.
 #pragma once
 
 #include "world.hpp"
@@ -15,7 +15,7 @@ inline constexpr u32 kHandle = 0x80001234;  // enabled, no SHM bits
 struct Answered {
   u32 outcome;
   u32 cc;
-  u32 status;  // of r1; what was there before, if none was given
+  u32 status;  // in r1; the previous value if none was set
 
   friend bool operator==(const Answered&, const Answered&) = default;
 };
@@ -34,7 +34,7 @@ inline constexpr Answered kRecover{KIOMMU_RPCIT_DONE, 1, 40};
 
 class Function {
  public:
-  // The low half of r1 holds more than the status: it must come back.
+  // The low half of r1 holds more than the status: the rest must not change.
   static constexpr u64 kLow = u64{kStatusBefore} << 24 | 0x00345678;
 
   explicit Function(port::DmaDomain& domain, u32 handle = kHandle, u64 sdma = 0)
@@ -47,7 +47,7 @@ class Function {
   kiommu_zpci_function f{};
   kiommu_rpcit last{};  // the RPCIT that was executed last
   u64 rounds = 0;       // of it
-  u64 trims = 0;        // of it: MAKE_ROOM was answered
+  u64 trims = 0;        // of it: answers MAKE_ROOM
   std::function<void()> between_rounds;
 
   int reg(u64 iota, u64 pba, u64 pal) {
@@ -168,8 +168,8 @@ class ZpciGuest : public World<ZpciFormat> {
 
 inline constexpr u64 kRegion = 2 * kGiB;  // spanned by a region-third entry
 
-// Region-third entries [first, end) of a guest that costs a round for each 16:
-// one segment table and one page table for all of them, with no page.
+// Fills region-third entries [first, end) so that they cost a round for each
+// 16: all share one segment table and one page table, which maps no page.
 inline void make_gigantic(ZpciGuest& guest, u64 first, u64 end) {
   using S = Spec<ZpciFormat>;
   const u64 pages = guest.tables.new_table(0);

@@ -10,13 +10,13 @@
 namespace kiommu::test::stress {
 namespace {
 
-// Two rings take turns, so that nobody finds the new one where the old one was.
+// Two places take turns, so that a new ring is never where the old one was.
 constexpr u64 kRing = kDataGpa + 66 * kGiB;
 constexpr u32 kMostEntries = 512;
 constexpr u64 kPlacePages = 8;
 constexpr u64 kOwnData = kDataGpa + 67 * kGiB;
 constexpr u64 kOwnDataPages = 1024;
-// More than a batch has.
+// More than a batch takes.
 constexpr u64 kLargeLength = kGiB;
 
 }  // namespace
@@ -45,7 +45,7 @@ RingPart::RingPart(TrackedWorld<F>& world, port::DmaDomain& domain, u64 iova,
   world_.guest.add_ram(kOwnData, kOwnDataPages, port::kContiguous);
 }
 
-// The table is made before the threads begin.
+// The table exists before the threads start.
 void RingPart::begin() {
   own_entries_ = world_.tables.entry_gpa(iova_, 0);
   set_up(64);
@@ -56,8 +56,8 @@ void RingPart::end() {
   ring_ = nullptr;
 }
 
-// What the VMM does to have another ring. Nobody looks at the old one any more
-// when it goes.
+// Sets another ring up, as a VMM does. Nobody uses the old one any more when it
+// is destroyed.
 void RingPart::set_up(u32 entries) {
   guest_ring_ = std::make_unique<GuestRing>(
       world_.guest, entries, kRing + places_++ % 2 * kPlacePages * kPage);
@@ -93,7 +93,7 @@ void RingPart::exchange(Random& random) {
   set_up(u32{2} << pick(random, 9));
 }
 
-// One at a time for the ring.
+// Calls for the ring are made one at a time.
 u32 RingPart::call(const std::function<u32(kiommu_domain*)>& function) {
   return static_cast<u32>(domain_.shared([&](kiommu_domain* domain) {
     const std::lock_guard locked(lock_);
@@ -113,10 +113,10 @@ void RingPart::drain() {
   }
 }
 
-// Task work and the doorbell's thread: the one leaves large entries to the
-// other. Who is killed serves no more; here another one comes. Where nobody
-// looks unasked, a ring whose driver was not told to ring lies idle until it
-// goes.
+// Serves the ring as task work and the doorbell's thread do: the former leaves
+// large entries to the latter. A server that is killed serves no more; here
+// another one takes over. Unless somebody looks unasked, a ring whose driver
+// was not told to ring stays idle until it is exchanged.
 void RingPart::serve(Random& random) {
   if (!rung_.exchange(false)) {
     if (!unasked_ || pick(random, 64) != 0) return;
@@ -143,13 +143,13 @@ bool RingPart::has_room() const {
   return posted_.size() < guest_ring_->entries;
 }
 
-// Puts an entry in; tell() says so.
+// Fills an entry in; tell() makes it available.
 void RingPart::put(const Posted& posted, u64 length, u32 flags) {
   guest_ring_->fill(guest_ring_->avail++, posted.iova, length, flags);
   posted_.push_back(posted);
 }
 
-// The entries from `before` on.
+// Makes the entries from `before` on available.
 void RingPart::tell(u32 before) {
   const u32 avail = guest_ring_->avail;
   guest_ring_->store<u32>(GuestRing::kAvail, avail);
@@ -158,7 +158,7 @@ void RingPart::tell(u32 before) {
   }
 }
 
-// Changes some neighbours, then names them.
+// Changes some adjacent pages, then posts an entry for them.
 void RingPart::put_own(Random& random) {
   const u64 first = pick(random, kPages);
   const u64 count = 1 + pick(random, std::min<u64>(kPages - first, 8));
@@ -224,7 +224,7 @@ void RingPart::drive(Random& random) {
   wait_for_some(random);
 }
 
-// Not for long: others have something to do meanwhile.
+// Asks for a notification at times. Nothing blocks: other steps come meanwhile.
 void RingPart::wait_for_some(Random& random) {
   if (waits_for_ || posted_.empty() || pick(random, 4) != 0) return;
   const u32 index = looked_at_ + static_cast<u32>(pick(random, posted_.size()));
@@ -237,7 +237,7 @@ void RingPart::wait_for_some(Random& random) {
     waits_for_ = index;
 }
 
-// What is done since the last look.
+// Looks at the entries that were done since the last look.
 void RingPart::look() {
   const u32 done = guest_ring_->done();
   EXPECT_EQ(guest_ring_->flags(), 0u);
@@ -266,14 +266,14 @@ void RingPart::look_at(u32 index, const Posted& posted) {
   }
 }
 
-// Less than what is wanted may be mapped: others take it away.
+// Less than what is wanted may be mapped, because other threads unmap.
 void RingPart::expect_own(u64 page) {
   const auto seen = domain_.iommus.device_sees(0, iova_ / kPage + page);
   ASSERT_TRUE(!seen || seen == own_[page].wanted)
       << "own page " << page << " is not what the entry was for";
 }
 
-// The host has told while it had the ring to itself.
+// The host notifies while it has the ring to itself.
 void RingPart::expect_notified() {
   const std::lock_guard locked(lock_);
   EXPECT_TRUE(notified_) << "entry " << *waits_for_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// The ring of a domain in the hands of threads: one is the guest's driver, and
-// the VMM that sets up another ring at times; the others serve the doorbell.
+// The ring of a domain, used by threads: one is the guest's driver, and also
+// the VMM that sets another ring up at times; the others serve the doorbell.
 #pragma once
 
 #include <atomic>
@@ -26,10 +26,10 @@ inline constexpr u64 kBase = kGiB;  // first IOVA
 
 inline u64 pick(Random& random, u64 below) { return random() % below; }
 
-// The order is the guest's: memory first, then whoever watches is told.
+// As with a real guest, memory comes first, then the report.
 void guest_store(TrackedWorld<F>& world, u64 gpa, u64 entry);
 
-// What may go wrong in the next call of this thread; nothing if not `fails`.
+// Arms what may fail in the next call of this thread: nothing unless `fails`.
 void arm_some(Random& random, bool fails);
 
 class RingPart {
@@ -44,18 +44,18 @@ class RingPart {
   void begin();
   void end();
 
-  // Steps of threads: of one, and of any.
+  // Steps of threads: drive() is for one, serve() for any.
   void drive(Random& random);
   void serve(Random& random);
 
-  // When the threads are gone: each entry has its status, without anybody who
-  // looks at the ring unasked.
+  // After the threads have ended: each entry must have its status, although
+  // nobody looks at the ring unasked.
   void rest();
-  // All of the range comes to what the tables say, by entries.
+  // Brings all of the range to what the tables say, by entries.
   void bring(u64 iova, u64 pages);
 
  private:
-  // An entry that was put in and has not been looked at since.
+  // An entry that was posted and has not been looked at since.
   struct Posted {
     u64 iova;
     u64 pages;
@@ -92,14 +92,14 @@ class RingPart {
   const u64 iova_;
   const bool fails_;
 
-  // The host's: under D, and one at a time under the lock.
+  // The host's part: under D, and by one thread at a time, under the lock.
   std::mutex lock_;
   kiommu_ring* ring_ = nullptr;
   bool notified_ = false;
   std::atomic<bool> rung_{false};
   std::atomic<bool> unasked_{false};
 
-  // The driver's.
+  // The driver's part.
   std::unique_ptr<GuestRing> guest_ring_;
   u64 places_ = 0;
   std::deque<Posted> posted_;  // up to avail

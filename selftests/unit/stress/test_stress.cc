@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// Threads that do all that can be done to the domains of a guest at once, for
-// some time: in rounds, each of which ends with a look at every page.
+// Threads that do everything at once to the domains of a guest, for some time,
+// in rounds. Each round ends with a look at every page.
 //
 //   KIOMMU_STRESS_SECONDS  how long, for all kinds of hosts together
-//   KIOMMU_STRESS_SEED     what chance begins with; else it is another one each
-//                          time. It is printed, and part of each failure; which
-//                          thread is first is up to the machine.
+//   KIOMMU_STRESS_SEED     seed of the random numbers; else another one each
+//                          time. It is printed, and part of each failure; how
+//                          the threads interleave is up to the machine.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -62,7 +62,8 @@ TEST_P(Stress, EndsAsTheTablesSay) {
                 static_cast<unsigned long long>(round));
     SCOPED_TRACE(testing::Message()
                  << "seed " << seed() << ", round " << round);
-    // Each second round is without failures: what follows has no excuse.
+    // Every second round is without injected failures, so that nothing has an
+    // excuse.
     Workers workers(GetParam(), round % 2 == 0);
     const auto until = std::min(end, Clock::now() + kRound);
     std::vector<std::thread> threads;

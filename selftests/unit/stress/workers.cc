@@ -34,7 +34,7 @@ Workers::Workers(const HostSet& hosts, bool fails)
   EXPECT_EQ(second_.start(), 0);
   EXPECT_EQ(second_.anchor(world_.tables.anchor()), 0);
   EXPECT_EQ(world_.open_faults(), 0);
-  // All tables are there before the threads begin.
+  // All tables exist before the threads start.
   for (u64 i = 0; i < kPages; ++i) {
     world_.tables.map(iova(i), world_.data(i));
     if (i % 512 == 0) lowest_.push_back(world_.tables.table(iova(i), 0));
@@ -197,7 +197,7 @@ void Workers::memory_changes(Random& random) {
   faults() = {};
 }
 
-// The same memory, at another address or with other rights.
+// Adds the slot again, over the same memory.
 void Workers::put_slot_back() {
   if (has_slot_) return;
   world_.guest.add_slot(kSlot, kSlotPages, slot_hva_);
@@ -205,7 +205,7 @@ void Workers::put_slot_back() {
 }
 
 void Workers::domains_change(Random& random) {
-  // Rare, or nothing would be mapped for long.
+  // These are rare, or nothing would be mapped for long.
   rest(random, 60);
   switch (pick(random, 10)) {
     case 0:
@@ -298,8 +298,8 @@ std::optional<HostPage> Workers::wanted(u64 page) {
   return world_.frame(answer.gpa, answer.rights);
 }
 
-// Where all tables are in sync, nothing is mapped but what they say; less may
-// be, for the VMM has unmapped some, and memory has come and gone.
+// Where all tables are in sync, nothing but what they say is mapped. Less may
+// be, because the VMM has unmapped some, and memory has come and gone.
 void Workers::expect_followed() {
   if (!follows_ || world_.info().unsynced_pages > 0) return;
   for (u64 i = 0; i < kAllPages; ++i) {

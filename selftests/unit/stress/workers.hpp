@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A guest with two domains, in the hands of many threads: what each of them
-// does. The first domain follows the guest's stores at times, the second one
-// is refreshed and has a ring; they share tables and pins.
+// A guest with two domains, and what each of many threads does to them. The
+// first domain follows the guest's stores at times, the second one is refreshed
+// and has a ring; they share tables and pins.
 #pragma once
 
 #include <atomic>
@@ -34,7 +34,7 @@ inline void PrintTo(const HostSet& set, std::ostream* out) { *out << set.name; }
 
 class Workers {
  public:
-  // `fails`: calls fail by chance, and the shadow has little room.
+  // `fails`: calls fail at random, and the shadow has little room.
   Workers(const HostSet& hosts, bool fails);
   ~Workers();
 
@@ -47,8 +47,8 @@ class Workers {
   void ring_driver(Random& random) { ring_.drive(random); }
   void ring_host(Random& random) { ring_.serve(random); }
 
-  // When the threads are gone: all comes to what the tables say, every page
-  // that a host maps is pinned, and nothing else.
+  // After the threads have ended: everything converges to what the tables say,
+  // every page that a host maps is pinned, and nothing else is.
   void settle();
 
  private:
@@ -72,12 +72,12 @@ class Workers {
   u64 upper_;                // GPA of the entry for the first table
   std::vector<u64> lowest_;  // GPA of each table
   u64 extra_;                // a table that is linked at times
-  // Of domains_change(), which one thread does.
+  // State of domains_change(), which one thread runs.
   bool started_ = true;
   bool anchored_ = true;
   bool follows_ = false;
   unsigned joined_ = 0;
-  // Of memory_changes().
+  // State of memory_changes().
   bool has_slot_ = true;
 };
 
