@@ -128,6 +128,7 @@ Result<uint64_t> Domain::untrack(uint64_t first_gfn, uint64_t last_gfn) {
 
 void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
   if (tracker_ == nullptr || !stage1_) return;
+  bool crowded = false;
   uint64_t cursor = 0;
   Tracker::Lost lost;
   while (tracker_->forget(first_gfn, last_gfn, &cursor, &lost)) {
@@ -140,8 +141,15 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
     std::optional<Iova> first;
     if (lost.count > 0) first = lost.spans[0].first;
     follow(true, false).report_unsynced(first, Gpa::of_page(lost.gfn));
-    // Nobody knows where else it was a table.
-    if (lost.crowded) cut({{0}, {~uint64_t{0}}}, true);
+    crowded |= lost.crowded;
+  }
+  // Nobody knows where else it was a table.
+  cursor = 0;
+  while (crowded &&
+         tracker_->untrack(0, ~uint64_t{0} >> kPageShift, &cursor, &lost)) {
+    follow(true, false)
+        .report_unsynced(lost.spans[0].first, Gpa::of_page(lost.gfn));
+    kiommu_port_yield();
   }
 }
 

@@ -259,6 +259,17 @@ class Walker {
     }
   }
 
+  Entry entry_at(unsigned level, unsigned i) const {
+    return F::decode(level, from_guest<F>(scratch_.window[level][i]));
+  }
+
+  // Whether an entry of the window names a table that can map something.
+  static bool is_below(const TableWindow& window, const Entry& entry) {
+    return entry.kind == Entry::Kind::kTable &&
+           (window.rights & entry.rights).any() && window.level > 0 &&
+           entry.level < window.level;
+  }
+
   // Entries [from, to) of those read, the first of which is for `base` and
   // entry `slot` of its window.
   Result<void> visit_entries(const TableWindow& window, TableUse* use,
@@ -266,17 +277,21 @@ class Walker {
                              unsigned to, IovaRange range) {
     const unsigned level = window.level;
     const uint64_t bytes = F::level(level).span();
+    // First what is gone: a page that moves has no more places for it.
+    if constexpr (kFollows) {
+      for (unsigned i = from; use != nullptr && level > 0 && i < to; ++i) {
+        const Entry entry = entry_at(level, i);
+        meet_entry(use, slot + i, level,
+                   is_below(window, entry) ? &entry : nullptr);
+      }
+    }
     for (unsigned i = from; i < to; ++i) {
       const uint64_t first = base + i * bytes;
       const IovaRange span{{first}, {first + (bytes - 1)}};
-      const Entry entry =
-          F::decode(level, from_guest<F>(scratch_.window[level][i]));
+      const Entry entry = entry_at(level, i);
       const Rights rights = window.rights & entry.rights;
-      const bool below = entry.kind == Entry::Kind::kTable && rights.any() &&
-                         level > 0 && entry.level < level;
-      meet_entry(use, slot + i, level, below ? &entry : nullptr);
       const IovaRange part = intersection(span, range);
-      if (below) {
+      if (is_below(window, entry)) {
         KIOMMU_TRY(descend({.parent = use,
                             .above = static_cast<uint8_t>(level + 1),
                             .slot = static_cast<uint16_t>(slot + i),
@@ -357,6 +372,10 @@ class Walker {
                           Gpa gpa) {
     // The caller may not read at all: that is no mistake of the guest.
     if (why == Status::kForeignProcess) return fail(why);
+    // Nor is it if the process is killed: it gets no pages any more.
+    if (why == Status::kUnbacked && kiommu_port_interrupted() != 0) {
+      return sink_.stopped(part.first, Status::kInterrupted);
+    }
     return sink_.bad(part, why, {window.above, gpa.page()});
   }
 
