@@ -463,5 +463,27 @@ TEST(FollowPlaces, RefreshIsKilledWhileItWaits) {
   EXPECT_EQ(world.info().unsynced_pages, 0u);
 }
 
+// One store links a page in a seventeenth place, and takes it from one of the
+// sixteen.
+TEST(FollowPlaces, PageThatMovesHasNoMorePlaces) {
+  using S = Spec<VtdSsFormat>;
+  TrackedWorld<VtdSsFormat> world;
+  const auto page = [](u64 i) { return kGiB + (i << S::shift(1)); };
+  world.tables.map(page(1), world.leaf(0));
+  const u64 link = S::table(1, world.tables.table(page(1), 0), kRW);
+  for (u64 i = 2; i <= 16; ++i) world.tables.set(page(i), 1, link);
+  ASSERT_EQ(world.open_faults(), 0);
+  ASSERT_EQ(world.follow(), 0);
+  ASSERT_EQ(world.info().unsynced_pages, 0u);
+  u8 bytes[16];
+  S::store(link, bytes);
+  S::store(S::absent(1), bytes + 8);
+  world.store_bytes(world.tables.entry_gpa(page(0), 1), bytes, sizeof(bytes));
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
+  EXPECT_TRUE(world.read_faults(128).empty());
+  EXPECT_EQ(world.sees(page(0)), world.frame(world.leaf(0)));
+  EXPECT_EQ(world.sees(page(1)), kBlocked);
+}
+
 }  // namespace
 }  // namespace kiommu::test

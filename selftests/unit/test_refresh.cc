@@ -326,5 +326,23 @@ TEST(Refresh, UnmapIsExactIdempotentAndCountsPages) {
   expect_consistent(world);
 }
 
+// A process that is killed gets no pages any more: that its tables cannot be
+// read is no mistake of the guest, and unmaps nothing.
+TEST(Refresh, KilledProcessIsNoMistake) {
+  W world;
+  world.tables.map_pages(kIova, world.data(0), 4);
+  world.expect_refresh(kIova, 4 * kPage);
+  world.guest.set_backing(world.tables_hva, kTablesPages, Backing::kUnbacked);
+  faults().interrupt.arm_always();
+  for (const u64 pages : {1, 4}) {
+    const RefreshOutcome outcome = world.refresh(kIova, pages * kPage);
+    EXPECT_EQ(outcome.error, -EINTR);
+    EXPECT_EQ(outcome.result.stopped_iova, kIova);
+  }
+  faults() = {};
+  EXPECT_EQ(world.info().mapped_pages, 4u);
+  world.guest.set_backing(world.tables_hva, kTablesPages, Backing::kRam);
+}
+
 }  // namespace
 }  // namespace kiommu::test

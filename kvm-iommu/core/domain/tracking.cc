@@ -133,6 +133,7 @@ Result<uint64_t> Domain::untrack(uint64_t first_gfn, uint64_t last_gfn) {
 
 void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
   if (tracker_ == nullptr || !stage1_) return;
+  bool too_many_uses = false;
   uint64_t cursor = 0;
   Tracker::Lost lost;
   while (tracker_->forget(first_gfn, last_gfn, &cursor, &lost)) {
@@ -145,9 +146,16 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
     std::optional<Iova> first;
     if (lost.count > 0) first = lost.spans[0].first;
     follow(true, false).report_unsync(first, Gpa::of_page(lost.gfn));
-    // Uses beyond kMostUses were not recorded: which IOVAs this page mapped
-    // there is unknown, so everything goes out of sync.
-    if (lost.too_many_uses) cut({{0}, {~uint64_t{0}}}, true);
+    too_many_uses |= lost.too_many_uses;
+  }
+  // Uses beyond kMostUses were not recorded: which IOVAs such a page mapped
+  // there is unknown, so all pages go out of sync.
+  cursor = 0;
+  while (too_many_uses &&
+         tracker_->untrack(0, ~uint64_t{0} >> kPageShift, &cursor, &lost)) {
+    follow(true, false)
+        .report_unsync(lost.spans[0].first, Gpa::of_page(lost.gfn));
+    kiommu_port_yield();
   }
 }
 

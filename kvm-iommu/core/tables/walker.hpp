@@ -294,6 +294,17 @@ class Walker {
     }
   }
 
+  Entry entry_at(unsigned level, unsigned i) const {
+    return F::decode(level, from_guest<F>(scratch_.window[level][i]));
+  }
+
+  // Whether an entry of the window names a table that can map something.
+  static bool is_below(const TableWindow& window, const Entry& entry) {
+    return entry.kind == Entry::Kind::kTable &&
+           (window.rights & entry.rights).any() && window.level > 0 &&
+           entry.level < window.level;
+  }
+
   // Visits entries [from, to) of those that were read. The first one that was
   // read maps `base` and is entry `slot` of its window.
   Result<void> visit_entries(const TableWindow& window, TableUse* use,
@@ -301,17 +312,22 @@ class Walker {
                              unsigned to, IovaRange range) {
     const unsigned level = window.level;
     const uint64_t bytes = F::level(level).span();
+    // Drop what is gone before anything is added: a page of tables that moves
+    // within the table must not count twice.
+    if constexpr (kFollows) {
+      for (unsigned i = from; use != nullptr && level > 0 && i < to; ++i) {
+        const Entry entry = entry_at(level, i);
+        meet_entry(use, slot + i, level,
+                   is_below(window, entry) ? &entry : nullptr);
+      }
+    }
     for (unsigned i = from; i < to; ++i) {
       const uint64_t first = base + i * bytes;
       const IovaRange span{{first}, {first + (bytes - 1)}};
-      const Entry entry =
-          F::decode(level, from_guest<F>(scratch_.window[level][i]));
+      const Entry entry = entry_at(level, i);
       const Rights rights = window.rights & entry.rights;
-      const bool below = entry.kind == Entry::Kind::kTable && rights.any() &&
-                         level > 0 && entry.level < level;
-      meet_entry(use, slot + i, level, below ? &entry : nullptr);
       const IovaRange part = intersection(span, range);
-      if (below) {
+      if (is_below(window, entry)) {
         KIOMMU_TRY(descend({.parent = use,
                             .above = static_cast<uint8_t>(level + 1),
                             .slot = static_cast<uint16_t>(slot + i),
@@ -394,6 +410,10 @@ class Walker {
                           Gpa gpa) {
     // The calling process may not read at all: not the guest's mistake.
     if (why == Status::kForeignProcess) return fail(why);
+    // Nor is it one if the process is killed: its page faults fail.
+    if (why == Status::kUnbacked && kiommu_port_interrupted() != 0) {
+      return sink_.stopped(part.first, Status::kInterrupted);
+    }
     return sink_.bad(part, why, {window.above, gpa.page()});
   }
 

@@ -237,7 +237,8 @@ static void inline_work(struct callback_head *work)
 	if (current->mm == bell->mm)
 		for (; answer & KIOMMU_RING_MORE && i < KIOMMU_INLINE_BATCHES; i++)
 			answer = look_at_ring(bell, KIOMMU_RING_LARGE_LATER);
-	if (answer & KIOMMU_RING_MORE)
+	/* One that is killed may not be the only process that has the memory. */
+	if (answer & KIOMMU_RING_MORE || fatal_signal_pending(current))
 		wake_thread(bell);
 	put_bell(bell);
 }
