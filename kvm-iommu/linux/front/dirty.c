@@ -20,28 +20,6 @@
 #include "object/container.h"
 #include "object/lock.h"
 
-/*
- * Returns the guest with a reference: the container may let go of it between
- * two chunks.
- */
-static struct kiommu_guest *get_guest(struct kiommu_container *container)
-{
-	struct kiommu_guest *guest;
-	int ret;
-
-	ret = kiommu_lock_shared(container);
-	if (ret)
-		return ERR_PTR(ret);
-	guest = container->guest;
-	ret = kiommu_container_check_caller(container);
-	if (!guest)
-		ret = -ENODEV;
-	if (!ret)
-		refcount_inc(&guest->refs);
-	kiommu_unlock_shared(container);
-	return ret ? ERR_PTR(ret) : guest;
-}
-
 static u64 swap_and_count(u64 *bits, u64 words)
 {
 	u64 i, dirty = 0;
@@ -119,7 +97,7 @@ static int read_log(struct kiommu_container *container,
 
 	cmd->next_gpa = cmd->gpa;
 	cmd->dirty = 0;
-	guest = get_guest(container);
+	guest = kiommu_container_hold_guest(container);
 	if (IS_ERR(guest))
 		return PTR_ERR(guest);
 	/* At least one word, for lengths that the core rejects. */

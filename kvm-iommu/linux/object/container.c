@@ -11,6 +11,7 @@
  * hold D can be killed. The KVM that a device came with is not referenced until
  * a call registers it, because VFIO holds it until then.
  */
+#include <linux/err.h>
 #include <linux/iommu.h>
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
@@ -105,6 +106,23 @@ int kiommu_container_check_caller(const struct kiommu_container *container)
 	if (container->guest && container->guest->mm != current->mm)
 		return -EPERM;
 	return 0;
+}
+
+struct kiommu_guest *
+kiommu_container_hold_guest(struct kiommu_container *container)
+{
+	struct kiommu_guest *guest;
+	int ret;
+
+	ret = kiommu_lock_shared(container);
+	if (ret)
+		return ERR_PTR(ret);
+	guest = container->guest;
+	ret = guest ? kiommu_container_check_caller(container) : -ENODEV;
+	if (!ret)
+		kiommu_guest_hold(guest);
+	kiommu_unlock_shared(container);
+	return ret ? ERR_PTR(ret) : guest;
 }
 
 int kiommu_container_add_group(struct kiommu_container *container,

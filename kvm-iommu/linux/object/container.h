@@ -120,6 +120,18 @@ void kiommu_container_put(struct kiommu_container *container);
 int kiommu_container_check_caller(const struct kiommu_container *container);
 
 /**
+ * kiommu_container_hold_guest() - take a reference to the registered guest
+ *
+ * The container may let go of the guest before the caller does.
+ * Context: May sleep. No lock of lock.h is held.
+ * Return: the guest, or an ERR_PTR() of -ENODEV (no guest is registered),
+ * -EPERM (it is the guest of another process), or what kiommu_lock_shared()
+ * returned.
+ */
+struct kiommu_guest *
+kiommu_container_hold_guest(struct kiommu_container *container);
+
+/**
  * kiommu_container_add_group() - make the container of a group known
  * kiommu_container_del_group() - the opposite
  *

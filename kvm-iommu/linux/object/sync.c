@@ -49,13 +49,6 @@ static bool must_listen(const struct kvm_iommu_set_sync *cmd)
 	       cmd->flags & KVM_IOMMU_SYNC_SLOTS;
 }
 
-static int check_state(struct kiommu_container *container)
-{
-	if (!container->guest)
-		return -ENODEV;
-	return kiommu_container_check_caller(container);
-}
-
 struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container)
 {
 	struct kiommu_sync_left left = {
@@ -77,23 +70,6 @@ void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_guest *guest)
 	kiommu_doorbell_close(left.doorbell);
 	if (left.listens)
 		kiommu_slots_unlisten(guest);
-}
-
-/* Returns the registered guest with a reference. */
-static struct kiommu_guest *hold_guest(struct kiommu_container *container)
-{
-	struct kiommu_guest *guest;
-	int ret;
-
-	ret = kiommu_lock_shared(container);
-	if (ret)
-		return ERR_PTR(ret);
-	guest = container->guest;
-	ret = check_state(container);
-	if (!ret)
-		kiommu_guest_hold(guest);
-	kiommu_unlock_shared(container);
-	return ret ? ERR_PTR(ret) : guest;
 }
 
 /* Ends the old mode only once the new one is known to work. */
@@ -203,7 +179,7 @@ int kiommu_set_sync(struct kiommu_container *container,
 	cmd->status = check_fields(cmd);
 	if (cmd->status)
 		return -EOPNOTSUPP;
-	guest = hold_guest(container);
+	guest = kiommu_container_hold_guest(container);
 	if (IS_ERR(guest))
 		return PTR_ERR(guest);
 	ret = prepare(container, guest, cmd, &new);
