@@ -23,23 +23,23 @@
 	.request = KVM_IOMMU_##_name,					\
 	.size = sizeof(struct _struct),					\
 	##__VA_ARGS__ }
-/* What was published first of a struct that has grown. */
+/* The size with which a struct that has grown was first published. */
 #define INFO_SIZE offsetof(struct kvm_iommu_info, idle_pages)
 
-/* Of the ops: the field's offset. */
+/* Offsets of fields, for ops[]. */
 #define RESERVED(_struct) .reserved = offsetof(struct _struct, __reserved)
 #define STATUS(_struct) .status = offsetof(struct _struct, status)
 
-/* Each of the component's ioctls; offsets are 0 where there is no such field. */
+/* The module's ioctls; offsets are 0 where there is no such field. */
 static const struct op {
 	const char *name;
 	unsigned long request;
 	uint32_t size;
-	uint32_t grown; /* bytes since it was published */
+	uint32_t grown; /* bytes added since it was published */
 	size_t reserved;
 	size_t status;
-	bool replies; /* without a status */
-	uint8_t flags; /* that are known */
+	bool replies; /* has output, but no status */
+	uint8_t flags; /* known flags */
 } ops[] = {
 	OP(GET_INFO, kvm_iommu_info, RESERVED(kvm_iommu_info), .replies = true,
 	   .grown = sizeof(struct kvm_iommu_info) - INFO_SIZE),
@@ -100,7 +100,7 @@ static uint32_t status_of(FIXTURE_DATA(abi) *self, const struct op *op)
 	return status;
 }
 
-/* Issues @op with a struct of zeroes but for its size, and then @value at @at. */
+/* Issues @op with a struct of zeroes except for its size, and @value at @at. */
 static int try_op(FIXTURE_DATA(abi) *self, const struct op *op, uint32_t size,
 		  size_t at, uint8_t value)
 {
@@ -120,11 +120,11 @@ TEST_F_TIMEOUT(abi, struct_sizes, 120)
 		EXPECT_EQ(-EINVAL, try_op(self, op, 0, 0, 0));
 		EXPECT_EQ(-EINVAL, try_op(self, op, 4, 0, 0));
 		EXPECT_EQ(-EINVAL, try_op(self, op, op->size - op->grown - 1, 0, 0));
-		/* Made for a later kernel, which knows more fields. */
+		/* A struct of a later kernel, which has more fields. */
 		EXPECT_EQ(-E2BIG, try_op(self, op, op->size + 8, op->size, 1));
 		EXPECT_EQ(-E2BIG, try_op(self, op, op->size + 8, op->size + 7, 1));
 		EXPECT_EQ(-E2BIG, try_op(self, op, KIOMMU_PAGE, KIOMMU_PAGE - 1, 1));
-		/* More than any kernel will know is not even looked at. */
+		/* More than any kernel will support is not even looked at. */
 		EXPECT_EQ(-E2BIG, try_op(self, op, KIOMMU_PAGE + 8, 0, 0));
 		EXPECT_EQ(-E2BIG, try_op(self, op, UINT32_MAX, 0, 0));
 		ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));
@@ -146,7 +146,7 @@ TEST_F_TIMEOUT(abi, first_info, 120)
 	EXPECT_EQ(0x5a5a5a5a5a5a5a5aull, info.idle_pages);
 }
 
-/* A larger struct is as good as one of today while what is new is zero. */
+/* A larger struct works like today's while its new part is zero. */
 TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 {
 	struct {
@@ -191,7 +191,7 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 				  LARGER(translate, .iova = KIOMMU_AREA_GPA)));
 	EXPECT_EQ(KIOMMU_AREA_GPA, arg.translate.gpa);
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_GET_INFO, LARGER(info)));
-	/* Told: how much of it the kernel knows. The rest is left alone. */
+	/* The kernel tells how much of it it knows, and leaves the rest. */
 	EXPECT_EQ(sizeof(arg.info), arg.info.size);
 	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, arg.info.state);
 	EXPECT_EQ(0, arg.later[0]);
@@ -248,7 +248,7 @@ TEST_F_TIMEOUT(abi, bad_pointers, 120)
 	}
 }
 
-/* EFAULT where the answer cannot be stored: nothing has changed either. */
+/* -EFAULT if the answer cannot be stored: nothing has changed then either. */
 TEST_F_TIMEOUT(abi, read_only_answers, 120)
 {
 	struct kvm_iommu_refresh refresh = {
@@ -315,7 +315,7 @@ TEST_F_TIMEOUT(abi, each_failure_has_a_status, 120)
 		if (!op->status)
 			continue;
 		if (op->request == KVM_IOMMU_START) {
-			/* Descriptor 0 is no KVM. */
+			/* Descriptor 0 is not a KVM's. */
 			expected = KVM_IOMMU_STATUS_FD_TYPE;
 			error = -EINVAL;
 		} else if (op->request == KVM_IOMMU_TRANSLATE_RANGE) {
@@ -372,7 +372,7 @@ TEST_F_TIMEOUT(abi, get_info, 120)
 		  KIOMMU_KERNEL_FEATURES,
 		  info.features & ~(KVM_IOMMU_FEATURE_RING_INLINE |
 				    KVM_IOMMU_FEATURE_TRACKED));
-	/* Fields that are answers may hold anything; flags may not. */
+	/* Output fields may hold anything; flags may not. */
 	EXPECT_EQ(-EOPNOTSUPP,
 		  (info.flags = ~0u,
 		   kiommu_ioctl(self->fd, KVM_IOMMU_GET_INFO, &info)));
@@ -388,7 +388,7 @@ TEST_F_TIMEOUT(abi, check_extension, 120)
 	int fresh = open_path_or_exit("/dev/vfio/vfio", O_RDWR);
 	struct kvm_iommu_info info;
 
-	/* Asked before a type is chosen: what any driver can. */
+	/* Before a type is chosen: what any driver supports. */
 	EXPECT_EQ(1, kiommu_check_extension(fresh, VFIO_KVM_IOMMU));
 	EXPECT_EQ(1, kiommu_check_extension(fresh, VFIO_TYPE1v2_IOMMU));
 	EXPECT_EQ(0, kiommu_check_extension(fresh, 4711));
@@ -397,7 +397,7 @@ TEST_F_TIMEOUT(abi, check_extension, 120)
 	EXPECT_EQ(-EINVAL, kiommu_set_iommu(fresh, VFIO_KVM_IOMMU));
 	close(fresh);
 
-	/* Afterwards: what this one can. */
+	/* Afterwards: what this driver supports. */
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
 	EXPECT_EQ(1, kiommu_check_extension(self->fd, VFIO_KVM_IOMMU));
 	EXPECT_EQ(0, kiommu_check_extension(self->fd, VFIO_TYPE1_IOMMU));
@@ -406,7 +406,7 @@ TEST_F_TIMEOUT(abi, check_extension, 120)
 	EXPECT_EQ(!!(info.flags & KVM_IOMMU_INFO_CACHE_COHERENT),
 		  kiommu_check_extension(self->fd, VFIO_DMA_CC_IOMMU));
 	EXPECT_EQ(0, kiommu_check_extension(self->fd, 4711));
-	/* A type is chosen once. */
+	/* A type can be chosen only once. */
 	EXPECT_EQ(-EINVAL, kiommu_set_iommu(self->fd, VFIO_KVM_IOMMU));
 	EXPECT_EQ(-EINVAL, kiommu_set_iommu(self->fd, VFIO_TYPE1v2_IOMMU));
 }
@@ -422,7 +422,7 @@ TEST_F_TIMEOUT(abi, type1_info_tells_iova_ranges, 120)
 	EXPECT_EQ(-EFAULT, kiommu_ioctl(self->fd, VFIO_IOMMU_GET_INFO, NULL));
 	info->argsz = min - 1;
 	EXPECT_EQ(-EINVAL, kiommu_ioctl(self->fd, VFIO_IOMMU_GET_INFO, info));
-	/* Too small for the chain: told how large it would have to be. */
+	/* Too small for the chain: the size that it needs is told. */
 	info->argsz = sizeof(*info);
 	ASSERT_EQ(0, kiommu_ioctl(self->fd, VFIO_IOMMU_GET_INFO, info));
 	EXPECT_LT(sizeof(*info), info->argsz);
@@ -445,7 +445,7 @@ TEST_F_TIMEOUT(abi, type1_info_tells_iova_ranges, 120)
 		EXPECT_LT(first, last);
 		if (i)
 			EXPECT_LT(end, first);
-		/* Interrupts are written to this window on x86. */
+		/* On x86 this window is for interrupts (MSI). */
 		EXPECT_TRUE(last < 0xfee00000ull || first > 0xfeefffffull);
 		end = last;
 	}

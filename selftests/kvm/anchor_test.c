@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The anchor: what REGISTER_IOAT accepts of each format, each errno it
- * documents, the window, and re-anchoring at new places.
+ * The anchor: what REGISTER_IOAT accepts of each format, each documented errno,
+ * the window, and re-anchoring at new places.
  */
 #include <errno.h>
 
@@ -15,8 +15,8 @@
 #define DT(_type) ((uint64_t)(_type) << ZPCI_IOTA_DT_SHIFT)
 
 /*
- * Beside the area: two pages that are not enough for a zPCI table, a slot that
- * is read-only, and one whose neighbour is a hole.
+ * Besides the area: a slot of two pages, too small for a zPCI table; a
+ * read-only slot; and a GPA without a slot.
  */
 #define SHORT_GPA KIOMMU_FREE_GPA
 #define ROM_GPA (KIOMMU_FREE_GPA + KIOMMU_2M)
@@ -60,7 +60,7 @@ static int error_of(uint32_t status)
 	}
 }
 
-/* A well-formed anchor, changed by one assignment, is refused for @status. */
+/* A well-formed anchor, changed by one assignment, is refused with @status. */
 #define EXPECT_ANCHOR(_status, _good, _assignment) do {			\
 	struct kvm_iommu_register_ioat a = (_good);			\
 									\
@@ -71,7 +71,7 @@ static int error_of(uint32_t status)
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(self->fd));	\
 } while (0)
 
-/* ... is accepted. */
+/* ... or accepted. */
 #define EXPECT_GOOD_ANCHOR(_good, _assignment) do {			\
 	struct kvm_iommu_register_ioat a = (_good);			\
 									\
@@ -81,7 +81,7 @@ static int error_of(uint32_t status)
 	EXPECT_EQ(0, kiommu_unregister(self->fd));			\
 } while (0)
 
-/* v4, defect 8: designations that are no tables were accepted. */
+/* v4, defect 8: designations without tables were accepted. */
 TEST_F_TIMEOUT(anchor, zpci_designation, 120)
 {
 	for (uint32_t type = 0; type < 8; type++) {
@@ -94,7 +94,7 @@ TEST_F_TIMEOUT(anchor, zpci_designation, 120)
 			EXPECT_GOOD_ANCHOR(good, iota = iota);
 		else
 			EXPECT_ANCHOR(DESIGNATION, good, iota = iota);
-		/* Without T there is no translation by tables. */
+		/* Without T the guest's DMA is not translated by tables. */
 		EXPECT_ANCHOR(DESIGNATION, good, iota = iota & ~ZPCI_IOTA_T);
 		/* Frame sizes belong to the forms without tables. */
 		for (uint64_t fs = 1; fs < 4; fs++)
@@ -114,9 +114,9 @@ TEST_F_TIMEOUT(anchor, zpci_table, 120)
 	EXPECT_ANCHOR(TABLE, good, iota = (1ull << 63) | bits);
 	EXPECT_ANCHOR(TABLE, good, iota = -0x4000ull | bits);
 	EXPECT_ANCHOR(TABLE, good, iota = ROM_GPA | bits);
-	/* It begins in a slot, its second half is in none. */
+	/* The table begins in a slot, and ends behind it. */
 	EXPECT_ANCHOR(TABLE, good, iota = SHORT_GPA | bits);
-	/* Key and cache hints say nothing to us. */
+	/* Key and cache hints are ignored. */
 	EXPECT_GOOD_ANCHOR(good, iota |= 0x1e0);
 	EXPECT_ANCHOR(FIELD, good, levels = 3);
 	EXPECT_ANCHOR(FIELD, good, offset = 0x1000);
@@ -167,8 +167,9 @@ TEST_F_TIMEOUT(anchor, identity_and_unknown_formats, 120)
 }
 
 /*
- * What devices may do at most: each format's tables allow both, and TRANSLATE,
- * TRANSLATE_RANGE and what is mapped have no more than the anchor.
+ * The anchor's rights limit what devices may do: each format's tables allow
+ * both rights, but TRANSLATE, TRANSLATE_RANGE and the shadow have only those of
+ * the anchor.
  */
 TEST_F_TIMEOUT(anchor, rights, 120)
 {
@@ -298,7 +299,7 @@ TEST_F_TIMEOUT(anchor, calls_beyond_the_reach, 120)
 	}
 }
 
-/* The protection bit of the IOTA takes the right to write from all pages. */
+/* The protection bit of the IOTA removes the right to write from all pages. */
 TEST_F_TIMEOUT(anchor, protected_iota, 120)
 {
 	struct ioat *t = ioat_new(self->k.vm.area, ZPCI, 3);
@@ -316,8 +317,8 @@ TEST_F_TIMEOUT(anchor, protected_iota, 120)
 
 /*
  * A guest unsets its anchor and sets another one at any time. v4, defect 7:
- * each failure and success gives back what it took; defect 12: cost follows
- * what is mapped.
+ * whether a call fails or succeeds, it gives back what it took; defect 12: the
+ * cost depends on what is mapped.
  */
 TEST_F_TIMEOUT(anchor, again_and_again_at_new_places, 120)
 {

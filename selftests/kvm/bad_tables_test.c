@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Tables that a guest must not write: REFRESH stops with a documented status
- * at the IOVA concerned, what was mapped there is gone, what lies below is
- * done, and a later call converges. With tables of each format.
+ * at the IOVA concerned, has unmapped what was there and done what lies below,
+ * and a later call converges. With tables of each format.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,9 +19,9 @@
 #define PAGE KIOMMU_PAGE
 #define BASE 0x100000000ull /* spans of all levels under test begin here */
 
-#define TRIED (16 * KIOMMU_2M) /* of tables that point to themselves */
+#define TRIED (16 * KIOMMU_2M) /* refreshed if tables point to themselves */
 
-/* Slots beside the area. */
+/* GPAs besides the area: two slots, and a hole. */
 #define ROM_GPA KIOMMU_FREE_GPA
 #define BLANK_GPA (KIOMMU_FREE_GPA + KIOMMU_2M)
 #define HOLE_GPA (KIOMMU_FREE_GPA + 2 * KIOMMU_2M)
@@ -30,7 +30,7 @@ FIXTURE(bad_tables) {
 	struct kiommu k;
 	int fd;
 	struct ioat *t;
-	uint64_t gpa; /* of four pages */
+	uint64_t gpa; /* that of four pages */
 };
 
 FIXTURE_VARIANT(bad_tables) {
@@ -68,8 +68,9 @@ FIXTURE_TEARDOWN(bad_tables)
 }
 
 /*
- * Three neighbours of @level, a page mapped in each; @value replaces the entry
- * of the one in the middle. @told: what TRANSLATE says of it.
+ * Maps a page in each of three neighbouring entries of @level, then replaces
+ * the entry in the middle by @value. REFRESH must report @status, and TRANSLATE
+ * @told.
  */
 static void expect_bad(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(bad_tables) *self, uint32_t level,
@@ -118,7 +119,7 @@ static void expect_bad(struct __test_metadata *_metadata,
 	EXPECT_EQ(-EIO, kiommu_refresh(fd, here + span - PAGE, PAGE, &r));
 	EXPECT_EQ(here + span - PAGE, r.stopped_iova);
 
-	/* The cause is gone: it converges from where it stopped. */
+	/* Once the cause is gone, it converges from where it stopped. */
 	ioat_write(self->t, entry, good);
 	EXPECT_EQ(0, kiommu_refresh(fd, here, 2 * span, &r));
 	EXPECT_EQ(1, r.mapped);
@@ -132,7 +133,7 @@ static void expect_bad(struct __test_metadata *_metadata,
 #define EXPECT_BAD(_level, _value, _status)				\
 	expect_bad(_metadata, self, _level, _value,			\
 		   KVM_IOMMU_STATUS_##_status, KVM_IOMMU_STATUS_##_status)
-/* The entry is fine, and so says TRANSLATE: its memory cannot be mapped. */
+/* The entry is good, and TRANSLATE says so; its memory cannot be mapped. */
 #define EXPECT_BAD_LEAF(_level, _gpa, _status)				\
 	expect_bad(_metadata, self, _level,				\
 		   ioat_leaf_value(self->t, _level, _gpa, IOAT_RW),	\
@@ -180,7 +181,7 @@ TEST_F_TIMEOUT(bad_tables, malformed_entries, 120)
 		malformed_vtd(_metadata, self);
 }
 
-/* A frame at a level that has none. */
+/* A large frame at a level that has none. */
 TEST_F_TIMEOUT(bad_tables, frame_at_the_top, 120)
 {
 	uint64_t value = ioat_leaf_value(self->t, 3, 1ull << 50, IOAT_RW);
@@ -194,7 +195,7 @@ TEST_F_TIMEOUT(bad_tables, frame_at_the_top, 120)
 	ASSERT_EQ(0, kiommu_refresh(self->fd, BASE, PAGE, NULL));
 	ioat_write(self->t, ioat_entry(self->t, 0, 3, false), value);
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, BASE - PAGE, 2 * PAGE, &r));
-	/* zPCI knows no such bit at that level: a table outside of memory. */
+	/* zPCI has no such bit there: it is a table outside of memory. */
 	EXPECT_EQ(variant->format == VTD ? KVM_IOMMU_STATUS_ENTRY_RESERVED :
 		  KVM_IOMMU_STATUS_NO_SLOT, r.status);
 	EXPECT_EQ(BASE - PAGE, r.stopped_iova);
@@ -218,7 +219,7 @@ TEST_F_TIMEOUT(bad_tables, pointer_into_read_only_slot, 120)
 {
 	for (uint32_t level = 1; level <= 2; level++)
 		EXPECT_BAD(level, ioat_table_value(self->t, level, ROM_GPA), READ_ONLY);
-	/* No right would be left. */
+	/* A write-only entry would have no right left. */
 	if (variant->format == VTD)
 		EXPECT_BAD(0, ROM_GPA | VTD_WRITE, READ_ONLY);
 }
@@ -238,7 +239,7 @@ TEST_F_TIMEOUT(bad_tables, pointer_into_mmio, 120)
 	for (uint32_t level = 1; level <= 2; level++)
 		EXPECT_BAD(level, ioat_table_value(self->t, level, KIOMMU_BAR_GPA(0)),
 			   MMIO);
-	/* As a page, it cannot be mapped while the device does not answer. */
+	/* As a page, it cannot be mapped while memory space is disabled. */
 	kiommu_device_enable(&self->k.vfio.dev[0], 0);
 	for (uint32_t level = 0; level <= 1; level++)
 		EXPECT_BAD_LEAF(level, KIOMMU_BAR_GPA(0), MMIO);
@@ -261,9 +262,9 @@ TEST_F_TIMEOUT(bad_tables, read_only_slot_limits_leaves, 120)
 }
 
 /*
- * Entries that point to the table that they are in. Each step goes down a
- * level, so the walk ends; where the format allows it, the guest has mapped
- * its own tables.
+ * Entries that point to the table that they are in. Each step of the walk goes
+ * down a level, so it ends; where the format allows such entries, the guest has
+ * mapped its own tables.
  */
 TEST_F_TIMEOUT(bad_tables, self_pointing_tables, 120)
 {
@@ -290,7 +291,7 @@ TEST_F_TIMEOUT(bad_tables, self_pointing_tables, 120)
 			EXPECT_EQ(TRIED / PAGE, r.mapped);
 			EXPECT_EQ(1, kiommu_pinned_pages(self->fd));
 		} else if (level == 1) {
-			/* Its entries are no invalid page entries. */
+			/* Its entries are also valid page entries. */
 			EXPECT_EQ(0, ret);
 			EXPECT_EQ(1, kiommu_pinned_pages(self->fd));
 		} else {
@@ -305,7 +306,7 @@ TEST_F_TIMEOUT(bad_tables, self_pointing_tables, 120)
 	}
 }
 
-/* An anchor whose table has gone since: the slot was deleted. */
+/* The slot of the anchor's table has been deleted. */
 TEST_F_TIMEOUT(bad_tables, root_without_slot, 120)
 {
 	struct kvm_iommu_register_ioat anchor = ioat_anchor(self->t);

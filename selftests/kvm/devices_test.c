@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two devices of one container and one guest: whichever of them is opened or closed
- * last, the guest is registered if one was opened since it left.
+ * Two devices of one container and one guest: whichever of them is opened or
+ * closed last, the guest is registered if a device was opened since it left.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -48,7 +48,9 @@ FIXTURE_TEARDOWN(devices)
 #define EXPECT_STATE(_state) \
 	EXPECT_EQ(KVM_IOMMU_STATE_##_state, kiommu_get_state(self->vfio.fd))
 
-/* The first one is open, its guest was registered, and has left. */
+/*
+ * Opens the first device, which registers its guest, and has the guest leave.
+ */
 static int start_and_stop(FIXTURE_DATA(devices) *self)
 {
 	int ret = kiommu_device_open(&self->dev[0]);
@@ -68,7 +70,7 @@ TEST_F_TIMEOUT(devices, opened_after_stop, 120)
 	EXPECT_STATE(STARTED);
 }
 
-/* What the second one brought does not go with the first one. */
+/* The guest that the second device brought does not go with the first one. */
 TEST_F_TIMEOUT(devices, the_other_is_closed_before_a_call, 120)
 {
 	ASSERT_EQ(0, start_and_stop(self));
@@ -79,7 +81,7 @@ TEST_F_TIMEOUT(devices, the_other_is_closed_before_a_call, 120)
 	EXPECT_STATE(CREATED);
 }
 
-/* Both bring it, and one of them is closed. */
+/* Both devices bring the guest, and one of them is closed. */
 TEST_F_TIMEOUT(devices, one_of_two_is_closed_before_a_call, 120)
 {
 	for (int i = 0; i < 2; i++) {
@@ -106,7 +108,7 @@ TEST_F_TIMEOUT(devices, opened_anew_before_a_call, 120)
 	}
 }
 
-/* Who leaves by STOP stays away, whatever is closed then. */
+/* A guest that left by STOP stays away when devices are closed. */
 TEST_F_TIMEOUT(devices, closed_after_stop, 120)
 {
 	ASSERT_EQ(0, kiommu_device_open(&self->dev[1]));

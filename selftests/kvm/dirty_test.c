@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The dirty log: what devices could write since it was read, also where the
- * guest unmapped it before that; read with bad pointers, from several threads,
- * in two containers, over the life of slots and KVMs. What it is for is in
- * migrate_test.c.
+ * The dirty log: what devices could write since it was last read, even if the
+ * guest has unmapped it before the read; read with bad pointers, from several
+ * threads, in two containers, while slots and KVMs come and go. For what the
+ * log is used, see migrate_test.c.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -28,7 +28,7 @@
 #define PAGES 64ull
 #define SIZE (PAGES * PAGE)
 #define BYTES 64ull
-/* A READ copies the bits of so much at once. */
+/* A READ copies the bits of this many bytes of memory at once. */
 #define CHUNK (4ull << 30)
 
 FIXTURE(dirty) {
@@ -61,7 +61,9 @@ FIXTURE_TEARDOWN(dirty)
 	EXPECT_EQ(self->pins, kiommu_pins());
 }
 
-/* Pages [first, first + count) of the memory, mapped with @rights or not (0). */
+/*
+ * Maps pages [first, first + count) of the memory; unmaps them if @rights is 0.
+ */
 static int map(FIXTURE_DATA(dirty) *self, uint64_t first, uint64_t count,
 	       uint32_t rights)
 {
@@ -115,7 +117,7 @@ TEST_F_TIMEOUT(dirty, written_and_unmapped_before_the_read, 120)
 	ASSERT_EQ(0, map(self, 4, 1, KVM_IOMMU_READ));
 	EXPECT_EQ(0x10, read_log(self->fd));
 	EXPECT_EQ(0, read_log(self->fd));
-	/* How it is unmapped makes no difference. */
+	/* It makes no difference how pages are unmapped. */
 	ASSERT_EQ(0, map(self, 8, 8, IOAT_RW));
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	ASSERT_EQ(0, kiommu_dirty_read(self->fd, GPA, SIZE, bits, &log));
@@ -186,7 +188,7 @@ TEST_F_TIMEOUT(dirty, refused, 120)
 	EXPECT_REFUSED(EOVERFLOW, READ, .gpa = -PAGE, .length = 2 * PAGE);
 	EXPECT_EQ(0, read_elsewhere(self->fd));
 	EXPECT_EQ(~0ull, read_log(self->fd));
-	/* The end of all addresses. */
+	/* The end of the address space. */
 	EXPECT_REFUSED(0, READ, .gpa = -2 * PAGE, .length = 2 * PAGE);
 	ASSERT_EQ(0, kiommu_stop(self->fd));
 	EXPECT_REFUSED(ENODEV, READ, .gpa = GPA, .length = PAGE);
@@ -194,7 +196,7 @@ TEST_F_TIMEOUT(dirty, refused, 120)
 	EXPECT_REFUSED(ENODEV, .op = KVM_IOMMU_DIRTY_STOP);
 }
 
-/* Nothing is lost, and what could be written is told. */
+/* A bad bitmap loses nothing of the log, and what was copied is reported. */
 TEST_F_TIMEOUT(dirty, bad_bitmaps, 120)
 {
 	const uint64_t chunk_bytes = CHUNK / PAGE / 8;
@@ -239,7 +241,7 @@ TEST_F_TIMEOUT(dirty, slots_and_kvms_take_their_log_with_them, 120)
 	ASSERT_EQ(0, kiommu_dirty_log(self->fd, KVM_IOMMU_DIRTY_START));
 	ASSERT_EQ(0, map(self, 0, 8, IOAT_RW));
 	ASSERT_EQ(0, map(self, 0, 4, 0));
-	/* KVM's own log begins and ends: the slot stays. */
+	/* KVM's own log starts and stops: the slot stays. */
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, KVM_MEM_LOG_DIRTY_PAGES,
 					GPA, SIZE, self->mem));
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, SIZE, self->mem));
@@ -249,7 +251,7 @@ TEST_F_TIMEOUT(dirty, slots_and_kvms_take_their_log_with_them, 120)
 	EXPECT_EQ(0, read_log(self->fd));
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, SIZE, self->mem));
 	EXPECT_EQ(0, read_log(self->fd));
-	/* What is met again is logged, too. */
+	/* Pages that are mapped in the new slot are logged, too. */
 	ASSERT_EQ(0, map(self, 9, 1, IOAT_RW));
 	EXPECT_EQ(0x200, read_log(self->fd));
 
@@ -260,7 +262,7 @@ TEST_F_TIMEOUT(dirty, slots_and_kvms_take_their_log_with_them, 120)
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 	ASSERT_EQ(0, map(self, 0, 1, IOAT_RW));
 	EXPECT_EQ(1, read_log(self->fd));
-	/* It is no memory of a container's that stays behind. */
+	/* STOP discards the log: the next START begins with an empty one. */
 	ASSERT_EQ(0, map(self, 0, 1, 0));
 	ASSERT_EQ(0, kiommu_dirty_log(self->fd, KVM_IOMMU_DIRTY_STOP));
 	ASSERT_EQ(0, kiommu_dirty_log(self->fd, KVM_IOMMU_DIRTY_START));
@@ -283,7 +285,7 @@ TEST_F_TIMEOUT(dirty, two_containers_have_one_log, 120)
 	ASSERT_EQ(0, map(self, 0, 4, IOAT_RW));
 	ASSERT_EQ(0, kiommu_refresh(other, IOVA, 8 * PAGE, NULL));
 	EXPECT_EQ(0xf, read_log(other));
-	/* In one of them it is still mapped. */
+	/* One of them still maps the pages. */
 	ASSERT_EQ(0, map(self, 0, 2, 0));
 	EXPECT_EQ(0xf, read_log(self->fd));
 	EXPECT_EQ(0xf, read_log(self->fd));
@@ -379,7 +381,7 @@ TEST_F_TIMEOUT(dirty, everything_at_once, 240)
 	struct racer racers[ARRAY_SIZE(steps)];
 	bool stop = false;
 
-	/* Twice: in SLOT, and in the one that comes and goes. */
+	/* Mapped twice: by SLOT, and by a slot that comes and goes. */
 	ioat_map_pages(self->t, IOVA, GPA, PAGES, IOAT_RW);
 	ioat_map_pages(self->t, IOVA + SIZE, GPA + SIZE, PAGES / 2, IOAT_RW);
 	ASSERT_EQ(0, kiommu_dirty_pages(self->fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
@@ -407,7 +409,7 @@ TEST_F_TIMEOUT(dirty, everything_at_once, 240)
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT + 1, 0, GPA + SIZE, 0, NULL));
 }
 
-/* Not of the fixture: the child has all that there is. */
+/* Without the fixture, because the child needs the devices. */
 TEST(killed_with_the_log_on)
 {
 	uint64_t pins = kiommu_pins();

@@ -83,7 +83,7 @@ TEST_F_TIMEOUT(dma, scattered_and_contiguous_pages, 120)
 		ASSERT_EQ(0, COPY(IOVA + (17 + i) * PAGE, IOVA + i * PAGE));
 		EXPECT_TRUE(HOLDS(101 + i, 10 + i));
 	}
-	/* A transfer over the end of a page, into one that is elsewhere. */
+	/* A transfer across the end of a page, into one that is elsewhere. */
 	ASSERT_EQ(0, LOAD(IOVA + PAGE - 100));
 	ASSERT_EQ(0, STORE(IOVA + 16 * PAGE));
 	kiommu_fill(self->mem, PAGE, 10);
@@ -92,7 +92,7 @@ TEST_F_TIMEOUT(dma, scattered_and_contiguous_pages, 120)
 			    BYTES - 100));
 }
 
-/* Hosts whose tables tell a page that may be written from one that may be read, too. */
+/* Hosts whose tables can tell write-only pages from read-write ones. */
 static bool host_has_write_only(void)
 {
 	const char *host = getenv("KIOMMU_HOST");
@@ -101,8 +101,9 @@ static bool host_has_write_only(void)
 }
 
 /*
- * A page that the guest lets the device write alone is mapped as that. Where the host
- * cannot say it, the device reads that page, and no other one (design.md).
+ * A page that the guest lets the device only write is mapped like that. If the
+ * host cannot express it, the device can read that page, but no other one
+ * (design.md).
  */
 TEST_F_TIMEOUT(dma, write_only_page, 120)
 {
@@ -119,17 +120,17 @@ TEST_F_TIMEOUT(dma, write_only_page, 120)
 	ASSERT_EQ(0, kiommu_translate(self->fd, IOVA, &answer));
 	EXPECT_EQ(readable ? IOAT_RW : KVM_IOMMU_WRITE, answer.rights);
 	EXPECT_EQ(answer.rights, answer.shadow_rights);
-	/* What the device reads there, it writes to the page behind. */
+	/* What the device reads there, it writes to the next page. */
 	ASSERT_EQ(0, LOAD(IOVA + 2 * PAGE));
 	ASSERT_EQ(0, LOAD(IOVA));
 	ASSERT_EQ(0, STORE(IOVA + PAGE));
 	EXPECT_EQ(readable || !host_has_write_only(), HOLDS(1, 1));
-	/* It can be written, and what is beside it is as before. */
+	/* The page can be written, and its neighbours do not change. */
 	ASSERT_EQ(0, COPY(IOVA, IOVA + 2 * PAGE));
 	EXPECT_TRUE(HOLDS(0, 3));
 	EXPECT_TRUE(HOLDS(2, 3));
 	EXPECT_TRUE(HOLDS(3, 4));
-	/* Without the right there is nothing, on any host. */
+	/* Once it is unmapped, it cannot be read, on any host. */
 	GUEST(ioat_unmap, self->t, IOVA, 0);
 	ASSERT_EQ(0, REFRESH(IOVA, 1));
 	GUEST(kiommu_fill, self->mem, PAGE, 5);
@@ -139,7 +140,7 @@ TEST_F_TIMEOUT(dma, write_only_page, 120)
 	EXPECT_FALSE(HOLDS(1, 5));
 }
 
-/* Of memory that is protected the right to write is not made one to read. */
+/* A right to write to protected memory is not turned into a right to read. */
 TEST_F_TIMEOUT(dma, write_only_page_of_a_read_only_slot, 120)
 {
 	const bool readable = variant->format == ZPCI;
@@ -176,11 +177,11 @@ TEST_F_TIMEOUT(dma, read_only_page_refuses_writes, 120)
 	ASSERT_EQ(0, LOAD(IOVA + PAGE));
 	ASSERT_EQ(0, STORE(IOVA));
 	EXPECT_EQ(PAGE, kiommu_count_equal(self->mem, PAGE, 1));
-	/* It can be read. */
+	/* The page can be read. */
 	ASSERT_EQ(0, LOAD(IOVA));
 	ASSERT_EQ(0, STORE(IOVA + PAGE));
 	EXPECT_TRUE(HOLDS(1, 1));
-	/* Protection of the table above takes the other one's right, too. */
+	/* Protecting the table above affects the other page, too. */
 	GUEST(ioat_protect, self->t, IOVA, 1);
 	GUEST(kiommu_fill, self->mem + PAGE, PAGE, 2);
 	ASSERT_EQ(0, REFRESH(IOVA, 2));
@@ -188,7 +189,7 @@ TEST_F_TIMEOUT(dma, read_only_page_refuses_writes, 120)
 	EXPECT_TRUE(HOLDS(1, 2));
 }
 
-/* What is loaded from a blocked IOVA is not what memory holds. */
+/* Data loaded from a blocked IOVA is not what memory holds. */
 #define EXPECT_BLOCKED(_iova, _i) do {					\
 	GUEST(kiommu_fill, self->mem + (_i) * PAGE, PAGE, 33);		\
 	GUEST(kiommu_fill, self->mem + 900 * PAGE, PAGE, 44);		\
@@ -211,7 +212,7 @@ TEST_F_TIMEOUT(dma, blocked_unless_refreshed, 120)
 	MAP_WITNESS();
 	GUEST(ioat_map, self->t, IOVA, self->gpa, 0, IOAT_RW);
 	ASSERT_EQ(0, REFRESH(IOVA + 900 * PAGE, 1));
-	/* Never refreshed, though the tables say so. */
+	/* Never refreshed, although the tables map it. */
 	EXPECT_BLOCKED(IOVA, 0);
 	ASSERT_EQ(0, REFRESH(IOVA, 1));
 	ASSERT_EQ(0, STORE(IOVA));
@@ -231,8 +232,8 @@ TEST_F_TIMEOUT(dma, blocked_unless_refreshed, 120)
 }
 
 /*
- * v4, defects 5 and 17: translations of before stayed in the IOTLB, and new
- * ones were not told to hosts that must be told (caching mode).
+ * v4, defects 5 and 17: old translations stayed in the IOTLB, and hosts in
+ * caching mode were not told of new ones.
  */
 TEST_F_TIMEOUT(dma, remapped_page_is_the_new_one, 120)
 {
@@ -265,10 +266,10 @@ TEST_F_TIMEOUT(dma, large_frame_taken_apart, 120)
 	ASSERT_EQ(0, REFRESH(base, 16 * pages));
 	base += 8 * span;
 	GUEST(kiommu_fill, self->mem, span, 1);
-	/* All of it works as one. */
+	/* All of it can be used. */
 	ASSERT_EQ(0, COPY(base + span - PAGE, base));
 	EXPECT_TRUE(HOLDS(pages - 1, 1));
-	/* One page of it goes; what is around stays usable. */
+	/* One page of it is unmapped; those around it stay usable. */
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, base + 7 * PAGE, &size, 0));
 	EXPECT_EQ(PAGE, size);
 	EXPECT_BLOCKED(base + 7 * PAGE, 7);
@@ -277,11 +278,11 @@ TEST_F_TIMEOUT(dma, large_frame_taken_apart, 120)
 	EXPECT_TRUE(HOLDS(8, 3));
 	ASSERT_EQ(0, COPY(base + span - PAGE, base + 6 * PAGE));
 	EXPECT_TRUE(HOLDS(pages - 1, 3));
-	/* And comes back. */
+	/* And it is mapped again. */
 	ASSERT_EQ(0, REFRESH(base, pages));
 	ASSERT_EQ(0, COPY(base + 7 * PAGE, base + 6 * PAGE));
 	EXPECT_TRUE(HOLDS(7, 3));
-	/* The guest replaces the frame by a table that has a half of it. */
+	/* The guest replaces the frame by a table that maps half of it. */
 	GUEST(ioat_unmap, self->t, base, 1);
 	GUEST(ioat_map_pages, self->t, base, self->gpa, pages / 2, IOAT_RW);
 	ASSERT_EQ(0, REFRESH(base, pages));
@@ -291,7 +292,7 @@ TEST_F_TIMEOUT(dma, large_frame_taken_apart, 120)
 
 /*
  * A run of pages that no power of two aligns, which a host may keep as one
- * call: it must not be lost, nor kept, as a whole.
+ * call: it must be neither lost nor kept as a whole.
  */
 TEST_F_TIMEOUT(dma, run_taken_apart, 120)
 {
@@ -301,8 +302,9 @@ TEST_F_TIMEOUT(dma, run_taken_apart, 120)
 	GUEST(ioat_map_pages, self->t, at, self->gpa + 3 * PAGE, 11, IOAT_RW);
 	ASSERT_EQ(0, REFRESH(IOVA, 1024));
 	/*
-	 * By the VMM from the middle, by the guest at the end. Pages 4 to 11
-	 * are two blocks of the host's page sizes, but one call of its driver.
+	 * The VMM unmaps a page in the middle, the guest one at the end. Pages
+	 * 4 to 11 are two blocks of the host's page sizes, but one call of its
+	 * driver.
 	 */
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, at + 2 * PAGE, &size, 0));
 	EXPECT_EQ(PAGE, size);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Each thing that can fail fails once, in the life of a container: it is opened,
- * gets groups and its type, devices and a KVM come and go, another group joins and
- * finds what is mapped, all is closed. See failures_test.c.
+ * Each thing that can fail fails once, in the life of a container: it is
+ * opened, gets groups and its type, devices and a KVM come and go, another
+ * group joins and finds what is mapped, everything is closed. See
+ * failures_test.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,10 +27,10 @@ FIXTURE(life) {
 	struct kiommu *k;
 	uint64_t pins;
 	uint64_t kvm_refs;
-	bool world; /* it has been set up */
+	bool world; /* w is set up, not just w.f.k */
 };
 
-/* A guest and open groups, none of which is in a container. */
+/* Opens nothing: each test sets up what it needs. */
 FIXTURE_SETUP(life)
 {
 	if (kiommu_fail_nth_lacks())
@@ -51,7 +52,7 @@ FIXTURE_TEARDOWN(life)
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
-/* Of a container that may tell nothing of itself yet: there is nothing to look at. */
+/* For a container that may not answer GET_INFO yet: only checks the errors. */
 #define EACH_BARE(_call, _answers, _after...) do {			\
 	unsigned int _n = 0;						\
 	bool _fired = true;						\
@@ -76,7 +77,7 @@ FIXTURE_TEARDOWN(life)
 	EXPECT_LT(1, _n);						\
 } while (0)
 
-/* Of VFIO, and of what a host's IOMMU says. */
+/* Errors of VFIO and of the host's IOMMU driver. */
 static const struct kiommu_answer errors[] = {
 	MAY(-ENOMEM, ANY), MAY(-EFAULT, ANY), {}
 };
@@ -127,7 +128,7 @@ TEST_F_TIMEOUT(life, set_iommu, 240)
 		EXPECT_EQ(0, kiommu_module_refs());
 		attach_all(k);
 	});
-	/* All of it works after that. */
+	/* Everything works after that. */
 	ASSERT_EQ(0, kiommu_set_iommu(fd, VFIO_KVM_IOMMU));
 	kiommu_add_groups(k);
 	kiommu_open_devices(k);
@@ -200,12 +201,12 @@ static int do_unpin(struct kiommu_world *w)
 	return ret;
 }
 
-/* The KVM that could not register is not there. */
+/* -ENODEV: the KVM could not register. */
 static const struct kiommu_answer unmap_answers[] = {
 	MAY(-ENODEV, ANY), MAY(-EFAULT, ANY), {}
 };
 
-/* There is no anchor, so that the call comes to nothing. */
+/* There is no anchor, so the call has no effect. */
 static int do_unmap(struct kiommu_world *w)
 {
 	uint64_t size = PAGE;
@@ -215,8 +216,8 @@ static int do_unmap(struct kiommu_world *w)
 }
 
 /*
- * The KVM that came with a device registers within the first call; if it cannot,
- * the call says so, and the next one tries again.
+ * The KVM that came with a device registers within the first call. If it
+ * cannot, that call fails, and the next one tries again.
  */
 static void first_call(struct __test_metadata *_metadata, FIXTURE_DATA(life) *self,
 		       int (*call)(struct kiommu_world *w),
@@ -273,7 +274,7 @@ static void join(struct __test_metadata *_metadata, FIXTURE_DATA(life) *self,
 	});
 	ASSERT_EQ(0, kiommu_group_attach(&w->k->vfio, dev));
 	kiommu_open_device(w->k, 1);
-	/* It reaches what was mapped before it came. */
+	/* It reaches what was mapped before it joined. */
 	kiommu_fill(w->buffer, PAGE, 1);
 	EXPECT_EQ(0, kiommu_dma_copy(w->k->dma[1], KIOMMU_WORLD_LEAF,
 				     KIOMMU_WORLD_LEAF + PAGE, 128));
@@ -291,10 +292,10 @@ TEST_F_TIMEOUT(life, join_with_a_domain_of_its_own, 240)
 }
 
 /*
- * Where a device or a group comes or goes, ACPI and the kernel's IOMMU core do work
- * of their own, and do not bear it when that fails: ACPI frees what is in use, the
- * core warns that a group has not got its own domain back. So what fails is what is
- * charged to a cgroup, in VFIO and in the module.
+ * When a device or a group comes or goes, ACPI and the kernel's IOMMU core do
+ * work of their own, and do not cope with failures of it: ACPI frees what is in
+ * use, and the core warns that a group has not got its own domain back. So only
+ * allocations that are charged to a cgroup fail, in VFIO and in the module.
  */
 static int cycle_device(struct kiommu_world *w, unsigned int i)
 {
@@ -304,7 +305,7 @@ static int cycle_device(struct kiommu_world *w, unsigned int i)
 	return ret;
 }
 
-/* The second device, while the first one is at work. */
+/* The second device, while the first one is in use. */
 TEST_F_TIMEOUT(life, device_opened_and_closed, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -321,7 +322,7 @@ TEST_F_TIMEOUT(life, device_opened_and_closed, 240)
 	});
 }
 
-/* Another group leaves, and comes again. */
+/* Another group leaves and joins again. */
 TEST_F_TIMEOUT(life, leave, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -342,7 +343,7 @@ TEST_F_TIMEOUT(life, leave, 240)
 	kiommu_open_device(w->k, 1);
 }
 
-/* A life until its devices are closed: nothing but groups and container is open. */
+/* A life until its devices are closed: container, groups and guest are left. */
 static void live(struct kiommu *k)
 {
 	kiommu_setup(k, VFIO_KVM_IOMMU);
@@ -352,12 +353,12 @@ static void live(struct kiommu *k)
 	TEST_ASSERT(!kiommu_refresh(k->vfio.fd, k->vm.area->gpa, KIOMMU_2M, NULL),
 		    "REFRESH");
 	kiommu_close_devices(k);
-	/* It holds the groups. */
+	/* KVM's VFIO device holds the groups. */
 	close(k->kvm_vfio);
 	k->kvm_vfio = -1;
 }
 
-/* Group by group; the last one takes the container with it. */
+/* Closes group by group; the last one takes the container with it. */
 static int close_files(struct kiommu *k)
 {
 	close(k->vfio.fd);
@@ -382,8 +383,8 @@ TEST_F_TIMEOUT(life, close, 240)
 }
 
 /*
- * The KVM leaves with the last device: a work item has it leave, in a thread of the
- * kernel. What is mapped, pinned and logged is gone all the same.
+ * With the last device the KVM leaves, by a work item in a kernel thread. What
+ * was mapped, pinned and logged is gone whatever fails there.
  */
 TEST_F_TIMEOUT(life, last_device_closed, 240)
 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Each thing that can fail fails once, when the guest's memory changes: a part of a
- * block goes, with what the process gives up or with a memory slot, and the rest is
- * mapped again, by the next call or by a thread of the kernel. Nobody is there to be
- * told by an error: the file of faults tells. And device memory. See failures_test.c.
+ * Each thing that can fail fails once, when the guest's memory changes: part of
+ * a block goes, because the process gave it up or a memory slot was deleted,
+ * and the next call or a kernel thread maps the rest again. No caller can get
+ * an error, so the file of faults must report what is lost. Device memory is
+ * tested, too. See failures_test.c.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -55,7 +56,7 @@ FIXTURE_TEARDOWN(memory)
 
 #define EXPECT_CONVERGES() KIOMMU_EXPECT_CONVERGES(&self->w)
 
-/* Nothing is there that could be used again; all is mapped. */
+/* Restarts the guest, so that nothing can be reused, and maps everything. */
 static void begin_anew(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(memory) *self)
 {
@@ -69,7 +70,7 @@ static void begin_anew(struct __test_metadata *_metadata,
 	kiommu_world_forget_faults(w);
 }
 
-/* Of the pages that were mapped, at most @gone are not, or a fault tells so. */
+/* Of the pages that were mapped, at most @_gone are gone without a fault. */
 #define EXPECT_TOLD(_gone) do {						\
 	struct kiommu_pages _pages = {};				\
 									\
@@ -83,7 +84,7 @@ static void begin_anew(struct __test_metadata *_metadata,
 
 static const struct kiommu_answer info_answers[] = { MAY(-EFAULT, ANY), {} };
 
-/* The next call begins with what has changed: here that is the one that fails. */
+/* The next call begins with what has changed; it is the one that fails here. */
 static int give_up(struct kiommu_world *w)
 {
 	struct kvm_iommu_info info;
@@ -149,12 +150,12 @@ static void split_leaf(struct kiommu_world *w)
 	add_slot(w);
 }
 
-/* KVM's own: the slot is still there then. */
+/* KVM's own errors: the slot still exists then. */
 static const struct kiommu_answer slot_answers[] = {
 	MAY(-ENOMEM, ANY), MAY(-EFAULT, ANY), {}
 };
 
-/* What fails is KVM_SET_USER_MEMORY_REGION, within which devices lose the slot. */
+/* KVM_SET_USER_MEMORY_REGION fails, within which devices lose the slot. */
 TEST_F_TIMEOUT(memory, slot_deleted, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -180,7 +181,7 @@ static int look(struct kiommu_world *w)
 	return kiommu_get_info(w->fd, &info);
 }
 
-/* Nobody is told of it: the next call finds that it is gone. */
+/* The module is not told of the deletion: the next call finds the slot gone. */
 TEST_F_TIMEOUT(memory, slot_deleted_before_a_call, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -212,7 +213,7 @@ static const struct kiommu_answer refresh_answers[] = {
 	MAY(-ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY), MAY(-EFAULT, ANY), {}
 };
 
-/* Device memory of another device is mapped, and its BAR goes. */
+/* Device memory of another device is mapped, and its BAR is disabled. */
 TEST_F_TIMEOUT(memory, of_a_device, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -239,7 +240,7 @@ TEST_F_TIMEOUT(memory, of_a_device, 240)
 				  kiommu_shadow_rights(self->fd, BAR_IOVA));
 		EXPECT_EQ(0, refresh_bar(w));
 		EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(self->fd, BAR_IOVA));
-		/* It has no memory that it decodes: nobody reaches it. */
+		/* Its memory space is disabled: no device reaches it. */
 		kiommu_device_enable(&w->k->vfio.dev[1], 0);
 		EXPECT_EQ(0, kiommu_shadow_rights(self->fd, BAR_IOVA));
 		kiommu_device_enable(&w->k->vfio.dev[1], 1);

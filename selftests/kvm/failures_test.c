@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Each thing that can fail fails once: the n-th allocation or copy of a call, for
- * each n until the call has no n-th one. After each the error is one that
- * linux/kvm_iommu.h has for the call, what a device reaches is what is counted,
- * pinned and charged, and the next call works. It needs the kernel of
- * `make test-debug`.
+ * Each thing that can fail fails once: the n-th allocation or copy of a call,
+ * for each n until the call has no n-th one. After each failure the error is
+ * one that linux/kvm_iommu.h documents for the call, what a device reaches is
+ * what is counted, pinned and charged, and the next call works. This needs the
+ * kernel of `make test-debug`.
  *
- * The life of a container is in failures_life_test.c, what needs a KVM's vCPU in
- * tracked_failures_test.c; a host that refuses maps in refusals_test.c.
+ * The life of a container is tested in failures_life_test.c, what needs a KVM's
+ * vCPU in tracked_failures_test.c, a host that refuses maps in refusals_test.c.
  */
 #include <poll.h>
 #include <string.h>
@@ -62,15 +62,17 @@ FIXTURE_TEARDOWN(failures)
 	ASSERT_EQ(self->w.own, kiommu_mapped_pages(self->fd));		\
 } while (0)
 
-/* What can come of a call that allocates nothing. */
+/* Errors of a call that allocates nothing. */
 static const struct kiommu_answer copies[] = {
 	OR_NOTHING(-EFAULT, ANY), {}
 };
 
-/* Of one that cannot tell what it has done: the answer is what fails. */
+/*
+ * Errors of a call that may have done its work when storing the answer fails.
+ */
 static const struct kiommu_answer answers[] = { MAY(-EFAULT, ANY), {} };
 
-/* Of one that allocates, and does all or nothing. */
+/* Errors of a call that allocates, and does all or nothing. */
 static const struct kiommu_answer memory[] = {
 	OR_NOTHING(-ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY),
 	MAY(-EFAULT, ANY), {}
@@ -90,7 +92,7 @@ static int do_register(struct kiommu_world *w)
 	return ret;
 }
 
-/* After -EFAULT the anchor may be set: the answer could not be told. */
+/* After -EFAULT the anchor may be set: only the answer could not be stored. */
 TEST_F_TIMEOUT(failures, register_ioat, 120)
 {
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
@@ -138,7 +140,7 @@ static int start_anew(struct kiommu_world *w)
 	       kiommu_register_tables(w->fd, w->t);
 }
 
-/* The first one of a guest: nothing is there that could be used again. */
+/* The first refresh of a guest: nothing can be reused. */
 TEST_F_TIMEOUT(failures, first_refresh, 240)
 {
 	ASSERT_EQ(0, start_anew(&self->w));
@@ -162,7 +164,7 @@ TEST_F_TIMEOUT(failures, refresh, 240)
 	});
 }
 
-/* The guest has exchanged and removed pages: what it has removed is gone. */
+/* The guest has exchanged and removed pages: those that it removed are gone. */
 TEST_F_TIMEOUT(failures, refresh_of_what_has_changed, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -174,7 +176,7 @@ TEST_F_TIMEOUT(failures, refresh_of_what_has_changed, 240)
 	EACH(do_refresh(w), refresh_answers, {
 		if (_n > 1) {
 			EXPECT_EQ(0, kiommu_shadow_rights(self->fd, two));
-			/* The last time, with what had been there. */
+			/* Restore the tables, so that all pages are mapped. */
 			ioat_map(w->t, one, gpa, 0, IOAT_RW);
 			ioat_map(w->t, two, other, 0, IOAT_RW);
 			ioat_unmap(w->t, LEAF, 1);
@@ -204,7 +206,9 @@ TEST_F_TIMEOUT(failures, map_dma, 240)
 	});
 }
 
-/* Of a page within a block: all but it is mapped again, or told to be lost. */
+/*
+ * Unmaps a page within a block: the rest is mapped again, or reported as lost.
+ */
 static int unmap_hole(struct kiommu_world *w)
 {
 	uint64_t size = PAGE;
@@ -223,7 +227,7 @@ TEST_F_TIMEOUT(failures, unmap_dma, 240)
 		if (EACH_RET != -EFAULT)
 			EXPECT_EQ(0, kiommu_shadow_rights(self->fd,
 							  LEAF + 100 * PAGE));
-		/* ENOMEM tells that more is lost. */
+		/* ENOMEM reports that more is lost. */
 		if (!EACH_RET)
 			EXPECT_EQ(ALL - 1, kiommu_world_count(&pages));
 		if (EACH_RET == -EFAULT)
@@ -232,7 +236,10 @@ TEST_F_TIMEOUT(failures, unmap_dma, 240)
 	});
 }
 
-/* So many that without memory they are unmapped in parts, the range in the last. */
+/*
+ * So many pages that they are unmapped in parts if there is no memory, with the
+ * range in the last part.
+ */
 #define DIRTY_PAGES 4096ull
 #define DIRTY_SIZE (DIRTY_PAGES * PAGE)
 #define DIRTY_IOVA (IOVA + RANGE - DIRTY_SIZE)
@@ -266,7 +273,7 @@ TEST_F_TIMEOUT(failures, unmap_dma_with_bitmap, 240)
 	ASSERT_EQ(0, kiommu_dirty_pages(self->fd,
 					VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
 	EXPECT_CONVERGES();
-	/* Also when ENOMEM tells that more is lost. */
+	/* The pages are unmapped even if ENOMEM reports that more is lost. */
 	EACH(unmap_dirty(&self->w, &dirty), map_answers, {
 		if (!EACH_RET)
 			EXPECT_EQ(ALL, count_dirty(&dirty));
@@ -289,7 +296,7 @@ static int get_dirty(struct kiommu_world *w, struct dirty_pages *dirty)
 				      sizeof(dirty->bits));
 }
 
-/* What is told needs no memory. */
+/* Reading the bitmap needs no memory. */
 TEST_F_TIMEOUT(failures, dirty_pages, 120)
 {
 	struct dirty_pages all, dirty;
@@ -330,7 +337,7 @@ static int do_translate_range(struct kiommu_world *w)
 	int ret = kiommu_translate_range(w->fd, &arg);
 
 	w->status = arg.status;
-	/* Success, of which not all is told: of one that fails here. */
+	/* A success that does not report all counts as a failure here. */
 	return ret ?: arg.status == KVM_IOMMU_STATUS_NO_MEMORY ? -ENOMEM : 0;
 }
 
@@ -474,7 +481,7 @@ static int change_log(struct kiommu_world *w, uint32_t op)
 	return dirty_log(w, &arg);
 }
 
-/* The pages of the leaf. Returns how many are dirty. */
+/* Reads the log of the leaf. Return: the number of dirty pages. */
 static int read_log(struct kiommu_world *w)
 {
 	uint64_t bitmap[512 / 64];
@@ -511,7 +518,7 @@ TEST_F_TIMEOUT(failures, dirty_log_start_and_stop, 240)
 	});
 }
 
-/* Pages that are not mapped any more, so that a READ takes them out of the log. */
+/* The pages are not mapped any more, so a READ takes them out of the log. */
 TEST_F_TIMEOUT(failures, dirty_log_read, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -520,13 +527,13 @@ TEST_F_TIMEOUT(failures, dirty_log_read, 240)
 	EXPECT_CONVERGES();
 	UNMAP_ALL();
 	EACH(read_log(w), memory, {
-		/* Nothing that was not told is forgotten. */
+		/* Nothing is forgotten that was not reported. */
 		if (EACH_RET == -ENOMEM)
 			EXPECT_EQ(512, read_log(w));
 		EXPECT_CONVERGES();
 		UNMAP_ALL();
 	});
-	/* A refresh with a log, of a slot that has none yet. */
+	/* A refresh while a log is kept, of a slot that has none yet. */
 	ASSERT_EQ(0, change_log(w, KVM_IOMMU_DIRTY_STOP));
 	ASSERT_EQ(0, change_log(w, KVM_IOMMU_DIRTY_START));
 	EACH(do_refresh(w), refresh_answers, {

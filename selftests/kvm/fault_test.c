@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The records of a domain's faults: which there are, what they say, what is
- * counted and what is lost; of devices that are blocked, too.
+ * counted and what is lost; also for blocked devices.
  *
  * Few hosts report a blocked access, so most cases report by kiommu_inject.ko
- * (selftests/modules/inject), which does what the driver of a host's IOMMU would.
+ * (selftests/modules/inject), which does what a host's IOMMU driver would.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,7 @@ TEST_F_TIMEOUT(fault, one_file_at_a_time, 120)
 	EXPECT_EQ(O_RDONLY, fcntl(faults, F_GETFL) & (O_ACCMODE | O_NONBLOCK));
 	EXPECT_EQ(-EBUSY, kiommu_open_faults(fd, 0));
 	EXPECT_EQ(-EBUSY, kiommu_open_faults(fd, KVM_IOMMU_FAULT_FD_NONBLOCK));
-	/* A second descriptor of it is the same file. */
+	/* A second descriptor refers to the same file. */
 	int other = dup(faults);
 
 	ASSERT_LE(0, other);
@@ -71,7 +71,7 @@ TEST_F_TIMEOUT(fault, one_file_at_a_time, 120)
 		self->f.faults = kiommu_open_faults(fd, 0);
 		ASSERT_LE(0, self->f.faults);
 	}
-	/* A struct that cannot be read makes no file. */
+	/* A call that is refused creates no file. */
 	close(self->f.faults);
 	self->f.faults = -1;
 	arg.flags = KVM_IOMMU_FAULT_FD_NONBLOCK << 1;
@@ -80,7 +80,7 @@ TEST_F_TIMEOUT(fault, one_file_at_a_time, 120)
 	ASSERT_LE(0, self->f.faults);
 }
 
-/* No descriptor is left: no file is either. */
+/* Without a free descriptor no file is left behind either. */
 TEST_F_TIMEOUT(fault, no_descriptor_left, 120)
 {
 	struct rlimit limit, none;
@@ -140,7 +140,7 @@ TEST_F_TIMEOUT(fault, records_are_whole_and_in_order, 120)
 	ASSERT_EQ(0, munmap(hole + PAGE, PAGE));
 	EXPECT_EQ(-EFAULT, kiommu_read_faults(self->f.faults, hole + PAGE - 8, RECORD));
 	EXPECT_EQ(-EFAULT, kiommu_read_faults(self->f.faults, (void *)-4096l, RECORD));
-	/* Whole ones alone. */
+	/* Only whole records are read. */
 	ASSERT_EQ(2 * RECORD, kiommu_read_faults(self->f.faults, records, 3 * RECORD - 1));
 	EXPECT_EQ(0, records[0].sequence);
 	EXPECT_EQ(IOVA + 0x123, records[0].iova);
@@ -172,7 +172,7 @@ TEST_F_TIMEOUT(fault, records_are_whole_and_in_order, 120)
 	munmap(hole, PAGE);
 }
 
-/* Where the guest's tables are: the code is its architecture's. */
+/* While the guest has tables, the code is that of its architecture. */
 TEST_F_TIMEOUT(fault, codes_of_the_guest, 120)
 {
 	struct kiommu_area *area = self->f.k.vm.area;
@@ -211,7 +211,7 @@ TEST_F_TIMEOUT(fault, codes_of_the_guest, 120)
 	EXPECT_EQ(0, record.code);
 }
 
-/* A driver logs what nobody reads. */
+/* Faults that nobody reads are left for the driver to log. */
 TEST_F_TIMEOUT(fault, nobody_reads, 120)
 {
 	struct kvm_iommu_fault record;
@@ -234,7 +234,7 @@ TEST_F_TIMEOUT(fault, nobody_reads, 120)
 	EXPECT_EQ(1, record.count);
 }
 
-/* What a guest can make happen while nobody reads: as much as it likes. */
+/* A guest can cause any number of faults while nobody reads. */
 TEST_F_TIMEOUT(fault, flood, 120)
 {
 	static const char * const contexts[] = { "thread", "irq" };
@@ -258,7 +258,7 @@ TEST_F_TIMEOUT(fault, flood, 120)
 			ASSERT_EQ(i ? 0 : flood - RECORDS, records[i].lost);
 		}
 		EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
-		/* As if nothing had been. */
+		/* The next record is as if nothing had happened. */
 		kiommu_inject(IOVA, 'r', 1, 0, contexts[c]);
 		ASSERT_EQ(RECORD, kiommu_read_faults(self->f.faults, records, RECORD));
 		EXPECT_EQ((c + 1) * (flood + 1) - 1, records[0].sequence);
@@ -266,10 +266,10 @@ TEST_F_TIMEOUT(fault, flood, 120)
 	}
 }
 
-/* How long a blocked access may take to be told, where it is told at all. */
+/* The time in which a blocked access is reported, if it is at all. */
 #define TIMEOUT_MS 3000
 
-/* The whole way: a device that the guest lets loose on what is not mapped. */
+/* The whole path: the guest has a device access what is not mapped. */
 TEST_F_TIMEOUT(fault, blocked_dma_of_a_device, 120)
 {
 	struct pollfd pollfd = { .fd = self->f.faults, .events = POLLIN };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who waits for the faults of a domain: threads that read or poll, what wakes
+ * Waiting for the faults of a domain: threads that read or poll, what wakes
  * them, and what the file outlives. kiommu_inject.ko reports the faults.
  */
 #include <errno.h>
@@ -101,7 +101,7 @@ TEST_F_TIMEOUT(fault_wait, readers_wait, 120)
 		SKIP(return, KIOMMU_NO_INJECT);
 	start_reader(&readers[0], self->f.faults);
 	start_reader(&readers[1], self->f.faults);
-	/* One who may not wait does not, though others do. */
+	/* A reader with O_NONBLOCK does not wait, although others do. */
 	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, O_NONBLOCK));
 	EXPECT_EQ(-EAGAIN, kiommu_read_faults(self->f.faults, &record, RECORD));
 	ASSERT_EQ(0, fcntl(self->f.faults, F_SETFL, 0));
@@ -114,7 +114,7 @@ TEST_F_TIMEOUT(fault_wait, readers_wait, 120)
 		EXPECT_EQ(1, readers[i].record.count);
 		seen |= 1u << readers[i].record.sequence;
 	}
-	/* Each told to one of them. */
+	/* Each record was read by one of them. */
 	EXPECT_EQ(3, seen);
 	EXPECT_EQ(0, kiommu_poll_now(self->f.faults));
 }
@@ -128,8 +128,9 @@ static void *read_to_page(void *arg)
 }
 
 /*
- * Records are being copied to memory that does not come: who may not wait does not,
- * and is told of what is left, also if he waits for edges alone.
+ * Records are being copied to memory whose page is not there yet. A reader with
+ * O_NONBLOCK does not wait for that, and is told of the records that are left,
+ * even if it waits for edges only.
  */
 TEST_F_TIMEOUT(fault_wait, a_reader_waits_for_its_memory, 120)
 {
@@ -213,7 +214,7 @@ TEST_F_TIMEOUT(fault_wait, poll_and_epoll_wake, 120)
 	EXPECT_EQ(EPOLLIN, event.events);
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
-	/* Edges: each new record is one, a repeat is none. */
+	/* Edge-triggered: a new record is an edge, a repeat is not. */
 	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
 	kiommu_inject(IOVA, 'w', 1, 0, "irq");
 	EXPECT_EQ(0, epoll_wait(epoll, &event, 1, 0));
@@ -225,8 +226,8 @@ TEST_F_TIMEOUT(fault_wait, poll_and_epoll_wake, 120)
 }
 
 /*
- * The file is the last to be closed: it holds the module, what is queued can
- * be read, and then its end is told.
+ * The file is closed last: it holds the module, queued records can still be
+ * read, and then reading returns the end of the file.
  */
 TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
 {
@@ -243,7 +244,7 @@ TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
 	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, -1));
 	EXPECT_TRUE(event.events & EPOLLHUP);
 	if (self->f.inject) {
-		/* The driver was on its way. */
+		/* A driver was just about to report. */
 		kiommu_inject(IOVA, 'w', 9, PAGE, "late");
 		EXPECT_EQ(9, kiommu_inject_unhandled());
 		EXPECT_EQ(POLLIN | POLLHUP, kiommu_poll_now(self->f.faults));
@@ -257,7 +258,7 @@ TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
 	close(self->f.faults);
 	self->f.faults = -1;
 	EXPECT_EQ(0, kiommu_module_refs());
-	/* All that it held is free for another one. */
+	/* All that it held is free for another container. */
 	kiommu_setup(&self->f.k, VFIO_KVM_IOMMU);
 	self->f.faults = kiommu_open_faults(self->f.k.vfio.fd, 0);
 	ASSERT_LE(0, self->f.faults);
@@ -331,7 +332,7 @@ static void *keep_reading(void *arg)
 	uint64_t told = 0;
 
 	for (;;) {
-		/* What comes before the stop is there for who reads after it. */
+		/* Faults before the stop are there for a read after it. */
 		bool last = IS_SET(busy->stop);
 		ssize_t got = kiommu_read_faults(busy->faults, records, sizeof(records));
 
@@ -356,7 +357,7 @@ static void *keep_polling(void *arg)
 	return NULL;
 }
 
-/* Readers, a poller, and faults in interrupts: each is told once. */
+/* Readers, a poller, and faults in interrupts: each fault is read once. */
 TEST_F_TIMEOUT(fault_wait, busy_readers_miss_nothing, 120)
 {
 	struct busy busy = {};
@@ -408,7 +409,7 @@ TEST_F_TIMEOUT(fault_wait, late_reports, 120)
 		ASSERT_LE(0, self->f.faults);
 	}
 	for (int i = 0; i < 5; i++) {
-		/* Which of the two is last? */
+		/* File and container are closed last in turn. */
 		if (i % 2)
 			close(self->f.faults);
 		kiommu_teardown(&self->f.k);

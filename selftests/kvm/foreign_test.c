@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Another process that has the container: inherited by fork(), or passed through
- * a socket to one that has nothing else of the guest. What sets a mode, untracks,
- * logs or translates is refused with EPERM, in each mode; nothing has changed.
- * What needs neither the guest's memory nor its tables works there.
+ * Another process has the container: inherited by fork(), or passed through a
+ * socket to a process that has nothing else of the guest. Calls that set a
+ * mode, untrack, log or translate fail with EPERM there, in each mode, and
+ * change nothing. Calls that need neither the guest's memory nor its tables
+ * work.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,9 +30,9 @@
 #define MODES (KVM_IOMMU_SYNC_TRACKED + 1u)
 #define RING_GPA (GPA + 32 * PAGE)
 
-/* What the other process is told, and tells. */
+/* Messages to the other process, and its answers. */
 struct order {
-	int call; /* of calls[] */
+	int call; /* index of calls[] */
 };
 
 struct answer {
@@ -43,13 +44,13 @@ FIXTURE(foreign) {
 	int fd;
 	struct ioat *t;
 	int eventfd;
-	uint32_t modes; /* bits: those that the kernel has */
+	uint32_t modes; /* bits: modes that the kernel has */
 	pid_t other;
-	int to, from; /* pipes: of the other process */
+	int to, from; /* pipes to and from the other process */
 };
 
 FIXTURE_VARIANT(foreign) {
-	bool inherited; /* else it is there before there is a container */
+	bool inherited; /* else the process exists before the container does */
 };
 
 FIXTURE_VARIANT_ADD(foreign, inherited) { .inherited = true };
@@ -74,7 +75,7 @@ static int explicit(int fd)
 	return set_mode(fd, KVM_IOMMU_SYNC_EXPLICIT, -1);
 }
 
-/* With an eventfd of its own: all else is well. */
+/* With an eventfd of its own, so that all else is right. */
 static int ring(int fd)
 {
 	int kick = eventfd(0, EFD_CLOEXEC);
@@ -165,8 +166,8 @@ static const struct call {
 	const char *name;
 	int (*fn)(int fd);
 	bool allowed;
-	int without_kvm; /* 0: it works; else its error in state created */
-	uint32_t mode; /* that the kernel must have */
+	int without_kvm; /* its error in state created; 0: it works */
+	uint32_t mode; /* a mode that the kernel must have */
 } calls[] = {
 	{ "SET_SYNC EXPLICIT", explicit, false, ENODEV, 0 },
 	{ "SET_SYNC RING", ring, false, ENODEV, KVM_IOMMU_SYNC_RING },
@@ -183,7 +184,7 @@ static const struct call {
 	{ "DIRTY_PAGES", writable_now, true, 0, 0 },
 };
 
-/* A file through a socket: SCM_RIGHTS. */
+/* Passes a file through a socket: SCM_RIGHTS. */
 union control {
 	struct cmsghdr header;
 	char space[CMSG_SPACE(sizeof(int))];
@@ -226,7 +227,7 @@ static int receive_file(int socket)
 	return fd;
 }
 
-/* The other process: does what it is told, until nobody tells any more. */
+/* The other process: does as it is told, until the pipe is closed. */
 static void serve(int orders, int answers, int fd)
 {
 	struct order order;
@@ -240,7 +241,7 @@ static void serve(int orders, int answers, int fd)
 	_exit(0);
 }
 
-/* @fd: what it inherits; else @socket, by which it will get the container. */
+/* @fd: the container, to be inherited; -1: it will be passed by @socket. */
 static void start_other(FIXTURE_DATA(foreign) *self, int fd, int socket)
 {
 	int orders[2], answers[2];
@@ -312,7 +313,7 @@ FIXTURE_TEARDOWN(foreign)
 	EXPECT_EQ(0, kiommu_module_refs());
 }
 
-/* Each call, and what it has left of the domain. */
+/* Tries each call, and checks that it has not changed the domain. */
 static void try_all(struct __test_metadata *_metadata,
 		    FIXTURE_DATA(foreign) *self)
 {
@@ -347,7 +348,7 @@ TEST_F_TIMEOUT(foreign, without_a_log, 120)
 		ASSERT_EQ(0, refresh(self->fd));
 		try_all(_metadata, self);
 		EXPECT_EQ(2, kiommu_mapped_pages(self->fd));
-		/* Nobody has begun to log. */
+		/* No log was started. */
 		EXPECT_EQ(-ENOENT, log_stop(self->fd));
 		ASSERT_EQ(0, kiommu_unregister(self->fd));
 	}
@@ -371,7 +372,9 @@ TEST_F_TIMEOUT(foreign, with_a_log, 120)
 	EXPECT_EQ(-EEXIST, log_start(self->fd));
 }
 
-/* The guest is followed as before; the other process's memory means nothing. */
+/*
+ * The guest is followed as before; the other process's memory does not count.
+ */
 TEST_F_TIMEOUT(foreign, stores_are_followed, 120)
 {
 	uint64_t *entry;

@@ -75,7 +75,7 @@ static int copy(FIXTURE_DATA(groups) *self, unsigned int dev, uint64_t to,
 	EXPECT_TRUE(HOLDS(_to, _seed));					\
 } while (0)
 
-/* ... cannot write it. */
+/* ... or cannot write it. */
 #define EXPECT_CANNOT_WRITE(_dev, _to) do {				\
 	kiommu_fill(self->mem + (_to) * PAGE, PAGE, 98);		\
 	EXPECT_EQ(0, copy(self, _dev, _to, 0));				\
@@ -90,12 +90,12 @@ TEST_F_TIMEOUT(groups, each_device_sees_each_change, 120)
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
 	for (unsigned int i = 0; i < self->k.vfio.count; i++)
 		EXPECT_REACHES(i, 10 + i, 50 + i);
-	/* One pin and one charge, however many host tables there are. */
+	/* One pin and one charge, no matter how many host tables there are. */
 	EXPECT_EQ(512, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(512, kiommu_pinned_pages(self->fd));
 	EXPECT_EQ(self->k.locked_vm + KIOMMU_2M, kiommu_locked_vm());
 
-	/* Page 0 is another one now, page 20 is gone. */
+	/* Page 0 is replaced, page 20 is gone. */
 	ioat_unmap(self->t, IOVA, 1);
 	ioat_map_pages(self->t, IOVA, self->gpa, 20, IOAT_RW);
 	ioat_map(self->t, IOVA, kiommu_gpa(self->k.vm.area, other), 0, IOAT_RW);
@@ -108,7 +108,7 @@ TEST_F_TIMEOUT(groups, each_device_sees_each_change, 120)
 	}
 }
 
-/* What is mapped when a group joins is mapped for it, too, right by right. */
+/* What is mapped when a group joins is mapped for it, too, with its rights. */
 TEST_F_TIMEOUT(groups, group_joins_while_mapped, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
@@ -139,7 +139,7 @@ TEST_F_TIMEOUT(groups, group_joins_while_mapped, 120)
 		EXPECT_EQ(0, copy(self, i, 6, 512));
 		EXPECT_TRUE(HOLDS(6, 64));
 	}
-	/* And taken from both. */
+	/* It is unmapped for both. */
 	size = 0;
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL));
 	EXPECT_EQ(527 * PAGE, size);
@@ -147,7 +147,7 @@ TEST_F_TIMEOUT(groups, group_joins_while_mapped, 120)
 		EXPECT_CANNOT_WRITE(i, 4);
 }
 
-/* The group that the domain was made for leaves before the others. */
+/* The group for which the domain was created leaves before the others. */
 TEST_F_TIMEOUT(groups, first_group_leaves, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
@@ -166,7 +166,7 @@ TEST_F_TIMEOUT(groups, first_group_leaves, 120)
 	EXPECT_REACHES(1, 12, 72);
 }
 
-/* After the last one the container has no type, and may get one anew. */
+/* After the last group has left, the container can get a type again. */
 TEST_F_TIMEOUT(groups, all_groups_leave, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
@@ -216,7 +216,7 @@ static void expect_reserved(struct __test_metadata *_metadata,
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, first + (pages - 1) * PAGE, PAGE, &r));
 	EXPECT_EQ(KVM_IOMMU_STATUS_RESERVED_IOVA, r.status);
 	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, first));
-	/* A large frame across its beginning: good up to there. */
+	/* A large frame across the start of the window is mapped up to it. */
 	ioat_map(self->t, below, self->gpa & ~(KIOMMU_2M - 1), 1, IOAT_RW);
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, below & ~(KIOMMU_2M - 1),
 				       2 * KIOMMU_2M, &r));
@@ -229,7 +229,9 @@ static void expect_reserved(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 }
 
-/* Of a window that begins at 0: the guest maps a page on each side of its end. */
+/*
+ * For a window that begins at 0: the guest maps a page on each side of its end.
+ */
 static void expect_reserved_below(struct __test_metadata *_metadata,
 				  FIXTURE_DATA(groups) *self, uint64_t end)
 {
@@ -273,7 +275,7 @@ TEST_F_TIMEOUT(groups, reserved_windows_are_never_mapped, 120)
 		windows++;
 	}
 	fclose(file);
-	/* Interrupts at least, or what lies below a zPCI function's IOVAs. */
+	/* At least the MSI window, or what is below a function's IOVAs. */
 	EXPECT_LE(1, windows);
 }
 

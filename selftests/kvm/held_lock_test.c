@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that changes while somebody else holds the lock of its file, for as long
- * as he likes: what is there now cannot be found out. Calls go on meanwhile; pages
- * that may be gone stay mapped and pinned until it can, and go then.
+ * Memory changes while another thread holds the lock of its file for as long as
+ * it likes, so that what is there now cannot be found out. Calls go on
+ * meanwhile. Pages that may be gone stay mapped and pinned until that is known,
+ * and go then.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -31,7 +32,7 @@ FIXTURE(held_lock) {
 	char *mem; /* SIZE bytes of a memfd, in SLOT at GPA, mapped at IOVA */
 	int other; /* a memfd whose lock is held */
 	int uffd;
-	char *late; /* a page that comes when it is answered */
+	char *late; /* a page that is missing until let_go() */
 	pthread_t writer;
 	uint64_t pins;
 };
@@ -53,7 +54,7 @@ static void *map_file(void *at, uint64_t size, int fd)
 	return mem;
 }
 
-/* Holds the lock of the file until the page that it writes from comes. */
+/* Holds the lock of the file until the page that it writes from is there. */
 static void *write_late_page(void *data)
 {
 	FIXTURE_DATA(held_lock) *self = data;
@@ -103,21 +104,21 @@ FIXTURE_TEARDOWN(held_lock)
 
 static void let_go(FIXTURE_DATA(held_lock) *self)
 {
-	/* With what is in any page. */
+	/* The contents do not matter. */
 	TEST_ASSERT(!kiommu_uffd_answer(self->uffd, self->late, self->mem), "answer");
 	pthread_join(self->writer, NULL);
 }
 
-/* Only the page cache of the other file, which has no such page, can tell. */
+/* Only the other file's page cache can tell, and it lacks the page. */
 TEST_F_TIMEOUT(held_lock, stale_page_goes_when_it_is_free, 120)
 {
 	struct kvm_iommu_refresh r;
 
 	map_file(self->mem + 3 * PAGE, PAGE, self->other);
-	/* It is due now. What is asked for here has not changed. */
+	/* The change is due; the refreshed range has not changed. */
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA + SIZE / 2, SIZE / 2, &r));
 	EXPECT_EQ(0, r.mapped | r.unmapped);
-	/* Nobody has lost it meanwhile. */
+	/* Meanwhile the page stays pinned. */
 	EXPECT_EQ(PAGES, kiommu_pinned_pages(self->fd));
 	let_go(self);
 	while (kiommu_pinned_pages(self->fd) == PAGES)
@@ -125,7 +126,7 @@ TEST_F_TIMEOUT(held_lock, stale_page_goes_when_it_is_free, 120)
 	EXPECT_EQ(PAGES - 1, kiommu_pinned_pages(self->fd));
 }
 
-/* Other memory changes, and its answer is known: it need not wait for this one. */
+/* A change of other memory is known, and need not wait for this one. */
 TEST_F_TIMEOUT(held_lock, other_changes_are_seen, 120)
 {
 	map_file(self->mem + 3 * PAGE, PAGE, self->other);
@@ -140,7 +141,7 @@ TEST_F_TIMEOUT(held_lock, other_changes_are_seen, 120)
 	EXPECT_EQ(PAGES - 2, kiommu_mapped_pages(self->fd));
 }
 
-/* The container is closed, and the guest let go, while the lock is held. */
+/* The slot is deleted, and the KVM leaves, while the lock is held. */
 TEST_F_TIMEOUT(held_lock, everything_can_be_closed, 120)
 {
 	map_file(self->mem + 3 * PAGE, PAGE, self->other);

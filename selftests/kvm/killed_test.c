@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A process whose call waits for a lock that another process holds for as long as it
- * likes: its mmap_lock, or the lock of the file that is its memory. It is killed, and
- * is gone while the lock is held still. When the lock is free, all goes on for another
- * process, which has the container, too.
+ * A call of a process waits for a lock that another process holds for as long
+ * as it likes: the mmap_lock of the caller, or the lock of the file that is its
+ * memory. The caller is killed, and exits while the lock is still held. When
+ * the lock is free, all goes on for a process that has the container, too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,12 +32,12 @@
 #define PAGES 8ull
 #define MAPPED 4ull /* of them, before the lock is held */
 
-/* What the processes share. */
+/* Shared by the processes. */
 struct shared {
-	pid_t tid; /* who calls */
-	char *stuck; /* the file at PATH, in his memory */
-	uint64_t calls; /* of his that have ended */
-	bool held; /* atomic: by us */
+	pid_t tid; /* the thread that calls */
+	char *stuck; /* the file at PATH, mapped in the caller */
+	uint64_t calls; /* calls that have returned */
+	bool held; /* atomic: the test holds the lock */
 };
 
 FIXTURE(killed) {
@@ -48,7 +48,7 @@ FIXTURE(killed) {
 	pthread_t holder;
 	int other; /* a memfd */
 	int uffd;
-	char *late; /* a page that comes when it is answered */
+	char *late; /* a page that is missing until let_go() */
 	uint64_t pins;
 	long kvm_refs;
 };
@@ -87,7 +87,9 @@ static int pin_memory(struct caller *c)
 	return kiommu_pin_memory(c->k.vfio.fd, GPA, PAGES * PAGE);
 }
 
-/* Other memory is there, and the lock of its file is held: calls wait a tenth of a second. */
+/*
+ * Maps memory of a file whose lock is held: calls wait for a tenth of a second.
+ */
 static int exchange_page(struct caller *c)
 {
 	if (c->other >= 0 &&
@@ -101,7 +103,7 @@ static int exchange_page(struct caller *c)
 
 FIXTURE_VARIANT(killed) {
 	int (*call)(struct caller *c);
-	bool inode; /* the lock of the file; it is only tried, again and again */
+	bool inode; /* the lock of the file, which is only tried repeatedly */
 };
 
 FIXTURE_VARIANT_ADD(killed, refresh) { .call = refresh };
@@ -127,18 +129,18 @@ static void set_up(struct caller *c, FIXTURE_DATA(killed) *self)
 	TEST_ASSERT(!kiommu_vm_set_slot(&c->k.vm, KIOMMU_FREE_SLOT, 0, GPA,
 					PAGES * PAGE, c->mem), "slot");
 	TEST_ASSERT(!kiommu_register_identity(c->k.vfio.fd, 0), "anchor");
-	/* So that each call charges what it pins, and the other way round. */
+	/* So that calls charge what they pin, and uncharge what they unpin. */
 	TEST_ASSERT(!kiommu_set_idle_limit(c->k.vfio.fd, 0), "limit");
 	TEST_ASSERT(!kiommu_refresh(c->k.vfio.fd, GPA, MAPPED * PAGE, NULL), "map");
-	/* The kernel does not know how large the file is before somebody asks. */
+	/* The kernel learns the size of the file by the first stat(). */
 	TEST_ASSERT(fd >= 0 && !fstat(fd, &stat), "%s", PATH);
 	self->shared->stuck = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
 	TEST_ASSERT(self->shared->stuck != MAP_FAILED, "mmap: %d", errno);
-	/* Now: the file system is told, and does not answer while it is stuck. */
+	/* Now: a close() is not answered while the server is stuck. */
 	close(fd);
 }
 
-/* Has all files of the one that is killed. */
+/* Has all files of the process that is killed. */
 static void inherit(struct caller *c, FIXTURE_DATA(killed) *self)
 {
 	struct kvm_iommu_info info;
@@ -169,7 +171,7 @@ static void call_forever(int (*call)(struct caller *c), FIXTURE_DATA(killed) *se
 	}
 }
 
-/* Reads a page of the other process that does not come. */
+/* Reads a page of the caller that does not arrive. */
 static void *hold_mmap_lock(void *arg)
 {
 	FIXTURE_DATA(killed) *self = arg;
@@ -186,7 +188,7 @@ static void *hold_mmap_lock(void *arg)
 	return NULL;
 }
 
-/* Writes from a page that does not come. */
+/* Writes from a page that does not arrive. */
 static void *hold_inode_lock(void *arg)
 {
 	FIXTURE_DATA(killed) *self = arg;
@@ -250,7 +252,7 @@ static void let_go(FIXTURE_DATA(killed) *self, bool inode)
 	pthread_join(self->holder, NULL);
 }
 
-/* What waits sleeps in the kernel; what only tries has its answer, and tries again. */
+/* A call that waits sleeps in the kernel; one that only tries is repeated. */
 static bool has_tried(FIXTURE_DATA(killed) *self, bool inode)
 {
 	if (!inode)

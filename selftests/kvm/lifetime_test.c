@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Nothing outlives its users: files closed in any order, processes that end
- * or are killed at any time, files that live on in another process. Pins,
- * references to the module and groups are back each time.
+ * Nothing outlives its users: files are closed in any order, processes exit or
+ * are killed at any time, files live on in another process. Pins, references to
+ * the module and groups are given back each time.
  */
 #include <errno.h>
 #include <signal.h>
@@ -20,7 +20,7 @@
 #define PAGES 512ull
 
 FIXTURE(life) {
-	/* When the test began. */
+	/* As they were when the test began. */
 	uint64_t pins;
 	long kvm_refs;
 };
@@ -57,7 +57,7 @@ static void set_up(struct kiommu *k, enum setup how)
 	TEST_ASSERT(!ret, "REFRESH: %d", ret);
 }
 
-/* Runs @part in a child process; its exit status, or -signal. */
+/* Runs @part in a child process. Return: its exit status, or -signal. */
 static int in_child(struct __test_metadata *_metadata,
 		    void (*part)(struct kiommu *k, long arg), long arg)
 {
@@ -74,7 +74,7 @@ static int in_child(struct __test_metadata *_metadata,
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* A whole life, with DMA: the devices can be used again. */
+/* A whole life, with DMA, shows that the devices can be used again. */
 static void fresh_life(struct kiommu *k, long arg)
 {
 	char *page;
@@ -95,7 +95,7 @@ static void fresh_life(struct kiommu *k, long arg)
 	TEST_ASSERT(kiommu_locked_vm() == k->locked_vm, "locked_vm is not back");
 }
 
-/* Ends without closing or unmapping anything. */
+/* Exits without closing or unmapping anything. */
 static void leave_all(struct kiommu *k, long how)
 {
 	set_up(k, how);
@@ -103,7 +103,7 @@ static void leave_all(struct kiommu *k, long how)
 
 /*
  * KVM_DEV_VFIO_FILE_ADD makes the KVM hold the group, the group holds the
- * container: a container that held the KVM would keep them for ever.
+ * container: a container that held the KVM would keep them forever.
  */
 TEST_F_TIMEOUT(life, no_cycle_keeps_anything, 120)
 {
@@ -162,7 +162,7 @@ static void close_in_order(struct kiommu *k, long code)
 }
 
 /*
- * v4, defect 14: references raced and dangled. Relatives: the last
+ * v4, defect 14: references raced and dangled. A related bug: the last
  * kvm_put_kvm() under a lock that KVM's teardown takes.
  */
 TEST_F_TIMEOUT(life, closed_in_any_order, 120)
@@ -175,7 +175,7 @@ TEST_F_TIMEOUT(life, closed_in_any_order, 120)
 
 		for (int i = 0; i < STEPS; i++, rest /= STEPS)
 			seen |= 1u << rest % STEPS;
-		/* Each exactly once; all orders that begin alike in turn. */
+		/* Each step exactly once; every third order is tried. */
 		if (seen != (1u << STEPS) - 1 || orders++ % 3)
 			continue;
 		ASSERT_EQ(0, in_child(_metadata, close_in_order, code)) {
@@ -188,7 +188,7 @@ TEST_F_TIMEOUT(life, closed_in_any_order, 120)
 	EXPECT_EQ(120, orders);
 }
 
-/* Tells the parent that it is busy, and stays so until it is killed. */
+/* Tells the parent that it is busy, and stays busy until it is killed. */
 static void busy(struct kiommu *k, long ready)
 {
 	uint64_t size;
@@ -242,7 +242,7 @@ TEST_F_TIMEOUT(life, killed_with_everything_mapped, 120)
 	ASSERT_EQ(0, in_child(_metadata, fresh_life, 0));
 }
 
-/* In the middle of REFRESH, mostly: 16384 pages take it a while. */
+/* Mostly in the middle of a REFRESH, which takes a while for 16384 pages. */
 TEST_F_TIMEOUT(life, killed_in_a_refresh, 120)
 {
 	for (int i = 0; i < 5; i++) {
@@ -254,8 +254,9 @@ TEST_F_TIMEOUT(life, killed_in_a_refresh, 120)
 }
 
 /*
- * The process whose memory is mapped ends, another one holds its files: the
- * device keeps what it has, and the memory comes back when they are closed.
+ * The process whose memory is mapped exits while another one holds its files:
+ * the device keeps its mappings, and the memory comes back when the other
+ * process unsets the anchor.
  */
 TEST_F_TIMEOUT(life, files_outlive_the_process, 120)
 {
@@ -274,7 +275,7 @@ TEST_F_TIMEOUT(life, files_outlive_the_process, 120)
 		if (!fork()) {
 			int fd = k.vfio.fd;
 
-			/* Until the owner is gone, whose end closes the pipe. */
+			/* The exit of the owner closes the pipe. */
 			close(go[1]);
 			if (read(go[0], &byte, 1))
 				_exit(1);
@@ -301,7 +302,7 @@ TEST_F_TIMEOUT(life, files_outlive_the_process, 120)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
 	close(go[1]);
-	/* Nothing is read if one of its checks failed. */
+	/* There is nothing to read if one of its checks failed. */
 	ASSERT_EQ(1, read(ready[0], &byte, 1));
 	ASSERT_EQ(0, read(ready[0], &byte, 1));
 	kiommu_await_unused();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Resources: RLIMIT_MEMLOCK, shadow_limit_mb, the memory cgroup. A call that
- * meets a limit says how far it got, and goes on from there when there is
- * room. Relatives of v4: unlimited mappings (CVE-2019-3882), pins beyond the
+ * reaches a limit says how far it got, and goes on from there when there is
+ * room. Bugs related to v4: unlimited mappings (CVE-2019-3882), pins beyond the
  * limit, success reported for what was skipped.
  */
 #include <errno.h>
@@ -21,7 +21,7 @@
 
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x10000000ull)
-/* A page in each: every one takes a node of the shadow of its own. */
+/* Each page that is mapped needs a node of the shadow of its own. */
 #define STRIDE KIOMMU_2M
 #define SCATTERED 400ull
 
@@ -29,7 +29,7 @@ FIXTURE(limits) {
 	struct kiommu k;
 	int fd;
 	struct ioat *t;
-	uint64_t gpa; /* of SCATTERED pages */
+	uint64_t gpa; /* that of SCATTERED pages */
 };
 
 static void set_up(struct __test_metadata *_metadata,
@@ -89,7 +89,7 @@ TEST_F_TIMEOUT(limits, no_shadow, 120)
 	EXPECT_EQ(IOVA, r.stopped_iova);
 	EXPECT_EQ(0, r.mapped);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
-	/* Where the guest maps nothing, nothing is needed. */
+	/* Where the guest maps nothing, no shadow is needed. */
 	EXPECT_EQ(0, kiommu_refresh(self->fd, IOVA - PAGE, PAGE, &r));
 }
 
@@ -114,16 +114,16 @@ TEST_F_TIMEOUT(limits, shadow_limit, 120)
 	EXPECT_EQ(got, info.pinned_pages);
 	EXPECT_EQ(self->k.locked_vm + got * PAGE, kiommu_locked_vm());
 	EXPECT_GE(limit, info.shadow_bytes);
-	/* What it holds beside the nodes for these pages is little. */
+	/* Little is held besides the nodes for these pages. */
 	EXPECT_LE(limit / PAGE - limit / PAGE / 8, got);
 	EXPECT_GE(limit / PAGE, got);
-	/* Without room: no further. */
+	/* Without room it gets no further. */
 	EXPECT_EQ(-ENOSPC, kiommu_refresh(self->fd, at, end - at, &r));
 	EXPECT_EQ(at, r.stopped_iova);
-	/* What is mapped already needs none. */
+	/* What is mapped already needs no room. */
 	EXPECT_EQ(0, kiommu_refresh(self->fd, IOVA, at - IOVA, &r));
 	EXPECT_EQ(0, r.mapped | r.unmapped);
-	/* Hosts may keep the tables of what is unmapped: it makes no room. */
+	/* Hosts may keep tables of what is unmapped, so that makes no room. */
 	size = at - IOVA;
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, IOVA, &size, 0));
 	EXPECT_EQ(got * PAGE, size);
@@ -135,7 +135,7 @@ TEST_F_TIMEOUT(limits, shadow_limit, 120)
 	} else {
 		EXPECT_EQ(0, kiommu_refresh(self->fd, at, end - at, &r));
 	}
-	/* An anchor that is set anew does: it converges. */
+	/* Setting an anchor anew does make room: the call converges. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
 	EXPECT_EQ(0, info.shadow_bytes);
@@ -145,7 +145,7 @@ TEST_F_TIMEOUT(limits, shadow_limit, 120)
 	EXPECT_EQ(end, r.stopped_iova);
 }
 
-/* Pages of the tables of all host IOMMUs. */
+/* Pages of the tables of all the host's IOMMUs. */
 static uint64_t iommu_pages(void)
 {
 	FILE *file = fopen("/proc/vmstat", "r");
@@ -160,7 +160,7 @@ static uint64_t iommu_pages(void)
 	return value;
 }
 
-/* One page in each 2 MiB, mapped and unmapped again: tables are left behind. */
+/* One page in each 2 MiB is mapped and unmapped again: tables stay behind. */
 TEST_F_TIMEOUT(limits, host_tables, 120)
 {
 	const uint64_t limit = (1ull << 20) / PAGE;
@@ -170,7 +170,7 @@ TEST_F_TIMEOUT(limits, host_tables, 120)
 
 	kiommu_teardown(&self->k);
 	set_up(_metadata, self, "1");
-	/* vmstat adds up what each CPU has counted once a second. */
+	/* The counts of each CPU are added to vmstat once a second. */
 	sleep(3);
 	before = iommu_pages();
 	if (!before)
@@ -187,7 +187,7 @@ TEST_F_TIMEOUT(limits, host_tables, 120)
 	EXPECT_EQ(KVM_IOMMU_STATUS_SHADOW_LIMIT, r.status);
 	sleep(3);
 	left = iommu_pages();
-	/* More than the driver's own come and go. */
+	/* Far more than the driver's own pages vary by. */
 	EXPECT_LE(before + limit / 2, left);
 	EXPECT_GE(before + limit + 16, left);
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
@@ -209,7 +209,7 @@ TEST_F_TIMEOUT(limits, memlock, 120)
 	uint64_t iova = KIOMMU_IOVA_BASE + 0x1000, size;
 
 	ioat_map_pages(self->t, iova, self->gpa, 64, IOAT_RW);
-	/* The same page again costs nothing. */
+	/* Mapping the same page again costs nothing. */
 	ioat_map(self->t, iova + 3 * PAGE, self->gpa, 0, IOAT_RW);
 	kiommu_limit_memlock(self->k.locked_vm + allowed * PAGE);
 	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, iova, 64 * PAGE, &r));
@@ -218,19 +218,19 @@ TEST_F_TIMEOUT(limits, memlock, 120)
 	EXPECT_EQ(iova + (allowed + 1) * PAGE, r.stopped_iova);
 	EXPECT_EQ(allowed, kiommu_pinned_pages(self->fd));
 	EXPECT_EQ(self->k.locked_vm + allowed * PAGE, kiommu_locked_vm());
-	/* No further without room, and TRANSLATE needs none. */
+	/* Without room it gets no further; TRANSLATE needs no room. */
 	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, r.stopped_iova, PAGE, &r));
 	EXPECT_EQ(0, r.mapped);
 	EXPECT_EQ(-ENOMEM, kiommu_map_dma(self->fd, NULL, iova, 64 * PAGE,
 					  VFIO_DMA_MAP_FLAG_READ |
 					  VFIO_DMA_MAP_FLAG_WRITE));
 	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, r.stopped_iova));
-	/* A page is given back, another one fits. */
+	/* When a page is given back, another one fits. */
 	size = PAGE;
 	ASSERT_EQ(0, kiommu_unmap_dma(self->fd, iova + PAGE, &size, 0));
 	EXPECT_EQ(0, kiommu_refresh(self->fd, r.stopped_iova, PAGE, &r));
 	EXPECT_EQ(-ENOMEM, kiommu_refresh(self->fd, iova + PAGE, PAGE, &r));
-	/* The limit is raised: it converges. */
+	/* When the limit is raised, the call converges. */
 	kiommu_limit_memlock(self->k.locked_vm + 63 * PAGE);
 	EXPECT_EQ(0, kiommu_refresh(self->fd, iova, 64 * PAGE, &r));
 	EXPECT_EQ(64, kiommu_mapped_pages(self->fd));

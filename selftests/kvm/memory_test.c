@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's memory: what may be behind a slot, what happens when slots or
- * what is behind them change. A real device's DMA tells what is mapped.
+ * The guest's memory: what may be behind a slot, and what happens when slots or
+ * the memory behind them change. A real device's DMA shows what is mapped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +71,7 @@ static int dma(struct kiommu *k, uint64_t to, uint64_t from)
 	return kiommu_guest_call(&k->vm, kiommu_dma_copy, k->dma[0], to, from, BYTES);
 }
 
-/* @mem is put behind the guest's tables and reached by the device. */
+/* Puts @mem behind the slot; the device must reach it through the tables. */
 static void expect_usable(struct __test_metadata *_metadata,
 			  FIXTURE_DATA(memory) *self, char *mem)
 {
@@ -131,7 +131,7 @@ TEST_F_TIMEOUT(memory, tmpfs_file, 120)
 						  MAP_SHARED));
 }
 
-/* The page at IOVA is refused with @status; its neighbour below is mapped. */
+/* The page at IOVA is refused with @status; its lower neighbour is mapped. */
 static void expect_refused(struct __test_metadata *_metadata,
 			   FIXTURE_DATA(memory) *self, uint32_t status)
 {
@@ -160,20 +160,20 @@ TEST_F_TIMEOUT(memory, nothing_behind_the_slot, 120)
 	mem = map_memory(-1, PROT_NONE, MAP_PRIVATE);
 	ASSERT_EQ(0, set_slot(&self->k, SLOT, GPA, SIZE, mem));
 	expect_refused(_metadata, self, KVM_IOMMU_STATUS_UNBACKED);
-	/* Unmapped under the slot. */
+	/* The memory is unmapped under the slot. */
 	ASSERT_EQ(0, munmap(mem, SIZE));
 	expect_refused(_metadata, self, KVM_IOMMU_STATUS_UNBACKED);
-	/* Beyond the end of a file. */
+	/* The memory is beyond the end of a file. */
 	mem = mmap(mem, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
 	ASSERT_NE(MAP_FAILED, mem);
 	expect_refused(_metadata, self, KVM_IOMMU_STATUS_UNBACKED);
-	/* The file grows: now there is something. */
+	/* The file grows, so now there is memory. */
 	ASSERT_EQ(0, ftruncate(fd, SIZE));
 	EXPECT_EQ(0, kiommu_refresh(self->fd, IOVA, 4 * PAGE, NULL));
 	EXPECT_EQ(4, kiommu_mapped_pages(self->fd));
 }
 
-/* Memory that the kernel pins for nobody. */
+/* Memory that the kernel does not pin for anybody. */
 TEST_F_TIMEOUT(memory, pin_refused, 120)
 {
 	int fd = syscall(__NR_memfd_secret, 0);
@@ -190,8 +190,8 @@ TEST_F_TIMEOUT(memory, pin_refused, 120)
 }
 
 /*
- * Rights only shrink: a writable slot over memory that is not. What the host
- * protects is no secret of the guest's, so that a device may read it.
+ * Rights only shrink: a writable slot over read-only memory. Memory that the
+ * host protects is not kept secret from the guest, so a device may read it.
  */
 TEST_F_TIMEOUT(memory, read_only_memory, 120)
 {
@@ -220,8 +220,8 @@ TEST_F_TIMEOUT(memory, read_only_memory, 120)
 }
 
 /*
- * Relatives of v4: a memory slot moved or deleted while its pages were mapped
- * (CVE-2013-4592).
+ * A bug related to v4: a memory slot was moved or deleted while its pages were
+ * mapped (CVE-2013-4592).
  */
 TEST_F_TIMEOUT(memory, slot_deleted_and_replaced, 120)
 {
@@ -241,7 +241,7 @@ TEST_F_TIMEOUT(memory, slot_deleted_and_replaced, 120)
 	EXPECT_EQ(KVM_IOMMU_STATUS_NO_SLOT, r.status);
 	EXPECT_EQ(IOVA, r.stopped_iova);
 	EXPECT_EQ(0, r.unmapped);
-	/* The same GPA, other memory. */
+	/* The same GPA gets other memory. */
 	ASSERT_EQ(0, set_slot(&self->k, SLOT, GPA, SIZE, new));
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, SIZE, &r));
 	EXPECT_EQ(PAGES, r.mapped);
@@ -273,8 +273,8 @@ TEST_F_TIMEOUT(memory, slot_flags_change, 120)
 }
 
 /*
- * Firmware memory: read-only until the guest unlocks it. Pages that were pinned
- * for reading alone are pinned for writing then.
+ * Firmware memory is read-only until the guest unlocks it. Pages that were
+ * pinned only for reading are pinned for writing then.
  */
 TEST_F_TIMEOUT(memory, read_only_slot_is_unlocked, 120)
 {
@@ -290,8 +290,8 @@ TEST_F_TIMEOUT(memory, read_only_slot_is_unlocked, 120)
 }
 
 /*
- * Relatives of v4: a multi-page pin that crossed memory slots translated the
- * first page only.
+ * A bug related to v4: a pin of several pages that crossed memory slots
+ * translated only the first page.
  */
 TEST_F_TIMEOUT(memory, frame_across_slots, 120)
 {
@@ -308,7 +308,7 @@ TEST_F_TIMEOUT(memory, frame_across_slots, 120)
 	kiommu_fill(high + half - PAGE, BYTES, 1);
 	ASSERT_EQ(0, dma(&self->k, IOVA + half + PAGE, IOVA + half - PAGE));
 	EXPECT_EQ(BYTES, kiommu_count_equal(low + PAGE, BYTES, 1));
-	/* One of them goes: the frame is good up to there. */
+	/* One slot goes: the frame is mapped up to there. */
 	ASSERT_EQ(0, set_slot(&self->k, SLOT + 1, GPA + half, 0, NULL));
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, IOVA, SIZE, &r));
 	EXPECT_EQ(IOVA + half, r.stopped_iova);
@@ -337,7 +337,7 @@ TEST_F_TIMEOUT(memory, two_slots_one_memory, 120)
 	EXPECT_EQ(16, kiommu_pinned_pages(self->fd));
 }
 
-/* The whole memory of a guest, devices included, holes left out. */
+/* All memory of a guest, with devices and without holes. */
 TEST_F_TIMEOUT(memory, identity_maps_all_memory, 120)
 {
 	const uint64_t offset = KIOMMU_IOVA_BASE + (1ull << 32);
@@ -349,7 +349,7 @@ TEST_F_TIMEOUT(memory, identity_maps_all_memory, 120)
 	ASSERT_EQ(0, kiommu_refresh(self->fd, 0, 1ull << 33, NULL));
 	mapped = kiommu_mapped_pages(self->fd);
 	pinned = mapped;
-	/* What is not pinned of it: BARs, where they can be slots. */
+	/* BARs, where they can be slots, are not pinned. */
 	for (unsigned int i = 0; i < self->k.vfio.count; i++)
 		pinned -= self->k.vfio.dev[i].bar_size / PAGE;
 	EXPECT_LE(KIOMMU_AREA_SIZE / PAGE, pinned);

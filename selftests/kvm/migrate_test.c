@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the dirty log is for: memory that devices and vCPUs go on writing is copied,
- * page by page, as KVM_IOMMU_DIRTY_LOG says for the ones and KVM_GET_DIRTY_LOG for
- * the others (docs/migration.md). When all have stopped, one more round makes the
- * copy the same.
+ * How the dirty log is used: memory that devices and vCPUs keep writing is
+ * copied, page by page, as KVM_IOMMU_DIRTY_LOG reports for devices and
+ * KVM_GET_DIRTY_LOG for vCPUs (docs/migration.md). When all have stopped, one
+ * more round makes the copy equal.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -31,9 +31,9 @@
 #define NIC_IOVA (BUFFER + 16 * PAGE)
 #define PAGES 64ull
 #define SIZE (PAGES * PAGE)
-#define BYTES 64ull /* that a device writes at the start of a page */
-#define VCPU_OFFSET 2048ull /* where vCPUs write in a page */
-#define STORES 50ull /* in one call of the guest */
+#define BYTES 64ull /* written by a device at the start of a page */
+#define VCPU_OFFSET 2048ull /* offset in a page at which vCPUs write */
+#define STORES 50ull /* per call of the guest */
 
 FIXTURE(migrate) {
 	struct kiommu k;
@@ -41,7 +41,7 @@ FIXTURE(migrate) {
 	struct ioat *t;
 	char *buffer; /* a page of the area, always mapped to read */
 	char *mem; /* SIZE bytes in SLOT at GPA */
-	char *copy; /* of that */
+	char *copy; /* copy of mem */
 	uint64_t pins;
 };
 
@@ -80,7 +80,7 @@ FIXTURE_TEARDOWN(migrate)
 	tear_down(self);
 }
 
-/* A page of the memory, mapped with @rights or not (0). */
+/* Maps a page of the memory with @rights, or unmaps it (0). */
 static int map_page(FIXTURE_DATA(migrate) *self, uint64_t page, uint32_t rights)
 {
 	uint64_t iova = IOVA + page * PAGE;
@@ -111,7 +111,7 @@ static uint64_t read_log(FIXTURE_DATA(migrate) *self)
 	return word_of(bits);
 }
 
-/* Copies the pages of a log; returns how many. */
+/* Copies the pages of a log. Return: their number. */
 static uint64_t copy_pages(FIXTURE_DATA(migrate) *self, uint64_t bits)
 {
 	for (uint64_t i = 0; i < PAGES; i++)
@@ -128,7 +128,7 @@ static int store(FIXTURE_DATA(migrate) *self, uint64_t page, uint64_t seed)
 				 IOVA + page * PAGE, BUFFER, BYTES);
 }
 
-/* A device that writes while the VMM migrates: on a thread of its own. */
+/* A device that writes while the VMM migrates, driven by a thread. */
 struct writer {
 	FIXTURE_DATA(migrate) *self;
 	unsigned int seconds;
@@ -168,30 +168,30 @@ TEST_F_TIMEOUT(migrate, by_the_log_alone, 240)
 		copied += copy_pages(self, read_log(self));
 		usleep(20000);
 	}
-	/* The device has stopped: the last round. */
+	/* The device has stopped: this is the last round. */
 	pthread_join(thread, NULL);
 	copied += copy_pages(self, read_log(self));
 	ASSERT_EQ(0, w.error);
 	EXPECT_LE(w.writes > PAGES ? PAGES : w.writes, copied);
 	EXPECT_EQ(0, memcmp(self->copy, self->mem, SIZE));
-	/* It was more than nothing, and no more than it had to be. */
+	/* Something was written, and nothing is left in the log. */
 	EXPECT_NE(SIZE, kiommu_count_equal(self->mem, SIZE, 100));
 	EXPECT_EQ(0, read_log(self));
 }
 
-/* With vCPUs, and a device that needs no time. */
+/* With vCPUs, and a device whose DMA completes at once. */
 FIXTURE(guest) {
 	FIXTURE_DATA(migrate) m;
 	struct kiommu_vcpu writer;
 	struct kiommu_nic *nic;
-	uint64_t *entry; /* of IOVA */
+	uint64_t *entry; /* that of IOVA */
 	pthread_t thread[2];
-	uint64_t frames, stores; /* that were made; by one thread each */
+	uint64_t frames, stores; /* made so far, by one thread each */
 	int error;
 	bool stop;
 };
 
-/* How the shadow follows what the device is given. */
+/* How the shadow follows the tables. */
 FIXTURE_VARIANT(guest) {
 	bool tracked; /* else by calls of the VMM */
 };
@@ -208,7 +208,7 @@ FIXTURE_SETUP(guest)
 	kiommu_nic_first();
 	set_up(&self->m);
 	kiommu_vm_add_vcpu(vm, &self->writer);
-	/* Where the guest's own programs find it. */
+	/* Guest code finds the memory at this address. */
 	virt_map(vm->vm, (uint64_t)self->m.mem, GPA, PAGES);
 	self->nic = kiommu_nic_open(&self->m.k.vfio.dev[0], vm, NIC_IOVA);
 	kiommu_nic_map(self->nic, self->m.t);
@@ -229,7 +229,9 @@ static uint64_t next_random(uint64_t *seed)
 	return *seed >> 33;
 }
 
-/* Of four pages the device writes the first three, and the vCPU the last three. */
+/*
+ * Of each four pages the device writes the first three, vCPUs the last three.
+ */
 static uint64_t page_of_device(uint64_t random)
 {
 	return random % (PAGES / 4) * 4 + random / PAGES % 3;
@@ -240,7 +242,7 @@ static uint64_t page_of_vcpu(uint64_t random)
 	return page_of_device(random) + 1;
 }
 
-/* Guest: each page is mapped for one frame, by stores to its entry alone. */
+/* Guest: maps each page for one frame, only by stores to its entry. */
 static uint64_t send_frames(struct kiommu_nic *nic, uint64_t *entry, char *buffer,
 			    uint64_t seed)
 {
@@ -256,7 +258,7 @@ static uint64_t send_frames(struct kiommu_nic *nic, uint64_t *entry, char *buffe
 	return 0;
 }
 
-/* The same by the VMM, in mode EXPLICIT. */
+/* The VMM does the same, in mode EXPLICIT. */
 static int send_frame(FIXTURE_DATA(guest) *self, uint64_t seed)
 {
 	uint64_t page = page_of_device(next_random(&seed));
@@ -268,7 +270,7 @@ static int send_frame(FIXTURE_DATA(guest) *self, uint64_t seed)
 	return map_page(&self->m, page, 0);
 }
 
-/* Guest. */
+/* Guest: stores to pages of vCPUs. */
 static uint64_t store_words(char *mem, uint64_t seed)
 {
 	for (uint64_t i = 0; i < STORES; i++) {
@@ -310,12 +312,12 @@ static void *run_vcpu(void *arg)
 	return NULL;
 }
 
-/* Pages that were in one log alone, over all rounds. */
+/* Pages that were in only one of the logs, over all rounds. */
 struct rounds {
 	uint64_t count, only_ours, only_kvms;
 };
 
-/* Both logs first, then the pages. Returns how many those were. */
+/* Reads both logs, then copies the pages. Return: their number. */
 static uint64_t copy_round(FIXTURE_DATA(guest) *self, struct rounds *rounds)
 {
 	uint64_t ours = read_log(&self->m), kvms;
@@ -345,7 +347,7 @@ TEST_F_TIMEOUT(guest, by_both_logs, 240)
 		copy_round(self, &rounds);
 		usleep(20000);
 	}
-	/* vCPUs stop, then devices, then what is left is copied. */
+	/* vCPUs stop, then devices; then what is left is copied. */
 	WRITE_ONCE(self->stop, true);
 	for (int i = 0; i < 2; i++)
 		pthread_join(self->thread[i], NULL);
@@ -353,7 +355,7 @@ TEST_F_TIMEOUT(guest, by_both_logs, 240)
 	ASSERT_EQ(0, self->error);
 	copy_round(self, &rounds);
 	EXPECT_EQ(0, memcmp(self->m.copy, self->m.mem, SIZE));
-	/* Each log was needed, and there is nothing more in either. */
+	/* Each log was needed, and nothing is left in either. */
 	TH_LOG("%llu rounds, %llu frames, %llu stores",
 	       (unsigned long long)rounds.count, (unsigned long long)self->frames,
 	       (unsigned long long)self->stores);

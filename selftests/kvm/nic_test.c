@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The device whose DMA is done at once, and a guest of several vCPUs: what other
- * tests rely on. Frames of each size go through the module's mappings, driven by
- * the test and by the guest, and are blocked where nothing is mapped.
+ * The device whose DMA completes at once, and a guest with several vCPUs, which
+ * other tests rely on. Frames of each size go through the module's mappings,
+ * driven by the test and by the guest, and are blocked where nothing is mapped.
  */
 #include <pthread.h>
 
@@ -52,7 +52,7 @@ FIXTURE_TEARDOWN(nic)
 }
 
 FIXTURE_VARIANT(nic) {
-	bool guest; /* who drives the device */
+	bool guest; /* the guest drives the device, else the test does */
 };
 
 FIXTURE_VARIANT_ADD(nic, by_test) { };
@@ -102,7 +102,7 @@ TEST_F_TIMEOUT(nic, frames_of_each_size, 120)
 	}
 }
 
-/* The first 12 bytes of a frame say for whom it is and who has sent it. */
+/* The first 12 bytes of a frame are the addresses of receiver and sender. */
 TEST_F_TIMEOUT(nic, frames_for_anybody, 120)
 {
 	static const uint8_t first[] = { 0x00, 0x01, 0x33, 0x52, 0xff };
@@ -130,7 +130,7 @@ TEST_F_TIMEOUT(nic, blocked_where_nothing_is_mapped, 120)
 	kiommu_fill(self->mem, PAGE, 1);
 	kiommu_fill(self->mem + PAGE, PAGE, 2);
 	ASSERT_EQ(1, COPY(PAGE, 0, 512));
-	/* The read. */
+	/* The read is blocked. */
 	ASSERT_EQ(0, unmap_page(self, 0));
 	kiommu_fill(self->mem + PAGE, PAGE, 3);
 	EXPECT_EQ(0, COPY(PAGE, 0, 512));
@@ -138,7 +138,7 @@ TEST_F_TIMEOUT(nic, blocked_where_nothing_is_mapped, 120)
 	EXPECT_EQ(1, SEND(PAGE, 0, 512));
 	for (uint64_t i = 0; i < 512; i++)
 		EXPECT_EQ(0, self->mem[PAGE + i]);
-	/* The write. */
+	/* The write is blocked. */
 	ASSERT_EQ(0, set_rights(self, 0, IOAT_RW));
 	ASSERT_EQ(0, unmap_page(self, 1));
 	kiommu_fill(self->mem + PAGE, PAGE, 4);
@@ -178,7 +178,7 @@ TEST_F_TIMEOUT(nic, blocked_without_its_own_memory, 120)
 	EXPECT_EQ(512, kiommu_count_equal(self->mem + PAGE, 512, 1));
 }
 
-/* Each vCPU says that it is there, and waits for the other one. */
+/* Each vCPU announces itself, and waits for the other one. */
 static uint64_t meet(uint64_t *here, uint64_t me, uint64_t rounds)
 {
 	for (uint64_t i = 1; i <= rounds; i++) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Device memory: a BAR of one device that the guest's tables name, and another
- * device that reaches it. Register 4 of an edu holds the complement of what was
- * written there last: what a DMA wrote can be read back.
+ * Device memory: a BAR of one device is in the guest's tables, and another
+ * device accesses it. Register 4 of an edu holds the complement of what was
+ * last written there, so what a DMA wrote can be read back.
  */
 #include <errno.h>
 #include <string.h>
@@ -28,7 +28,7 @@ FIXTURE(p2p) {
 	struct ioat *t;
 	char *mem;
 	struct kiommu_device *target; /* device 0 */
-	uint32_t value; /* the last that was written */
+	uint32_t value; /* last value written */
 };
 
 FIXTURE_VARIANT(p2p) {
@@ -76,7 +76,7 @@ static uint32_t read_target(FIXTURE_DATA(p2p) *self, uint32_t reg)
 
 /*
  * Device @i writes a new value to the register. No ioctl of the container is
- * called, so that none can do what should have been done before.
+ * called, because it could make up for what should have been done before.
  */
 static void store(struct __test_metadata *_metadata, FIXTURE_DATA(p2p) *self,
 		  unsigned int i)
@@ -114,14 +114,14 @@ TEST_F_TIMEOUT(p2p, device_reaches_device, 120)
 	EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(self->fd, P2P));
 	EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(self->fd, P2P + (pages - 1) * PAGE));
 	EXPECT_REACHES(1);
-	/* And reads from it. */
+	/* It can be read, too. */
 	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_load, self->k.dma[1],
 				       P2P + EDU_ID, 0, 4));
 	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_store, self->k.dma[1],
 				       MEM, 0, 4));
 	memcpy(&id, self->mem, sizeof(id));
 	EXPECT_EQ(read_target(self, EDU_ID), id);
-	/* It is not pinned, and not charged. */
+	/* Device memory is neither pinned nor charged. */
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
 	EXPECT_EQ(pages + 1, info.mapped_pages);
 	EXPECT_EQ(1, info.pinned_pages);
@@ -139,7 +139,7 @@ TEST_F_TIMEOUT(p2p, device_reaches_device, 120)
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 }
 
-/* The guest lets devices read, but not write. */
+/* The guest lets devices only read. */
 TEST_F_TIMEOUT(p2p, read_only_entry, 120)
 {
 	ioat_protect(self->t, P2P, 0);
@@ -148,7 +148,7 @@ TEST_F_TIMEOUT(p2p, read_only_entry, 120)
 	EXPECT_BLOCKED(1);
 }
 
-/* The process itself may not write. */
+/* The process itself must not write. */
 TEST_F_TIMEOUT(p2p, read_only_mapping, 120)
 {
 	struct kvm_iommu_refresh r;
@@ -174,8 +174,8 @@ TEST_F_TIMEOUT(p2p, bar_unmapped, 120)
 	ASSERT_EQ(0, map_target(self));
 	EXPECT_REACHES(1);
 	/*
-	 * Another mapping, that the guest's slot knows nothing of. It comes
-	 * first, or it could take the place of what is unmapped.
+	 * Another mapping, which the guest's slot does not know of. It is made
+	 * first, because it could take the place of what is unmapped.
 	 */
 	kiommu_device_map(self->target);
 	ASSERT_NE(old, self->target->bar);
@@ -188,7 +188,7 @@ TEST_F_TIMEOUT(p2p, bar_unmapped, 120)
 	EXPECT_EQ(KVM_IOMMU_STATUS_UNBACKED, r.status);
 	ASSERT_EQ(0, munmap((char *)old + PAGE, self->target->bar_size - PAGE));
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
-	/* What the teardown undoes. */
+	/* For the teardown. */
 	ASSERT_EQ(0, munmap(self->target->bar, self->target->bar_size));
 	self->target->bar = old;
 }
@@ -203,12 +203,12 @@ TEST_F_TIMEOUT(p2p, memory_space_disabled, 120)
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, P2P, PAGE, &r));
 	EXPECT_EQ(KVM_IOMMU_STATUS_MMIO, r.status);
-	/* It answers again, but nothing is mapped. */
+	/* The device decodes again, but nothing is mapped. */
 	kiommu_device_enable(self->target, 1);
 	EXPECT_BLOCKED(1);
 	ASSERT_EQ(0, map_target(self));
 	EXPECT_REACHES(1);
-	/* The same without a call in between. */
+	/* The same, without a call in between. */
 	kiommu_device_enable(self->target, 0);
 	kiommu_device_enable(self->target, 1);
 	EXPECT_BLOCKED(1);

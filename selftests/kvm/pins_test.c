@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Pins that outlive mappings: idle ones, within their limit and until memory
- * is short; those of slots that are pinned beforehand; those that containers
- * of one KVM share.
+ * is short; pins of slots that are pinned beforehand; pins that containers of
+ * one KVM share.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -72,7 +72,10 @@ static int unmap(FIXTURE_DATA(pins) *self, uint64_t first, uint64_t count)
 	return kiommu_unmap_dma(self->fd, IOVA + first * PAGE, &size, 0);
 }
 
-/* Pinned, charged, told and counted by the kernel alike; @_idle of them idle. */
+/*
+ * @_pinned pages are pinned, charged, reported, and counted by the kernel;
+ * @_idle of them are idle.
+ */
 #define EXPECT_PINNED(_pinned, _idle) do {				\
 	struct kvm_iommu_info info;					\
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));			\
@@ -115,7 +118,7 @@ TEST_F_TIMEOUT(pins, idle_pages_are_used_again, 120)
 		EXPECT_PINNED(PAGES, PAGES);
 	}
 	EXPECT_EQ(made, kiommu_pins_made());
-	/* Idle is not mapped: the device does not reach it. */
+	/* Idle pages are not mapped: the device does not reach them. */
 	store(_metadata, self, 3, 5);
 	EXPECT_FALSE(HOLDS(3, 5));
 	ASSERT_EQ(0, map_all(self));
@@ -130,7 +133,7 @@ TEST_F_TIMEOUT(pins, idle_limit, 120)
 	uint64_t idle;
 
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
-	/* The parameter, as selftests/vm/run has it. */
+	/* The module parameter, as selftests/vm/run sets it. */
 	EXPECT_EQ(0, info.idle_limit);
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, 10));
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
@@ -138,7 +141,7 @@ TEST_F_TIMEOUT(pins, idle_limit, 120)
 	ASSERT_EQ(0, map_all(self));
 	ASSERT_EQ(0, unmap(self, 0, 10));
 	EXPECT_PINNED(PAGES, 10);
-	/* Above it: down to the limit, or a little below. */
+	/* Above the limit: down to the limit, or a little below. */
 	ASSERT_EQ(0, unmap(self, 10, 1));
 	idle = kiommu_idle_pages(self->fd);
 	EXPECT_LE(5, idle);
@@ -149,7 +152,7 @@ TEST_F_TIMEOUT(pins, idle_limit, 120)
 	EXPECT_LE(5, idle);
 	EXPECT_GE(10, idle);
 	EXPECT_PINNED(idle, idle);
-	/* What is left is some of them. */
+	/* The idle pages that are left are used again. */
 	ASSERT_EQ(0, map_all(self));
 	EXPECT_PINNED(PAGES, 0);
 	ASSERT_EQ(0, unmap(self, 0, 10));
@@ -157,7 +160,7 @@ TEST_F_TIMEOUT(pins, idle_limit, 120)
 	EXPECT_PINNED(PAGES - 7, 3);
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, 0));
 	EXPECT_PINNED(PAGES - 10, 0);
-	/* Without an anchor none is kept, whatever the limit. */
+	/* Without an anchor no idle page is kept, whatever the limit. */
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, UINT64_MAX));
 	ASSERT_EQ(0, unmap(self, 0, PAGES));
 	EXPECT_PINNED(PAGES - 10, PAGES - 10);
@@ -184,7 +187,7 @@ TEST_F_TIMEOUT(pins, idle_limit_of_the_module, 120)
 	EXPECT_PINNED(PAGES, PAGES);
 }
 
-/* 2M that are contiguous are idle as a whole, and go as a whole. */
+/* Contiguous 2M become idle as a whole, and are unpinned as a whole. */
 TEST_F_TIMEOUT(pins, huge_pages, 120)
 {
 	char *huge = kiommu_alloc(self->k.vm.area, KIOMMU_2M, KIOMMU_2M);
@@ -202,7 +205,7 @@ TEST_F_TIMEOUT(pins, huge_pages, 120)
 	EXPECT_PINNED(0, 0);
 }
 
-/* The idle memory of a slot that goes is not kept. */
+/* Idle pages of a deleted slot are not kept. */
 TEST_F_TIMEOUT(pins, idle_slot_deleted, 120)
 {
 	kiommu_lose_slots_at_once(self->fd);
@@ -214,7 +217,7 @@ TEST_F_TIMEOUT(pins, idle_slot_deleted, 120)
 	EXPECT_PINNED(0, 0);
 }
 
-/* Nor idle memory that the process gives up: it would come back stale. */
+/* Nor are idle pages that the process gives up: they would be stale. */
 TEST_F_TIMEOUT(pins, idle_memory_discarded, 120)
 {
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, PAGES));
@@ -240,7 +243,7 @@ static void squeeze(void)
 TEST_F_TIMEOUT(pins, short_of_memory, 120)
 {
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, PAGES));
-	/* Again and again: what was asked for once is not taken for gone. */
+	/* Several rounds: pages asked for once do not count as gone. */
 	for (int round = 0; round < 3; round++) {
 		ASSERT_EQ(0, map_all(self));
 		ASSERT_EQ(0, unmap(self, 8, PAGES - 8));
@@ -251,7 +254,7 @@ TEST_F_TIMEOUT(pins, short_of_memory, 120)
 				break;
 			usleep(10000);
 		}
-		/* What is mapped stays. */
+		/* Mapped pages stay pinned. */
 		EXPECT_PINNED(8, 0);
 	}
 	store(_metadata, self, 7, 5);
@@ -268,7 +271,7 @@ TEST_F_TIMEOUT(pins, slot_pinned_beforehand, 120)
 	ASSERT_EQ(0, kiommu_pin_memory(self->fd, GPA, SIZE));
 	EXPECT_PINNED(PAGES, 0);
 	made = kiommu_pins_made();
-	/* Again, and used: no further pin; none goes. */
+	/* Pinning again and mapping makes no further pin, and drops none. */
 	ASSERT_EQ(0, kiommu_pin_memory(self->fd, GPA, SIZE));
 	ASSERT_EQ(0, map_all(self));
 	ASSERT_EQ(0, unmap(self, 0, PAGES));
@@ -282,13 +285,13 @@ TEST_F_TIMEOUT(pins, slot_pinned_beforehand, 120)
 	EXPECT_TRUE(HOLDS(3, 5));
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	EXPECT_PINNED(PAGES, 0);
-	/* The opposite: now they are idle, of which none is allowed. */
+	/* After the opposite call they are idle, of which none may be kept. */
 	ASSERT_EQ(0, kiommu_unpin_memory(self->fd, GPA, SIZE));
 	EXPECT_PINNED(0, 0);
 	ASSERT_EQ(0, kiommu_unpin_memory(self->fd, GPA, SIZE));
 }
 
-/* What is mapped keeps its pins. */
+/* Mapped pages keep their pins. */
 TEST_F_TIMEOUT(pins, unpinned_while_mapped, 120)
 {
 	ASSERT_EQ(0, kiommu_pin_memory(self->fd, GPA, SIZE));
@@ -304,7 +307,7 @@ TEST_F_TIMEOUT(pins, pinned_slot_goes, 120)
 	ASSERT_EQ(0, kiommu_pin_memory(self->fd, GPA, SIZE));
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, 0, NULL));
 	EXPECT_PINNED(0, 0);
-	/* One in its place is another one. */
+	/* A slot in its place is a new one, which is not pinned. */
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT, 0, GPA, SIZE, self->mem));
 	EXPECT_PINNED(0, 0);
 }
@@ -341,7 +344,7 @@ TEST_F_TIMEOUT(pins, bad_ranges, 120)
 	EXPECT_EQ(-EOVERFLOW, kiommu_unpin_memory(self->fd, top, 2 * PAGE));
 	EXPECT_EQ(-EINVAL, kiommu_unpin_memory(self->fd, GPA, SIZE - PAGE));
 	EXPECT_PINNED(0, 0);
-	/* Holes around it do not matter. */
+	/* Holes around the slot do not matter. */
 	EXPECT_EQ(0, kiommu_pin_memory(self->fd, GPA - PAGE, SIZE + 2 * PAGE));
 	EXPECT_PINNED(PAGES, 0);
 	ASSERT_EQ(0, kiommu_stop(self->fd));
@@ -375,7 +378,7 @@ TEST_F_TIMEOUT(pins, memlock, 120)
 	EXPECT_PINNED(PAGES, 0);
 }
 
-/* Another process has the container, not the guest. */
+/* Another process has the container, but not the guest. */
 TEST_F_TIMEOUT(pins, foreign_process, 120)
 {
 	int status = 0;
@@ -406,7 +409,7 @@ TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 	EXPECT_EQ(made, kiommu_pins_made());
 	EXPECT_PINNED(PAGES, 0);
 	EXPECT_EQ(PAGES, kiommu_pinned_pages(other));
-	/* One lets go: the other keeps them. */
+	/* One container unmaps the pages: the other one keeps the pins. */
 	ASSERT_EQ(0, unmap(self, 0, PAGES));
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(PAGES, kiommu_mapped_pages(other));
@@ -415,7 +418,7 @@ TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 	ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, kiommu_dma_copy, self->k.dma[1],
 				       IOVA + PAGE, IOVA, BYTES));
 	EXPECT_TRUE(HOLDS(1, 5));
-	/* The limit is that of the KVM. */
+	/* The limit belongs to the KVM. */
 	ASSERT_EQ(0, kiommu_set_idle_limit(other, 5));
 	EXPECT_EQ(0, kiommu_get_info(self->fd, &info));
 	EXPECT_EQ(5, info.idle_limit);
@@ -424,7 +427,7 @@ TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 	EXPECT_PINNED(PAGES, 0);
 	ASSERT_EQ(0, unmap(self, 0, PAGES));
 	EXPECT_GE(5, kiommu_idle_pages(self->fd));
-	/* Its slot goes from both, whichever of them has asked for it. */
+	/* A deleted slot is lost in both, whichever of them asked for that. */
 	kiommu_lose_slots_at_once(other);
 	ASSERT_EQ(0, kiommu_register_tables(other, self->t));
 	ASSERT_EQ(0, map_all(self));
@@ -433,7 +436,7 @@ TEST_F_TIMEOUT(pins, two_containers_pin_once, 120)
 	EXPECT_EQ(self->pins, kiommu_pins());
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(0, kiommu_mapped_pages(other));
-	/* The last one that lets go of the KVM returns all. */
+	/* When the last container leaves the KVM, everything is unpinned. */
 	ASSERT_EQ(0, kiommu_pin_memory(other, KIOMMU_AREA_GPA, KIOMMU_AREA_SIZE));
 	ASSERT_EQ(0, kiommu_stop(other));
 	EXPECT_PINNED(KIOMMU_AREA_SIZE / PAGE, 0);

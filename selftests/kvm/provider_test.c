@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest's memory that another module provides, not KVM: kiommu_memory.ko, on
- * which the other tests rest where there is no KVM. Which slots it takes, whose
- * calls, and that neither the memory nor its module goes while a guest has it.
+ * A guest's memory that another module provides instead of KVM:
+ * kiommu_memory.ko, which the other tests use where there is no KVM. Which
+ * slots and whose calls it accepts, and that neither the memory nor the module
+ * goes while a guest uses it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@ FIXTURE(provider) {
 	int fd;
 	char *mem; /* 2 * SIZE bytes */
 	uint64_t pins;
-	long refs; /* of the module, with one file open */
+	long refs; /* references to the module, with one file open */
 };
 
 FIXTURE_SETUP(provider)
@@ -52,7 +53,7 @@ FIXTURE_TEARDOWN(provider)
 	EXPECT_EQ(self->pins, kiommu_pins());
 }
 
-/* A slot of half of the memory, changed by assignments, gives @_ret. */
+/* A slot of half of the memory, changed by assignments, must return @_ret. */
 #define EXPECT_SLOT(_ret, ...) do {					\
 	struct kiommu_memory_slot s = {					\
 		.slot = SLOT, .gpa = GPA, .size = SIZE,			\
@@ -74,14 +75,14 @@ TEST_F_TIMEOUT(provider, slots_that_it_takes, 120)
 	EXPECT_SLOT(-EINVAL, userspace_addr += 0x800);
 	EXPECT_SLOT(-EINVAL, gpa = -SIZE);
 	EXPECT_SLOT(-EINVAL, size = (KIOMMU_MEMORY_MAX_PAGES + 1) * PAGE);
-	/* Nothing to delete. */
+	/* There is nothing to delete. */
 	EXPECT_SLOT(-EINVAL, size = 0);
 	EXPECT_SLOT(0, slot = KIOMMU_MEMORY_MAX_SLOTS - 1);
 	EXPECT_SLOT(-EEXIST, slot = SLOT);
 	EXPECT_SLOT(-EEXIST, gpa += SIZE - PAGE);
 	EXPECT_SLOT(-EEXIST, gpa -= SIZE - PAGE);
 	EXPECT_SLOT(0, gpa += SIZE);
-	/* It is there: what may change of it. */
+	/* What may change of a slot that exists. */
 	EXPECT_SLOT(0, gpa += SIZE);
 	EXPECT_SLOT(-EEXIST, gpa = GPA);
 	EXPECT_SLOT(0, gpa += 4 * SIZE);
@@ -98,7 +99,7 @@ TEST_F_TIMEOUT(provider, slots_that_it_takes, 120)
 					_IO(KIOMMU_MEMORY_TYPE, 0xff), NULL));
 }
 
-/* Slots in any order, and what is between them: identity finds each. */
+/* Slots are added in any order, with gaps: identity must find each of them. */
 TEST_F_TIMEOUT(provider, slots_are_found, 120)
 {
 	static const unsigned int order[] = { 5, 2, 7, 0, 3, 6, 1, 4 };
@@ -116,7 +117,7 @@ TEST_F_TIMEOUT(provider, slots_are_found, 120)
 	for (uint64_t i = 0; i < 2 * count; i++)
 		EXPECT_EQ(i % 2 ? 0 : IOAT_RW,
 			  kiommu_shadow_rights(self->fd, GPA + i * PAGE));
-	/* One from the middle goes. */
+	/* A slot in the middle is deleted. */
 	ASSERT_EQ(0, kiommu_vm_set_slot(&self->k.vm, SLOT + 4, 0, 0, 0, NULL));
 	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, GPA + 3 * 2 * PAGE));
 	EXPECT_EQ(count - 1, kiommu_mapped_pages(self->fd));
@@ -142,7 +143,7 @@ static int remove_module(void)
 	return syscall(SYS_delete_module, "kiommu_memory", O_NONBLOCK) ? -errno : 0;
 }
 
-/* The file is closed, the guest has the memory: slots, pins and module stay. */
+/* The file is closed while a guest has the memory: all of it stays. */
 TEST_F_TIMEOUT(provider, guest_outlives_the_file, 120)
 {
 	EXPECT_SLOT(0, slot = SLOT);
@@ -157,7 +158,7 @@ TEST_F_TIMEOUT(provider, guest_outlives_the_file, 120)
 	EXPECT_EQ(4, kiommu_mapped_pages(self->fd));
 	ASSERT_EQ(0, kiommu_refresh(self->fd, GPA, SIZE, NULL));
 	EXPECT_EQ(self->pins + PAGES, kiommu_pins());
-	/* What is behind the slots is looked at as ever. */
+	/* Changes behind the slots are still noticed. */
 	ASSERT_EQ(0, munmap(self->mem, PAGE));
 	EXPECT_EQ(PAGES - 1, kiommu_mapped_pages(self->fd));
 	ASSERT_EQ(0, kiommu_stop(self->fd));
@@ -165,7 +166,7 @@ TEST_F_TIMEOUT(provider, guest_outlives_the_file, 120)
 	EXPECT_EQ(self->pins, kiommu_pins());
 }
 
-/* A guest that has left may come again; another memory is another guest. */
+/* A guest that has left may return; other memory is another guest. */
 TEST_F_TIMEOUT(provider, comes_again, 120)
 {
 	struct kiommu_vm other;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Calls that meet: ioctls of several threads against each other, against the
+ * Calls that race: ioctls of several threads against each other, against the
  * closing of devices and groups, against a guest that rewrites its tables and
  * a VMM that changes memory slots. v4, defects 13 and 14: a flag read outside
  * of its lock, objects used after they were gone.
  *
- * What comes of a call depends on the moment; but each answers with an errno
- * that is documented for it, and in the end all pins and charges are back.
- * The kernel's log is looked at by selftests/vm/run.
+ * The outcome of a call depends on the moment; but each must succeed or return
+ * an errno that is documented for it, and in the end all pins and charges must
+ * be given back. selftests/vm/run checks the kernel's log.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 1024ull
-#define MEM_PAGES 128ull /* of PAGES, those of memory that changes */
+#define MEM_PAGES 128ull /* those of PAGES whose memory changes */
 #define SECONDS 2
 #define MIN_ROUNDS 2 /* however slow the machine is */
 
@@ -34,10 +34,10 @@ struct race {
 	int fd;
 	int vm;
 	struct ioat *t;
-	uint64_t gpa; /* of PAGES pages */
+	uint64_t gpa; /* that of PAGES pages */
 	uint64_t pins;
-	/* The entries above the tables of pages, and what is right there. */
 	char *mem; /* MEM_PAGES pages at KIOMMU_FREE_GPA, or NULL */
+	/* Entries above the tables of pages, and their correct values. */
 	unsigned int uppers;
 	uint64_t *upper[8];
 	uint64_t sound[8];
@@ -91,8 +91,8 @@ static void remember_upper(struct race *r, uint64_t iova, uint32_t level)
 }
 
 /*
- * EINVAL, from VFIO: the container has no type at the moment; ESTALE: it just lost it,
- * and the status says so.
+ * -EINVAL comes from VFIO: the container has no type at the moment. -ESTALE: it
+ * has just lost its type, and the status says so.
  */
 static int do_refresh(void *arg, uint64_t random)
 {
@@ -215,8 +215,8 @@ TEST_F_TIMEOUT(race, devices_close, 120)
 }
 
 /*
- * Relatives of v4: a group that outlives its container, and the other way
- * round. VFIO lets go of the container while ioctls are under way.
+ * Bugs related to v4: a group outlives its container, or the other way round.
+ * VFIO releases the container while ioctls are under way.
  */
 TEST_F_TIMEOUT(race, groups_leave, 120)
 {
@@ -244,7 +244,7 @@ TEST_F_TIMEOUT(race, groups_leave, 120)
 	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
-/* A group joins and leaves what is being refreshed. */
+/* A group joins and leaves a container that is being refreshed. */
 TEST_F_TIMEOUT(race, groups_join, 120)
 {
 	struct race *r = &self->race;
@@ -271,8 +271,8 @@ TEST_F_TIMEOUT(race, groups_join, 120)
 }
 
 /*
- * Entries of all kinds, to all places, at all levels: what is meant to be
- * sound, what is nearly so, and what is not.
+ * Writes entries of all kinds, to all places, at all levels: correct ones,
+ * nearly correct ones, and wrong ones.
  */
 static int do_rewrite(void *arg, uint64_t random)
 {
@@ -325,7 +325,7 @@ TEST_F_TIMEOUT(race, tables_rewritten, 120)
 	kiommu_stress_add(&r->stress, do_rewrite, r);
 	sleep(SECONDS);
 	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
-	/* The guest sees reason: everything is as its tables say. */
+	/* With correct tables, the shadow is what the tables say. */
 	ASSERT_EQ(0, kiommu_unregister(r->fd));
 	EXPECT_EQ(r->pins, kiommu_pins());
 	r->t = ioat_new(r->k.vm.area, variant->format, 3);
@@ -349,7 +349,7 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		ASSERT_NE(MAP_FAILED, (void *)mem[i]);
 	}
-	/* Else a refresh is told to come again when slots change under it. */
+	/* Otherwise a refresh must be repeated if slots change meanwhile. */
 	kiommu_lose_slots_at_once(r->fd);
 	ioat_map_pages(r->t, IOVA + 100 * PAGE, KIOMMU_FREE_GPA, 512, IOAT_RW);
 	kiommu_stress_add(&r->stress, do_refresh, r);
@@ -365,7 +365,7 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 		usleep(1000);
 		ASSERT_EQ(0, kiommu_vm_set_slot(vm, KIOMMU_FREE_SLOT, 0,
 						KIOMMU_FREE_GPA, 0, NULL));
-		/* What is behind the other slot goes, too. */
+		/* The memory behind the deleted slot goes, too. */
 		ASSERT_EQ(0, madvise(mem[rounds % 2], KIOMMU_2M, MADV_DONTNEED));
 	}
 	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
@@ -373,7 +373,7 @@ TEST_F_TIMEOUT(race, slots_change, 120)
 	EXPECT_EQ(0, kiommu_shadow_rights(r->fd, IOVA + 100 * PAGE));
 }
 
-/* The process gives memory up, in each way. */
+/* The process gives memory up, in each possible way. */
 static int do_discard(void *arg, uint64_t random)
 {
 	struct race *r = arg;
@@ -406,7 +406,7 @@ static int set_mem(struct race *r, uint64_t size)
 				  size, r->mem);
 }
 
-/* The slot goes and comes; KVM's own errors are of no concern. */
+/* The slot comes and goes; KVM's own errors do not matter. */
 static int do_slot(void *arg, uint64_t random)
 {
 	struct race *r = arg;
@@ -432,7 +432,7 @@ static int do_pins(void *arg, uint64_t random)
 	}
 }
 
-/* The device whose BAR others reach answers and does not. */
+/* Enables and disables memory space of the device whose BAR others access. */
 static int do_enable(void *arg, uint64_t random)
 {
 	struct race *r = arg;
@@ -441,7 +441,7 @@ static int do_enable(void *arg, uint64_t random)
 	return 0;
 }
 
-/* Everything that can be taken away is, while all of it is mapped. */
+/* Everything that can go away does, while all of it is mapped. */
 TEST_F_TIMEOUT(race, memory_changes, 120)
 {
 	struct race *r = &self->race;
@@ -467,7 +467,7 @@ TEST_F_TIMEOUT(race, memory_changes, 120)
 	sleep(SECONDS);
 	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 
-	/* Peace: what devices reach is what the process has. */
+	/* At rest, devices reach what the process has. */
 	kiommu_device_enable(&r->k.vfio.dev[0], 1);
 	if (mmap(r->mem, MEM_PAGES * PAGE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * REFRESH and TRANSLATE on well-formed tables: exactly the range, all levels,
- * what goes when the guest takes it away, rights, large frames; UNMAP_DMA.
- * With tables of each format.
+ * what the guest unmaps, rights, large frames; UNMAP_DMA. With tables of each
+ * format.
  */
 #include <errno.h>
 
@@ -22,7 +22,7 @@ FIXTURE(refresh) {
 	struct kiommu k;
 	int fd;
 	struct ioat *t;
-	uint64_t gpa; /* of BUFFER_PAGES pages, aligned to 4M */
+	uint64_t gpa; /* that of BUFFER_PAGES pages, aligned to 4M */
 };
 
 FIXTURE_VARIANT(refresh) {
@@ -53,7 +53,7 @@ FIXTURE_TEARDOWN(refresh)
 	kiommu_teardown(&self->k);
 }
 
-/* REFRESH succeeds, having mapped and unmapped so many pages. */
+/* REFRESH succeeds; it has mapped @_mapped pages and unmapped @_unmapped. */
 #define EXPECT_REFRESH(_iova, _pages, _mapped, _unmapped) do {		\
 	uint64_t _from = (_iova), _bytes = (_pages) * PAGE;		\
 	struct kvm_iommu_refresh r;					\
@@ -65,7 +65,7 @@ FIXTURE_TEARDOWN(refresh)
 	EXPECT_EQ(_unmapped, r.unmapped);				\
 } while (0)
 
-/* So many pages are mapped, and so many of memory are pinned for it. */
+/* @_mapped pages are mapped, for which @_pinned pages of memory are pinned. */
 #define EXPECT_HELD(_mapped, _pinned) do {				\
 	EXPECT_EQ(_mapped, kiommu_mapped_pages(self->fd));		\
 	EXPECT_EQ(_pinned, kiommu_pinned_pages(self->fd));		\
@@ -109,7 +109,7 @@ TEST_F_TIMEOUT(refresh, bad_ranges, 120)
 		EXPECT_EQ(-EINVAL, kiommu_refresh(fd, info.aperture_last + 1 - PAGE,
 						  2 * PAGE, NULL));
 	}
-	/* Its end is 2^64, which is no overflow; the tables end before. */
+	/* The end is 2^64, which is no overflow, but beyond the tables. */
 	EXPECT_EQ(-EINVAL, kiommu_refresh(fd, -PAGE, PAGE, NULL));
 	EXPECT_HELD(4, 4);
 }
@@ -124,7 +124,7 @@ TEST_F_TIMEOUT(refresh, exactly_the_range, 120)
 		EXPECT_EQ(i >= 3 && i <= 5 ? IOAT_RW : 0,
 			  kiommu_shadow_rights(fd, IOVA + i * PAGE));
 	EXPECT_HELD(3, 3);
-	/* What is as it was costs nothing. */
+	/* Nothing is done if nothing has changed. */
 	EXPECT_REFRESH(IOVA + 3 * PAGE, 3, 0, 0);
 	/* Changes outside of the range are not looked at. */
 	ioat_map(self->t, IOVA + 4 * PAGE, self->gpa + 20 * PAGE, 0, IOAT_RW);
@@ -181,7 +181,7 @@ TEST_F_TIMEOUT(refresh, translate, 120)
 	EXPECT_REFRESH(IOVA, 2, 2, 0);
 	ASSERT_EQ(0, kiommu_translate(fd, IOVA + PAGE, &a));
 	EXPECT_EQ(READ, a.shadow_rights);
-	/* A refresh is due: what the guest says, and what the device can do. */
+	/* A refresh is due: tables and shadow differ. */
 	ioat_unmap(self->t, IOVA, 0);
 	ASSERT_EQ(0, kiommu_translate(fd, IOVA + 0xfff, &a));
 	EXPECT_EQ(KVM_IOMMU_STATUS_NOT_MAPPED, a.status);
@@ -213,7 +213,7 @@ TEST_F_TIMEOUT(refresh, each_number_of_levels, 120)
 		ASSERT_EQ(0, kiommu_register_tables(self->fd, t));
 		ioat_map(t, IOVA, self->gpa, 0, IOAT_RW);
 		ioat_map(t, top, self->gpa + PAGE, 0, READ);
-		/* All that there is, in one call: absent spans are skipped. */
+		/* Everything in one call: absent spans are skipped. */
 		if (last != ~0ull)
 			EXPECT_REFRESH(0, (last + 1) / PAGE, 2, 0);
 		else
@@ -226,8 +226,8 @@ TEST_F_TIMEOUT(refresh, each_number_of_levels, 120)
 }
 
 /*
- * v4, defects 1 and 2: an invalid upper-level entry unmapped nothing of what
- * was below, and what lay beyond it was skipped.
+ * v4, defects 1 and 2: an invalid upper-level entry did not unmap what was
+ * below it, and what lay beyond it was skipped.
  */
 TEST_F_TIMEOUT(refresh, absent_upper_entry, 120)
 {
@@ -239,20 +239,20 @@ TEST_F_TIMEOUT(refresh, absent_upper_entry, 120)
 	EXPECT_HELD(2 * pages, 2 * pages);
 	ioat_unmap(self->t, IOVA, 1);
 	ioat_map(self->t, IOVA + 2 * span, self->gpa, 0, IOAT_RW);
-	/* Of a part of the span, a part goes. */
+	/* In a part of the span, only that part is unmapped. */
 	EXPECT_REFRESH(IOVA + 8 * PAGE, 8, 0, 8);
 	EXPECT_MAPPED(2 * pages - 8, 2 * pages);
 	EXPECT_REFRESH(IOVA, 3 * pages, 1, pages - 8);
 	EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(self->fd, IOVA + span));
 	EXPECT_MAPPED(pages + 1, 2 * pages);
-	/* The top entry: all of it. */
+	/* The top entry goes, and with it everything. */
 	ioat_unmap(self->t, IOVA, self->t->levels - 1);
 	EXPECT_REFRESH(0, (4 * IOVA) / PAGE, 0, pages + 1);
 	EXPECT_HELD(0, 0);
 	EXPECT_EQ(before, kiommu_pins());
 }
 
-/* v4, defect 4: tables that the guest replaced were read on. */
+/* v4, defect 4: tables that the guest had replaced were still read. */
 TEST_F_TIMEOUT(refresh, replaced_table, 120)
 {
 	uint64_t old, new;
@@ -267,7 +267,7 @@ TEST_F_TIMEOUT(refresh, replaced_table, 120)
 	EXPECT_REFRESH(IOVA, 8, 4, 4);
 	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, IOVA));
 	EXPECT_HELD(4, 4);
-	/* And back: the first table has not changed meanwhile. */
+	/* And back: the first table has not changed. */
 	ioat_write(self->t, ioat_entry(self->t, IOVA, 1, false), old);
 	EXPECT_REFRESH(IOVA, 8, 4, 4);
 	EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(self->fd, IOVA));
@@ -365,7 +365,7 @@ TEST_F_TIMEOUT(refresh, unmap_dma, 120)
 	ASSERT_EQ(0, kiommu_unmap_dma(fd, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL));
 	EXPECT_EQ(28 * PAGE, size);
 	EXPECT_HELD(0, 0);
-	/* The anchor is still there: the guest's tables count again. */
+	/* The anchor is still set: the tables can be mapped again. */
 	EXPECT_EQ(0, kiommu_map_dma(fd, NULL, IOVA, 32 * PAGE,
 				    VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE));
 	EXPECT_HELD(32, 32);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A host's IOMMU that refuses maps, by kiommu_inject.ko: the n-th map of a call, for
- * each n until it has no n-th one; alone, or with all that come after it. After
- * each, who has lost a mapping is told; what a device reaches is what is counted,
- * pinned and charged; and all comes back once the host maps again.
+ * A host's IOMMU refuses maps, by kiommu_inject.ko: the n-th map of a call, for
+ * each n until the call has no n-th one; alone, or with all that follow it.
+ * After each refusal, mappings that are lost have been reported; what a device
+ * reaches is what is counted, pinned and charged; and everything comes back
+ * once the host maps again.
  */
 #include <errno.h>
 
@@ -20,13 +21,15 @@
 #define LEAF KIOMMU_WORLD_LEAF
 #define RANGE KIOMMU_WORLD_RANGE
 #define ALL KIOMMU_WORLD_PAGES
-/* More than any call maps: one that has no end is an error. */
+/*
+ * More maps than any call makes: exceeding it means that the loop never ends.
+ */
 #define MOST 4000u
 
 FIXTURE(refusals) {
 	struct kiommu_world w;
 	int fd;
-	bool blocks; /* the host maps more than a page by one entry */
+	bool blocks; /* the host can map more than a page by one entry */
 	uint64_t pins;
 	uint64_t kvm_refs;
 };
@@ -62,8 +65,8 @@ FIXTURE_VARIANT_ADD(refusals, all) { .count = MOST };
 #define EXPECT_CONVERGES() KIOMMU_EXPECT_CONVERGES(&self->w)
 
 /*
- * @_call, in which maps are refused, after @_before; and then @_after, with REFUSED:
- * how many were. At least one must have been.
+ * Runs @_before, @_call while maps are refused, and @_after, in which REFUSED
+ * is the number of maps that were. At least one map must have been refused.
  */
 #define EACH_REFUSAL(_before, _call, _after...) do {			\
 	unsigned long REFUSED = 1;					\
@@ -96,7 +99,7 @@ TEST_F_TIMEOUT(refusals, refresh, 240)
 	}, {
 		struct kiommu_pages pages = kiommu_world_pages(&self->w);
 
-		/* One that was refused once may be tried again. */
+		/* A map that was refused once may be tried again. */
 		EXPECT_TRUE(!ret || (REFUSED && ret == -ENOMEM));
 		EXPECT_EQ(ret ? KVM_IOMMU_STATUS_NO_MEMORY : KVM_IOMMU_STATUS_OK,
 			  r.status);
@@ -107,7 +110,7 @@ TEST_F_TIMEOUT(refusals, refresh, 240)
 	});
 }
 
-/* What replaces another page is refused: nobody reaches the old one any more. */
+/* The new page is refused: the device does not reach the old one any more. */
 TEST_F_TIMEOUT(refusals, refresh_of_another_page, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -128,7 +131,7 @@ TEST_F_TIMEOUT(refusals, refresh_of_another_page, 240)
 		ret = kiommu_refresh(self->fd, one, two + PAGE - one, NULL);
 	}, {
 		EXPECT_TRUE(!ret || (REFUSED && ret == -ENOMEM));
-		/* By DMA: the new page, or none. */
+		/* DMA reaches the new page, or none. */
 		EXPECT_EQ(!!kiommu_shadow_rights(self->fd, one),
 			  kiommu_world_reaches(w, one));
 		EXPECT_EQ(!!kiommu_shadow_rights(self->fd, two),
@@ -139,8 +142,8 @@ TEST_F_TIMEOUT(refusals, refresh_of_another_page, 240)
 }
 
 /*
- * A part of what a host maps by one entry goes: the rest is mapped again, or whoever
- * looks is told that it is lost.
+ * Part of what a host maps by one entry goes: the rest is mapped again, or
+ * reported as lost.
  */
 #define EACH_SPLIT(_hole, _call) do {					\
 	struct kiommu_pages _all;					\
@@ -159,7 +162,7 @@ TEST_F_TIMEOUT(refusals, refresh_of_another_page, 240)
 		EXPECT_TRUE(!ret || (REFUSED && ret == -ENOMEM));	\
 		if (!REFUSED)						\
 			EXPECT_EQ(ALL - 1, kiommu_world_count(&_now));	\
-		/* All but what was to go. */				\
+		/* Only the page that was to go. */			\
 		EXPECT_GE(1, kiommu_world_lost_silently(&self->w, &_all)); \
 		EXPECT_RIGHT();						\
 	});								\
@@ -181,7 +184,7 @@ TEST_F_TIMEOUT(refusals, unmap_dma, 240)
 	EACH_SPLIT(LEAF + 100 * PAGE, unmap_page(self->fd, LEAF + 100 * PAGE));
 }
 
-/* The next call on the container begins with it, if nothing else has done it. */
+/* The next call on the container does the work, if it is not done already. */
 static int give_up(struct kiommu_world *w, uint64_t page)
 {
 	struct kvm_iommu_info info;
@@ -199,7 +202,7 @@ TEST_F_TIMEOUT(refusals, memory_change, 240)
 	EACH_SPLIT(LEAF + 7 * PAGE, give_up(&self->w, 7));
 }
 
-/* Half of the leaf is in a slot of its own, which goes. */
+/* Half of the leaf is in a slot of its own, which is deleted. */
 TEST_F_TIMEOUT(refusals, slot_change, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -234,7 +237,7 @@ TEST_F_TIMEOUT(refusals, slot_change, 240)
 	});
 }
 
-/* A host that was to be renewed then, and was not, is as good as before. */
+/* A host that was to be renewed, and could not be, is as good as before. */
 TEST_F_TIMEOUT(refusals, unregister_ioat, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -255,8 +258,8 @@ TEST_F_TIMEOUT(refusals, unregister_ioat, 240)
 }
 
 /*
- * One whose devices it takes no more, neither then nor back, is told by a fault for
- * each of them; they reach nothing.
+ * If devices can be attached neither to the new domain of a renewed host nor
+ * back to the old one, each is reported by a fault, and they reach nothing.
  */
 TEST_F_TIMEOUT(refusals, unregister_ioat_and_no_way_back, 240)
 {
@@ -284,7 +287,7 @@ TEST_F_TIMEOUT(refusals, unregister_ioat_and_no_way_back, 240)
 		for (unsigned int i = 0; i < c->count; i++)
 			told[i] += fault.device == kiommu_fault_device(&c->dev[i]);
 	}
-	/* Where the host keeps no tables, its devices stay in their domain. */
+	/* A host without tables is not renewed: its devices stay. */
 	for (unsigned int i = 0; i < c->count; i++)
 		EXPECT_EQ(info.shadow_bytes > 0, told[i]);
 	EXPECT_EQ(0, kiommu_register_tables(self->fd, w->t));

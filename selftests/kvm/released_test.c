@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Calls that are under way when VFIO releases the container: it takes its last group
- * away while a call waits for a page of the guest's memory, and others wait for that
- * call. They are told that the container was released, and why by the status.
+ * Calls that are under way when VFIO releases the container: its last group
+ * leaves while a call waits for a page of the guest's memory, and other calls
+ * wait for that call. These fail with ESTALE, and with a status that tells the
+ * reason.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -35,7 +36,7 @@ struct caller {
 FIXTURE(released) {
 	struct kiommu_tenant t;
 	int uffd;
-	char *late; /* a page at GPA that comes when it is answered */
+	char *late; /* a page at GPA that is missing until come_free() */
 	char *mem;
 	struct caller stuck, releaser, call[CALLS];
 	uint64_t pins;
@@ -56,7 +57,7 @@ static void *refresh_late(void *arg)
 	return NULL;
 }
 
-/* Takes the group away, and with it all that the container has. */
+/* Detaches the group, which releases all that the container has. */
 static void *release(void *arg)
 {
 	struct caller *c = arg;
@@ -107,7 +108,7 @@ FIXTURE_TEARDOWN(released)
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
-/* A call waits for the page, the device is closed, its group leaves. */
+/* A call waits for the page, the device is closed, its group is leaving. */
 static void get_stuck(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(released) *self)
 {
@@ -141,7 +142,7 @@ static void come_free(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, self->releaser.ret);
 	for (int i = 0; i < CALLS; i++)
 		pthread_join(self->call[i].thread, NULL);
-	/* It has no type any more, and can have one again. */
+	/* The container has no type any more, and can get one again. */
 	EXPECT_EQ(-EINVAL, kiommu_get_state(self->t.vfio.fd));
 	EXPECT_EQ(0, kiommu_group_attach(&self->t.vfio, self->t.dev));
 	EXPECT_EQ(0, kiommu_set_iommu(self->t.vfio.fd, VFIO_KVM_IOMMU));
@@ -151,7 +152,7 @@ static void come_free(struct __test_metadata *_metadata,
 	close(self->uffd);
 }
 
-/* Calls that come before it is released are told that no KVM is registered. */
+/* Calls that come before the release fail because no KVM is registered. */
 TEST_F_TIMEOUT(released, calls_under_way, 240)
 {
 	bool told = false;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Rings of guests that mean no good, and of VMMs that make mistakes; a process
- * that is killed with its ring at work. The kernel's log is looked at by
- * selftests/vm/run.
+ * Rings of hostile guests, and of VMMs that make mistakes; a process that is
+ * killed while its ring is in use. selftests/vm/run checks the kernel's log.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,11 +36,11 @@ struct hostile {
 	struct kiommu k;
 	int fd;
 	struct ioat *t;
-	uint64_t gpa; /* of PAGES pages */
+	uint64_t gpa; /* that of PAGES pages */
 	struct kiommu_ring *ring;
 	struct kiommu_bell bell;
 	uint64_t pins;
-	void *slot; /* SLOT_PAGES pages at KIOMMU_FREE_GPA, that come and go */
+	void *slot; /* SLOT_PAGES pages at KIOMMU_FREE_GPA, which come and go */
 	bool stop;
 };
 
@@ -108,7 +107,7 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1000000000.0;
 }
 
-/* Whatever a guest may write into an entry. */
+/* Anything that a guest may write into an entry. */
 static void bad_entry(struct kvm_iommu_ring_entry *entry, uint64_t random)
 {
 	const uint64_t lengths[] = {
@@ -120,7 +119,7 @@ static void bad_entry(struct kvm_iommu_ring_entry *entry, uint64_t random)
 	entry->flags = (random >> 40) % 8 ? (random >> 44) % 2 : random >> 32;
 }
 
-/* Fills the ring without end, changes what is being read, breaks it at times. */
+/* Keeps filling the ring, changes entries being read, breaks it at times. */
 static void *refill(void *arg)
 {
 	struct hostile *h = arg;
@@ -150,7 +149,7 @@ static void *refill(void *arg)
 	return NULL;
 }
 
-/* The memory behind one of the rings, and behind some mappings, comes and goes. */
+/* The slot of one of the rings and of some mappings comes and goes. */
 static void *move_slot(void *arg)
 {
 	struct hostile *h = arg;
@@ -169,7 +168,7 @@ static void *move_slot(void *arg)
 	return NULL;
 }
 
-/* Guest: kicks, whatever the ring holds by now. */
+/* Guest: kicks, whatever the ring holds at the moment. */
 static uint64_t kick_on(struct kiommu_ring *ring, uint64_t seed, uint64_t rounds)
 {
 	for (uint64_t i = 0; i < rounds; i++) {
@@ -183,7 +182,7 @@ static uint64_t kick_on(struct kiommu_ring *ring, uint64_t seed, uint64_t rounds
 static void run_hostile(struct __test_metadata *_metadata, struct hostile *h,
 			uint32_t flags)
 {
-	/* In memory that stays, over tables, where there is none, in a slot. */
+	/* In memory that stays, over tables, in no memory, in a slot. */
 	const uint64_t places[] = {
 		h->ring->gpa, h->ring->gpa, h->ring->gpa, h->t->root,
 		KIOMMU_FREE_GPA, KIOMMU_FREE_GPA + SLOT_PAGES * PAGE - PAGE,
@@ -211,7 +210,7 @@ static void run_hostile(struct __test_metadata *_metadata, struct hostile *h,
 			ASSERT_EQ(0, kiommu_stop(h->fd));
 			ASSERT_EQ(0, kiommu_start(h->fd, h->k.vm.fd));
 		}
-		/* Tables that a ring was laid over may be no tables any more. */
+		/* Tables under a ring may not be tables any more. */
 		if (kiommu_get_state(h->fd) == KVM_IOMMU_STATE_STARTED)
 			kiommu_register_tables(h->fd, h->t);
 	} while (now() < end);
@@ -226,7 +225,7 @@ TEST_F_TIMEOUT(hostile, soak, 300)
 	h->slot = mmap(NULL, SLOT_PAGES * PAGE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, h->slot);
-	/* Of which nobody reads. */
+	/* A file of faults that nobody reads. */
 	faults = kiommu_open_faults(h->fd, 0);
 	ASSERT_LE(0, faults);
 	ASSERT_EQ(0, pthread_create(&refiller, NULL, refill, h));
@@ -236,7 +235,7 @@ TEST_F_TIMEOUT(hostile, soak, 300)
 	pthread_join(refiller, NULL);
 	pthread_join(mover, NULL);
 	kiommu_vm_set_slot(&h->k.vm, KIOMMU_FREE_SLOT, 0, KIOMMU_FREE_GPA, 0, NULL);
-	/* The guest sees reason. */
+	/* The guest behaves again. */
 	ASSERT_EQ(0, kiommu_set_explicit(h->fd));
 	kiommu_unregister(h->fd);
 	ASSERT_EQ(0, kiommu_set_idle_limit(h->fd, 0));
@@ -267,7 +266,7 @@ TEST_F_TIMEOUT(hostile, broken_rings, 120)
 		GUEST(h->ring->ring_bell, h->ring->bell_argument);
 		h->ring->filled = wrong[i];
 		EXPECT_EQ(KIOMMU_RING_IS_BROKEN, GUEST(kiommu_ring_wait, h->ring));
-		/* By the thread, the reader may be told a little later. */
+		/* With a thread, the fault may come a bit later. */
 		while (read(faults, &fault, sizeof(fault)) < 0)
 			usleep(100);
 		EXPECT_EQ(KVM_IOMMU_FAULT_RING, fault.reason);
@@ -275,7 +274,7 @@ TEST_F_TIMEOUT(hostile, broken_rings, 120)
 		EXPECT_EQ(KVM_IOMMU_FAULT_HAS_GPA, fault.flags);
 		EXPECT_EQ(0, kiommu_mapped_pages(h->fd));
 	}
-	/* A ring that is not there. */
+	/* A ring where there is no memory. */
 	ASSERT_EQ(0, kiommu_set_sync(h->fd, &(struct kvm_iommu_set_sync){
 		.size = sizeof(struct kvm_iommu_set_sync),
 		.mode = KVM_IOMMU_SYNC_RING, .entries = 2,
@@ -315,7 +314,7 @@ TEST_F_TIMEOUT(hostile, set_sync_errors, 120)
 	EXPECT_REFUSED(EBADF, NO_FD, cmd.notify_fd = -2);
 	EXPECT_REFUSED(EINVAL, FD_TYPE, cmd.kick_fd = file);
 	EXPECT_REFUSED(EINVAL, FD_TYPE, cmd.notify_fd = h->fd);
-	/* To notify would be to ring. */
+	/* A notification would ring the doorbell. */
 	EXPECT_REFUSED(EINVAL, SAME_FD, cmd.notify_fd = cmd.kick_fd);
 	EXPECT_REFUSED(EINVAL, SAME_FD, cmd.notify_fd = same);
 	close(same);
@@ -330,7 +329,7 @@ TEST_F_TIMEOUT(hostile, set_sync_errors, 120)
 	EXPECT_REFUSED(EOPNOTSUPP, FLAGS, cmd.flags = 4);
 	EXPECT_REFUSED(EOPNOTSUPP, FIELD, cmd.burst = 1);
 	EXPECT_REFUSED(EOPNOTSUPP, FIELD, cmd.mode = KVM_IOMMU_SYNC_EXPLICIT);
-	/* Nothing has changed: the ring is looked at. */
+	/* Nothing has changed: the ring is still served. */
 	ASSERT_EQ(0, kiommu_get_info(h->fd, &info));
 	EXPECT_EQ(KVM_IOMMU_SYNC_RING, info.sync);
 	EXPECT_EQ(0, GUEST(kiommu_ring_sync, h->ring, IOVA, PAGE, 0));
@@ -360,7 +359,7 @@ static uint64_t for_ever(struct kiommu_ring *ring)
 	return 0;
 }
 
-/* In the middle of it all. What it leaves is looked for by the tear-down. */
+/* Killed while the guest is busy; nothing must be left. */
 TEST_F_TIMEOUT(hostile, killed, 120)
 {
 	const uint64_t pins = kiommu_pins();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest that says by a ring what it has changed: its own code fills entries
- * and writes to the doorbell, and sees what came of it. In each of two modes: by
- * the vCPU itself, which then has the answer at its next instruction, and by a
- * thread. That nothing goes to user space is part of each test: a guest that
- * leaves for anything but the end of its function fails.
+ * A guest that reports its changes by a ring: its own code fills entries,
+ * writes to the doorbell, and sees the result. In each of two modes: the vCPU
+ * does the work itself, and has the answer at its next instruction; or a thread
+ * does it. Each test also checks that nothing goes to user space: a guest that
+ * exits for anything but the end of its function fails.
  */
 #include <errno.h>
 #include <poll.h>
@@ -31,11 +31,11 @@
 #define BYTES 192ull
 #define UNMAP KVM_IOMMU_RING_UNMAP
 
-/* What guest functions take together: in the area. */
+/* What guest functions share. Lies in the area. */
 struct scene {
 	struct kiommu_ring *ring;
 	struct ioat *t;
-	uint64_t gpa; /* of PAGES pages */
+	uint64_t gpa; /* that of PAGES pages */
 	void *dma;
 	uint64_t interrupts;
 };
@@ -72,7 +72,7 @@ FIXTURE_VARIANT_ADD(ring, thread) {
 	.bell = KIOMMU_BELL_PIO,
 };
 
-/* The guest's copy of the pointer: globals are its own. */
+/* The guest's copy of the pointer: guests have globals of their own. */
 static struct scene *guest_scene;
 
 static void count_interrupt(struct ex_regs *regs)
@@ -119,7 +119,7 @@ FIXTURE_TEARDOWN(ring)
 #define STATUS(_i) (self->ring->mem->entries[(_i) % ENTRIES].status)
 #define STOPPED(_i) (self->ring->mem->entries[(_i) % ENTRIES].stopped_iova)
 
-/* Maps a page and says so. Returns whether it was done right after the kick. */
+/* Maps a page and posts that. Return: whether it was done after the kick. */
 static uint64_t map_one(struct scene *s, uint64_t iova, uint64_t gpa)
 {
 	uint64_t at_once;
@@ -163,7 +163,7 @@ TEST_F_TIMEOUT(ring, maps_and_unmaps, 120)
 	EXPECT_EQ(0, info.mapped_pages);
 }
 
-/* The very next instruction: nothing is polled for. */
+/* Done at the very next instruction, without polling. */
 TEST_F_TIMEOUT(ring, done_at_the_next_instruction, 120)
 {
 	if (!BY_VCPU)
@@ -172,7 +172,7 @@ TEST_F_TIMEOUT(ring, done_at_the_next_instruction, 120)
 		ASSERT_EQ(1, GUEST(map_one, self->s, IOVA + i * PAGE,
 				   self->s->gpa + i * PAGE));
 	EXPECT_EQ(100, kiommu_mapped_pages(self->fd));
-	/* Each of them rang: the host was idle. */
+	/* Each of them rang the doorbell, because the host was idle. */
 	EXPECT_EQ(100, self->ring->doorbells);
 }
 
@@ -191,7 +191,7 @@ static uint64_t map_burst(struct scene *s, uint64_t iova, uint64_t stride,
 	return kiommu_ring_wait(s->ring);
 }
 
-/* Disjoint pages, in several tables, of which some are new. */
+/* Disjoint pages in several tables, some of which are new. */
 TEST_F_TIMEOUT(ring, bursts, 120)
 {
 	const uint64_t stride = 33 * PAGE;
@@ -204,11 +204,11 @@ TEST_F_TIMEOUT(ring, bursts, 120)
 		ASSERT_EQ(0, GUEST(map_burst, self->s, IOVA, stride, 32, UNMAP));
 		ASSERT_EQ(0, kiommu_mapped_pages(self->fd));
 	}
-	/* A kick each, for all of it. */
+	/* One kick for each burst. */
 	EXPECT_EQ(10, self->ring->doorbells);
 }
 
-/* What the device does directly after the guest has its answer. */
+/* DMA directly after the guest has its answer. */
 static uint64_t dma_after_map(struct scene *s, uint64_t iova)
 {
 	map_one(s, iova, s->gpa);
@@ -233,7 +233,7 @@ TEST_F_TIMEOUT(ring, device_follows, 120)
 	EXPECT_EQ(BYTES, kiommu_count_equal(self->mem + PAGE, BYTES, 2));
 }
 
-/* Entries beside each other that fail, each in its way, and one that does not. */
+/* Neighbouring entries fail, each in another way; two do not. */
 TEST_F_TIMEOUT(ring, status_per_entry, 120)
 {
 	const struct {
@@ -272,7 +272,7 @@ TEST_F_TIMEOUT(ring, status_per_entry, 120)
 		EXPECT_EQ(entries[i].stopped, STOPPED(i));
 	}
 	EXPECT_EQ(4, kiommu_mapped_pages(self->fd));
-	/* The reader of faults is told of each; on the same page, they are one. */
+	/* Each is reported; faults on the same page are one record. */
 	ASSERT_EQ(4 * sizeof(*fault), read(faults, fault, sizeof(fault)));
 	EXPECT_EQ(KVM_IOMMU_FAULT_ENTRY, fault[0].reason);
 	EXPECT_EQ(KVM_IOMMU_STATUS_NO_SLOT, fault[0].status);
@@ -285,17 +285,17 @@ TEST_F_TIMEOUT(ring, status_per_entry, 120)
 	EXPECT_EQ(self->ring->gpa, fault[3].gpa);
 	EXPECT_EQ(2, fault[3].count);
 	close(faults);
-	/* Without tables. */
+	/* Without an anchor. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	EXPECT_EQ(KVM_IOMMU_STATUS_NO_ANCHOR,
 		  GUEST(kiommu_ring_sync, self->ring, IOVA, PAGE, 0));
-	/* The mode outlives them. */
+	/* The mode outlives the anchor. */
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->s->t));
 	EXPECT_EQ(0, GUEST(kiommu_ring_sync, self->ring, IOVA, PAGE, 0));
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 }
 
-/* Larger than what a vCPU does by itself: a thread does it. */
+/* Ranges that are larger than what a vCPU does itself are left to a thread. */
 TEST_F_TIMEOUT(ring, large_ranges, 120)
 {
 	ioat_map_pages(self->s->t, IOVA, self->s->gpa, PAGES, IOAT_RW);
@@ -308,7 +308,7 @@ TEST_F_TIMEOUT(ring, large_ranges, 120)
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 }
 
-/* A full ring, again and again: indices go round. */
+/* A full ring, several times: indices wrap around. */
 TEST_F_TIMEOUT(ring, full_ring, 120)
 {
 	for (unsigned int round = 0; round < 5; round++) {
@@ -320,7 +320,7 @@ TEST_F_TIMEOUT(ring, full_ring, 120)
 	}
 }
 
-/* The guest waits by HLT for an interrupt of its own choosing. */
+/* The guest waits by HLT for an interrupt that it has asked for. */
 static uint64_t wait_for_interrupt(struct scene *s, uint64_t iova)
 {
 	struct kvm_iommu_ring *mem = s->ring->mem;
@@ -340,7 +340,7 @@ static uint64_t wait_for_interrupt(struct scene *s, uint64_t iova)
 		GUEST_ASSERT_EQ(kiommu_ring_is_done(s->ring), 1);
 		GUEST_ASSERT_EQ(kiommu_ring_wait(s->ring), 0);
 	}
-	/* Not asked for: the entry has been done for long. */
+	/* No interrupt: the entry that was asked for was done long ago. */
 	before = s->interrupts;
 	kiommu_ring_sync(s->ring, iova, PAGE, 0);
 	asm volatile("sti; nop; cli" : : : "memory");
@@ -356,7 +356,7 @@ TEST_F_TIMEOUT(ring, interrupts, 120)
 	EXPECT_EQ(20, kiommu_mapped_pages(self->fd));
 }
 
-/* Posted, but the doorbell is not rung: as a guest that is stopped leaves it. */
+/* Posts without ringing the doorbell, as a guest does that is stopped then. */
 static uint64_t post_only(struct scene *s, uint64_t iova, uint64_t count)
 {
 	for (uint64_t i = 0; i < count; i++) {
@@ -387,13 +387,13 @@ TEST_F_TIMEOUT(ring, mode_changes_lose_nothing, 120)
 		EXPECT_EQ(ring->filled, ring->mem->done);
 		ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
 		EXPECT_EQ(KVM_IOMMU_SYNC_EXPLICIT, info.sync);
-		/* Nobody looks at it any more. */
+		/* The ring is not served any more. */
 		GUEST(post_only, s, IOVA + 100 * PAGE, 1);
 		GUEST(ring->ring_bell, ring->bell_argument);
 		EXPECT_EQ(ring->filled - 1, ring->mem->done);
 		EXPECT_EQ(0, RIGHTS(IOVA + 100 * PAGE));
 		ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, 40 * PAGE, NULL));
-		/* From one ring to the next. */
+		/* The mode changes from one ring to the next. */
 		ASSERT_EQ(0, SET_RING(ring, variant->flags));
 		GUEST(post_only, s, IOVA + 200 * PAGE, 10);
 		ASSERT_EQ(0, SET_RING(other, variant->flags ^ KVM_IOMMU_SYNC_THREAD));
@@ -421,7 +421,7 @@ TEST_F_TIMEOUT(ring, doorbell_of_user_space, 120)
 
 	GUEST(post_only, self->s, IOVA, 3);
 	ASSERT_EQ(8, write(fd, &one, sizeof(one)));
-	/* In this mode before the system call has returned. */
+	/* Without the thread, before the system call has returned. */
 	EXPECT_LE(BY_VCPU ? 3 : 0, self->ring->mem->done);
 	EXPECT_EQ(0, kiommu_ring_wait(self->ring));
 	EXPECT_EQ(3, kiommu_mapped_pages(self->fd));
@@ -430,7 +430,7 @@ TEST_F_TIMEOUT(ring, doorbell_of_user_space, 120)
 	/* The last file is closed; KVM still has the eventfd. */
 	GUEST(map_one, self->s, IOVA + 9 * PAGE, self->s->gpa);
 	EXPECT_EQ(4, kiommu_mapped_pages(self->fd));
-	/* For KVM_IOEVENTFD to be undone. */
+	/* A doorbell that kiommu_bell_close() can undo. */
 	self->bell.kick_fd = eventfd(0, 0);
 	self->bell.io.fd = self->bell.kick_fd;
 	self->bell.io.flags &= ~KVM_IOEVENTFD_FLAG_DEASSIGN;
@@ -438,10 +438,10 @@ TEST_F_TIMEOUT(ring, doorbell_of_user_space, 120)
 	vm_ioctl(self->k.vm.vm, KVM_IOEVENTFD, &self->bell.io);
 }
 
-/* The KVM leaves, the container goes, with entries that nobody has looked at. */
+/* The KVM leaves with entries that were not looked at. */
 TEST_F_TIMEOUT(ring, leaves_with_entries, 120)
 {
-	/* All or none: when a ring is set, the thread looks at it, some time. */
+	/* All or none: the thread looks at a new ring at some time. */
 	GUEST(post_only, self->s, IOVA, 40);
 	ASSERT_EQ(0, kiommu_stop(self->fd));
 	EXPECT_EQ(0, self->ring->mem->done % 40);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that is taken away while devices reach it: by the memory slot, or by
- * what the process does to the memory behind it. And what only looks like it.
+ * Memory that goes away while devices reach it: with the memory slot, or by
+ * what the process does to the memory behind it. And changes that only look
+ * like that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,14 +27,14 @@
 #define SIZE (64 * PAGE)
 #define PAGES (SIZE / PAGE)
 #define BYTES 64ull
-/* How long what is not told at once may take. */
+/* How long changes may take that are not handled at once. */
 #define TIMEOUT_MS 10000
 
 FIXTURE(slots) {
 	struct kiommu k;
 	int fd;
 	int memfd;
-	bool told; /* the module is told of each slot that goes, in any mode */
+	bool told; /* the module is told of each deleted slot, in any mode */
 	struct ioat *t;
 	char *buffer; /* a page of the area, always mapped */
 	char *mem; /* SIZE bytes of a file, in SLOT at GPA, mapped at IOVA */
@@ -77,7 +78,7 @@ FIXTURE_TEARDOWN(slots)
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 }
 
-/* Anonymous memory in the place of the file's. */
+/* Puts anonymous memory in place of the file's. */
 static void use_anonymous(struct __test_metadata *_metadata,
 			  FIXTURE_DATA(slots) *self)
 {
@@ -88,7 +89,7 @@ static void use_anonymous(struct __test_metadata *_metadata,
 	ASSERT_EQ(PAGES + 1, kiommu_mapped_pages(self->fd));
 }
 
-/* The device writes BYTES of @seed to page @page. No ioctl of the container. */
+/* Without an ioctl, the device writes BYTES of @seed to page @page. */
 static void store(struct __test_metadata *_metadata, FIXTURE_DATA(slots) *self,
 		  uint64_t page, uint64_t seed)
 {
@@ -104,7 +105,7 @@ static void store(struct __test_metadata *_metadata, FIXTURE_DATA(slots) *self,
 	EXPECT_TRUE(HOLDS(self->mem + (_page) * PAGE, _seed));		\
 } while (0)
 
-/* Pins beside that of the buffer, once the work for it is done. */
+/* The number of pins besides that of the buffer, once work items are done. */
 static uint64_t settled_pins(FIXTURE_DATA(slots) *self, uint64_t expected)
 {
 	for (int i = 0; i < TIMEOUT_MS / 10; i++) {
@@ -138,7 +139,7 @@ TEST_F_TIMEOUT(slots, deleted, 120)
 
 	EXPECT_REACHES(3, 5);
 	ASSERT_EQ(0, set_slot(self, 0, 0, NULL));
-	/* At once. */
+	/* The slot is lost at once. */
 	EXPECT_EQ(self->pins, kiommu_pins());
 	store(_metadata, self, 3, 6);
 	EXPECT_TRUE(HOLDS(self->mem + 3 * PAGE, 5));
@@ -147,7 +148,7 @@ TEST_F_TIMEOUT(slots, deleted, 120)
 	EXPECT_EQ(self->k.locked_vm + PAGE, kiommu_locked_vm());
 	EXPECT_EQ(-EIO, kiommu_refresh(self->fd, IOVA, SIZE, &r));
 	EXPECT_EQ(KVM_IOMMU_STATUS_NO_SLOT, r.status);
-	/* The same again; a device reaches it when told to, not before. */
+	/* The same slot again: a device reaches it only after a refresh. */
 	ASSERT_EQ(0, set_slot(self, 0, SIZE, self->mem));
 	store(_metadata, self, 3, 6);
 	EXPECT_TRUE(HOLDS(self->mem + 3 * PAGE, 5));
@@ -169,7 +170,7 @@ TEST_F_TIMEOUT(slots, becomes_read_only, 120)
 	EXPECT_TRUE(HOLDS(self->mem, 5));
 }
 
-/* Not while KVM tells of slots that go; and nothing has changed then. */
+/* While KVM reports deleted slots, moving one fails and changes nothing. */
 TEST_F_TIMEOUT(slots, cannot_be_moved, 120)
 {
 	if (self->told)
@@ -181,7 +182,7 @@ TEST_F_TIMEOUT(slots, cannot_be_moved, 120)
 	EXPECT_KEPT();
 }
 
-/* Where it was, nothing is left of it; where it is now, it is new. */
+/* Nothing is left of the slot at its old place; at the new one it is new. */
 TEST_F_TIMEOUT(slots, moved, 120)
 {
 	struct kvm_iommu_refresh r;
@@ -207,8 +208,8 @@ TEST_F_TIMEOUT(slots, moved, 120)
 }
 
 /*
- * Nobody tells: neither the call that deletes it nor any other one is needed for
- * devices to lose a slot.
+ * The module is not told of the deletion. Devices lose the slot without any
+ * further call.
  */
 TEST_F_TIMEOUT(slots, deletion_shows_without_a_call, 120)
 {
@@ -221,7 +222,7 @@ TEST_F_TIMEOUT(slots, deletion_shows_without_a_call, 120)
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 }
 
-/* As above, and the next call does not wait for the kernel's work. */
+/* The same, but the next call does not wait for the kernel's work item. */
 TEST_F_TIMEOUT(slots, next_call_sees_deletion, 120)
 {
 	const struct sched_param urgent = { .sched_priority = 1 };
@@ -237,13 +238,13 @@ TEST_F_TIMEOUT(slots, next_call_sees_deletion, 120)
 	}
 }
 
-/* KVM is asked to tell while a container wants it, and no longer. */
+/* KVM reports deleted slots while a container wants that, and no longer. */
 TEST_F_TIMEOUT(slots, told_while_wanted, 120)
 {
 	if (self->told)
 		SKIP(return, "the module is told in any mode");
 	for (int i = 0; i < 3; i++) {
-		/* Twice is once. */
+		/* Asking twice is like asking once. */
 		ASSERT_EQ(0, kiommu_set_explicit_slots(self->fd));
 		ASSERT_EQ(-EINVAL, kiommu_vm_set_slot(&self->k.vm, SLOT, 0,
 						      GPA + SIZE, SIZE, self->mem));
@@ -259,7 +260,7 @@ TEST_F_TIMEOUT(slots, told_while_wanted, 120)
 					self->mem));
 }
 
-/* Dirty logging on and off: the same slot. */
+/* Dirty logging is switched on and off: the slot stays the same. */
 TEST_F_TIMEOUT(slots, flags_of_no_concern, 120)
 {
 	ASSERT_EQ(0, set_slot(self, KVM_MEM_LOG_DIRTY_PAGES, SIZE, self->mem));
@@ -269,7 +270,7 @@ TEST_F_TIMEOUT(slots, flags_of_no_concern, 120)
 	EXPECT_REACHES(1, 5);
 }
 
-/* Slots of other memory. */
+/* Slots of other memory come and go. */
 TEST_F_TIMEOUT(slots, neighbours_come_and_go, 120)
 {
 	void *other = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
@@ -298,8 +299,8 @@ TEST_F_TIMEOUT(slots, memory_unmapped, 120)
 }
 
 /*
- * The next call finds it done: it does not wait for the kernel's work, which
- * gets no CPU here (the machine has one).
+ * The next call handles the change: it does not wait for the kernel's work
+ * item, which gets no CPU here (the machine has one).
  */
 TEST_F_TIMEOUT(slots, next_call_knows, 120)
 {
@@ -319,7 +320,7 @@ TEST_F_TIMEOUT(slots, memory_discarded, 120)
 	EXPECT_REACHES(9, 5);
 	ASSERT_EQ(0, madvise(self->mem + 8 * PAGE, 4 * PAGE, MADV_DONTNEED));
 	EXPECT_LOST(8, 4);
-	/* The process reads zeroes, and so does the device when told to look. */
+	/* The process reads zeroes; the device reaches that after a refresh. */
 	EXPECT_EQ(0, self->mem[9 * PAGE]);
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, SIZE, NULL));
 	EXPECT_REACHES(9, 6);
@@ -355,7 +356,7 @@ TEST_F_TIMEOUT(slots, memory_moved, 120)
 	munmap(moved, 4 * PAGE);
 }
 
-/* Other memory at the same address. */
+/* Other memory is mapped at the same address. */
 TEST_F_TIMEOUT(slots, memory_replaced, 120)
 {
 	char *at = self->mem + 20 * PAGE;
@@ -370,7 +371,7 @@ TEST_F_TIMEOUT(slots, memory_replaced, 120)
 	EXPECT_EQ(7, at[PAGE]);
 }
 
-/* More ranges at once than are kept apart. */
+/* More ranges at once than the module keeps apart. */
 TEST_F_TIMEOUT(slots, many_holes, 120)
 {
 	for (uint64_t i = 0; i < 32; i++)
@@ -391,7 +392,7 @@ TEST_F_TIMEOUT(slots, protection_changes, 120)
 	EXPECT_REACHES(5, 5);
 }
 
-/* Memory that the process may not touch is compared all the same. */
+/* Memory that the process may not access is compared all the same. */
 TEST_F_TIMEOUT(slots, inaccessible_memory_has_a_hole, 120)
 {
 	use_anonymous(_metadata, self);
@@ -404,8 +405,8 @@ TEST_F_TIMEOUT(slots, inaccessible_memory_has_a_hole, 120)
 }
 
 /*
- * Reclaim takes pinned pages of files out of the page tables, and finds only
- * then that it must not have them.
+ * Reclaim removes pinned pages of files from the page tables, and only then
+ * finds that it must not free them.
  */
 TEST_F_TIMEOUT(slots, reclaim_fails, 120)
 {
@@ -420,7 +421,7 @@ TEST_F_TIMEOUT(slots, reclaim_fails, 120)
 	EXPECT_TRUE(HOLDS(self->mem + 9 * PAGE, 6));
 }
 
-/* Nor does the file lose what one mapping of it forgets. */
+/* A file keeps the pages that one of its mappings discards. */
 TEST_F_TIMEOUT(slots, shared_memory_discarded, 120)
 {
 	EXPECT_REACHES(9, 5);
@@ -440,7 +441,7 @@ TEST_F_TIMEOUT(slots, process_forks, 120)
 	use_anonymous(_metadata, self);
 	child = fork();
 	if (!child) {
-		/* Its own copy: the parent's is not concerned. */
+		/* It has its own copy: the parent's memory is not affected. */
 		memset(self->mem, 3, SIZE);
 		munmap(self->mem, SIZE);
 		_exit(0);
@@ -463,7 +464,7 @@ static void write_text(const char *path, const char *text)
 	close(fd);
 }
 
-/* KSM and compaction look at pinned pages, and leave them where they are. */
+/* KSM and compaction look at pinned pages, but leave them where they are. */
 TEST_F_TIMEOUT(slots, ksm_and_compaction, 120)
 {
 	use_anonymous(_metadata, self);
@@ -483,7 +484,7 @@ TEST_F_TIMEOUT(slots, ksm_and_compaction, 120)
 		EXPECT_REACHES(page, page);
 }
 
-/* Memory of the process that no slot has. */
+/* Memory of the process that is in no slot. */
 TEST_F_TIMEOUT(slots, other_memory, 120)
 {
 	for (int i = 0; i < 100; i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a domain: created, started, anchored. What each ioctl says in
+ * The life of a domain: created, started, anchored. What each ioctl returns in
  * each state, how a KVM registers, which KVM, and what undoes it.
  */
 #include <errno.h>
@@ -22,7 +22,7 @@
 #define GPA KIOMMU_AREA_GPA
 #define RW (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
-/* The devices are open, no KVM is known: state created. */
+/* The devices are open, but no KVM is registered: state created. */
 FIXTURE(state) {
 	struct kiommu k;
 	int fd;
@@ -49,7 +49,9 @@ static int unmap(int fd, uint64_t size, uint32_t flags)
 	return kiommu_unmap_dma(fd, size ? GPA : 0, &size, flags);
 }
 
-/* Everything that needs an anchor answers @ret, and leaves the state alone. */
+/*
+ * Everything that needs an anchor returns @ret, and does not change the state.
+ */
 static void expect_refused(struct __test_metadata *_metadata, int fd, int ret)
 {
 	struct kvm_iommu_refresh refresh = {
@@ -60,7 +62,7 @@ static void expect_refused(struct __test_metadata *_metadata, int fd, int ret)
 	int state = kiommu_get_state(fd);
 
 	EXPECT_EQ(ret, kiommu_ioctl(fd, KVM_IOMMU_REFRESH, &refresh));
-	/* Of a call that was refused the status alone means something. */
+	/* Only the status of a refused call means something. */
 	EXPECT_EQ(0, refresh.stopped_iova);
 	EXPECT_EQ(0, refresh.mapped);
 	EXPECT_EQ(0, refresh.unmapped);
@@ -98,7 +100,7 @@ TEST_F_TIMEOUT(state, each_ioctl_in_each_state, 120)
 	EXPECT_EQ(0, kiommu_refresh(fd, GPA, KIOMMU_PAGE, NULL));
 	EXPECT_EQ(0, kiommu_translate(fd, GPA, &answer));
 	EXPECT_EQ(0, kiommu_map_dma(fd, NULL, GPA, KIOMMU_PAGE, RW));
-	/* Neither the KVM nor the anchor can be replaced: they leave first. */
+	/* Neither KVM nor anchor can be replaced: they must leave first. */
 	EXPECT_EQ(0, kiommu_start(fd, self->vm));
 	EXPECT_EQ(-EEXIST, kiommu_register_identity(fd, 0x1000));
 	ASSERT_EQ(0, kiommu_get_info(fd, &info));
@@ -117,7 +119,7 @@ TEST_F_TIMEOUT(state, each_ioctl_in_each_state, 120)
 	expect_refused(_metadata, fd, -ENODEV);
 }
 
-/* v4, defect 15: after the KVM had left, none could come again. */
+/* v4, defect 15: after the KVM had left, none could register again. */
 TEST_F_TIMEOUT(state, kvm_leaves_and_returns, 120)
 {
 	int fd = self->fd;
@@ -148,7 +150,7 @@ TEST_F_TIMEOUT(state, start_refuses_what_is_no_kvm, 120)
 		EXPECT_EQ(-EINVAL, kiommu_start(fd, others[i]));
 	EXPECT_EQ(-EINVAL, kiommu_start(fd, fd));
 	EXPECT_EQ(CREATED, kiommu_get_state(fd));
-	/* The same while a KVM is registered: it stays. */
+	/* The same while a KVM is registered, which stays. */
 	ASSERT_EQ(0, kiommu_start(fd, self->vm));
 	EXPECT_EQ(-EBADF, kiommu_start(fd, -1));
 	EXPECT_EQ(-EINVAL, kiommu_start(fd, zero));
@@ -177,18 +179,18 @@ TEST_F_TIMEOUT(state, another_kvm_is_refused, 120)
 	EXPECT_EQ(-EBUSY, kiommu_start(fd, other.fd));
 	EXPECT_EQ(ANCHORED, kiommu_get_state(fd));
 	EXPECT_EQ(1, kiommu_mapped_pages(fd));
-	/* It may come once the first one has left. */
+	/* It can register once the first one has left. */
 	ASSERT_EQ(0, kiommu_stop(fd));
 	EXPECT_EQ(0, kiommu_start(fd, other.fd));
 	EXPECT_EQ(-EBUSY, kiommu_start(fd, self->vm));
-	/* Memory of the first KVM is none of the second's. */
+	/* The memory of the first KVM is not the second one's. */
 	ASSERT_EQ(0, kiommu_register_identity(fd, 0));
 	ASSERT_EQ(0, kiommu_refresh(fd, GPA, KIOMMU_PAGE, NULL));
 	EXPECT_EQ(0, kiommu_mapped_pages(fd));
 	kiommu_vm_free(&other);
 }
 
-/* Runs in a child that holds the same files: @started: a KVM is registered. */
+/* Runs in a child that holds the same files. */
 static int foreign_process(struct __test_metadata *_metadata, int fd, int vm)
 {
 	struct kvm_iommu_translate answer;
@@ -218,7 +220,7 @@ static void in_foreign_process(struct __test_metadata *_metadata, int fd, int vm
 	ASSERT_EQ(0, status);
 }
 
-/* Guest memory is read and pinned for the process that owns it alone. */
+/* Guest memory is read and pinned only for the process that owns it. */
 TEST_F_TIMEOUT(state, another_process_is_refused, 120)
 {
 	int fd = self->fd;
@@ -234,8 +236,8 @@ TEST_F_TIMEOUT(state, another_process_is_refused, 120)
 }
 
 /*
- * Relatives of v4: pins must be uncharged from the process that was charged,
- * not from the one that happens to call.
+ * A bug related to v4: pins must be uncharged from the process that was
+ * charged, not from the one that happens to call.
  */
 TEST_F_TIMEOUT(state, another_process_may_unmap, 120)
 {
@@ -262,7 +264,7 @@ TEST_F_TIMEOUT(state, another_process_may_unmap, 120)
 	EXPECT_EQ(before, kiommu_locked_vm());
 }
 
-/* KVM_DEV_VFIO_FILE_ADD, then the device is opened: no call of ours. */
+/* KVM_DEV_VFIO_FILE_ADD, then the device is opened: no ioctl of ours. */
 TEST_F_TIMEOUT(state, kvm_registers_with_the_device, 120)
 {
 	if (kiommu_host_lacks(KIOMMU_KVM))
@@ -273,7 +275,7 @@ TEST_F_TIMEOUT(state, kvm_registers_with_the_device, 120)
 	kiommu_open_devices(&self->k);
 	EXPECT_EQ(STARTED, kiommu_get_state(self->fd));
 	EXPECT_EQ(0, kiommu_start(self->fd, self->vm));
-	/* STOP holds until the VMM says START, or opens a device anew. */
+	/* STOP holds until the VMM calls START or opens a device again. */
 	ASSERT_EQ(0, kiommu_stop(self->fd));
 	EXPECT_EQ(CREATED, kiommu_get_state(self->fd));
 	EXPECT_EQ(0, kiommu_start(self->fd, self->vm));
@@ -306,7 +308,7 @@ TEST_F_TIMEOUT(state, last_close_undoes_all, 120)
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(pins, kiommu_pins());
 	EXPECT_EQ(-ENODEV, kiommu_stop(self->fd));
-	/* And once more. */
+	/* The KVM registers again. */
 	kiommu_open_devices(&self->k);
 	EXPECT_EQ(STARTED, kiommu_get_state(self->fd));
 }
@@ -319,7 +321,7 @@ static bool has_conflict(int fd)
 	return info.flags & KVM_IOMMU_INFO_KVM_CONFLICT;
 }
 
-/* Devices of two KVMs in one container: the first is served, the other told. */
+/* Devices of two KVMs in one container: the second KVM is only reported. */
 TEST_F_TIMEOUT(state, devices_of_two_kvms, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
@@ -369,7 +371,10 @@ static int do_info(void *arg, uint64_t random)
 	return kiommu_get_info(*(int *)arg, &info);
 }
 
-/* A device brings another KVM than START did: told until the last one is closed. */
+/*
+ * A device brings another KVM than START did: that is reported until the last
+ * device is closed.
+ */
 TEST_F_TIMEOUT(state, another_kvm_than_start, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
@@ -385,7 +390,7 @@ TEST_F_TIMEOUT(state, another_kvm_than_start, 120)
 	kiommu_vm_create_bare(&other);
 	kvm_vfio = kiommu_vm_open_vfio(&other);
 	ASSERT_EQ(0, kiommu_kvm_add_group(kvm_vfio, &c->dev[1]));
-	/* Whoever calls is the one who finds out. */
+	/* Other threads call, too, and may be the ones that find out. */
 	kiommu_stress_add(&stress, do_info, &self->fd);
 	kiommu_stress_add(&stress, do_info, &self->fd);
 	for (unsigned int i = 0; i < 12; i++) {
@@ -395,7 +400,7 @@ TEST_F_TIMEOUT(state, another_kvm_than_start, 120)
 		EXPECT_FALSE(has_conflict(self->fd));
 		ASSERT_EQ(0, kiommu_start(self->fd, self->vm));
 		ASSERT_EQ(0, kiommu_device_open(&c->dev[1]));
-		/* Sometimes nobody but the others has called before the last close. */
+		/* Sometimes only these threads call before the last close. */
 		if (i % 3) {
 			EXPECT_TRUE(has_conflict(self->fd));
 			EXPECT_EQ(-EBUSY, kiommu_start(self->fd, other.fd));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tables that others wrote: those of the host IOMMU, by the machine's own
- * Linux. type1 maps memory of this process in many ways; the tables are found
- * where the IOMMU finds them, by its registers, and walked by the core's
+ * Tables that others wrote: those of the host's IOMMU, by the machine's own
+ * Linux. type1 maps memory of this process in many ways. The test finds the
+ * tables as the IOMMU does, by its registers, and walks them with the core's
  * formats and walker. Each page must be the one that the kernel says is behind
  * the memory, with the rights that it was mapped with, and there must be no
- * others. Of the formats: VT-d second stage, AMD-Vi v1.
+ * other pages. Formats: VT-d second stage, AMD-Vi v1.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ struct mapping {
 	uint32_t rights;
 };
 
-/* A page that a device reaches; what is told of it by kernel or tables. */
+/* A page that a device reaches, according to the kernel or the tables. */
 struct reached {
 	uint64_t iova;
 	uint64_t frame;
@@ -51,13 +51,13 @@ struct reached {
 struct pages {
 	struct reached page[MOST_PAGES];
 	unsigned int count;
-	uint64_t sizes;	/* bitmap of the sizes of pages, from tables */
+	uint64_t sizes;	/* bitmap of page sizes, from the tables */
 };
 
 FIXTURE(tables) {
 	struct kiommu_container vfio;
 	struct walk_tables head;
-	char *small;	/* pages that lie anywhere */
+	char *small;	/* pages in no order */
 	char *huge;	/* NULL: the machine has none */
 	struct mapping mapping[MOST_MAPPINGS];
 	unsigned int count;
@@ -86,7 +86,7 @@ static int find_vtd(unsigned int bus, unsigned int devfn, struct walk_tables *he
 	TEST_ASSERT(!ret && (context[0] & 1), "context entry: %d, %lx", ret,
 		    context[0]);
 	TEST_ASSERT(!(context[0] & 0xc), "translation type %lx", context[0]);
-	/* Address width: 1 is 39 bits, 3 levels. */
+	/* Address width 1 means 39 bits, 3 levels. */
 	head->format = KVM_IOMMU_FORMAT_VTD_SS;
 	head->levels = (context[1] & 7) + 2;
 	head->iota = context[0] & ~0xfffull;
@@ -152,7 +152,7 @@ FIXTURE_SETUP(tables)
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, (void *)self->small);
 	ASSERT_EQ(0, madvise(self->small, SMALL_PAGES * PAGE, MADV_NOHUGEPAGE));
-	/* Frames come in the order of use: this one mixes them. */
+	/* Frames are allocated in the order of use, which is mixed here. */
 	for (unsigned int i = 0; i < SMALL_PAGES; i++)
 		self->small[i * 167 % SMALL_PAGES * PAGE] = 1;
 	self->huge = huge_memory();
@@ -195,7 +195,7 @@ static void map_small(struct __test_metadata *_metadata,
 		map(_metadata, self, 4 * GIB + i * 0x12345000ull, memory + PAGE,
 		    PAGE, rights[i / 3 % 3]);
 	}
-	/* Runs over frames that are no neighbours. */
+	/* Runs over frames that are not adjacent. */
 	for (unsigned int i = 0; i < 16; i++)
 		map(_metadata, self, 0x1000000 + i * 17 * PAGE,
 		    self->small + (256 + i * 16) * PAGE, 16 * PAGE,
@@ -253,7 +253,7 @@ static uint32_t rights_of(uint32_t format, uint32_t flags)
 	return rights;
 }
 
-/* What the kernel says of the memory that is mapped now. */
+/* Collects what the kernel says of the memory that is mapped now. */
 static void expect(FIXTURE_DATA(tables) *self)
 {
 	struct pages *pages = &self->expected;
@@ -308,7 +308,7 @@ static void compare(struct __test_metadata *_metadata,
 	ASSERT_EQ(expected->count, found_pages->count);
 }
 
-/* Walks for one page answer the same. */
+/* Walks for single pages find the same. */
 static void compare_single_pages(struct __test_metadata *_metadata,
 				 FIXTURE_DATA(tables) *self)
 {
@@ -352,7 +352,7 @@ TEST_F_TIMEOUT(tables, are_what_the_kernel_says, 120)
 	}
 	compare_single_pages(_metadata, self);
 
-	/* Some go: the others are as they were. */
+	/* Some mappings go: the others are as they were. */
 	for (unsigned int i = 0; i < self->count; i += 2) {
 		struct mapping *m = &self->mapping[i];
 		uint64_t size = m->size;

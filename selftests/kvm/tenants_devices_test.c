@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Devices of a container that are opened and closed while somebody waits: for a page
- * of his memory in a call, or for mmap_lock to register the guest. To open and to
- * close wait for neither, and what they bring is not lost with who is killed.
+ * Devices of a container are opened and closed while a process waits: for a
+ * page of its memory in a call, or for mmap_lock to register the guest. Opening
+ * and closing wait for neither, and what they bring is not lost when the
+ * process that waits is killed.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -39,7 +40,7 @@ FIXTURE_SETUP(tenants_devices)
 	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 }
 
-/* Who is left is killed: nothing of a test that fails stays. */
+/* Reaps all processes that are left, so that nothing of a failed test stays. */
 FIXTURE_TEARDOWN(tenants_devices)
 {
 	while (waitpid(-1, NULL, 0) > 0)
@@ -92,7 +93,7 @@ static void get_stuck(struct stuck_call *c)
 	TEST_ASSERT(kiommu_uffd_next(c->uffd) == c->late, "nobody waits");
 }
 
-/* A byte for each step: all of them while the call waits. */
+/* Sends a byte for each step, all of which happen while the call waits. */
 static void close_while_stuck(const int *go, const int *done)
 {
 	static struct stuck_call c;
@@ -100,7 +101,7 @@ static void close_while_stuck(const int *go, const int *done)
 	get_stuck(&c);
 	kiommu_device_close(c.t.dev);
 	kiommu_tell(done);
-	/* Where the guest is no KVM, the library registers it by a call. */
+	/* If the guest is not a KVM, the library registers it by a call. */
 	if (kiommu_host_has(KIOMMU_KVM))
 		TEST_ASSERT(!kiommu_device_open(c.t.dev), "open");
 	kiommu_tell(done);
@@ -109,7 +110,7 @@ static void close_while_stuck(const int *go, const int *done)
 	TEST_ASSERT(!kiommu_uffd_answer(c.uffd, c.late, map_page()), "answer");
 	pthread_join(c.thread, NULL);
 	TEST_ASSERT(!c.ret, "refresh: %d", c.ret);
-	/* Then it left, as the device was closed, and came with it again. */
+	/* The guest left when the device was closed, and came with it again. */
 	if (kiommu_host_has(KIOMMU_KVM))
 		TEST_ASSERT(kiommu_get_state(c.t.vfio.fd) ==
 			    KVM_IOMMU_STATE_STARTED, "state");
@@ -117,7 +118,7 @@ static void close_while_stuck(const int *go, const int *done)
 	_exit(0);
 }
 
-/* Another tenant opens and closes his. */
+/* Another tenant opens and closes its device. */
 static void live(const int *go, const int *done)
 {
 	struct kiommu_tenant t;
@@ -144,7 +145,7 @@ static void expect_exit(struct __test_metadata *_metadata, pid_t pid, int expect
 	EXPECT_EQ(expected, status);
 }
 
-/* VFIO has the lock of the device set meanwhile: both would wait. */
+/* VFIO holds the lock of the device set meanwhile, so both would wait. */
 TEST_F_TIMEOUT(tenants_devices, closed_while_a_call_waits, 240)
 {
 	int go[2][2], done[2][2];
@@ -195,13 +196,13 @@ static void call_first(struct first_caller *f, int fd)
 	_exit(0);
 }
 
-/* A guest whose registration waits; and a process that has its container, too. */
+/* A guest whose registration waits; another process has its container, too. */
 static void be_registered(struct first_caller *f)
 {
 	struct kiommu_tenant t;
 
 	close(f->file.dev);
-	signal(SIGCHLD, SIG_IGN); /* who is killed is gone at once */
+	signal(SIGCHLD, SIG_IGN); /* a killed child is gone at once */
 	kiommu_tenant_set_up(&t, 0);
 	TEST_ASSERT(!kiommu_device_open(t.dev), "open");
 	if (!fork())
@@ -216,8 +217,9 @@ static void be_registered(struct first_caller *f)
 }
 
 /*
- * The first call registers what the device brought, and waits for that: by a process
- * that is killed. The next call, of another one, does it.
+ * The first call registers the guest that the device brought, and waits for
+ * that, in a process that is killed. The next call, of another process,
+ * registers it.
  */
 TEST_F_TIMEOUT(tenants_devices, first_caller_is_killed, 240)
 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two processes, each with a guest and a device of its own. One has its mmap_lock
- * taken, for as long as it likes, and then registers its guest, which needs that
- * lock for writing. The other one must not notice; who waits can be killed; and
- * when the lock is free all go on, or are gone without a trace.
+ * Two processes, each with a guest and a device of its own. One of them has its
+ * mmap_lock held for as long as it likes, and then registers its guest, which
+ * needs that lock for writing. The other one must not notice; threads that wait
+ * can be killed; and when the lock is free, all go on, or have gone without a
+ * trace.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -27,9 +28,9 @@
 
 enum { OPEN, START, THREADS };
 
-/* What the processes share. */
+/* Shared by the processes. */
 struct shared {
-	pid_t tid[THREADS]; /* of the stuck process: who opens, who calls START */
+	pid_t tid[THREADS]; /* of the stuck process: open a device; START */
 	int ret[THREADS];
 	bool done[THREADS];
 };
@@ -38,8 +39,8 @@ FIXTURE(tenants) {
 	struct kiommu_stuck_file file;
 	struct shared *shared;
 	pid_t stuck, other;
-	int to_stuck[2], to_other[2]; /* a byte: the next step */
-	int from_stuck[2], from_other[2]; /* a byte: it is done; else it fails */
+	int to_stuck[2], to_other[2]; /* a byte starts the next step */
+	int from_stuck[2], from_other[2]; /* a byte: the step has succeeded */
 	uint64_t pins;
 	long kvm_refs;
 };
@@ -72,7 +73,7 @@ static void *register_guest(void *arg)
 	return NULL;
 }
 
-/* All is made ready before the lock is taken: even a malloc() may wait for it. */
+/* Prepares all before the lock is held: even a malloc() may wait for it. */
 static void be_stuck(FIXTURE_DATA(tenants) *self)
 {
 	struct waiter w[THREADS];
@@ -98,7 +99,7 @@ static void be_stuck(FIXTURE_DATA(tenants) *self)
 	_exit(0);
 }
 
-/* Each way to register and to leave. */
+/* Registers and leaves in each possible way. */
 static void live(FIXTURE_DATA(tenants) *self)
 {
 	struct kiommu_tenant t;
@@ -141,7 +142,7 @@ FIXTURE_SETUP(tenants)
 		live(self);
 }
 
-/* The one waits for mmap_lock, and the other one for him. */
+/* One thread waits for mmap_lock, and the other one for the first. */
 static void get_stuck(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(tenants) *self)
 {
@@ -175,7 +176,7 @@ FIXTURE_TEARDOWN(tenants)
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
-/* Opens, starts, stops, closes, while the other one waits. */
+/* The other process opens, starts, stops and closes while this one waits. */
 TEST_F_TIMEOUT(tenants, other_one_does_not_wait, 240)
 {
 	get_stuck(_metadata, self);
@@ -191,12 +192,14 @@ TEST_F_TIMEOUT(tenants, other_one_does_not_wait, 240)
 	expect_exit(_metadata, self->other, 0);
 	expect_exit(_metadata, self->stuck, 0);
 	EXPECT_EQ(0, self->shared->ret[OPEN]);
-	/* Who comes before the device is open is told so. */
+	/* A START that comes before the device is open fails. */
 	EXPECT_TRUE(!self->shared->ret[START] ||
 		    self->shared->ret[START] == -ENODEV);
 }
 
-/* While the thread that has the lock cannot be killed, those that wait for it can. */
+/*
+ * The thread that holds the lock cannot be killed; those that wait for it can.
+ */
 TEST_F_TIMEOUT(tenants, who_waits_is_killed, 240)
 {
 	get_stuck(_metadata, self);
@@ -220,7 +223,9 @@ struct foreign {
 	int ready[2], hold[2], go[2], result[2];
 };
 
-/* A device without a guest; then the guest of the parent, whose KVM file it has. */
+/*
+ * Opens a device without a guest; then names the parent's, whose file it has.
+ */
 static void start_foreign(struct foreign *f, int kvm_fd)
 {
 	struct kiommu_container vfio;
@@ -254,8 +259,8 @@ static void have_foreign(struct foreign *f)
 }
 
 /*
- * Nothing of another process is registered before it is refused: who names the
- * guest of one whose mmap_lock is taken gets his error at once.
+ * A guest of another process is refused before it is registered: a START that
+ * names the guest of a process whose mmap_lock is held fails at once.
  */
 TEST(guest_of_another_process)
 {
@@ -279,7 +284,7 @@ TEST(guest_of_another_process)
 	refs = kiommu_module_refs();
 	kiommu_tell(f.go);
 	EXPECT_TRUE(kiommu_comes(f.result));
-	/* Nor is it registered by somebody else meanwhile. */
+	/* Nor does anything else register it meanwhile. */
 	EXPECT_EQ(refs, kiommu_module_refs());
 	kiommu_tell(f.go);
 	kiommu_stuck_file_let_go(&f.file);

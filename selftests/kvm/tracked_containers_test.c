@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Mode TRACKED in two containers of one KVM, whose tables share pages: a store
- * reaches both shadows, and both devices; when one container leaves, in whatever
- * way, the other one still follows; when both have, KVM tracks nothing.
+ * reaches both shadows, and both devices; when one container leaves, in
+ * whatever way, the other one still follows; when both have left, KVM tracks
+ * nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -36,7 +37,7 @@ FIXTURE(containers) {
 	uint64_t pins;
 };
 
-/* Both with the same anchor. */
+/* Sets both containers up, with the same anchor. */
 static void set_up(FIXTURE_DATA(containers) *self)
 {
 	struct kiommu_area *area;
@@ -77,7 +78,7 @@ FIXTURE_TEARDOWN(containers)
 	tear_down(self);
 }
 
-/* A store, and what its devices write to @iova directly after it. */
+/* A store, and what devices write to @iova directly after it. */
 static uint64_t store_and_write(uint64_t *entry, uint64_t value, uint64_t iova,
 				void *dma0, void *dma1)
 {
@@ -104,7 +105,7 @@ static bool has_written(FIXTURE_DATA(containers) *self, unsigned int i,
 				  i + 1) == BYTES;
 }
 
-/* What the guest does next: page @page at IOVA + @at pages; -1: nothing there. */
+/* The guest maps page @page at IOVA + @at pages; -1 unmaps that. */
 static void store_page(FIXTURE_DATA(containers) *self, uint64_t at, int page)
 {
 	uint64_t *entry = ioat_entry(self->t, IOVA + at * PAGE, 0, false);
@@ -137,7 +138,7 @@ TEST_F_TIMEOUT(containers, a_store_reaches_both, 120)
 			EXPECT_TRUE(has_written(self, i, page));
 			EXPECT_TRUE(maps(self, i, 0, page));
 		}
-		/* And away: nothing arrives any more. */
+		/* Unmapped: nothing arrives any more. */
 		memset(self->mem + page * PAGE, 0, PAGE);
 		ASSERT_EQ(0, kiommu_guest_call(&self->k.vm, store_and_write, entry,
 					       0, IOVA, self->k.dma[0],
@@ -151,7 +152,7 @@ TEST_F_TIMEOUT(containers, a_store_reaches_both, 120)
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd[1]));
 }
 
-/* One leaf table for both; what links it belongs to one of them alone. */
+/* One leaf table for both; each links it by tables of its own. */
 TEST_F_TIMEOUT(containers, other_tables_above, 120)
 {
 	struct kiommu_area *area = self->k.vm.area;
@@ -178,7 +179,7 @@ TEST_F_TIMEOUT(containers, other_tables_above, 120)
 		EXPECT_TRUE(kiommu_maps(self->fd[1],
 					iova + i * KIOMMU_2M + 3 * PAGE,
 					self->gpa + 5 * PAGE));
-	/* What one of them unlinks the other one has as before. */
+	/* What one of them unlinks, the other one still has. */
 	kiommu_guest_call(&self->k.vm, kiommu_store,
 			  ioat_entry(self->t, IOVA, 1, false), 0);
 	EXPECT_EQ(2, kiommu_tracked_pages(self->fd[0]));
@@ -195,8 +196,9 @@ TEST_F_TIMEOUT(containers, other_tables_above, 120)
 }
 
 /*
- * The top table of one is the middle one of the other, whose pages are the
- * first's tables: an entry that maps a page here links a table there.
+ * The top table of the second container is the middle one of the first, so
+ * pages that the first maps are tables of the second: an entry that maps a page
+ * in one links a table in the other.
  */
 TEST_F_TIMEOUT(containers, other_levels, 120)
 {
@@ -206,7 +208,7 @@ TEST_F_TIMEOUT(containers, other_levels, 120)
 	uint64_t *table = (uint64_t *)(self->mem + 5 * PAGE);
 	uint64_t iova = KIOMMU_IOVA_BASE + 9 * KIOMMU_2M;
 
-	/* Entry 0 of it, the leaf table, spans the first GiB there. */
+	/* Its entry 0 links the leaf table, and spans the first GiB there. */
 	ASSERT_EQ(0, (uint64_t)middle & (PAGE - 1));
 	anchor.iota = kiommu_gpa(area, middle);
 	ASSERT_EQ(0, kiommu_unregister(self->fd[1]));
@@ -222,12 +224,12 @@ TEST_F_TIMEOUT(containers, other_levels, 120)
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd[1]));
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd[0]));
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd[1]));
-	/* What is data here is a table there. */
+	/* What is data for one container is a table for the other. */
 	kiommu_guest_call(&self->k.vm, kiommu_store, table + 2,
 			  ioat_leaf_value(self->t, 0, self->gpa, IOAT_RW));
 	EXPECT_TRUE(kiommu_maps(self->fd[1], iova + 2 * PAGE, self->gpa));
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd[0]));
-	/* Without the first one the second has no table any less. */
+	/* When the first one leaves, the second one keeps its tables. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd[0]));
 	kiommu_guest_call(&self->k.vm, kiommu_store, table + 1, 0);
 	EXPECT_TRUE(kiommu_blocks(self->fd[1], iova + PAGE));
@@ -236,7 +238,7 @@ TEST_F_TIMEOUT(containers, other_levels, 120)
 	EXPECT_EQ(2, kiommu_tracked_pages(self->fd[1]));
 }
 
-/* How one of them leaves. */
+/* How a container leaves. */
 enum way { EXPLICIT, RING, UNTRACK, UNREGISTER, STOP, DEVICES, CLOSE, WAYS };
 
 static const char *const way_names[WAYS] = {
@@ -337,7 +339,7 @@ TEST_F_TIMEOUT(containers, one_leaves, 240)
 		fill_device(self, !who);
 		ASSERT_EQ(0, leave(self, who, way));
 		check_other(_metadata, self, who, way);
-		/* The mode as it was: it follows again. */
+		/* Restore what it had: it follows again. */
 		if (way == UNREGISTER)
 			ASSERT_EQ(0, kiommu_register_tables(self->fd[who], self->t));
 		if (way < UNREGISTER)
@@ -352,12 +354,12 @@ TEST_F_TIMEOUT(containers, one_leaves, 240)
 	}
 }
 
-/* What KVM cannot emulate: it exits as long as the page is tracked. */
+/* KVM cannot emulate this: the vCPU exits as long as the page is tracked. */
 static uint64_t store_cmpxchg16b(uint64_t *entry, uint64_t value)
 {
 	uint64_t low = entry[0], high = entry[1];
 
-	/* The call returns here; from now on the test runs the vCPU. */
+	/* This ends the call; from now on the test runs the vCPU. */
 	GUEST_SYNC(0);
 	asm volatile("lock cmpxchg16b %0"
 		     : "+m"(*(uint64_t(*)[2])entry), "+a"(low), "+d"(high)
@@ -365,7 +367,7 @@ static uint64_t store_cmpxchg16b(uint64_t *entry, uint64_t value)
 	return 0;
 }
 
-/* KVM tracks a page once, and until the last one has let it go. */
+/* KVM tracks a page once, until the last container has let it go. */
 TEST_F_TIMEOUT(containers, tracked_until_the_last_leaves, 120)
 {
 	uint64_t *entry = ioat_entry(self->t, IOVA, 0, false);

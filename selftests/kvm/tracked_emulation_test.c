@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Mode TRACKED and stores that KVM cannot emulate: AVX, cmpxchg16b. The vCPU
- * exits, as often as it is run, until its VMM has had the page untracked or has
- * ended the mode; then the store is done by the CPU, whole, and a refresh brings
- * the shadow up to date. What KVM can emulate, 16 bytes of SSE, does not exit.
+ * exits each time it is run, until its VMM has untracked the page or ended the
+ * mode. Then the CPU does the whole store, and a refresh brings the shadow up
+ * to date. Stores that KVM can emulate, 16 bytes of SSE, do not exit.
  */
 #include <errno.h>
 #include <string.h>
@@ -31,10 +31,10 @@ FIXTURE(emulation) {
 	int fd;
 	int faults;
 	struct ioat *t;
-	uint64_t gpa; /* of PAGES pages */
-	uint64_t *entry; /* of IOVA, the first of its table */
+	uint64_t gpa; /* that of PAGES pages */
+	uint64_t *entry; /* that of IOVA, the first of its table */
 	uint64_t table; /* the table's GPA */
-	uint64_t *values; /* WORDS entries for what a store is made of */
+	uint64_t *values; /* WORDS entries, of which stores are made */
 	uint64_t pins;
 };
 
@@ -75,8 +75,9 @@ FIXTURE_TEARDOWN(emulation)
 }
 
 /*
- * The stores: @bytes from @values to @to. Each function returns by GUEST_SYNC()
- * before it stores, and again after: between the two the test runs the vCPU.
+ * The stores, from @values to @to. Each function calls GUEST_SYNC() before it
+ * stores, which ends the call, and returns after it: in between, the test runs
+ * the vCPU.
  */
 static uint64_t store_xmm(void *to, const void *values)
 {
@@ -124,7 +125,7 @@ static uint64_t store_ymm_aligned(void *to, const void *values)
 static const struct kind {
 	const char *name;
 	void *fn;
-	uint32_t words; /* of 8 bytes that it stores */
+	uint32_t words; /* words of 8 bytes that it stores */
 	bool avx;
 } kinds[] = {
 	{ "cmpxchg16b", store_cmpxchg16b, 2, false },
@@ -133,7 +134,7 @@ static const struct kind {
 	{ "vmovaps of 32 bytes", store_ymm_aligned, 4, true },
 };
 
-/* NULL, or why no guest can use AVX here. */
+/* Return: NULL, or why guests cannot use AVX here. */
 static const char *lacks_avx(void)
 {
 	if (!kvm_cpu_has(X86_FEATURE_XSAVE))
@@ -144,8 +145,8 @@ static const char *lacks_avx(void)
 }
 
 /*
- * A vCPU begins without. It is the VMM that sets XCR0: what a guest sets by XSETBV
- * is lost on an emulated CPU that does not intercept it.
+ * A vCPU starts without AVX. The VMM sets XCR0, because what a guest sets by
+ * XSETBV is lost on an emulated CPU that does not intercept it.
  */
 static void enable_avx(FIXTURE_DATA(emulation) *self)
 {
@@ -159,7 +160,7 @@ static void enable_avx(FIXTURE_DATA(emulation) *self)
 	vcpu_xcrs_set(vcpu, &xcrs);
 }
 
-/* What is stored next: entries of the pages from @page on. */
+/* Chooses what is stored next: entries of the pages from @page on. */
 static void choose_values(FIXTURE_DATA(emulation) *self, uint64_t page)
 {
 	for (uint64_t i = 0; i < WORDS; i++)
@@ -168,7 +169,7 @@ static void choose_values(FIXTURE_DATA(emulation) *self, uint64_t page)
 						  IOAT_RW);
 }
 
-/* How many of @words entries at @index, blocked before, are mapped since. */
+/* How many of @words entries from @index on have been mapped by the store. */
 static uint64_t count_mapped(FIXTURE_DATA(emulation) *self, uint64_t index,
 			     uint64_t words, uint64_t page)
 {
@@ -180,7 +181,7 @@ static uint64_t count_mapped(FIXTURE_DATA(emulation) *self, uint64_t index,
 	return mapped;
 }
 
-/* The vCPU exits because of a store that KVM cannot emulate. */
+/* Whether the vCPU exits because of a store that KVM cannot emulate. */
 static bool fails_to_emulate(FIXTURE_DATA(emulation) *self)
 {
 	struct kvm_run *run = self->k.vm.vcpu->run;
@@ -190,7 +191,7 @@ static bool fails_to_emulate(FIXTURE_DATA(emulation) *self)
 	       run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION;
 }
 
-/* It goes on, and the store is done. */
+/* Whether the vCPU goes on, having done the store. */
 static bool goes_on(FIXTURE_DATA(emulation) *self)
 {
 	struct ucall uc;
@@ -216,7 +217,7 @@ TEST_F_TIMEOUT(emulation, untrack_arguments, 120)
 	EXPECT_EQ(-EINVAL, kiommu_untrack(self->fd, self->table, 0));
 	EXPECT_EQ(-EOVERFLOW, kiommu_untrack(self->fd, -PAGE, 2 * PAGE));
 	EXPECT_EQ(0, kiommu_untrack(self->fd, self->gpa, PAGE));
-	/* Who goes over these pages one by one does so for a year. */
+	/* Going over these pages one by one would take a year. */
 	EXPECT_EQ(0, kiommu_untrack(self->fd, 1ull << 40, 1ull << 62));
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
 	EXPECT_EQ(3, kiommu_untrack(self->fd, 0, -PAGE));
@@ -224,8 +225,9 @@ TEST_F_TIMEOUT(emulation, untrack_arguments, 120)
 }
 
 /*
- * As docs/tracking.md has it: UNTRACK, run, refresh. Twice: what was tracked
- * again exits again, though KVM has seen the instruction and the address before.
+ * As in docs/tracking.md: UNTRACK, run, refresh. Twice, because a page that is
+ * tracked again must exit again, though KVM has seen instruction and address
+ * before.
  */
 static void recover(struct __test_metadata *_metadata,
 		    FIXTURE_DATA(emulation) *self, const struct kind *kind)
@@ -240,7 +242,7 @@ static void recover(struct __test_metadata *_metadata,
 		choose_values(self, page);
 		kiommu_guest_call(&self->k.vm, kind->fn, self->entry + 8,
 				  self->values);
-		/* Each run says so; nothing is stored meanwhile. */
+		/* Each run fails, and stores nothing. */
 		for (int i = 0; i < 3; i++) {
 			ASSERT_TRUE(fails_to_emulate(self));
 			EXPECT_NE(self->values[0], self->entry[8]);
@@ -254,13 +256,13 @@ static void recover(struct __test_metadata *_metadata,
 		EXPECT_EQ(self->table, fault.gpa);
 		EXPECT_EQ(IOVA, fault.iova);
 		ASSERT_TRUE(goes_on(self));
-		/* Stored, whole, and not followed until a refresh. */
+		/* The store is complete, but not followed until a refresh. */
 		EXPECT_EQ(0, memcmp(self->entry + 8, self->values,
 				    kind->words * 8));
 		EXPECT_EQ(0, count_mapped(self, 8, kind->words, page));
 		EXPECT_EQ(2, kiommu_tracked_pages(self->fd));
 		EXPECT_EQ(1, kiommu_unsynced_pages(self->fd));
-		/* Of any of its IOVAs. */
+		/* A refresh of any IOVA of the table will do. */
 		EXPECT_EQ(0, kiommu_refresh(self->fd, IOVA, PAGE, NULL));
 		EXPECT_EQ(kind->words, count_mapped(self, 8, kind->words, page));
 		EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
@@ -287,7 +289,7 @@ TEST_F_TIMEOUT(emulation, recovers_from_avx, 120)
 	}
 }
 
-/* It begins in ordinary memory, or ends there: the VMM need not know more. */
+/* The store begins or ends in ordinary memory, which the VMM need not know. */
 TEST_F_TIMEOUT(emulation, avx_across_the_end_of_a_page, 120)
 {
 	uint64_t *const places[] = { self->entry - 2, self->entry + 510 };
@@ -303,7 +305,7 @@ TEST_F_TIMEOUT(emulation, avx_across_the_end_of_a_page, 120)
 		kiommu_guest_call(&self->k.vm, store_ymm, places[i], self->values);
 		ASSERT_TRUE(fails_to_emulate(self));
 		EXPECT_EQ(0, *mine);
-		/* All memory. */
+		/* Untrack all memory. */
 		EXPECT_EQ(3, kiommu_untrack(self->fd, 0, -PAGE));
 		EXPECT_EQ(0, kiommu_tracked_pages(self->fd));
 		EXPECT_EQ(3, kiommu_unsynced_pages(self->fd));
@@ -329,13 +331,13 @@ TEST_F_TIMEOUT(emulation, avx_recovers_by_another_mode, 120)
 	EXPECT_EQ(0, count_mapped(self, 0, WORDS, 1));
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
 	EXPECT_EQ(WORDS, count_mapped(self, 0, WORDS, 1));
-	/* And back: all that the tables say is in the shadow. */
+	/* Back in TRACKED, the shadow has all that the tables say. */
 	memset(self->entry, 0, PAGE);
 	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
 	EXPECT_EQ(0, kiommu_mapped_pages(self->fd));
 }
 
-static uint64_t undefined; /* the guest's own: exceptions that it was given */
+static uint64_t undefined; /* the guest's own copy: #UD exceptions */
 
 static void count_undefined(struct ex_regs *regs)
 {
@@ -348,7 +350,7 @@ static uint64_t get_undefined(void)
 	return undefined;
 }
 
-/* Without KVM_CAP_EXIT_ON_EMULATION_FAILURE the guest is told, too. */
+/* Without KVM_CAP_EXIT_ON_EMULATION_FAILURE the guest gets a #UD, too. */
 TEST_F_TIMEOUT(emulation, without_the_capability, 120)
 {
 	vm_enable_cap(self->k.vm.vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 0);

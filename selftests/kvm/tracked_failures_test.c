@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Each thing that can fail fails once, where the shadow follows a guest: when a mode
- * is set, when the guest stores to its tables or rings a doorbell, and in the threads
- * that work for it. See failures_test.c.
+ * Each thing that can fail fails once, where the shadow follows a guest: when a
+ * mode is set, when the guest stores to its tables or rings a doorbell, and in
+ * the threads that do work for this. See failures_test.c.
  */
 #include <errno.h>
 #include <poll.h>
@@ -94,7 +94,7 @@ static uint32_t mode_of(int fd)
 	return info.sync;
 }
 
-/* From mode EXPLICIT, and back. */
+/* Sets the mode from mode EXPLICIT, and goes back. */
 static void each_mode(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(following) *self, uint32_t mode, uint32_t flags)
 {
@@ -130,7 +130,7 @@ TEST_F_TIMEOUT(following, set_tracked, 240)
 	each_mode(_metadata, self, KVM_IOMMU_SYNC_TRACKED, 0);
 }
 
-/* Set anew while it is set, a failure leaves EXPLICIT; so does one of the anchor. */
+/* If the mode is set again while it is set, a failure may end it: EXPLICIT. */
 static const struct kiommu_answer anew[] = {
 	MAY(-ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY), MAY(-EFAULT, ANY), {}
 };
@@ -147,7 +147,7 @@ TEST_F_TIMEOUT(following, set_tracked_anew, 240)
 	});
 }
 
-/* Whether there was a fault since it was asked last. */
+/* Whether there was a fault since the last call. */
 static bool any_fault(FIXTURE_DATA(following) *self)
 {
 	const bool any = kiommu_poll_now(self->w.f.faults) & POLLIN;
@@ -165,7 +165,7 @@ static int do_register(struct kiommu_world *w)
 	return ret;
 }
 
-/* In mode TRACKED it maps all that the tables say. */
+/* In mode TRACKED, setting the anchor maps all that the tables say. */
 TEST_F_TIMEOUT(following, register_ioat, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -176,7 +176,7 @@ TEST_F_TIMEOUT(following, register_ioat, 240)
 		if (EACH_RET == -ENOMEM) {
 			EXPECT_EQ(-ENXIO, kiommu_unregister(self->fd));
 		} else if (!EACH_RET) {
-			/* Nothing is known of the top table, or not all is in sync. */
+			/* The top is not tracked, or not all is in sync. */
 			if (kiommu_mapped_pages(self->fd) != ALL + w->own) {
 				EXPECT_TRUE(_fired && any_fault(self));
 				EXPECT_TRUE(!kiommu_tracked_pages(self->fd) ||
@@ -218,7 +218,7 @@ TEST_F_TIMEOUT(following, untrack, 240)
 	});
 }
 
-/* Nothing is there that could be used again. */
+/* Restarts the guest, so that nothing can be reused. */
 static int start_anew(FIXTURE_DATA(following) *self)
 {
 	struct kiommu_world *w = &self->w;
@@ -232,8 +232,9 @@ static int start_anew(FIXTURE_DATA(following) *self)
 				 KIOMMU_CALL(args, 0, 0, 0, 0, 0, 0), _n, _fired)
 
 /*
- * The guest stores @value to an entry of the tables, again and again, each time with
- * another failure. What its tables say is mapped, or a fault tells that it is not.
+ * The guest stores @value to an entry of the tables, repeatedly, each time with
+ * another failure. What its tables say is mapped, or a fault reports that it is
+ * not.
  */
 static void each_store(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(following) *self, uint64_t *entry,
@@ -260,7 +261,7 @@ static void each_store(struct __test_metadata *_metadata,
 			TH_LOG("failure %u: %s", failures, wrong);
 		}
 		pages = kiommu_world_pages(w);
-		/* KVM itself has not done the store. */
+		/* KVM itself failed to do the store. */
 		if (ioat_read(w->t, entry) == before) {
 			EXPECT_TRUE(fired);
 			EXPECT_EQ(ALL, kiommu_world_count(&pages));
@@ -269,7 +270,7 @@ static void each_store(struct __test_metadata *_metadata,
 				TH_LOG("failure %u: %lu pages", failures,
 				       kiommu_world_count(&pages));
 			}
-			/* No later store maps it: it is not said to be in sync. */
+			/* No later store maps it, so it must not be in sync. */
 			EXPECT_TRUE(!kiommu_tracked_pages(self->fd) ||
 				    kiommu_unsynced_pages(self->fd));
 			told++;
@@ -292,7 +293,7 @@ TEST_F_TIMEOUT(following, store_that_unmaps_a_page, 240)
 	each_store(_metadata, self, entry, 0, ALL - 1);
 }
 
-/* A table in the place of a leaf, which maps most of what the leaf did. */
+/* A table replaces a leaf, and maps most of what the leaf mapped. */
 TEST_F_TIMEOUT(following, store_that_links_a_table, 240)
 {
 	struct kiommu_world *w = &self->w;
@@ -309,8 +310,8 @@ TEST_F_TIMEOUT(following, store_that_links_a_table, 240)
 }
 
 /*
- * Each entry of a batch is done, or says what was wrong, and nothing else is said.
- * What fails once is done when the ring tries it again.
+ * Each entry of a batch is done, or its status says what was wrong, and no
+ * other fault is reported. What fails once is done when the ring tries again.
  */
 static void each_batch(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(following) *self, uint32_t flags)

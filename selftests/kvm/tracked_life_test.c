@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mode TRACKED and the end of it all: the process is killed while two vCPUs store
- * to tables, or while its mode, its slots and its tables change at the same time.
- * Nothing is left, and the module can be unloaded and loaded again. While
- * somebody uses it, it cannot, and to try does no harm.
+ * Mode TRACKED at the end of a process: it is killed while two vCPUs store to
+ * tables, or while its mode, its slots and its tables change at the same time.
+ * Nothing is left, and the module can be unloaded and loaded again. While the
+ * module is used, it cannot be unloaded, and trying to does no harm.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -28,9 +28,9 @@
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 64ull
-#define STORES 100ull /* in one call of the guest */
+#define STORES 100ull /* per call of the guest */
 #define VCPUS 2
-/* Beside: tables that are full. To read them all takes a while, under all locks. */
+/* More tables, all full: reading them takes a while, under all locks. */
 #define TABLES 32ull
 
 /* A guest whose vCPUs store to its tables, each on a thread. */
@@ -38,12 +38,12 @@ struct storer {
 	struct kiommu k;
 	struct kiommu_vcpu vcpu[VCPUS];
 	pthread_t thread[VCPUS];
-	uint64_t *calls; /* of the guest, that have returned: for each vCPU */
+	uint64_t *calls; /* of the guest that have returned, per vCPU */
 	int fd;
 	struct ioat *t;
-	uint64_t *table; /* entry of IOVA, and the one above: not always linked */
-	uint64_t *above;
-	uint64_t gpa; /* of PAGES pages */
+	uint64_t *table; /* entry of IOVA */
+	uint64_t *above; /* the entry above, which is not always linked */
+	uint64_t gpa; /* that of PAGES pages */
 	bool stop;
 };
 
@@ -71,7 +71,7 @@ static void set_up(struct storer *s, uint64_t *calls)
 	TEST_ASSERT(!kiommu_set_tracked(s->fd, 0), "TRACKED");
 }
 
-/* The same entries for all vCPUs: pages come and go; so does the table itself. */
+/* All vCPUs store to the same entries: pages come and go, as does the table. */
 static uint64_t store_pages(uint64_t *table, uint64_t *above, uint64_t gpa,
 			    uint64_t seed)
 {
@@ -128,7 +128,7 @@ static uint64_t count_calls(const uint64_t *calls, unsigned int i)
 	return __atomic_load_n(&calls[i], __ATOMIC_ACQUIRE);
 }
 
-/* Until each vCPU has got further by a call. @child: whose they are, or -1. */
+/* Waits until each vCPU has made one more call. @child: its process, or -1. */
 static void wait_for_calls(const uint64_t *calls, pid_t child)
 {
 	for (unsigned int i = 0; i < VCPUS; i++) {
@@ -164,7 +164,7 @@ FIXTURE_TEARDOWN(life)
 	munmap(self->calls, PAGE);
 }
 
-/* Whether a guest is followed: all works that was used before. */
+/* Checks that a guest is followed: everything works that was used before. */
 static void fresh_life(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(life) *self)
 {
@@ -182,7 +182,7 @@ static void fresh_life(struct __test_metadata *_metadata,
 	EXPECT_EQ(s.k.locked_vm, kiommu_locked_vm());
 }
 
-/* What the process does beside its vCPUs, for ever. */
+/* What the process repeats while its vCPUs run. */
 static void only_wait(struct storer *s)
 {
 	(void)s;
@@ -202,7 +202,7 @@ static void change_slots(struct storer *s)
 	void *mem = kiommu_vm_add_memory(&s->k.vm, KIOMMU_FREE_SLOT,
 					 KIOMMU_FREE_GPA, 4, 0);
 
-	/* A table in it, linked by the process: seen by the refresh. */
+	/* The process links a table in it, which only the refresh sees. */
 	WRITE_ONCE(s->above[1], KIOMMU_FREE_GPA | 3);
 	kiommu_refresh(s->fd, IOVA, 2 * KIOMMU_2M, NULL);
 	kiommu_vm_del_memory(&s->k.vm, KIOMMU_FREE_SLOT, mem, 4);
@@ -261,13 +261,13 @@ TEST_F_TIMEOUT(life, killed_under_changes, 240)
 
 	for (unsigned int i = 0; i < 3 * ARRAY_SIZE(steps); i++)
 		kill_in(_metadata, self, steps[i % ARRAY_SIZE(steps)], 11000 * i);
-	/* Right after the last one. */
+	/* Right after the last kill. */
 	ASSERT_EQ(0, kiommu_module_unload());
 	kiommu_module_load();
 	fresh_life(_metadata, self);
 }
 
-/* Whether the shadow of each page is as its entry. */
+/* Whether the shadow of each page is what its entry says. */
 static bool is_followed(struct storer *s)
 {
 	for (uint64_t i = 0; i < PAGES; i++)
@@ -289,7 +289,7 @@ TEST_F_TIMEOUT(life, no_unload_under_stores, 240)
 	wait_for_calls(self->calls, -1);
 	for (end = time(NULL) + 3; tries < 20 || time(NULL) < end; tries++)
 		ASSERT_EQ(-EAGAIN, kiommu_module_unload());
-	/* They go on, and all is followed. */
+	/* The vCPUs go on, and everything is followed. */
 	wait_for_calls(self->calls, -1);
 	stop_vcpus(&s);
 	EXPECT_TRUE(is_followed(&s));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mode TRACKED in sixteen containers of one KVM with the same tables: each store
- * reaches each of them, once, also when some have left.
+ * Mode TRACKED in sixteen containers of one KVM with the same tables: each
+ * store reaches each of them once, also after some have left.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,12 +32,12 @@ FIXTURE(many) {
 	int faults[CONTAINERS];
 	bool follows[CONTAINERS];
 	struct ioat *t;
-	uint64_t *entry; /* of the page at IOVA */
-	uint64_t gpa; /* of PAGES pages */
+	uint64_t *entry; /* that of the page at IOVA */
+	uint64_t gpa; /* that of PAGES pages */
 	uint64_t pins;
 };
 
-/* One more of the guest, with this device. Returns its file. */
+/* Adds a container of the guest, with this device. Return: its file. */
 static int add_container(struct kiommu *k, struct kiommu_container *c,
 			 const char *bdf)
 {
@@ -101,7 +101,7 @@ FIXTURE_TEARDOWN(many)
 	EXPECT_EQ(0, kiommu_module_refs());
 }
 
-/* A store that is bad: each reports it once, and nobody else does. */
+/* A bad store is reported once by each container that follows, and no other. */
 static void store_bad(struct __test_metadata *_metadata, FIXTURE_DATA(many) *self)
 {
 	struct kvm_iommu_fault fault;
@@ -141,7 +141,7 @@ static void store_good(struct __test_metadata *_metadata, FIXTURE_DATA(many) *se
 
 TEST_F_TIMEOUT(many, each_is_reached_once, 240)
 {
-	/* The first one, some in the middle, the last one leave and come back. */
+	/* The first, two in the middle and the last leave and come back. */
 	static const int leave[] = { 0, 7, 8, 15 };
 
 	for (uint64_t page = 0; page < 2; page++) {
@@ -173,7 +173,7 @@ static int store_again(void *what, uint64_t random)
 	return 0;
 }
 
-/* One that goes while the guest stores takes nothing from those that stay. */
+/* A container that goes while the guest stores does not affect the others. */
 TEST_F_TIMEOUT(many, others_stay_in_sync, 240)
 {
 	const int last = CONTAINERS - 1;
@@ -184,7 +184,7 @@ TEST_F_TIMEOUT(many, others_stay_in_sync, 240)
 	snprintf(bdf, sizeof(bdf), "%s", c->dev[0].bdf);
 	kiommu_stress_add(&stress, store_again, self);
 	for (int round = 0; round < 200; round++) {
-		/* Only the container is left, and goes. */
+		/* First its device goes, then the container. */
 		kiommu_device_close(&c->dev[0]);
 		ASSERT_EQ(0, kiommu_kvm_del_group(self->k.kvm_vfio, &c->dev[0]));
 		kiommu_container_close(c);

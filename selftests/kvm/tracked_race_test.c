@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mode TRACKED and what happens at the same time: two vCPUs that store to the
- * same entries, one of them against memory slots that come and go, against
- * changes of the mode; a guest that stores garbage into its own tables, links
- * them below themselves, for as long as it likes.
+ * Mode TRACKED and what can happen at the same time: two vCPUs store to the
+ * same entries; a vCPU stores while memory slots come and go, and while the
+ * mode changes; a guest stores garbage into its own tables and links them below
+ * themselves, for as long as it likes.
  *
- * When all have stopped, the shadow is as memory says, and in the end all pins
- * and charges are back. The kernel's log is looked at by selftests/vm/run.
+ * When all have stopped, the shadow is what memory says, and in the end all
+ * pins and charges are given back. selftests/vm/run checks the kernel's log.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -28,7 +28,7 @@
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 64ull
 #define TABLES 8ull
-#define STORES 200ull /* in one call of the guest */
+#define STORES 200ull /* per call of the guest */
 #define SECONDS 3
 
 FIXTURE(tracked_race) {
@@ -36,8 +36,8 @@ FIXTURE(tracked_race) {
 	struct kiommu_vcpu other;
 	int fd;
 	struct ioat *t;
-	uint64_t gpa; /* of PAGES pages */
-	uint64_t *tables; /* TABLES pages, which the guest links as it likes */
+	uint64_t gpa; /* that of PAGES pages */
+	uint64_t *tables; /* TABLES pages, which the guest links at will */
 	uint64_t pins;
 	bool stop;
 	/* What the other vCPU does until it is told to stop. */
@@ -90,7 +90,7 @@ static void *run_other(void *arg)
 	return NULL;
 }
 
-/* Until stop_other(): fn(seed, a, b, c), again and again. */
+/* The other vCPU repeats fn(a, seed, b, c) until stop_other(). */
 static void start_other(FIXTURE_DATA(tracked_race) *self, void *fn, void *a,
 			uint64_t b, uint64_t c)
 {
@@ -163,7 +163,7 @@ TEST_F_TIMEOUT(tracked_race, two_vcpus_agree_with_memory, 240)
 	EXPECT_EQ(3, get_info(self->fd).tracked_pages);
 }
 
-/* Anything to anywhere in TABLES pages and the entries above them. */
+/* Stores anything anywhere in TABLES pages and the entries above them. */
 static uint64_t store_garbage(uint64_t *tables, uint64_t seed, uint64_t gpa,
 			      uint64_t top)
 {
@@ -205,14 +205,14 @@ static uint64_t store_garbage(uint64_t *tables, uint64_t seed, uint64_t gpa,
 	return 0;
 }
 
-/* TABLES pages lie behind the PAGES pages, so that one GPA names both. */
+/* The tables must lie behind the PAGES pages, so that one GPA gives both. */
 static void check_layout(FIXTURE_DATA(tracked_race) *self)
 {
 	TEST_ASSERT(kiommu_gpa(self->k.vm.area, self->tables) ==
 		    self->gpa + PAGES * PAGE, "the area was used meanwhile");
 }
 
-/* A guest that does what it can, while slots come and go and modes change. */
+/* A guest that does its worst, while slots come and go and modes change. */
 TEST_F_TIMEOUT(tracked_race, hostile_guest, 600)
 {
 	uint64_t *top = ioat_entry(self->t, IOVA, 2, false);
@@ -247,7 +247,7 @@ TEST_F_TIMEOUT(tracked_race, hostile_guest, 600)
 	}
 	stop_other(self);
 	TH_LOG("%llu rounds", (unsigned long long)rounds);
-	/* At rest, a guest that is at rest is followed again. */
+	/* Once the guest is at rest, it is followed again. */
 	ASSERT_EQ(0, kiommu_set_explicit(self->fd));
 	EXPECT_EQ(0, get_info(self->fd).tracked_pages);
 	EXPECT_EQ(0, get_info(self->fd).unsynced_pages);
@@ -259,7 +259,7 @@ TEST_F_TIMEOUT(tracked_race, hostile_guest, 600)
 	EXPECT_EQ(1, get_info(self->fd).tracked_pages);
 }
 
-/* The KVM leaves while its vCPUs store. */
+/* Modes change, and the KVM leaves, while vCPUs store. */
 TEST_F_TIMEOUT(tracked_race, modes_change_under_stores, 240)
 {
 	uint64_t *table = ioat_entry(self->t, IOVA, 0, false);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Mode TRACKED and memory slots of system management mode: KVM has them in an
- * address space of their own, in which devices see nothing. They come and go over
- * the guest's tables, as QEMU has them do, and the tables are followed as before.
+ * address space of their own, which devices do not see. They come and go over
+ * the guest's tables, as with QEMU, and the tables are followed as before.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,9 +19,9 @@
 
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
-#define GPA KIOMMU_FREE_GPA /* of self->table */
+#define GPA KIOMMU_FREE_GPA /* GPA of self->table */
 #define SLOT KIOMMU_FREE_SLOT
-#define SMM_SLOT (1u << 16 | 1) /* of address space 1 */
+#define SMM_SLOT (1u << 16 | 1) /* in address space 1 */
 #define PAGES 8ull
 #define TABLE_PAGES 4ull
 #define BYTES 64ull
@@ -33,18 +33,18 @@ FIXTURE(smm) {
 	struct ioat *t;
 	char *mem; /* PAGES pages, mapped at IOVA */
 	uint64_t gpa;
-	uint64_t *table; /* that maps IOVA + 2M; TABLE_PAGES pages, in SLOT */
+	uint64_t *table; /* maps IOVA + 2M; TABLE_PAGES pages, in SLOT */
 	uint64_t pins;
 };
 
-/* With @mem NULL: deletes it. */
+/* @mem NULL deletes the slot. */
 static int set_smm_slot(FIXTURE_DATA(smm) *self, uint64_t gpa, uint64_t size,
 			void *mem)
 {
 	return kiommu_vm_set_slot(&self->k.vm, SMM_SLOT, 0, gpa, mem ? size : 0, mem);
 }
 
-/* All of the area, where the upper tables are. */
+/* A slot over all of the area, where the upper tables are. */
 static int set_area(FIXTURE_DATA(smm) *self, bool there)
 {
 	return set_smm_slot(self, KIOMMU_AREA_GPA, KIOMMU_AREA_SIZE,
@@ -80,7 +80,7 @@ FIXTURE_SETUP(smm)
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 0));
 	ASSERT_EQ(4, kiommu_tracked_pages(self->fd));
-	/* Whatever others have left in the device's buffer. */
+	/* Replaces what other tests have left in the device's buffer. */
 	kiommu_fill(self->mem, BYTES, 3);
 	kiommu_dma_load(self->k.dma[0], IOVA, 0, BYTES);
 }
@@ -94,7 +94,7 @@ FIXTURE_TEARDOWN(smm)
 	EXPECT_EQ(0, kiommu_module_refs());
 }
 
-/* Whether the device, whose buffer has something else in it, writes to @page. */
+/* Whether the device, whose buffer holds something else, can write to @page. */
 static bool reaches(FIXTURE_DATA(smm) *self, uint64_t page)
 {
 	char *mem = self->mem + page * PAGE;
@@ -104,7 +104,9 @@ static bool reaches(FIXTURE_DATA(smm) *self, uint64_t page)
 	return kiommu_count_equal(mem, BYTES, 7) != BYTES;
 }
 
-/* The guest unmaps @page, and maps it again: each shows directly after the store. */
+/*
+ * The guest unmaps @page and maps it again: each shows right after the store.
+ */
 static void store_shows(struct __test_metadata *_metadata,
 			FIXTURE_DATA(smm) *self, uint64_t page)
 {
@@ -140,7 +142,7 @@ TEST_F_TIMEOUT(smm, slot_over_the_tables_goes, 120)
 	}
 }
 
-/* One that begins before the slot of the tables, and ends behind it. */
+/* The slot begins before that of the tables, and ends behind it. */
 TEST_F_TIMEOUT(smm, slot_reaches_out_of_the_tables, 120)
 {
 	const uint64_t before = 16 * PAGE, size = KIOMMU_AREA_SIZE + 2 * before;
@@ -152,7 +154,7 @@ TEST_F_TIMEOUT(smm, slot_reaches_out_of_the_tables, 120)
 	all_is_followed(_metadata, self);
 }
 
-/* The slot of tables goes while one of the other address space stays in its place. */
+/* The slot of a table goes while one of the other address space stays there. */
 TEST_F_TIMEOUT(smm, slot_stays_and_the_tables_go, 120)
 {
 	struct kvm_iommu_fault fault;

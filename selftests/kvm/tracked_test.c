@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Mode TRACKED with a KVM guest: what the guest stores to its tables is in the
- * shadow, and reaches devices, with its next instruction. No exit to the test:
- * each change is within one kiommu_guest_call(), and so is what shows it.
+ * shadow, and reaches devices, with its next instruction. There is no exit to
+ * the test: each change is within one kiommu_guest_call(), as is what shows it.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,7 +29,7 @@ FIXTURE(tracked) {
 	struct kiommu k;
 	int fd;
 	struct ioat *t;
-	uint64_t gpa; /* of PAGES pages */
+	uint64_t gpa; /* that of PAGES pages */
 	uint64_t pins;
 };
 
@@ -66,7 +66,7 @@ TEST_F_TIMEOUT(tracked, begins_with_what_the_tables_say, 120)
 }
 
 /*
- * One store of each kind to the entry of the page after IOVA's.
+ * Stores of each kind to an entry.
  */
 static uint64_t store4(uint32_t *entry, uint64_t value)
 {
@@ -110,7 +110,7 @@ static uint64_t store_xchg(uint64_t *entry, uint64_t value)
 	return 0;
 }
 
-/* Before and after the entry: what is there already. */
+/* Stores 16 bytes: the next entry is stored as it was. */
 static uint64_t store_sse(uint64_t *entry, uint64_t value)
 {
 	uint64_t pair[2] __aligned(16) = { value, entry[1] };
@@ -167,7 +167,9 @@ TEST_F_TIMEOUT(tracked, each_kind_of_store, 240)
 	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa));
 }
 
-/* The low half of the last entry of a page, and the high one of nothing. */
+/*
+ * Stores the high half of a page's last entry and the low half of the next one.
+ */
 static uint64_t store_crossing(char *page, uint64_t low, uint64_t high)
 {
 	uint64_t value = low >> 32 | high << 32;
@@ -177,14 +179,14 @@ static uint64_t store_crossing(char *page, uint64_t low, uint64_t high)
 	return 0;
 }
 
-/* Two pages of tables that are neighbours in memory: two spans change. */
+/* Two tables are neighbours in memory, so two spans change. */
 TEST_F_TIMEOUT(tracked, store_across_pages, 120)
 {
 	struct kiommu_area *area = self->k.vm.area;
 	uint64_t *tables = kiommu_alloc(area, 2 * PAGE, PAGE);
 	uint64_t iova = IOVA + 4 * KIOMMU_2M;
 	uint64_t rights = ioat_leaf_value(self->t, 0, 0, IOAT_RW);
-	uint64_t high = 1ull << 32; /* of an address */
+	uint64_t high = 1ull << 32; /* makes an address wrong */
 
 	memset(tables, 0, 2 * PAGE);
 	tables[511] = (high + self->gpa) & ~0xffffffffull;
@@ -207,7 +209,7 @@ TEST_F_TIMEOUT(tracked, store_across_pages, 120)
 	EXPECT_TRUE(kiommu_maps(self->fd, iova + KIOMMU_2M, self->gpa));
 }
 
-/* A table that is filled before it is linked, and taken out again. */
+/* Links a table, or unlinks it, and stores to its page. */
 static uint64_t link_and_store(uint64_t *entry, uint64_t value, uint64_t *table,
 			       uint64_t stores)
 {
@@ -234,7 +236,7 @@ TEST_F_TIMEOUT(tracked, tables_come_and_go, 120)
 	for (unsigned int i = 0; i < PAGES; i++)
 		EXPECT_TRUE(kiommu_maps(self->fd, iova + i * 8 * PAGE,
 					self->gpa + i * PAGE));
-	/* Ordinary memory at once: what is stored there means nothing. */
+	/* It is ordinary memory at once: what is stored there means nothing. */
 	kiommu_guest_call(&self->k.vm, link_and_store, entry, 0, table, 512);
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
 	for (unsigned int i = 0; i < PAGES; i++)
@@ -242,7 +244,7 @@ TEST_F_TIMEOUT(tracked, tables_come_and_go, 120)
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 }
 
-/* A frame to the page that was mapped by the instruction before. */
+/* Sends a frame to the page that the instruction before has mapped. */
 static uint64_t map_and_send(uint64_t *entry, uint64_t value,
 			     struct kiommu_nic *nic, uint64_t to, uint64_t from)
 {
@@ -309,7 +311,7 @@ TEST_F_TIMEOUT(tracked, bad_entries_are_reported, 120)
 	EXPECT_EQ(2, fault.level);
 	EXPECT_FALSE(fault.flags & KVM_IOMMU_FAULT_HAS_GPA);
 	EXPECT_TRUE(kiommu_maps(self->fd, IOVA, self->gpa));
-	/* A page that is nowhere. */
+	/* A page outside of all slots. */
 	kiommu_guest_call(&self->k.vm, kiommu_store,
 			  ioat_entry(self->t, IOVA, 0, true),
 			  ioat_leaf_value(self->t, 0, NOWHERE, IOAT_RW));
@@ -337,7 +339,7 @@ TEST_F_TIMEOUT(tracked, bursts_go_out_of_sync, 120)
 	uint64_t value = ioat_leaf_value(self->t, 0, self->gpa, IOAT_RW);
 
 	ASSERT_EQ(0, kiommu_set_tracked(self->fd, 8));
-	/* The second time it is allowed half as many. */
+	/* Each time, half as many stores are followed as before. */
 	for (int followed = 8; followed >= 1; followed /= 2) {
 		EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
 		kiommu_guest_call(&self->k.vm, store_many, entry, value, 20);
@@ -351,7 +353,7 @@ TEST_F_TIMEOUT(tracked, bursts_go_out_of_sync, 120)
 		for (int i = 0; i < 20; i++) {
 			EXPECT_TRUE(kiommu_maps(self->fd, iova + i * PAGE,
 						self->gpa + i * PAGE));
-			/* By the test: nobody sees it before the refresh. */
+			/* By the test: not followed until a refresh. */
 			entry[i] = 0;
 		}
 		EXPECT_EQ(0, kiommu_unmap_dma(self->fd, iova,
@@ -394,7 +396,7 @@ TEST_F_TIMEOUT(tracked, modes_change, 120)
 	EXPECT_EQ(-ENXIO, kiommu_untrack(self->fd, self->gpa, PAGE));
 }
 
-/* Tables in a slot that goes, and comes back empty. */
+/* A table is in a slot that is deleted, and added again. */
 TEST_F_TIMEOUT(tracked, slot_of_a_table_goes, 120)
 {
 	uint64_t iova = IOVA + 3 * KIOMMU_2M;

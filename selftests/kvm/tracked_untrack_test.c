@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * UNTRACK of ranges as large as they can be said, far beyond all memory, and of
- * many tables at once: it takes what the tables take, not what the range spans.
- * Other calls go on beside it, and a process that is killed in it dies.
+ * UNTRACK of the largest possible ranges, far beyond all memory, and of many
+ * tables at once: its cost depends on the tables, not on the size of the range.
+ * Other calls go on meanwhile, and a process that is killed in it dies.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -26,21 +26,21 @@
 #define HUGE_LENGTH (1ull << 62)
 #define ROUNDS 3
 
-/* What the process that is killed shows. */
+/* Progress of the process that is killed. */
 struct progress {
-	uint64_t untracked; /* calls of UNTRACK that ended */
+	uint64_t untracked; /* calls of UNTRACK that have returned */
 	uint64_t others; /* rounds of other calls */
-	int failed; /* the first error of any of them */
+	int failed; /* the error of a call that failed */
 };
 
 struct tenant {
 	struct progress *progress;
 	struct kiommu k;
-	uint64_t tracked; /* pages, all of them */
-	bool many; /* all pages that are known, not a range without any */
+	uint64_t tracked; /* the number of tracked pages */
+	bool many; /* untrack all tracked pages, not a range without any */
 };
 
-/* Many tables without an entry. */
+/* Creates many tables without entries. */
 static void set_up(struct tenant *t)
 {
 	struct ioat *tables;
@@ -61,8 +61,8 @@ static int untrack_far(struct tenant *t)
 }
 
 /*
- * All of them, and tracked anew. A page that a refresh beside it brings back at once
- * is counted twice.
+ * Untracks all pages, and tracks them again. A page that a concurrent refresh
+ * brings back at once is counted twice.
  */
 static int untrack_many(struct tenant *t)
 {
@@ -89,7 +89,7 @@ static void *untrack(void *arg)
 	return NULL;
 }
 
-/* Calls that share the locks, and ones that want them alone; memory slots. */
+/* Calls that share the locks, calls that take them alone, and memory slots. */
 static int call_others(struct tenant *t, void *mem)
 {
 	struct kvm_iommu_translate result;
@@ -126,7 +126,7 @@ static void live(struct progress *progress, bool many)
 	}
 }
 
-/* Until both have come further by some calls, or forever. */
+/* Waits until both have made some calls, or forever. */
 static void await_both(struct progress *progress)
 {
 	while (__atomic_load_n(&progress->untracked, __ATOMIC_ACQUIRE) < 4 ||
@@ -161,7 +161,7 @@ FIXTURE_TEARDOWN(untrack)
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
-/* Nearly always it is in UNTRACK that the process is killed. */
+/* The process is nearly always in UNTRACK when it is killed. */
 TEST_F_TIMEOUT(untrack, others_go_on_and_it_is_killed, 240)
 {
 	int status;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_IOMMU_TRANSLATE_RANGE: many IOVAs at once, as KVM_IOMMU_TRANSLATE tells of
- * each; how far a call goes, and with which buffers.
+ * KVM_IOMMU_TRANSLATE_RANGE: many IOVAs at once, as KVM_IOMMU_TRANSLATE answers
+ * for each; how far a call gets, and with which buffers.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@ FIXTURE(range) {
 	struct kiommu k;
 	int fd;
 	struct ioat *t;
-	uint64_t gpa; /* of PAGES pages */
-	struct kvm_iommu_translation *records; /* RECORDS; then a hole */
+	uint64_t gpa; /* that of PAGES pages */
+	struct kvm_iommu_translation *records; /* RECORDS, before a hole */
 	struct kvm_iommu_translate_range cmd;
 };
 
@@ -101,7 +101,7 @@ TEST_F_TIMEOUT(range, what_the_guest_maps_and_the_device_can_do, 120)
 	kiommu_guest_call(&k->vm, ioat_map_pages, self->t, IOVA, self->gpa, 20,
 			  IOAT_RW);
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, 20 * PAGE, NULL));
-	/* Changed, and not refreshed. */
+	/* The tables change, but are not refreshed. */
 	kiommu_guest_call(&k->vm, ioat_unmap_pages, self->t, IOVA, 2);
 	kiommu_guest_call(&k->vm, ioat_map_pages, self->t, IOVA + 4 * PAGE,
 			  self->gpa + 100 * PAGE, 6, KVM_IOMMU_READ);
@@ -121,12 +121,12 @@ TEST_F_TIMEOUT(range, what_the_guest_maps_and_the_device_can_do, 120)
 	EXPECT_RECORD(3, 10, self->gpa + 10 * PAGE, 10, IOAT_RW, IOAT_RW, 0);
 	EXPECT_RECORD(4, 30, 0, 1, 0, 0, KVM_IOMMU_STATUS_NO_SLOT);
 	EXPECT_RECORD(5, 512, 0, ioat_span(self->t, 1) / PAGE, 0, 0, wrong);
-	/* It changed nothing: the device still writes where it could. */
+	/* The call changed nothing: the device still writes where it could. */
 	EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(self->fd, IOVA));
 	EXPECT_EQ(20, kiommu_mapped_pages(self->fd));
 }
 
-/* Each page is a record, and more than one page of them is read. */
+/* Each page is a record, and the records fill more than a page. */
 TEST_F_TIMEOUT(range, as_translate_tells_it, 120)
 {
 	uint64_t at = IOVA;
@@ -204,7 +204,7 @@ TEST_F_TIMEOUT(range, bad_buffers, 120)
 {
 	const uint64_t length = PAGES * PAGE;
 
-	/* Nothing is written where there is nothing to tell. */
+	/* Nothing is written if there is nothing to report. */
 	self->cmd = (struct kvm_iommu_translate_range){
 		.iova = IOVA, .length = length, .capacity = 1,
 	};
@@ -226,10 +226,10 @@ TEST_F_TIMEOUT(range, bad_buffers, 120)
 	EXPECT_EQ(KVM_IOMMU_STATUS_BUDGET, self->cmd.status);
 	self->cmd.capacity = 101;
 	EXPECT_EQ(-EFAULT, kiommu_translate_range(self->fd, &self->cmd));
-	/* What was copied is told, and where the first one is that was not. */
+	/* It reports what was copied, and the first IOVA that was not. */
 	EXPECT_EQ(PAGE / sizeof(*self->records), self->cmd.count);
 	EXPECT_EQ(IOVA + self->cmd.count * PAGE, self->cmd.next_iova);
-	/* More room than a call uses. */
+	/* More room than a call needs. */
 	self->cmd.capacity = ~0u;
 	EXPECT_EQ(-EFAULT, kiommu_translate_range(self->fd, &self->cmd));
 	self->records -= RECORDS - 100;

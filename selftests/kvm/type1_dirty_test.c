@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Dirty pages as clients of type1 ask for them: VFIO_IOMMU_DIRTY_PAGES and
- * VFIO_IOMMU_UNMAP_DMA with a bitmap. What is wrong with a call is the same as
- * in type1: where that is on the machine, both are asked.
+ * Dirty pages as clients of type1 get them: VFIO_IOMMU_DIRTY_PAGES and
+ * VFIO_IOMMU_UNMAP_DMA with a bitmap. Calls fail for the same reasons as in
+ * type1, so each test also runs with that, if the machine has it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,7 +94,7 @@ TEST_F_TIMEOUT(dirty, flags_and_sizes, 120)
 	arg.head.argsz = sizeof(arg) - 1;
 	EXPECT_EQ(-EINVAL, kiommu_ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &arg));
 	EXPECT_EQ(-EINVAL, kiommu_dirty_pages(self->fd, GET));
-	/* Both do no harm twice. */
+	/* Both may be repeated. */
 	EXPECT_EQ(0, kiommu_dirty_pages(self->fd, STOP));
 	EXPECT_EQ(0, kiommu_dirty_pages(self->fd, START));
 	EXPECT_EQ(0, kiommu_dirty_pages(self->fd, START));
@@ -146,7 +146,7 @@ TEST_F_TIMEOUT(dirty, ranges, 120)
 	if (!KIOMMU_ANY_ADDRESS)
 		EXPECT_EQ(-EINVAL, kiommu_get_dirty_pages(self->fd, IOVA, SIZE,
 							  (uint64_t *)-16, 1024));
-	/* type1 writes bits of mappings alone. */
+	/* type1 writes only the bits of mappings. */
 	ASSERT_EQ(0, map(self, 0, PAGES));
 	EXPECT_EQ(-EFAULT, kiommu_get_dirty_pages(self->fd, IOVA, SIZE,
 						  self->bits + PAGE / 8, 16));
@@ -191,13 +191,13 @@ TEST_F_TIMEOUT(dirty, unmap_with_a_bitmap_refused, 120)
 	size = SIZE;
 	EXPECT_EQ(-EFAULT, kiommu_unmap_dirty(self->fd, IOVA, &size,
 					      self->bits + PAGE / 8, 16));
-	/* All of that has unmapped nothing. */
+	/* None of these calls has unmapped anything. */
 	ASSERT_EQ(0, get(self, IOVA, SIZE, 16));
 	EXPECT_EQ(~0ull, self->bits[0]);
 	EXPECT_EQ(~0ull, self->bits[1]);
 }
 
-/* type1 sets more: what it has shifted for earlier calls. */
+/* type1 sets more bits, which it has shifted for earlier calls. */
 #define EXPECT_BITS(_want, _bits)					\
 	EXPECT_EQ(_want, (_bits) & (self->t ? ~0ull : (_want)))
 
@@ -213,7 +213,7 @@ TEST_F_TIMEOUT(dirty, what_is_mapped, 120)
 	EXPECT_BITS(0xff, self->bits[0]);
 	EXPECT_BITS(0xc, self->bits[1]);
 	EXPECT_EQ(0, self->bits[2]);
-	/* Told by the unmap, and by nothing else. */
+	/* An unmap reports the pages that it unmaps; no later call does. */
 	memset(self->bits, 0, PAGE);
 	ASSERT_EQ(0, kiommu_unmap_dirty(self->fd, IOVA, &size, self->bits, 16));
 	EXPECT_EQ(8 * PAGE, size);
@@ -262,7 +262,7 @@ TEST_F_TIMEOUT(dirty, capabilities, 120)
 	EXPECT_GT(before, avail->avail);
 }
 
-/* By IOVA, and by GPA, for those that type1's interface does not tell. */
+/* By IOVA, and by GPA for the pages that type1's interface does not report. */
 TEST_F_TIMEOUT(dirty, what_the_guest_unmaps_is_told_by_gpa, 120)
 {
 	uint64_t gpa = kiommu_gpa(self->k.vm.area, self->mem);
@@ -283,7 +283,7 @@ TEST_F_TIMEOUT(dirty, what_the_guest_unmaps_is_told_by_gpa, 120)
 	ASSERT_EQ(0, kiommu_unmap_dirty(self->fd, IOVA, &size, self->bits, 8));
 	EXPECT_EQ(4 * PAGE, size);
 	EXPECT_EQ(0xc0, self->bits[0]);
-	/* In no state are there errors that type1 does not have. */
+	/* As in type1, GET_BITMAP works in each state. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	EXPECT_EQ(0, get(self, IOVA, SIZE, 16));
 	ASSERT_EQ(0, kiommu_stop(self->fd));

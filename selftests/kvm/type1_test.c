@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * type1 works as ever beside kvm-iommu: a guest's device reads and writes
- * guest memory through mappings that the VMM makes. All but the last need no
- * kvm_iommu.ko, so they also tell whether the machine and this library are
- * sound.
+ * type1 works as ever alongside kvm-iommu: a guest's device reads and writes
+ * guest memory through mappings that the VMM makes. All tests but the last need
+ * no kvm_iommu.ko, so they also show whether the machine and this library work.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -85,8 +84,8 @@ TEST_F_TIMEOUT(type1, reopened_device_works, 120)
 }
 
 /*
- * One process, one guest, two containers: a device by type1, another one by
- * the guest's tables, at the same IOVAs.
+ * One process, one guest, two containers: one device is mapped by type1, the
+ * other one by the guest's tables, at the same IOVAs.
  */
 TEST_F_TIMEOUT(type1, both_types_at_once, 120)
 {
@@ -109,7 +108,7 @@ TEST_F_TIMEOUT(type1, both_types_at_once, 120)
 	EXPECT_EQ(0, kiommu_check_extension(c->fd, VFIO_KVM_IOMMU));
 	kiommu_open_device(&self->k, 1);
 	ASSERT_EQ(KVM_IOMMU_STATE_STARTED, kiommu_get_state(ours.fd));
-	/* Two devices of one IOMMU: what can be enforced is, by both types. */
+	/* Both types enforce coherency for devices of one IOMMU, or neither. */
 	EXPECT_EQ(kiommu_check_extension(c->fd, VFIO_DMA_CC_IOMMU),
 		  kiommu_check_extension(ours.fd, VFIO_DMA_CC_IOMMU));
 
@@ -132,7 +131,7 @@ TEST_F_TIMEOUT(type1, both_types_at_once, 120)
 	EXPECT_EQ(SIZE, kiommu_count_equal(self->to, SIZE, 1));
 	EXPECT_EQ(SIZE, kiommu_count_equal(page + SIZE, SIZE, 3));
 
-	/* Ours goes, type1 stays. */
+	/* Our mappings go, those of type1 stay. */
 	ASSERT_EQ(0, kiommu_unregister(ours.fd));
 	EXPECT_EQ(self->k.locked_vm + 2 * SIZE, kiommu_locked_vm());
 	kiommu_fill(self->to, SIZE, 4);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory whose faults a thread of the process answers (userfaultfd), as a VMM has
- * it while it migrates in: a call that touches it waits for the answer. What it
- * waits in must not stop others: not for ever, and where the call holds no lock,
- * not at all. One that waits can be killed.
+ * Memory whose page faults a thread of the process answers (userfaultfd), as in
+ * a VMM during incoming migration: a call that touches it waits for the answer.
+ * That must not stop other calls forever, and not at all if the waiting call
+ * holds no lock. A process with a call that waits can be killed.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,13 +23,13 @@
 #include "userfault.h"
 
 #define PAGE KIOMMU_PAGE
-#define GPA KIOMMU_FREE_GPA /* of self->late */
+#define GPA KIOMMU_FREE_GPA /* GPA of self->late */
 #define SLOT KIOMMU_FREE_SLOT
-#define LOG_GPA (GPA + 0x100000ull) /* of self->mem */
+#define LOG_GPA (GPA + 0x100000ull) /* GPA of self->mem */
 #define IOVA (KIOMMU_IOVA_BASE + 0x10000000ull)
 #define LATE_IOVA (IOVA + 64 * KIOMMU_2M)
 #define PAGES 8ull
-/* So long one waits who waits for the answer; and so long for what must come. */
+/* How long a call is seen to wait; how long one that must end may take. */
 #define WHILE_MS 300
 #define SECONDS 60
 
@@ -39,8 +39,8 @@ FIXTURE(userfault) {
 	int fd;
 	struct ioat *t;
 	char *mem; /* PAGES pages at LOG_GPA */
-	char *late; /* PAGES pages at GPA; none is there before it is answered */
-	char *bitmap; /* a page, likewise; not of the guest */
+	char *late; /* PAGES pages at GPA, missing until they are answered */
+	char *bitmap; /* a page, likewise; no memory of the guest */
 	int uffd;
 	uint64_t pins;
 };
@@ -68,7 +68,7 @@ static void set_up(FIXTURE_DATA(userfault) *self)
 	self->uffd = kiommu_uffd_open();
 	kiommu_uffd_add(self->uffd, self->late, PAGES * PAGE);
 	kiommu_uffd_add(self->uffd, self->bitmap, PAGE);
-	/* Else each unmap waits for all others, to trim the pins. */
+	/* Otherwise each unmap waits for all others, to trim the pins. */
 	TEST_ASSERT(!kiommu_set_idle_limit(self->fd, 1000), "idle pins");
 	ioat_map_pages(self->t, IOVA, LOG_GPA, PAGES, IOAT_RW);
 	TEST_ASSERT(!kiommu_refresh(self->fd, IOVA, PAGES * PAGE, NULL), "map");
@@ -124,7 +124,7 @@ static bool is_done(struct caller *c)
 	return __atomic_load_n(&c->done, __ATOMIC_ACQUIRE);
 }
 
-/* Whether it is done within @ms; then ret can be looked at. */
+/* Whether the call ends within @ms; then ret is valid. */
 static bool ends(struct caller *c, unsigned int ms)
 {
 	for (unsigned int i = 0; i < ms && !is_done(c); i++)
@@ -135,7 +135,7 @@ static bool ends(struct caller *c, unsigned int ms)
 	return true;
 }
 
-/* Calls of others, which touch nothing that is not there. */
+/* Other calls, which do not touch missing pages. */
 static int other_refresh(FIXTURE_DATA(userfault) *self)
 {
 	return kiommu_refresh(self->fd, IOVA, PAGE, NULL);
@@ -172,7 +172,7 @@ static int other_vcpu(FIXTURE_DATA(userfault) *self)
 	return kiommu_vcpu_call(&self->other, add_one, 6) != 7;
 }
 
-/* Memory of the process changes: mmap_lock, notifiers. */
+/* Changes memory of the process: mmap_lock, notifiers. */
 static int other_munmap(FIXTURE_DATA(userfault) *self)
 {
 	char *page = map_page();
@@ -182,7 +182,7 @@ static int other_munmap(FIXTURE_DATA(userfault) *self)
 	return munmap(page, PAGE);
 }
 
-/* These wait for all that is under way: locks for writing, SRCU. */
+/* These wait for all calls under way: locks for writing, SRCU. */
 static int change_mode(FIXTURE_DATA(userfault) *self)
 {
 	return kiommu_set_explicit(self->fd);
@@ -197,7 +197,7 @@ static int change_slot(FIXTURE_DATA(userfault) *self)
 
 static int change_memory(FIXTURE_DATA(userfault) *self)
 {
-	/* Of the guest, and mapped: the module has to take it away. */
+	/* Mapped memory of the guest: the module must unmap it. */
 	return madvise(self->mem + 7 * PAGE, PAGE, MADV_DONTNEED);
 }
 
@@ -210,7 +210,7 @@ static int (*const changes[])(FIXTURE_DATA(userfault) *self) = {
 	change_mode, change_slot, change_memory, other_refresh,
 };
 
-/* Each works while somebody waits for an answer. */
+/* Each of these works while a call waits for an answer. */
 static void try_others(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(userfault) *self)
 {
@@ -244,7 +244,7 @@ static uint8_t read_log_now(FIXTURE_DATA(userfault) *self)
 
 static const char zeroes[PAGE];
 
-/* The bitmap is stored when no lock is held: nobody waits at all. */
+/* The bitmap is stored with no lock held, so no other call waits. */
 TEST_F_TIMEOUT(userfault, bitmap_of_the_log, 240)
 {
 	struct caller reader, c;
@@ -263,7 +263,7 @@ TEST_F_TIMEOUT(userfault, bitmap_of_the_log, 240)
 		}
 		EXPECT_EQ(0, c.ret);
 	}
-	/* Another reader, too: what is mapped now, and what went since then. */
+	/* Another reader gets what is mapped now, and what went since then. */
 	EXPECT_EQ(0xf9, read_log_now(self));
 	EXPECT_FALSE(is_done(&reader));
 	ASSERT_EQ(0, kiommu_uffd_answer(self->uffd, self->bitmap, zeroes));
@@ -291,7 +291,7 @@ TEST_F_TIMEOUT(userfault, bitmap_outlives_the_kvm, 240)
 	EXPECT_EQ((char)0xff, self->bitmap[0]);
 }
 
-/* The answer is that there is no such memory: what was taken is put back. */
+/* The page is unmapped instead: what was taken from the log is put back. */
 TEST_F_TIMEOUT(userfault, bitmap_goes_away, 240)
 {
 	struct caller reader;
@@ -310,7 +310,9 @@ TEST_F_TIMEOUT(userfault, bitmap_goes_away, 240)
 	self->bitmap = map_page();
 }
 
-/* A page of the guest's memory: one that a device is to reach; a table. */
+/*
+ * The missing page of guest memory is one that a device is to reach; a table.
+ */
 static int refresh_late(FIXTURE_DATA(userfault) *self)
 {
 	return kiommu_refresh(self->fd, LATE_IOVA, PAGE, NULL);
@@ -325,8 +327,8 @@ static void map_late(FIXTURE_DATA(userfault) *self, bool table)
 }
 
 /*
- * Others go on, until somebody comes who waits for all; when the page is there,
- * all have gone on.
+ * Other calls go on, until one comes that waits for all; when the page is
+ * there, all have gone on.
  */
 static void try_guest_memory(struct __test_metadata *_metadata,
 			     FIXTURE_DATA(userfault) *self, bool table,
@@ -344,7 +346,7 @@ static void try_guest_memory(struct __test_metadata *_metadata,
 		start(&c[i], self, changes[i]);
 	usleep(WHILE_MS * 1000);
 	EXPECT_FALSE(is_done(&late));
-	/* What needs no lock of theirs never waits. */
+	/* A call that needs none of their locks never waits. */
 	EXPECT_EQ(0, other_munmap(self));
 	ASSERT_EQ(0, kiommu_uffd_answer(self->uffd, self->late, content));
 	ASSERT_TRUE(ends(&late, SECONDS * 1000));
@@ -370,7 +372,7 @@ TEST_F_TIMEOUT(userfault, page_of_tables, 240)
 	try_guest_memory(_metadata, self, true, refresh_late);
 }
 
-/* A vCPU links the table: it waits within its store. */
+/* A vCPU links the table, and waits within its store. */
 static int store_late(FIXTURE_DATA(userfault) *self)
 {
 	uint64_t *entry = ioat_entry(self->t, LATE_IOVA, 1, false);
@@ -388,7 +390,7 @@ TEST_F_TIMEOUT(userfault, table_that_is_linked, 240)
 	try_guest_memory(_metadata, self, true, store_late);
 }
 
-/* Who waits is killed, with all that he has. */
+/* A process with a call that waits is killed, with all that it has. */
 static void wait_in_vain(int (*prepare)(FIXTURE_DATA(userfault) *self),
 			 int (*fn)(FIXTURE_DATA(userfault) *self), int ready)
 {
@@ -399,7 +401,7 @@ static void wait_in_vain(int (*prepare)(FIXTURE_DATA(userfault) *self),
 	TEST_ASSERT(!prepare(&self), "prepare");
 	start(&c, &self, fn);
 	TEST_ASSERT(kiommu_uffd_next(self.uffd), "nobody waits");
-	/* Two more who wait for what he holds. */
+	/* Two more calls that wait for what the first one holds. */
 	start(&stuck, &self, change_slot);
 	start(&c, &self, change_mode);
 	usleep(WHILE_MS * 1000);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a zPCI function reaches: a virtio disk, whose data and queue go through
- * tables of the zPCI format that the guest writes, in big-endian memory. What
- * went to the disk through some IOVAs comes back through others; what the tables
- * do not allow must be refused.
+ * tables of the zPCI format that the guest writes, in big-endian memory. Data
+ * that went to the disk through some IOVAs comes back through others; what the
+ * tables do not allow must be refused.
  *
- * A window of IOVAs at either end of what the host can translate (which has to be
- * all that its tables reach: s390_iommu_aperture=0): its first page is data, its
- * last one the queue.
+ * Tests use a window of IOVAs at either end of what the host can translate
+ * (which must be all that its tables reach: s390_iommu_aperture=0). The first
+ * pages of the window are for data, its last one for the queue.
  */
 #include <errno.h>
 
@@ -29,7 +29,7 @@ FIXTURE(zpci_dma) {
 	struct kiommu k;
 	int fd;
 	struct ioat *t;
-	uint64_t iova;	/* of the window */
+	uint64_t iova;	/* that of the window */
 	char *mem;	/* MEMORY_PAGES, aligned to 4M */
 	uint64_t gpa;
 	struct zpci_disk disk;
@@ -73,7 +73,7 @@ FIXTURE_TEARDOWN(zpci_dma)
 
 #define GUEST(...) kiommu_guest_call(&self->k.vm, __VA_ARGS__)
 
-/* Page @_i of the window, of memory. */
+/* Page @_i of the window; of memory. */
 #define AT(_i) (self->iova + (_i) * PAGE)
 #define MEM(_i) (self->mem + (_i) * PAGE)
 
@@ -93,7 +93,7 @@ FIXTURE_TEARDOWN(zpci_dma)
 	zpci_disk_read(&self->disk, _iova, _sector, _bytes)
 #define REFUSED(_transfer) zpci_disk_refused(&self->disk, _transfer)
 
-/* Where the pages of a run lie: in a row, from the last on, anywhere. */
+/* Where the pages of a run lie: in order, in reverse order, mixed. */
 static uint64_t place(unsigned int order, uint64_t i)
 {
 	switch (order) {
@@ -116,7 +116,7 @@ TEST_F_TIMEOUT(zpci_dma, data_comes_back_through_other_iovas, 120)
 
 		FILL(source, RUN, order);
 		FILL(target, RUN, 90);
-		/* What is around. */
+		/* The pages around. */
 		for (uint64_t i = 0; i < 3; i++)
 			FILL(i * (RUN + 1), 1, 91 + i);
 		for (uint64_t i = 0; i < RUN; i++) {
@@ -135,7 +135,7 @@ TEST_F_TIMEOUT(zpci_dma, data_comes_back_through_other_iovas, 120)
 	}
 }
 
-/* Parts of no particular size or place, of which some go over ends of pages. */
+/* Parts of odd sizes at odd places, some of which cross pages. */
 TEST_F_TIMEOUT(zpci_dma, parts_of_pages, 120)
 {
 	static const struct virtio_blk_part parts[] = {
@@ -148,7 +148,7 @@ TEST_F_TIMEOUT(zpci_dma, parts_of_pages, 120)
 	struct virtio_blk_part at[ARRAY_SIZE(parts)];
 	uint64_t done = 0;
 
-	/* Neighbours in IOVA are none in memory. */
+	/* Neighbours in IOVA are not neighbours in memory. */
 	for (uint64_t i = 0; i < 64; i++) {
 		MAP(i, i * 29 % 64, IOAT_RW);
 		MAP(100 + i, 100 + i, IOAT_RW);
@@ -189,8 +189,8 @@ TEST_F_TIMEOUT(zpci_dma, parts_of_pages, 120)
 }
 
 /*
- * Sector 0 holds the pattern 7, page 1 is where that was read from, page 2 is
- * mapped to see what the disk holds.
+ * Sector 0 holds the pattern 7, which was read from page 1; page 2 is mapped to
+ * see what the disk holds.
  */
 #define WITNESS() do {							\
 	MAP(1, 1, IOAT_RW);						\
@@ -207,7 +207,7 @@ TEST_F_TIMEOUT(zpci_dma, parts_of_pages, 120)
 	EXPECT_TRUE(HOLDS(_page, 1, 33));				\
 } while (0)
 
-/* Nor can it read it: the disk stays as it was. */
+/* Nor can it read the page: the disk stays as it was. */
 #define EXPECT_BLOCKED(_i, _page) do {					\
 	EXPECT_NOT_WRITTEN(_i, _page);					\
 	EXPECT_EQ(0, REFUSED(SAVE(AT(_i), 0, PAGE)));			\
@@ -216,7 +216,7 @@ TEST_F_TIMEOUT(zpci_dma, parts_of_pages, 120)
 	EXPECT_TRUE(HOLDS(2, 1, 7));					\
 } while (0)
 
-/* It can write it, and what the disk holds is there then. */
+/* The device can write the page, which then has what the disk holds. */
 #define EXPECT_REACHED(_i, _page) do {					\
 	FILL(_page, 1, 55);						\
 	ASSERT_EQ(0, LOAD(AT(_i), 0, PAGE));				\
@@ -238,7 +238,7 @@ TEST_F_TIMEOUT(zpci_dma, protected_page_refuses_writes, 120)
 		GUEST(ioat_protect, self->t, AT(50), level);
 		ASSERT_EQ(0, REFRESH(50, 1));
 		EXPECT_NOT_WRITTEN(50, 50);
-		/* It can be read. */
+		/* The page can be read. */
 		FILL(50, 1, 60 + level);
 		ASSERT_EQ(0, SAVE(AT(50), 8, PAGE));
 		ASSERT_EQ(0, LOAD(AT(2), 8, PAGE));
@@ -270,14 +270,14 @@ TEST_F_TIMEOUT(zpci_dma, remapped_page_is_the_new_one, 120)
 		MAP(5, i, IOAT_RW);
 		ASSERT_EQ(0, REFRESH(5, 1));
 		EXPECT_REACHED(5, i);
-		/* The page that was there before stays as it was made. */
+		/* The page that was mapped before keeps its contents. */
 		FILL(i - 1, 1, 33);
 		EXPECT_REACHED(5, i);
 		EXPECT_TRUE(HOLDS(i - 1, 1, 33));
 	}
 }
 
-/* v4, defect 2: the entry that goes is the page's, or one above. */
+/* v4, defect 2: the entry that goes is the page's, or one above it. */
 TEST_F_TIMEOUT(zpci_dma, unmapped_page_is_blocked, 240)
 {
 	WITNESS();
@@ -316,7 +316,7 @@ TEST_F_TIMEOUT(zpci_dma, never_mapped, 120)
 	EXPECT_REACHED(60, 60);
 }
 
-/* A frame of 1M, and the table of half of it that comes in its place. */
+/* A frame of 1M, and a table for half of it that replaces it. */
 TEST_F_TIMEOUT(zpci_dma, frame, 120)
 {
 	const uint64_t frame = AT(FRAME_PAGES), table = AT(2 * FRAME_PAGES);
@@ -340,7 +340,7 @@ TEST_F_TIMEOUT(zpci_dma, frame, 120)
 	EXPECT_BLOCKED(FRAME_PAGES + FRAME_PAGES / 2, first + FRAME_PAGES / 2);
 }
 
-/* Without an anchor, and without a guest, nothing is reached: not the queue. */
+/* Without an anchor or a guest nothing is reached, not even the queue. */
 TEST_F_TIMEOUT(zpci_dma, nothing_without_an_anchor, 120)
 {
 	const uint64_t queue = WINDOW_PAGES - 1;
@@ -357,7 +357,7 @@ TEST_F_TIMEOUT(zpci_dma, nothing_without_an_anchor, 120)
 		EXPECT_NOT_WRITTEN(50, 50);
 		if (stop)
 			ASSERT_EQ(0, kiommu_start(self->fd, self->k.vm.fd));
-		/* Registered, but not refreshed; the queue alone; all. */
+		/* Registered, but not refreshed; only the queue; everything. */
 		ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 		EXPECT_NOT_WRITTEN(50, 50);
 		ASSERT_EQ(0, REFRESH(queue, 1));
@@ -367,7 +367,9 @@ TEST_F_TIMEOUT(zpci_dma, nothing_without_an_anchor, 120)
 	}
 }
 
-/* Tables that no Linux uses reach 2G, which is below what the host can map. */
+/*
+ * Tables that Linux never uses reach 2G, which is below what the host can map.
+ */
 TEST_F_TIMEOUT(zpci_dma, segment_table_alone, 120)
 {
 	struct ioat *t = ioat_new(self->k.vm.area, ZPCI, 2);
@@ -386,7 +388,7 @@ TEST_F_TIMEOUT(zpci_dma, segment_table_alone, 120)
 	EXPECT_TRUE(HOLDS(50, 1, 33));
 }
 
-/* Firmware: no tables, an offset. */
+/* Firmware uses no tables, but an offset. */
 TEST_F_TIMEOUT(zpci_dma, identity, 120)
 {
 	const uint64_t offset = 1ull << 32;

@@ -20,11 +20,11 @@
 #define SECTOR VIRTIO_BLK_SECTOR
 #define MEMORY_PAGES 512ull
 #define DISKS 2
-/* Data and queues, in all tables. */
+/* Data and queues have the same IOVAs in all tables. */
 #define IOVA(_i) (KIOMMU_IOVA_BASE + 0x12300000ull + (_i) * PAGE)
 #define QUEUE(_i) (KIOMMU_IOVA_BASE + 0x77700000ull + (_i) * PAGE)
 
-/* A container of its own for the devices that are listed in @devices. */
+/* A container and the tables that it is given. */
 struct own {
 	struct kiommu_container c;
 	struct ioat *t;
@@ -32,7 +32,7 @@ struct own {
 
 FIXTURE(functions) {
 	struct kiommu_vm vm;
-	int vfio;	/* tells of groups whose they are */
+	int vfio;	/* by which groups are given to the guest */
 	struct own own[DISKS];
 	struct zpci_disk disk[DISKS];
 	struct virtio_rng rng;
@@ -76,7 +76,7 @@ FIXTURE_TEARDOWN(functions)
 #define HOLDS(_page, _pages, _seed)					\
 	(kiommu_count_equal(MEM(_page), (_pages) * PAGE, _seed) == (_pages) * PAGE)
 
-/* The disk cannot write a page, and goes on. */
+/* The disk cannot write a page, and can be used again. */
 #define EXPECT_REFUSED(_disk, _iova)					\
 	EXPECT_EQ(0, zpci_disk_refused(_disk, zpci_disk_read(_disk, _iova, 0, PAGE)))
 
@@ -94,7 +94,7 @@ static void open_function(struct __test_metadata *_metadata,
 	kiommu_device_enable(dev, 1);
 }
 
-/* A container with @count of the devices, from @first on, and tables. */
+/* Opens a container with @count of the devices, from @first on, and tables. */
 static void open_container(struct __test_metadata *_metadata,
 			   FIXTURE_DATA(functions) *self, struct own *own,
 			   unsigned int first, unsigned int count)
@@ -115,7 +115,7 @@ static void open_disk(struct __test_metadata *_metadata,
 				    &own->c.dev[i], own->t, QUEUE(i)));
 }
 
-/* Both see the same pages; an error of one is none of the other. */
+/* Both reach the same pages; an error of one does not affect the other. */
 TEST_F_TIMEOUT(functions, share_a_container, 120)
 {
 	struct zpci_disk *disk = self->disk;
@@ -133,7 +133,7 @@ TEST_F_TIMEOUT(functions, share_a_container, 120)
 		FILL(0, 8, round);
 		FILL(8, 8, 90);
 		ASSERT_EQ(0, zpci_disk_write(one, IOVA(0), 0, 8 * PAGE));
-		/* One is refused, and stays in error while the other goes on. */
+		/* One is refused and stays in error; the other goes on. */
 		ASSERT_EQ(-EIO, zpci_disk_write(one, IOVA(31), 0, 2 * PAGE));
 		FILL(16, 8, 50 + round);
 		ASSERT_EQ(0, zpci_disk_write(other, IOVA(16), 0, 8 * PAGE));
@@ -144,7 +144,7 @@ TEST_F_TIMEOUT(functions, share_a_container, 120)
 		ASSERT_EQ(0, zpci_disk_read(one, IOVA(8), 0, 8 * PAGE));
 		EXPECT_TRUE(HOLDS(8, 8, round));
 	}
-	/* What goes is gone for both. */
+	/* A page that is unmapped is gone for both. */
 	GUEST(ioat_unmap, own->t, IOVA(3), 0);
 	ASSERT_EQ(0, REFRESH(own, 3, 1));
 	for (unsigned int i = 0; i < DISKS; i++) {
@@ -154,7 +154,7 @@ TEST_F_TIMEOUT(functions, share_a_container, 120)
 	}
 }
 
-/* The same IOVAs are other pages, and anchors come and go on their own. */
+/* The same IOVAs are other pages, and anchors come and go independently. */
 TEST_F_TIMEOUT(functions, have_containers_of_their_own, 120)
 {
 	struct zpci_disk *disk = self->disk;
@@ -172,7 +172,7 @@ TEST_F_TIMEOUT(functions, have_containers_of_their_own, 120)
 		ASSERT_EQ(0, zpci_disk_read(&disk[i], IOVA(0), 0, 8 * PAGE));
 	for (unsigned int i = 0; i < DISKS; i++)
 		EXPECT_TRUE(HOLDS(i * 8, 8, i));
-	/* What is mapped for one alone. */
+	/* A page that is mapped for only one of them. */
 	MAP(&self->own[0], 20, 20, 1);
 	ASSERT_EQ(0, REFRESH(&self->own[0], 20, 1));
 	FILL(20, 1, 33);
@@ -187,7 +187,7 @@ TEST_F_TIMEOUT(functions, have_containers_of_their_own, 120)
 	EXPECT_REFUSED(&disk[0], IOVA(0));
 	ASSERT_EQ(0, zpci_disk_read(&disk[1], IOVA(0), 0, 8 * PAGE));
 	EXPECT_TRUE(HOLDS(8, 8, 1));
-	/* And gets the other's tables: then it is in the other's pages. */
+	/* It gets the other's tables, and reaches the other's pages. */
 	ASSERT_EQ(0, kiommu_register_tables(self->own[0].c.fd, self->own[1].t));
 	ASSERT_EQ(0, REFRESH(&self->own[0], 0, 8));
 	GUEST(ioat_map, self->own[1].t, QUEUE(0),
@@ -198,7 +198,7 @@ TEST_F_TIMEOUT(functions, have_containers_of_their_own, 120)
 	EXPECT_TRUE(HOLDS(8, 8, 0));
 }
 
-/* How much of a pattern is there by chance: less than a page in 16. */
+/* Less than 1/16 of a page equals a pattern by chance. */
 #define RANDOM(_page, _seed) \
 	(kiommu_count_equal(MEM(_page), PAGE, _seed) < PAGE / 16)
 
@@ -211,7 +211,7 @@ TEST_F_TIMEOUT(functions, entropy_fills_what_is_mapped, 120)
 
 	if (!bdf || !*bdf)
 		SKIP(return, "no device in KIOMMU_RNG_DEVICES");
-	/* The first of them takes the disks' place. */
+	/* The first entropy device takes the disks' place. */
 	ASSERT_EQ(0, setenv("KIOMMU_DEVICES", bdf, 1));
 	open_container(_metadata, self, own, 0, 1);
 	dev = &own->c.dev[0];
@@ -232,7 +232,7 @@ TEST_F_TIMEOUT(functions, entropy_fills_what_is_mapped, 120)
 		EXPECT_EQ(filled, RANDOM(i, i));
 		EXPECT_EQ(!filled, HOLDS(i, 1, i));
 	}
-	/* A part of a page, over its end. */
+	/* A part of a page, across its end. */
 	for (uint64_t i = 0; i < 40; i++)
 		FILL(i, 1, i);
 	ASSERT_EQ(0, virtio_rng_fill(&self->rng, IOVA(4) - 1000, 2000));
@@ -254,9 +254,9 @@ TEST_F_TIMEOUT(functions, entropy_fills_what_is_mapped, 120)
 }
 
 /*
- * A function is disabled and enabled, out of the error state or not, and comes
- * back into the container, whose other function goes on meanwhile: what is mapped
- * there it reaches at once.
+ * A function is disabled and enabled, in the error state or not, and comes back
+ * into its container, whose other function goes on meanwhile. It reaches what
+ * is mapped there at once.
  */
 TEST_F_TIMEOUT(functions, come_back, 120)
 {
@@ -274,7 +274,7 @@ TEST_F_TIMEOUT(functions, come_back, 120)
 	for (unsigned int round = 0; round < 2; round++) {
 		FILL(0, 8, round);
 		ASSERT_EQ(0, zpci_disk_write(&disk[0], IOVA(0), 0, 8 * PAGE));
-		/* Once out of the error state, once it works as it should. */
+		/* Once in the error state, once in normal operation. */
 		if (!round) {
 			ASSERT_EQ(-EIO, zpci_disk_read(&disk[0], IOVA(32), 0, PAGE));
 			/* Translation protection. */

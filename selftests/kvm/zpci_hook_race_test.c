@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * RPCITs of several CPUs of a guest against what takes the function away under
- * them: STOP, tables taken back, states, handles, devices, groups and containers
- * closed, slots deleted, the guest killed. v4, defects 13, 14 and 15.
+ * RPCITs of several CPUs of a guest race with everything that takes the
+ * function away: STOP, unregistered tables, states, handles, devices, groups
+ * and containers that are closed, deleted slots, the guest being killed. v4,
+ * defects 13, 14 and 15.
  *
- * What comes of a call depends on the moment, but is one of what is documented;
- * in the end all pins and charges are back. The kernel's log is looked at by
- * selftests/vm/run.
+ * The outcome of a call depends on the moment, but must be a documented one; in
+ * the end all pins and charges are given back. selftests/vm/run checks the
+ * kernel's log.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +40,7 @@ struct race {
 	uint32_t fh;
 	struct ioat *t;
 	uint64_t gpa;
-	uint64_t done; /* RPCITs that were, to the end */
+	uint64_t done; /* RPCITs that were completed */
 	struct kiommu_stress stress;
 };
 
@@ -87,7 +88,7 @@ static int register_function(struct race *r)
 	return zpci_reg_ioat(r->vm, r->dev, ioat_iota(r->t), PBA, PAL);
 }
 
-/* Any part; whatever is the matter with the function, the VMM may know it. */
+/* RPCIT of any part. If the function is not ours now, the VMM may know it. */
 static int do_rpcit(void *arg, uint64_t random)
 {
 	struct race *r = arg;
@@ -126,7 +127,7 @@ static int do_start(void *arg, uint64_t random)
 	return KIOMMU_ONLY(zpci_start(r->vm, r->dev), -EEXIST, -ENODEV, -ENXIO);
 }
 
-/* Tables are rewritten meanwhile. */
+/* Rewrites tables meanwhile. */
 static int do_map(void *arg, uint64_t random)
 {
 	struct race *r = arg;
@@ -162,7 +163,7 @@ TEST_F_TIMEOUT(hook_race, operations, 120)
 	EXPECT_EQ(0, kiommu_mapped_pages(r->k.vfio.fd));
 }
 
-/* As KVM does it: STOP before the device is closed. And without. */
+/* With STOP before the device is closed, as KVM does it, and without. */
 TEST_F_TIMEOUT(hook_race, devices_close, 120)
 {
 	struct race *r = &self->race;
@@ -194,7 +195,7 @@ TEST_F_TIMEOUT(hook_race, devices_close, 120)
 	EXPECT_EQ(self->pins, kiommu_pins());
 }
 
-/* The container goes under a function that is started, and another one comes. */
+/* The container of a started function goes, and another one comes. */
 TEST_F_TIMEOUT(hook_race, containers_close, 120)
 {
 	struct race *r = &self->race;
@@ -215,7 +216,7 @@ TEST_F_TIMEOUT(hook_race, containers_close, 120)
 		for (unsigned int i = 0; i < c->count; i++)
 			ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[i]));
 		ASSERT_EQ(0, kiommu_set_iommu(c->fd, VFIO_KVM_IOMMU));
-		/* That of the container that has gone. */
+		/* The function of the container that has gone. */
 		if (round % 2)
 			ASSERT_EQ(0, zpci_stop(r->vm, r->dev));
 		ASSERT_EQ(0, kiommu_device_open(r->dev));
@@ -228,7 +229,7 @@ TEST_F_TIMEOUT(hook_race, containers_close, 120)
 	zpci_stop(r->vm, r->dev);
 }
 
-/* Handles that come and go. */
+/* Handles change. */
 TEST_F_TIMEOUT(hook_race, handles, 120)
 {
 	struct race *r = &self->race;
@@ -240,7 +241,7 @@ TEST_F_TIMEOUT(hook_race, handles, 120)
 	ASSERT_EQ(0, start_function(r));
 	ASSERT_EQ(0, register_function(r));
 	fh = r->fh;
-	/* Nothing changes, for the host must not use that handle. */
+	/* The tables do not change: Linux must not use the other handle. */
 	kiommu_stress_add(&r->stress, do_rpcit, r);
 	kiommu_stress_add(&r->stress, do_rpcit, r);
 	for (unsigned int round = 0; round < MIN_ROUNDS || kiommu_now() < end; round++) {
@@ -252,7 +253,7 @@ TEST_F_TIMEOUT(hook_race, handles, 120)
 	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
-/* Slots under slots_lock, as KVM_SET_USER_MEMORY_REGION. */
+/* Slots change under slots_lock, as with KVM_SET_USER_MEMORY_REGION. */
 TEST_F_TIMEOUT(hook_race, slots_go, 120)
 {
 	struct race *r = &self->race;
@@ -282,7 +283,7 @@ TEST_F_TIMEOUT(hook_race, slots_go, 120)
 	ASSERT_EQ(0, kiommu_stress_join(&r->stress));
 }
 
-/* While functions are started the module stays. */
+/* The module cannot be unloaded while functions are started. */
 TEST_F_TIMEOUT(hook_race, module_stays, 60)
 {
 	struct race *r = &self->race;
@@ -321,7 +322,7 @@ TEST_F_TIMEOUT(hook_race, killed, 120)
 			own.dev = &own.k.vfio.dev[0];
 			own.vm = own.k.vm.fd;
 			own.t = ioat_new(own.k.vm.area, KVM_IOMMU_FORMAT_ZPCI, 3);
-			/* One table for each span of a segment, each page the same. */
+			/* All segments have the same page table. */
 			ioat_map_pages(own.t, IOVA, KIOMMU_AREA_GPA, 256, IOAT_RW);
 			for (uint64_t i = 1; i < 2048; i++)
 				ioat_write(own.t, ioat_entry(own.t, IOVA + (i << 20), 1, true),

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a guest's zPCI functions as KVM hands it on by the kernel's hook:
- * START, STOP, tables registered and taken back, states, resets, in all orders,
- * and with arguments that are wrong. v4, defects 7, 8, 15 and 16.
+ * The life of a guest's zPCI functions as KVM passes it on by the kernel's
+ * hook: START, STOP, tables registered and unregistered, states, resets, in all
+ * orders, and with wrong arguments. v4, defects 7, 8, 15 and 16.
  *
- * What RPCIT answers: zpci_rpcit_test.c. Calls that meet: zpci_hook_race_test.c.
+ * See zpci_rpcit_test.c for the answers of RPCIT, and zpci_hook_race_test.c for
+ * calls that race.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,14 +35,14 @@
 #define STATE() kiommu_get_state(self->fd)
 #define RIGHTS(_page) kiommu_shadow_rights(self->fd, IOVA + (_page) * PAGE)
 
-/* Devices are open, no guest is registered: KVM knows none of the groups. */
+/* Devices are open, but no guest is registered: no KVM has the groups. */
 FIXTURE(hook) {
 	struct kiommu k;
 	int fd;
 	int vm;
 	struct ioat *t;
 	uint64_t iota;
-	uint64_t gpa;	/* of PAGES pages, which the tables have at IOVA */
+	uint64_t gpa;	/* that of PAGES pages, which are mapped at IOVA */
 	uint64_t pins;
 };
 
@@ -69,7 +70,7 @@ FIXTURE_TEARDOWN(hook)
 	EXPECT_EQ(0, kiommu_await_unused());
 }
 
-/* START, and the guest enables the function. */
+/* START, after which the guest enables the function. */
 #define START_ENABLED(_i) do {						\
 	ASSERT_EQ(0, START(_i));					\
 	ASSERT_EQ(0, SET_STATE(_i, ENABLED));				\
@@ -88,7 +89,7 @@ TEST_F_TIMEOUT(hook, nothing_before_start, 60)
 	EXPECT_EQ(-ENOENT, SET_STATE(0, ENABLED));
 	EXPECT_EQ(-ENOENT, SET_STATE(0, DISABLED));
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, STATE());
-	/* No RPCIT is looked at, not even one that cannot be executed. */
+	/* All RPCITs are left to user space, even invalid ones. */
 	EXPECT_EQ(-EOPNOTSUPP, RPCIT(0));
 	EXPECT_EQ(-EOPNOTSUPP, zpci_rpcit_registers(self->vm, 1, 6, 0, 0, 0));
 	EXPECT_EQ(-EOPNOTSUPP, zpci_rpcit_registers(self->vm, 0, 7, 0, 0, 0));
@@ -109,7 +110,7 @@ TEST_F_TIMEOUT(hook, start_registers_the_guest, 60)
 	}
 }
 
-/* VFIO, or user space, may have registered it: then it is theirs to let go. */
+/* If VFIO or user space registered the guest, STOP leaves it registered. */
 TEST_F_TIMEOUT(hook, start_of_a_registered_guest, 60)
 {
 	if (zpci_lacks_hook(self->vm, DEV(0)))
@@ -119,7 +120,7 @@ TEST_F_TIMEOUT(hook, start_of_a_registered_guest, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
 	ASSERT_EQ(0, STOP(0));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
-	/* User space takes it away under a function that is started. */
+	/* User space unregisters it under a function that is started. */
 	START_ENABLED(0);
 	ASSERT_EQ(0, REG(0, self->iota));
 	ASSERT_EQ(0, kiommu_stop(self->fd));
@@ -139,7 +140,7 @@ TEST_F_TIMEOUT(hook, another_guest, 60)
 		SKIP(return, NO_HOOK);
 	kiommu_vm_create_bare(&other);
 	START_ENABLED(0);
-	/* The function, and a function of its container. */
+	/* The function, and another function of its container. */
 	EXPECT_EQ(-EBUSY, zpci_start(other.fd, DEV(0)));
 	if (self->k.vfio.count > 1)
 		EXPECT_EQ(-EBUSY, zpci_start(other.fd, DEV(1)));
@@ -148,7 +149,7 @@ TEST_F_TIMEOUT(hook, another_guest, 60)
 	EXPECT_EQ(-ENOENT, zpci_dereg_ioat(other.fd, DEV(0)));
 	EXPECT_EQ(-EOPNOTSUPP, zpci_rpcit(other.fd, zpci_handle(self->vm, DEV(0)),
 					  IOVA, PAGE));
-	/* User space gives the container to it: nothing is registered there. */
+	/* User space gives it the container: no tables are registered there. */
 	ASSERT_EQ(0, kiommu_stop(self->fd));
 	ASSERT_EQ(0, kiommu_start(self->fd, other.fd));
 	EXPECT_EQ(-EBUSY, REG(0, self->iota));
@@ -157,13 +158,13 @@ TEST_F_TIMEOUT(hook, another_guest, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
 	ASSERT_EQ(0, zpci_start(other.fd, DEV(0)));
 	EXPECT_EQ(-EBUSY, START(0));
-	/* A guest that goes lets its functions go. */
+	/* When a guest goes, its functions are stopped. */
 	ASSERT_EQ(0, kiommu_stop(self->fd));
 	kiommu_vm_free(&other);
 	EXPECT_EQ(0, START(0));
 }
 
-/* So many that some are next to the right one, wherever it is kept. */
+/* So many guests that some are looked up in the same place as the right one. */
 TEST_F_TIMEOUT(hook, many_other_guests, 60)
 {
 	const unsigned int guests = 900;
@@ -187,7 +188,7 @@ TEST_F_TIMEOUT(hook, many_other_guests, 60)
 	EXPECT_EQ(ZPCI_DONE, RPCIT(0));
 }
 
-/* Where there is no container of ours, no open device, no function. */
+/* Without a container of ours, an open device, or a function. */
 TEST_F_TIMEOUT(hook, start_without_a_container, 60)
 {
 	struct kiommu_device none = { .bdf = "7fff:00:00.0" };
@@ -251,7 +252,7 @@ TEST_F_TIMEOUT(hook, states, 60)
 		}
 	EXPECT_EQ(-EINVAL, zpci_set_state(self->vm, DEV(0), ZPCI_ERROR + 1));
 	EXPECT_EQ(-EINVAL, zpci_set_state(self->vm, DEV(0), ~0u));
-	/* START begins from DISABLED, whatever was. */
+	/* START begins in DISABLED, whatever the state was. */
 	ASSERT_EQ(0, STOP(0));
 	ASSERT_EQ(0, START(0));
 	EXPECT_EQ(-EPROTO, SET_STATE(0, DISABLED));
@@ -270,7 +271,7 @@ TEST_F_TIMEOUT(hook, registration_in_all_orders, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
 	ASSERT_EQ(0, REG(0, self->iota));
 	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, STATE());
-	/* What the tables hold is there, without an RPCIT. */
+	/* What the tables map is shadowed without an RPCIT. */
 	EXPECT_EQ(PAGES, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(IOAT_RW, RIGHTS(0));
 	EXPECT_EQ(-EPROTO, REG(0, self->iota));
@@ -279,13 +280,13 @@ TEST_F_TIMEOUT(hook, registration_in_all_orders, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
 	EXPECT_EQ(0, kiommu_pinned_pages(self->fd));
 	EXPECT_EQ(-EPROTO, DEREG(0));
-	/* Errors are states in which it can be registered. */
+	/* Tables can be registered in the error states. */
 	ASSERT_EQ(0, SET_STATE(0, ERROR));
 	ASSERT_EQ(0, REG(0, self->iota));
 	ASSERT_EQ(0, SET_STATE(0, BLOCKED));
 	ASSERT_EQ(0, DEREG(0));
 	ASSERT_EQ(0, REG(0, self->iota));
-	/* Disabled, it has none; stopped, neither. */
+	/* A disabled function has no tables, nor has a stopped one. */
 	ASSERT_EQ(0, SET_STATE(0, DISABLED));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
 	EXPECT_EQ(-EPROTO, DEREG(0));
@@ -317,7 +318,7 @@ TEST_F_TIMEOUT(hook, wrong_tables, 60)
 	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
 	EXPECT_EQ(-EINVAL, REG_WINDOW(PBA, info.aperture_last + 1));
 	EXPECT_EQ(-EINVAL, REG_WINDOW(PBA, ~0ull));
-	/* Designations that are none; what is no table; nowhere. v4, defect 8. */
+	/* Bad designations; misaligned tables; no memory. v4, defect 8. */
 	for (uint64_t type = 4; type < 8; type++)
 		EXPECT_EQ(-EINVAL, REG(0, (iota & ~0x1cull) |
 					      type << ZPCI_IOTA_DT_SHIFT));
@@ -326,7 +327,7 @@ TEST_F_TIMEOUT(hook, wrong_tables, 60)
 	EXPECT_EQ(-EIO, REG(0, iota + (1ull << 45)));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
 	EXPECT_EQ(0, kiommu_pinned_pages(self->fd));
-	/* A window of a page. */
+	/* A window of one page. */
 	ASSERT_EQ(0, REG_WINDOW(IOVA, IOVA));
 	EXPECT_EQ(1, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(IOAT_RW, RIGHTS(0));
@@ -336,7 +337,7 @@ TEST_F_TIMEOUT(hook, wrong_tables, 60)
 	EXPECT_EQ(3, kiommu_mapped_pages(self->fd));
 }
 
-/* What cannot be made effective is not registered. */
+/* Tables that cannot be shadowed are not registered. */
 TEST_F_TIMEOUT(hook, registration_without_room, 60)
 {
 	if (zpci_lacks_hook(self->vm, DEV(0)))
@@ -372,19 +373,19 @@ TEST_F_TIMEOUT(hook, functions_of_one_container, 60)
 	other = ioat_new(self->k.vm.area, KVM_IOMMU_FORMAT_ZPCI, 3);
 	START_ENABLED(0);
 	ASSERT_EQ(0, REG(0, self->iota));
-	/* Another one without tables, in error: none of the first one's. */
+	/* Another one without tables, in error: the first one is unaffected. */
 	START_ENABLED(1);
 	EXPECT_EQ(ZPCI_IN_ERROR, RPCIT(1));
 	EXPECT_EQ(ZPCI_RECOVER, RPCIT(1));
 	EXPECT_EQ(ZPCI_DONE, RPCIT(0));
 	ASSERT_EQ(0, SET_STATE(1, ENABLED));
-	/* The same tables, or none. */
+	/* It can be given the same tables, and no others. */
 	EXPECT_EQ(-EEXIST, REG(1, ioat_iota(other)));
 	EXPECT_EQ(-EEXIST, zpci_reg_ioat(self->vm, DEV(1), self->iota, PBA,
 					 PAL - PAGE));
 	ASSERT_EQ(0, REG(1, self->iota));
 	EXPECT_EQ(ZPCI_DONE, RPCIT(1));
-	/* The first one goes, in each of the ways: they stay for the second. */
+	/* The first one goes, in each way: the second one keeps the tables. */
 	ASSERT_EQ(0, DEREG(0));
 	EXPECT_EQ(PAGES, kiommu_mapped_pages(self->fd));
 	EXPECT_EQ(ZPCI_DONE, RPCIT(1));
@@ -396,7 +397,7 @@ TEST_F_TIMEOUT(hook, functions_of_one_container, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, STATE());
 	EXPECT_EQ(ZPCI_DONE, RPCIT(1));
 	EXPECT_EQ(PAGES, kiommu_mapped_pages(self->fd));
-	/* The last one lets the guest go, which the first one registered. */
+	/* The last one unregisters the guest that the first one registered. */
 	ASSERT_EQ(0, DEREG(1));
 	EXPECT_EQ(KVM_IOMMU_STATE_STARTED, STATE());
 	ASSERT_EQ(0, REG(1, ioat_iota(other)));
@@ -409,7 +410,7 @@ TEST_F_TIMEOUT(hook, functions_of_one_container, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, STATE());
 }
 
-/* IOVA = GPA + the function's first IOVA, for all of memory; no RPCIT comes. */
+/* IOVA = GPA + the function's first IOVA, for all memory; there is no RPCIT. */
 TEST_F_TIMEOUT(hook, without_tables, 60)
 {
 	const uint64_t iova = KIOMMU_AREA_GPA + KIOMMU_IOVA_BASE;
@@ -426,16 +427,16 @@ TEST_F_TIMEOUT(hook, without_tables, 60)
 	EXPECT_EQ(KIOMMU_AREA_GPA + 5 * PAGE, answer.gpa);
 	EXPECT_EQ(IOAT_RW, answer.shadow_rights);
 	EXPECT_EQ(0, kiommu_shadow_rights(self->fd, iova - PAGE));
-	/* RPCIT does no harm. */
+	/* An RPCIT does no harm. */
 	EXPECT_EQ(ZPCI_DONE, zpci_rpcit(self->vm, zpci_handle(self->vm, DEV(0)),
 					iova, PAGE));
 	ASSERT_EQ(0, DEREG(0));
-	/* A part, by the window. */
+	/* A part of the memory, by the window. */
 	ASSERT_EQ(0, zpci_reg_ioat(self->vm, DEV(0), 0, iova, iova + 9 * PAGE));
 	EXPECT_EQ(10, kiommu_mapped_pages(self->fd));
 }
 
-/* Other tables, with the same function: nothing of the old ones is left. */
+/* Other tables for the same function: nothing is left of the old ones. */
 TEST_F_TIMEOUT(hook, registered_anew, 60)
 {
 	struct ioat *other;
@@ -457,7 +458,7 @@ TEST_F_TIMEOUT(hook, registered_anew, 60)
 	}
 }
 
-/* A slot that is deleted is out of reach at once: slots_changed. */
+/* Devices lose a deleted slot at once: slots_changed. */
 TEST_F_TIMEOUT(hook, slot_that_goes, 60)
 {
 	uint64_t pins;
@@ -479,12 +480,12 @@ TEST_F_TIMEOUT(hook, slot_that_goes, 60)
 	EXPECT_EQ(0, RIGHTS(2));
 	EXPECT_EQ(IOAT_RW, RIGHTS(1));
 	EXPECT_EQ(PAGES - 1, kiommu_pinned_pages(self->fd));
-	/* The guest's tables name it still. */
+	/* The guest's tables still name it. */
 	EXPECT_EQ(ZPCI_IN_ERROR, RPCIT(0));
 	munmap(mem, PAGES * PAGE);
 }
 
-/* A reset: the tables are gone only when KVM is told that it was disabled. */
+/* After a reset, tables go only when KVM says that it was disabled. */
 TEST_F_TIMEOUT(hook, reset, 60)
 {
 	if (zpci_lacks_hook(self->vm, DEV(0)))
@@ -502,7 +503,7 @@ TEST_F_TIMEOUT(hook, reset, 60)
 	}
 }
 
-/* The device is closed, which only KVM would say; the function can be stopped. */
+/* The device is closed, which only KVM would report; STOP still works. */
 TEST_F_TIMEOUT(hook, closed_while_started, 60)
 {
 	if (zpci_lacks_hook(self->vm, DEV(0)))
@@ -515,7 +516,7 @@ TEST_F_TIMEOUT(hook, closed_while_started, 60)
 	kiommu_container_close(&self->k.vfio);
 	EXPECT_EQ(0, kiommu_await_unused());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	/* The container is gone: so is the function, but for STOP. */
+	/* The container is gone, and so is the function, except for STOP. */
 	EXPECT_EQ(-EOPNOTSUPP, RPCIT(0));
 	EXPECT_EQ(-ENOENT, REG(0, self->iota));
 	EXPECT_EQ(-ENOENT, SET_STATE(0, ENABLED));

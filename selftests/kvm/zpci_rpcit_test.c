@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * RPCIT by the kernel's hook, on the real domain: what each is answered, and what
- * devices reach then. Its registers are prepared; on a machine with SIE, KVM takes
- * them from the CPU that it intercepts.
+ * RPCIT by the kernel's hook, on the real domain: the answer to each, and what
+ * devices reach afterwards. The registers are prepared; on a machine with SIE,
+ * KVM takes them from the CPU that it intercepts.
  *
- * The answers and their sources: arch/s390/rpcit.hpp. v4, defects 1, 2, 3, 9, 10
- * and 11.
+ * For the answers and their sources see arch/s390/rpcit.hpp. v4, defects 1, 2,
+ * 3, 9, 10 and 11.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,7 +22,7 @@
 #include "zpci_hook.h"
 
 #define PAGE KIOMMU_PAGE
-/* Spans of all levels begin here. */
+/* Spans of all levels begin at this address. */
 #define IOVA (2 * KIOMMU_IOVA_BASE)
 #define PBA KIOMMU_IOVA_BASE
 #define PAL (KIOMMU_IOVA_BASE + (1ull << 36) - 1)
@@ -102,13 +102,13 @@ FIXTURE_TEARDOWN(rpcit)
 #define RIGHTS(_iova) kiommu_shadow_rights(self->fd, _iova)
 #define MAPPED() kiommu_mapped_pages(self->fd)
 
-/* A table, or a page, that is not in the guest's memory. */
+/* A table, or a page, outside of the guest's memory. */
 #define NOWHERE (1ull << 45)
 
 /*
- * An RPCIT that puts the function in error, once; the event that the guest is to
- * be told of; and out of it again, with and without the step in between. @level:
- * of the table with the entry that is to blame, from 1, or 0: none is.
+ * An RPCIT puts the function in error; there is one event for the guest; and
+ * the function gets out of it again. @level: that of the table with the entry
+ * that is to blame, from 1; 0 if there is none.
  */
 static void expect_error(struct __test_metadata *_metadata,
 			 FIXTURE_DATA(rpcit) *self, uint64_t iova,
@@ -157,14 +157,14 @@ TEST_F_TIMEOUT(rpcit, maps_and_unmaps, 120)
 	if (zpci_lacks_hook(self->vm, self->dev))
 		SKIP(return, NO_HOOK);
 	ioat_map_pages(self->t, IOVA, self->gpa, 8, IOAT_RW);
-	/* Not yet. */
+	/* Nothing is mapped before the RPCIT. */
 	EXPECT_EQ(0, MAPPED());
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, 8 * PAGE));
 	EXPECT_EQ(8, MAPPED());
 	ASSERT_EQ(0, kiommu_translate(self->fd, IOVA + 3 * PAGE, &answer));
 	EXPECT_EQ(self->gpa + 3 * PAGE, answer.gpa);
 	EXPECT_EQ(IOAT_RW, answer.shadow_rights);
-	/* A page becomes another one, one is protected, one goes. */
+	/* One page is replaced, one protected, one unmapped. */
 	MAP(1, 20);
 	ioat_protect(self->t, IOVA + 2 * PAGE, 0);
 	ioat_unmap(self->t, IOVA + 3 * PAGE, 0);
@@ -174,7 +174,7 @@ TEST_F_TIMEOUT(rpcit, maps_and_unmaps, 120)
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA + 3 * PAGE, PAGE));
 	EXPECT_EQ(0, RIGHTS(IOVA + 3 * PAGE));
 	EXPECT_EQ(7, MAPPED());
-	/* Entries above: all of their span, and the range beyond it. */
+	/* Entries of upper tables: all of their span, and the range beyond. */
 	ioat_map(self->t, IOVA + SEGMENT, self->gpa, 0, IOAT_RW);
 	ioat_map(self->t, IOVA + REGION, self->gpa, 0, IOAT_RW);
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, 2 * REGION));
@@ -221,7 +221,7 @@ TEST_F_TIMEOUT(rpcit, devices_follow, 120)
 	ASSERT_EQ(ZPCI_DONE, RPCIT(IOVA, PAGE));
 	ASSERT_EQ(0, kiommu_dma_store(self->k.dma[0], IOVA, 0, 2048));
 	EXPECT_EQ(PAGE, kiommu_count_equal(self->mem + 6 * PAGE, PAGE, 61));
-	/* A function in error keeps what it has; one without tables, nothing. */
+	/* A function in error keeps its mappings; one without tables, none. */
 	MAP(0, 6);
 	ASSERT_EQ(ZPCI_DONE, RPCIT(IOVA, PAGE));
 	ASSERT_EQ(0, SET_STATE(ERROR));
@@ -242,7 +242,7 @@ TEST_F_TIMEOUT(rpcit, operands, 60)
 	MAP(0, 0);
 #define REGISTERS(_problem, _r2, _gr1) \
 	zpci_rpcit_registers(self->vm, _problem, _r2, _gr1, IOVA, PAGE)
-	/* In this order: problem state, odd r2, handle. */
+	/* Checked in this order: problem state, odd r2, handle. */
 	EXPECT_EQ(ZPCI_PROGRAM(PRIVILEGED_OPERATION), REGISTERS(1, 6, gr1));
 	EXPECT_EQ(ZPCI_PROGRAM(PRIVILEGED_OPERATION), REGISTERS(1, 7, 0));
 	for (unsigned int r2 = 1; r2 < 16; r2 += 2)
@@ -253,17 +253,17 @@ TEST_F_TIMEOUT(rpcit, operands, 60)
 	EXPECT_EQ(ZPCI_NO_HANDLE, REGISTERS(0, 6, gr1));
 	EXPECT_EQ(-EOPNOTSUPP, REGISTERS(0, 6, gr1 | 1ull << 48));
 	gr1 = (uint64_t)self->fh << 32;
-	/* No function of ours: the VMM may know it. */
+	/* Not a function of ours: the VMM may know it. */
 	EXPECT_EQ(-EOPNOTSUPP, REGISTERS(0, 6, gr1 ^ 1ull << 32));
 	EXPECT_EQ(-EOPNOTSUPP, REGISTERS(0, 6, 0xffffffff00000000ull &
 					 ~(0xffull << 48)));
 	EXPECT_EQ(0, MAPPED());
-	/* What else is in r1 does not matter, and stays; r2 is any pair. */
+	/* The rest of r1 does not matter, and is kept; r2 is any pair. */
 	for (unsigned int r2 = 0; r2 < 16; r2 += 2) {
 		EXPECT_EQ(ZPCI_DONE, REGISTERS(0, r2, gr1 | 0x12345678));
 		EXPECT_EQ(1, MAPPED());
 	}
-	/* So it does when there is a status. */
+	/* It is also kept if there is a status. */
 	ASSERT_EQ(0, SET_STATE(ERROR));
 	EXPECT_EQ(ZPCI_RECOVER, REGISTERS(0, 6, gr1 | 0xff123456));
 }
@@ -273,28 +273,28 @@ TEST_F_TIMEOUT(rpcit, ranges, 60)
 	if (zpci_lacks_hook(self->vm, self->dev))
 		SKIP(return, NO_HOOK);
 	ioat_map_pages(self->t, IOVA, self->gpa, 8, IOAT_RW);
-	/* Nothing, anywhere. */
+	/* An empty range, anywhere. */
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, 0));
 	EXPECT_EQ(ZPCI_DONE, RPCIT(0, 0));
 	EXPECT_EQ(0, MAPPED());
-	/* Bytes: each page that they are in. */
+	/* Each page that has a byte of the range. */
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA + PAGE - 1, 1));
 	EXPECT_EQ(1, MAPPED());
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA + PAGE - 1, 2));
 	EXPECT_EQ(2, MAPPED());
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA + 2 * PAGE + 123, 2 * PAGE));
 	EXPECT_EQ(5, MAPPED());
-	/* Beyond, below and above of what was registered. */
+	/* Below and above what was registered. */
 	EXPECT_ERROR(PBA - PAGE, PAGE, RANGE, PBA - PAGE, OK);
 	EXPECT_ERROR(0, PAGE, RANGE, 0, OK);
 	EXPECT_ERROR(PAL + 1, PAGE, RANGE, PAL + 1, OK);
-	/* Around the end of all addresses: no alias of the beginning. */
+	/* Across the end of all addresses: no alias of the beginning. */
 	EXPECT_ERROR(~0xfffull, 2 * PAGE, RANGE, ~0xfffull, OK);
 	EXPECT_ERROR(IOVA, ~0ull, RANGE, IOVA, OK);
 	EXPECT_ERROR(IOVA + (1ull << 42), PAGE, RANGE, IOVA + (1ull << 42),
 		     OK);
 	EXPECT_EQ(5, MAPPED());
-	/* A part of it within: that is done. */
+	/* The part of a range that is within is done. */
 	EXPECT_EQ(ZPCI_DONE, RPCIT(0, PAL + PAGE));
 	EXPECT_EQ(8, MAPPED());
 	EXPECT_EQ(ZPCI_DONE, RPCIT(PBA - PAGE, 2 * PAGE));
@@ -306,7 +306,7 @@ TEST_F_TIMEOUT(rpcit, not_registered, 60)
 		SKIP(return, NO_HOOK);
 	ASSERT_EQ(0, zpci_dereg_ioat(self->vm, self->dev));
 	EXPECT_ERROR(IOVA, PAGE, ADDRESS_SPACE, IOVA, OK);
-	/* User space registers tables: they are not the function's. */
+	/* User space registers tables, which are not the function's. */
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 	EXPECT_ERROR(IOVA, PAGE, ADDRESS_SPACE, IOVA, OK);
 	EXPECT_EQ(-EEXIST, zpci_reg_ioat(self->vm, self->dev,
@@ -314,7 +314,7 @@ TEST_F_TIMEOUT(rpcit, not_registered, 60)
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	ASSERT_EQ(0, zpci_reg_ioat(self->vm, self->dev, ioat_iota(self->t), PBA,
 				   PAL));
-	/* It takes away what is the function's. */
+	/* User space unregisters the function's tables. */
 	ASSERT_EQ(0, kiommu_unregister(self->fd));
 	EXPECT_ERROR(IOVA, PAGE, ADDRESS_SPACE, IOVA, OK);
 	EXPECT_EQ(-EPROTO, zpci_dereg_ioat(self->vm, self->dev));
@@ -323,7 +323,7 @@ TEST_F_TIMEOUT(rpcit, not_registered, 60)
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, PAGE));
 }
 
-/* An entry is replaced: below of it all is done, there nothing is mapped. */
+/* A bad entry: what lies below is done, and nothing is mapped there. */
 static void expect_bad(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(rpcit) *self, uint32_t level, uint64_t value,
 		       uint32_t pec, uint32_t status)
@@ -344,7 +344,7 @@ static void expect_bad(struct __test_metadata *_metadata,
 		     level + 1);
 	EXPECT_EQ(KVM_IOMMU_READ, RIGHTS(IOVA));
 	EXPECT_EQ(0, RIGHTS(IOVA + span));
-	/* It is mended: it goes on. */
+	/* Once the entry is corrected, the RPCIT succeeds. */
 	ioat_write(self->t, entry, good);
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, 3 * span));
 	EXPECT_EQ(3, MAPPED());
@@ -373,7 +373,7 @@ TEST_F_TIMEOUT(rpcit, bad_tables, 120)
 	for (uint64_t length = 0; length < 3; length++)
 		EXPECT_BAD(2, table | 4 | length, LENGTH, ENTRY_LENGTH);
 	EXPECT_BAD(2, table | 4 | ZPCI_LENGTH | 0x40, LENGTH, ENTRY_LENGTH);
-	/* Tables and pages that are not in the guest's memory. */
+	/* Tables and pages outside of the guest's memory. */
 	for (uint32_t level = 1; level <= 2; level++)
 		EXPECT_BAD(level, ioat_table_value(self->t, level, NOWHERE),
 			   ENTRY, NO_SLOT);
@@ -381,7 +381,9 @@ TEST_F_TIMEOUT(rpcit, bad_tables, 120)
 		   NO_SLOT);
 }
 
-/* More tables than a round reads, all of them one empty one; the last page. */
+/*
+ * More tables than a round reads, all of them the same empty one; a last page.
+ */
 TEST_F_TIMEOUT(rpcit, several_rounds, 120)
 {
 	const uint64_t regions = 17, segments = REGION / SEGMENT;
@@ -406,7 +408,10 @@ TEST_F_TIMEOUT(rpcit, several_rounds, 120)
 	EXPECT_EQ(1, MAPPED());
 }
 
-/* What Linux does then: RPCIT over all, which frees what it gave up; once more. */
+/*
+ * What Linux does without room: an RPCIT over everything, which frees what it
+ * has given up; then it tries again.
+ */
 TEST_F_TIMEOUT(rpcit, memlock_limit, 60)
 {
 	const uint64_t allowed = 20;
@@ -419,17 +424,17 @@ TEST_F_TIMEOUT(rpcit, memlock_limit, 60)
 	MAP(40, 40);
 	EXPECT_EQ(ZPCI_NO_ROOM, RPCIT(IOVA + 40 * PAGE, PAGE));
 	EXPECT_EQ(allowed, MAPPED());
-	/* It is no error of the function. */
+	/* This is not an error of the function. */
 	EXPECT_EQ(ZPCI_NO_ROOM, RPCIT(IOVA + 40 * PAGE, PAGE));
 	EXPECT_EQ(-EPROTO, SET_STATE(ENABLED));
-	/* Lazily: pages were given up, and nobody said so. */
+	/* Lazily: pages were given up without an RPCIT. */
 	ioat_unmap_pages(self->t, IOVA + 3 * PAGE, 2);
 	EXPECT_EQ(ZPCI_NO_ROOM, RPCIT(IOVA + 40 * PAGE, PAGE));
 	EXPECT_EQ(ZPCI_DONE, RPCIT(PBA, PAL + 1 - PBA));
 	EXPECT_EQ(allowed - 1, MAPPED());
 	MAP(41, 41);
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA + 41 * PAGE, PAGE));
-	/* Idle pins are room, too. */
+	/* Idle pins make room, too. */
 	ASSERT_EQ(0, kiommu_set_idle_limit(self->fd, PAGES));
 	ioat_unmap_pages(self->t, IOVA, 10);
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, 10 * PAGE));
@@ -458,10 +463,10 @@ TEST_F_TIMEOUT(rpcit, shadow_limit, 60)
 	mapped = MAPPED();
 	EXPECT_LT(100, mapped);
 	EXPECT_GT(SCATTERED, mapped);
-	/* The guest gives the lower half up, and flushes. */
+	/* The guest gives up the lower half, and flushes. */
 	for (uint64_t i = 0; i < SCATTERED / 2; i++)
 		ioat_unmap(self->t, IOVA + i * STRIDE, 0);
-	/* The host keeps the tables: there is room where something was mapped. */
+	/* The host keeps its tables: there is room where pages were mapped. */
 	EXPECT_EQ(ZPCI_NO_ROOM, RPCIT(PBA, PAL + 1 - PBA));
 	EXPECT_EQ(mapped - SCATTERED / 2, MAPPED());
 	ioat_map(self->t, IOVA, self->gpa, 0, IOAT_RW);
@@ -469,7 +474,7 @@ TEST_F_TIMEOUT(rpcit, shadow_limit, 60)
 	EXPECT_EQ(mapped - SCATTERED / 2 + 1, MAPPED());
 }
 
-/* What has the old handle does not reach the function any more. */
+/* An RPCIT with the old handle does not reach the function any more. */
 TEST_F_TIMEOUT(rpcit, handle_changes, 60)
 {
 	const uint32_t fh = self->fh, other = self->fh ^ 0x100;
@@ -483,14 +488,14 @@ TEST_F_TIMEOUT(rpcit, handle_changes, 60)
 	ASSERT_EQ(0, zpci_set_handle(self->vm, self->dev, other));
 	EXPECT_EQ(-EOPNOTSUPP, zpci_rpcit(self->vm, fh, IOVA, PAGE));
 	EXPECT_EQ(ZPCI_DONE, zpci_rpcit(self->vm, other, IOVA, PAGE));
-	/* A disabled function has such a handle. */
+	/* A disabled function has a handle like this. */
 	ASSERT_EQ(0, zpci_set_handle(self->vm, self->dev, disabled));
 	EXPECT_EQ(-EOPNOTSUPP, zpci_rpcit(self->vm, other, IOVA, PAGE));
 	EXPECT_EQ(ZPCI_NO_HANDLE, zpci_rpcit(self->vm, disabled, IOVA, PAGE));
 	ASSERT_EQ(0, zpci_set_handle(self->vm, self->dev, fh));
 	EXPECT_EQ(ZPCI_DONE, RPCIT(IOVA, PAGE));
 	EXPECT_EQ(1, MAPPED());
-	/* Operations follow it, too. */
+	/* Operations follow the handle, too. */
 	ASSERT_EQ(0, zpci_set_handle(self->vm, self->dev, other));
 	ASSERT_EQ(0, SET_STATE(ERROR));
 	EXPECT_EQ(ZPCI_RECOVER, zpci_rpcit(self->vm, other, IOVA, PAGE));
@@ -531,7 +536,7 @@ TEST_F_TIMEOUT(rpcit, function_of_another_container, 60)
 	EXPECT_EQ(ZPCI_DONE, zpci_rpcit(self->vm, fh, IOVA, PAGE));
 	EXPECT_EQ(KVM_IOMMU_READ, kiommu_shadow_rights(own.fd, IOVA));
 	EXPECT_EQ(IOAT_RW, RIGHTS(IOVA));
-	/* One in error, stopped: the other one goes on. */
+	/* One is in error, then stopped: the other one goes on. */
 	EXPECT_EQ(ZPCI_IN_ERROR, RPCIT(0, PAGE));
 	EXPECT_EQ(ZPCI_DONE, zpci_rpcit(self->vm, fh, IOVA, PAGE));
 	ASSERT_EQ(0, zpci_stop(self->vm, self->dev));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The whole life of a KVM-owned IOMMU domain, shown on the DMA of a real PCI
- * device that guest code drives. Prints a table, each row checked.
+ * The whole life of a KVM-owned IOMMU domain, shown by the DMA of a real PCI
+ * device that guest code drives. Prints a table and checks each row.
  *
  *	demo [FILE]	writes the rows to FILE as JSON
  *

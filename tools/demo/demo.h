@@ -14,11 +14,11 @@ struct scenario {
 	uint64_t iova;		/* first IOVA used, a multiple of 2M */
 };
 
-/* From state started to state started: anchor, tables, DMA, no anchor. */
+/* Begin and end in state started: set an anchor, do DMA, unset the anchor. */
 void scenario_tables(struct kiommu *k, const struct scenario *scenario);
 void scenario_identity(struct kiommu *k);
 
-/* Rows on what the domain and the kernel hold now. */
+/* Report rows on what the domain and the kernel hold now. */
 void check_state(struct kiommu *k, const char *step, enum kvm_iommu_state state);
 void check_pins(struct kiommu *k, const char *step, uint64_t pages);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * One table format's part of the demo: the guest writes tables, the domain
- * shadows them, the device moves bytes through them, and what the guest takes
- * away is gone for the device.
+ * shadows them, the device moves bytes through them, and cannot reach any more
+ * what the guest unmaps.
  *
  * Every copy is DMA by the device: it reads memory at one IOVA into its
  * buffer and writes the buffer to another. Guest code starts it. The device
- * is not told when the IOMMU blocks it, so a block shows in memory that has
+ * is not told when the IOMMU blocks it, so a block shows by memory that has
  * not changed.
  */
 #include "demo.h"
@@ -14,14 +14,14 @@
 
 #define SCATTERED 4
 #define CONTIGUOUS 16
-/* Where the pages are, from scenario->iova. */
+/* Offsets of the pages from scenario->iova. */
 #define AT_SCATTERED 0x000000ull
 #define AT_CONTIGUOUS 0x100000ull
 #define AT_FRAME 0x200000ull
 #define AT_READ_ONLY 0x400000ull
 #define RANGE 0x600000ull
 
-/* Lives in guest memory: test and guest use it. */
+/* Lies in guest memory: test and guest use it. */
 struct pages {
 	struct ioat *t;
 	uint64_t iova;
@@ -54,7 +54,7 @@ static struct pages *make_pages(struct kiommu_area *area,
 	return p;
 }
 
-/* Guest: the tables for all pages. */
+/* Guest: maps all pages in the tables. */
 static uint64_t guest_map(struct pages *p)
 {
 	struct kiommu_area *area = p->t->area;
@@ -71,7 +71,9 @@ static uint64_t guest_map(struct pages *p)
 	return count_mapped(p);
 }
 
-/* Guest and host: bytes of the scattered pages that are as in @flat. */
+/*
+ * Guest and host: counts the bytes of the scattered pages that are as in @flat.
+ */
 static uint64_t count_scattered(const struct pages *p, const char *flat)
 {
 	uint64_t equal = 0;
@@ -193,7 +195,7 @@ static void check_translate(struct kiommu *k, struct pages *p)
 }
 
 /*
- * The device's buffer is overwritten by a good transfer first, and the secret
+ * A transfer that works overwrites the device's buffer first; then the contents
  * of the scattered page must not come out of it. Single bytes may be equal.
  */
 static void check_read_blocked(struct kiommu *k, struct pages *p, const char *step)

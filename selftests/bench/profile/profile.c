@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which instructions are executed while a machine does something that is
- * measured: a plugin of QEMU's software emulation. It counts nothing until the
- * instruction at `begin` is executed for the (skip + 1)th time, and from then on
- * until that at `end` is; those are addresses of functions of a static program.
- * A block of instructions that is left early, by an exception, counts as a whole.
+ * A plugin of QEMU's software emulation that tells which instructions a machine
+ * executes while it does something that is measured. It counts nothing until
+ * the instruction at `begin` is executed for the (skip + 1)th time, and stops
+ * when that at `end` is; these are addresses of functions of a static program.
+ * A block of instructions that is left early, by an exception, counts as a
+ * whole.
  *
  *   -plugin profile.so,out=FILE,begin=ADDRESS,end=ADDRESS,skip=N
  *
  * Lines of FILE, which selftests/report/sync_profile.py reads: "begun N", how
- * often the instruction at `begin` was executed while it counted; then, of each
- * block that was executed, its address, its number of instructions, and how often.
+ * often the instruction at `begin` was executed while counting; then, for each
+ * block that was executed, its address, its number of instructions, and how
+ * often.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,7 +25,7 @@
 
 int qemu_plugin_version = 1;
 
-/* A block, as it was translated: by address and length. */
+/* A block as it was translated, identified by address and length. */
 struct block {
 	struct block *next;
 	uint64_t address;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is used of QEMU's interface for plugins, version 1: see its documentation,
- * "QEMU TCG Plugins". QEMU has the functions.
+ * The part of QEMU's interface for plugins, version 1, that is used here: see
+ * its documentation, "QEMU TCG Plugins". QEMU has the functions.
  */
 #ifndef KIOMMU_QEMU_PLUGIN_H
 #define KIOMMU_QEMU_PLUGIN_H
@@ -30,12 +30,12 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
 					  enum plugin_cb_flags flags, void *data);
 void qemu_plugin_register_atexit_cb(plugin_id id, exit_fn fn, void *data);
 
-/* Of the first instruction. */
+/* The address of the first instruction. */
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
-/* Of instructions. */
+/* The number of instructions. */
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 
-/* What QEMU looks for in a plugin. */
+/* The symbols that QEMU looks up in a plugin. */
 #define PLUGIN_EXPORT __attribute__((visibility("default")))
 
 extern PLUGIN_EXPORT int qemu_plugin_version;

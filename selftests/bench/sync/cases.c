@@ -5,10 +5,10 @@
 #include "sync.h"
 
 /*
- * A NIC's driver keeps some packets of a page each mapped; for each new one, the
- * oldest goes. An NVMe driver maps a request of 128K, or 1M. A strict driver
- * tells of each unmap at once; a lazy one when so many are collected, and uses no
- * IOVA again before that.
+ * A NIC's driver keeps some packets of one page each mapped; each new one
+ * replaces the oldest. An NVMe driver maps requests of 128K or 1M. A strict
+ * driver tells the host of each unmap at once; a lazy one collects unmaps
+ * before it does, and does not use their IOVAs again until then.
  */
 const struct sync_pattern sync_patterns[] = {
 	{ .name = "nic", .driver = "strict", .burst = 1, .depth = 64, .collect = 1 },
@@ -34,7 +34,7 @@ static struct sync_sample run_round(struct sync *s)
 	return (struct sync_sample){
 		.instructions = (double)g->instructions / pages,
 		.to_user = (double)(after.to_user - before.to_user) / g->requests,
-		/* The last one is that of the call's end. */
+		/* The last exit is the one that ends the call. */
 		.exits = (double)(after.all - before.all - 1) / g->requests,
 	};
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the guest does. Nothing here calls libc; globals are not the test's. */
+/* Guest code: it does not call libc, and has globals of its own. */
 #include "kvm_util.h"
 #include "ucall_common.h"
 
@@ -58,14 +58,14 @@ static uint64_t pool_gpa(uint64_t page)
 	return SYNC_POOL_GPA + page * KIOMMU_PAGE;
 }
 
-/* Two pages in a row are no neighbours. */
+/* Pages that are handed out in succession are not adjacent. */
 static uint64_t next_gpa(struct sync_guest *g)
 {
 	g->page = (g->page + 1237) % SYNC_POOL_PAGES;
 	return pool_gpa(g->page);
 }
 
-/* All tables that the window needs are there; what stays mapped is. */
+/* Creates all tables that the window needs, and maps what stays mapped. */
 void sync_guest_set_up(struct sync_guest *g)
 {
 	for (uint64_t i = 0; i < SYNC_WINDOW; i++)
@@ -97,7 +97,7 @@ static void map_request(struct sync_guest *g)
 	g->in_flight++;
 }
 
-/* IOVAs are used again when the host has been told that they are free. */
+/* An IOVA is used again only after the host was told that it is free. */
 static void finish_request(struct sync_guest *g)
 {
 	uint64_t burst = g->pattern.burst;
@@ -161,7 +161,7 @@ static void least(uint64_t *value, uint64_t since)
 		*value = instructions;
 }
 
-/* One page: its entry is stored and the host told of it. */
+/* Stores the entry of one page and tells the host of it. */
 static void do_part(struct sync_guest *g, enum sync_part part, uint64_t *entry,
 		    uint64_t value)
 {
@@ -178,7 +178,7 @@ void sync_guest_parts(struct sync_guest *g)
 	uint64_t *entry = ioat_entry(g->tables, slot_iova(0), 0, false);
 	uint64_t leaf = ioat_leaf_value(g->tables, 0, pool_gpa(0), IOAT_RW);
 
-	/* One of several pages. */
+	/* A neighbour stays mapped, so that the page is one of several. */
 	ioat_map(g->tables, slot_iova(1), pool_gpa(1), 0, IOAT_RW);
 	tell(g, g->mapped, slot_iova(1), 1);
 	for (unsigned int i = 0; i < REPEAT; i++) {

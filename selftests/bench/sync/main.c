@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * bench-sync OUT [WAY]: measures the ways whose names begin with WAY, all of
- * them without.
+ * bench-sync OUT [WAY]: measures the ways whose names begin with WAY, or all
+ * ways.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 #include "sync.h"
 
-/* Pins are kept for a while when nothing uses them any more. */
+/* Keeps pins for a while after their last use. */
 #define IDLE_PINS "2048"
 
 static void run_way(const struct sync_way *way)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the cost is made of: a change of one page, as the guest sees it and what
- * of it is the VMM's share; the exits by themselves.
+ * What the cost consists of: a change of one page, as the guest sees it, and
+ * the VMM's share of that; the exits by themselves.
  */
 #include <sys/ioctl.h>
 
@@ -22,7 +22,7 @@ static const char *const floor_names[SYNC_FLOORS] = {
 	[SYNC_FLOOR_USER] = "exit to user space, nothing done there",
 };
 
-/* The guest's tables are changed by the VMM: nothing tracks that. */
+/* The VMM changes the guest's tables, which nothing tracks. */
 static void follow(struct sync *s, enum sync_part part, uint64_t value,
 		   uint64_t *least)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Lines for a program to read, and the middle of the rounds. */
+/* Lines for a program to read, with the median of the rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The VMM, as small as one can be: it runs a vCPU and does what the guest asks
- * of it. What a real one does beyond that would be added to what it costs.
+ * for. Whatever a real VMM does beyond that would add to the cost.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #include "sync.h"
 
 #define TYPE1_RIGHTS (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
-/* Beside the one that the library makes. */
+/* Besides the vCPU that the library creates. */
 #define VCPU_ID 1
 #define RING_ENTRIES 64
 
@@ -27,7 +27,7 @@ static void add_pool(struct sync *s)
 
 	s->pool = kiommu_vm_add_memory(&s->k.vm, KIOMMU_FREE_SLOT, SYNC_POOL_GPA,
 				       pages, 0);
-	/* The kernel's free pages come in rows: ask for them out of order. */
+	/* Free pages tend to be contiguous: touch them out of order. */
 	madvise(s->pool, pages * KIOMMU_PAGE, MADV_NOHUGEPAGE);
 	for (uint64_t i = 0; i < SYNC_POOL_PAGES; i++)
 		s->pool[i * 2731 % SYNC_POOL_PAGES * KIOMMU_PAGE] = 1;
@@ -130,7 +130,7 @@ struct sync_exits sync_exits(struct sync *s)
 	};
 }
 
-/* A memory slot for each of the guest's GPAs is not looked up, but known. */
+/* A VMM looks for the memory slot of a GPA; here the slots are known. */
 static void *gpa_to_hva(struct sync *s, uint64_t gpa)
 {
 	if (gpa - SYNC_POOL_GPA <= SYNC_TARGET_PAGE * KIOMMU_PAGE)
@@ -155,8 +155,8 @@ static void change_type1(struct sync *s, uint64_t iova, uint64_t *record,
 }
 
 /*
- * Walks the guest's tables and compares what they say with what was mapped
- * before, an ioctl for each page that differs: as QEMU does it for VT-d.
+ * Walks the guest's tables and compares them with what was mapped before; makes
+ * an ioctl for each page that differs, as QEMU does for VT-d.
  */
 void sync_follow_type1(struct sync *s, uint64_t iova, uint64_t pages)
 {

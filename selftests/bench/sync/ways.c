@@ -2,7 +2,7 @@
 /* The ways in which a host follows the guest's tables. */
 #include "sync.h"
 
-/* In place of telling: what stays mapped is. DMA goes there. */
+/* The tables are not followed: all DMA goes to a page that stays mapped. */
 static int start_alone(struct sync *s)
 {
 	s->guest->target = SYNC_TARGET_IOVA;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What is measured. */
+/* The cases that are measured. */
 #include "bench.h"
 
 #define VTD .format = KVM_IOMMU_FORMAT_VTD_SS
@@ -51,7 +51,9 @@ uint64_t bench_leaf_bytes(const struct bench_case *c)
 	return c->level ? KIOMMU_2M : KIOMMU_PAGE;
 }
 
-/* A GiB of its own, so that no case finds the host's tables of another. */
+/*
+ * Each case has a GiB of its own, so that it finds no host tables of another.
+ */
 uint64_t bench_first_iova(const struct bench_case *c)
 {
 	for (unsigned int i = 0; i < bench_case_count; i++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The host IOMMU's driver alone, by kiommu_floor.ko, in all ways that it has. */
+/* The host's IOMMU driver alone, by kiommu_floor.ko, in all possible ways. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -75,7 +75,7 @@ static bool possible(const struct bench_case *c, uint32_t unmap_way)
 	case KIOMMU_FLOOR_UNMAP_SPAN:
 		return holes;
 	case KIOMMU_FLOOR_UNMAP_OVER:
-		/* Between the pages that change are others. */
+		/* Other pages are mapped between those that change. */
 		return holes && c->op != BENCH_CHANGED;
 	default:
 		return unmap_way != KIOMMU_FLOOR_UNMAP_SYNC;

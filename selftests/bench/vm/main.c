@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * bench OUT [WORDS]: measures the cases whose names begin with WORDS, all of
- * them without. The first device of KIOMMU_DEVICES is for kvm-iommu and type1,
- * the second for the floor.
+ * bench OUT [WORDS]: measures the cases whose names begin with WORDS, or all
+ * cases. The first device of KIOMMU_DEVICES is for kvm-iommu and type1, the
+ * second for the floor.
  */
 #include <stdio.h>
 #include <stdlib.h>

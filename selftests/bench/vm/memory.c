@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Guest memory whose place in the host's memory is known. */
+/* Guest memory whose location in host memory is known. */
 #include <stdio.h>
 #include <string.h>
 
@@ -56,7 +56,7 @@ void bench_memory_init(void)
 	memories[BENCH_HUGE].hva = map_memory(HUGE_SIZE, MAP_HUGETLB);
 	memset(memories[BENCH_HUGE].hva, 1, HUGE_SIZE);
 
-	/* The kernel's free pages come in rows: ask for them out of order. */
+	/* Free pages tend to be contiguous: touch them out of order. */
 	small->hva = map_memory(small->size, 0);
 	madvise(small->hva, small->size, MADV_NOHUGEPAGE);
 	for (uint64_t i = 0; i < pages; i++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The module: the guest's tables change, a refresh follows. */
+/* kvm-iommu: the guest's tables change, and a refresh follows. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 #define IDLE_PINS "idle_pins_mb"
 
-/* Tables with all leaves of a case, and without: two contents of one place. */
+/* Tables with and without the leaves of a case: two contents of one place. */
 struct tables {
 	struct ioat *t;
 	char *place;
@@ -58,7 +58,7 @@ static void set_unmapped(struct tables *tables)
 	memcpy(tables->place, tables->unmapped, tables->size);
 }
 
-/* The leaves that change get each other's pages, or their own again. */
+/* Maps the leaves that change to other pages, or to their own again. */
 static void set_changed(struct tables *tables, const struct bench_case *c,
 			bool other)
 {
@@ -200,7 +200,7 @@ void bench_ours(bool cold)
 {
 	struct kiommu k;
 
-	/* Pins that are kept for a while when nothing uses them any more. */
+	/* Whether pins are kept for a while after their last use. */
 	if (!access("/sys/module/kvm_iommu/parameters/" IDLE_PINS, F_OK))
 		kiommu_set_param(IDLE_PINS, cold ? "0" : "2048");
 	kiommu_setup(&k, VFIO_KVM_IOMMU);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vfio_iommu_type1, as it comes with the kernel: once a call for each leaf, as
- * a VMM does that follows a guest's invalidations; once at its best, a call
- * for each run that is contiguous in IOVA and in the VMM's memory, and one that
- * unmaps all.
+ * vfio_iommu_type1 as it comes with the kernel: once with a call for each leaf,
+ * as a VMM makes that follows a guest's invalidations; and once at its best,
+ * with a call for each run that is contiguous in IOVA and in the VMM's memory,
+ * and one call that unmaps all.
  */
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +11,9 @@
 #include "bench.h"
 
 #define RIGHTS (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
-/* Mappings that type1 grants (dma_entry_limit is 65535). */
+/* Fewer mappings than type1 allows (dma_entry_limit is 65535). */
 #define MOST 60000
-/* Mappings from which their size is told. */
+/* The number of mappings by which the size of one is measured. */
 #define MANY 32768
 
 static void map(int fd, uint64_t iova, uint64_t gpa, uint64_t bytes)
@@ -94,7 +94,7 @@ static void run_case(int fd, const struct bench_case *c)
 	}
 }
 
-/* Bytes of the kernel's objects that are in use. */
+/* Bytes of slab objects that are in use. */
 static uint64_t slab_bytes(void)
 {
 	FILE *file = fopen("/proc/slabinfo", "r");

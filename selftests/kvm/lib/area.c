@@ -12,7 +12,7 @@ void *kiommu_alloc(struct kiommu_area *area, uint64_t size, uint64_t align)
 	uint64_t gpa = area->gpa + area->used;
 	uint64_t start = ((gpa + align - 1) & ~(align - 1)) - area->gpa;
 
-	/* Neither side could go on; both report an invalid opcode. */
+	/* Neither side can go on; both report an invalid opcode. */
 	if (start + size > area->size)
 		__builtin_trap();
 	area->used = start + size;

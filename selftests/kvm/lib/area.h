@@ -45,7 +45,7 @@ static inline void *kiommu_ptr(const struct kiommu_area *area, uint64_t gpa)
 	return area->mem + (gpa - area->gpa);
 }
 
-/* Bytes that differ from page to page and from @seed to @seed. */
+/* Fills memory with bytes that differ from page to page and by @seed. */
 void kiommu_fill(void *p, uint64_t size, uint64_t seed);
 
 /* How many of the bytes at @p are what kiommu_fill() wrote there. */

@@ -33,7 +33,7 @@ static void count_pins(unsigned long long *acquired,
 	char line[128];
 	FILE *file;
 
-	/* Each CPU counts for itself for a while: make it tell. */
+	/* The counters are per CPU, and summed up only now and then: do it. */
 	write_file("/proc/sys/vm/stat_refresh", "1");
 	file = fopen("/proc/vmstat", "r");
 	TEST_ASSERT(file, "no /proc/vmstat");
@@ -61,7 +61,7 @@ uint64_t kiommu_pins_made(void)
 	return acquired - kiommu_dma_pins_made();
 }
 
-/* -1: it is not loaded. */
+/* Return: -1 if the module is not loaded. */
 static long refs_of(const char *module)
 {
 	char path[128];
@@ -114,7 +114,7 @@ long kiommu_kvm_refs(void)
 
 static char module_parameters[512];
 
-/* "name=value ..." of a module that is loaded. */
+/* Saves the parameters of the loaded module as "name=value ...". */
 static void keep_parameters(void)
 {
 	static const char * const names[] = {

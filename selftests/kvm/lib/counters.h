@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What can be seen from outside: pins of the whole machine, users and
+ * What can be observed from outside: pins of the whole machine, users and
  * parameters of the module, counters of a domain.
  */
 #ifndef KIOMMU_SELFTEST_COUNTERS_H
@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 /*
- * Pins that are held now, of any process; a page may count for several. The
+ * Pins that any process holds now; a page may be pinned several times. The
  * kernel counts what it pins and what it unpins (nr_foll_pin_* in
- * /proc/vmstat), so a leak shows after its process is gone, too.
+ * /proc/vmstat), so a leak shows even after its process has gone.
  */
 uint64_t kiommu_pins(void);
 /*
- * Pins that were made since the machine was started, without those that the
- * library needed for DMA.
+ * Pins made since the machine was started, except those that the library needed
+ * for DMA.
  */
 uint64_t kiommu_pins_made(void);
 
@@ -27,21 +27,22 @@ uint64_t kiommu_pins_made(void);
 long kiommu_module_refs(void);
 
 /*
- * Waits, a minute at most, until there are none: processes that were killed may be
- * at their end still, and so may the thread that made a guest which nobody took.
- * Return: kiommu_module_refs().
+ * Waits for up to a minute until there are no references: killed processes may
+ * still be exiting, and so may the thread that created a guest which its caller
+ * no longer wanted. Return: kiommu_module_refs().
  */
 long kiommu_await_unused(void);
 
 /*
- * References to the modules whose guests are used, KVM's or kiommu_memory.ko: by
- * guests and their files, and by whoever keeps a symbol of theirs.
+ * References to the modules that guests come from, KVM's or kiommu_memory.ko:
+ * those of guests, of their files, and of modules that keep one of their
+ * symbols.
  */
 long kiommu_kvm_refs(void);
 
 /*
- * In a test whose @self has @pins and @kvm_refs as they were: nobody uses the
- * module, no KVM and no pin is left.
+ * For a test whose @self has the initial values @pins and @kvm_refs: the module
+ * has no user, and no reference to a KVM and no pin is left.
  */
 #define KIOMMU_EXPECT_NOTHING_LEFT() do {				\
 	EXPECT_EQ(0, kiommu_module_refs());				\
@@ -50,16 +51,16 @@ long kiommu_kvm_refs(void);
 } while (0)
 
 /*
- * Tries to unload kvm_iommu.ko, without waiting: 0 or -errno. And loads it again,
- * with the parameters that it had when the first was called.
+ * The first tries to unload kvm_iommu.ko, without waiting, and returns 0 or
+ * -errno. The second loads it again, with the parameters of that time.
  */
 int kiommu_module_unload(void);
 void kiommu_module_load(void);
 
-/* Sets a parameter of kvm_iommu.ko. Containers look at theirs when made. */
+/* Sets a parameter of kvm_iommu.ko. A container reads it when it is created. */
 void kiommu_set_param(const char *name, const char *value);
 
-/* Of kvm_iommu_info. */
+/* Fields of kvm_iommu_info. */
 uint64_t kiommu_mapped_pages(int fd);
 uint64_t kiommu_pinned_pages(int fd);
 uint64_t kiommu_idle_pages(int fd);

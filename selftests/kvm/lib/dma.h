@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * DMA by a device, between memory and a buffer in the device, driven by guest or
- * test. x86: QEMU's edu, by its registers. s390x: a virtio disk.
+ * DMA by a device, between memory and a buffer in the device, driven by guest
+ * or test. x86: QEMU's edu, by its registers. s390x: a virtio disk.
  *
- * A DMA that the IOMMU blocks is not reported: the transfer ends as usual, and
- * what it should have written is as before; what it should have read is not what
- * memory holds. So show a block by what did not change in memory.
+ * A DMA that the IOMMU blocks is not reported: the transfer finishes as usual.
+ * Memory that it should have written keeps its contents; what it should have
+ * read is not what memory holds. So tests show a block by memory that did not
+ * change.
  */
 #ifndef KIOMMU_SELFTEST_DMA_H
 #define KIOMMU_SELFTEST_DMA_H
@@ -20,11 +21,11 @@
 #define KIOMMU_DMA_BUFFER 2048u
 
 /*
- * @dma: what kiommu.dma[i] holds. These may be called by the test and by guest
- * functions.
+ * @dma is the value of kiommu.dma[i]. The test and guest functions may call
+ * these.
  */
 
-/* 1 if the device is the expected one, and answers; else 0. */
+/* Return: 1 if the device is the expected one and answers, else 0. */
 uint64_t kiommu_dma_present(void *dma);
 
 /*
@@ -40,23 +41,25 @@ int64_t kiommu_dma_store(void *dma, uint64_t iova, uint64_t offset, uint64_t siz
 int64_t kiommu_dma_copy(void *dma, uint64_t to, uint64_t from, uint64_t size);
 
 /*
- * Brings the DMA of a device into use: it is open and enabled, its BAR is mapped
- * and in the guest (if the host has that). @i: which of the guest's devices.
+ * Prepares a device for DMA. It must be open and enabled, with its BAR mapped
+ * and in the guest, if the host has BARs. @i: index of the guest's device.
  */
 void *kiommu_dma_open(struct kiommu_device *dev, struct kiommu_vm *vm,
 		      unsigned int i);
-/* Before the device is closed. @dma: may be NULL. */
+/* Call it before the device is closed. @dma may be NULL. */
 void kiommu_dma_close(void *dma);
 
 /*
- * What a device needs for itself, a queue in memory, is mapped while a transfer
- * lasts, in the guest's tables at KIOMMU_DMA_IOVA, in a slot that comes and goes:
- * counters of pages mapped and pinned are as if it was not. Pins that were made
- * are not undone: so many.
+ * A device's own queue is mapped only while a transfer lasts, in the guest's
+ * tables at KIOMMU_DMA_IOVA, through a slot that is added and deleted. The
+ * counters of mapped and pinned pages do not show it afterwards, but pins that
+ * were made stay counted. Return: the number of these.
  */
 uint64_t kiommu_dma_pins_made(void);
 
-/* An anchor was set on the container @fd: tables, or (NULL) identity. */
+/*
+ * Tells the library of the anchor of container @fd: tables, or NULL: identity.
+ */
 void kiommu_dma_anchor(int fd, const struct ioat *t, uint64_t offset);
 
 #endif

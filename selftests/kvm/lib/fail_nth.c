@@ -16,12 +16,12 @@
 #define DEBUGFS "/sys/kernel/debug/"
 #define SLABS "/sys/kernel/slab"
 
-/* Of this thread; a child of the test harness opens its own. */
+/* This thread's fail-nth; a child of the test harness opens its own. */
 static __thread int file = -1;
 
 /*
- * As they are, allocations that may sleep do not fail, nor do single pages; and
- * each failure is told in the kernel's log with a call trace.
+ * By default, allocations that may sleep do not fail, nor do single pages, and
+ * each failure is logged with a call trace.
  */
 static const struct {
 	const char *path;
@@ -65,7 +65,7 @@ void kiommu_fail_charged_alone(void)
 		set(caches.gl_pathv[i], "1");
 	globfree(&caches);
 	set(DEBUGFS "failslab/cache-filter", "Y");
-	/* Nobody asks for so many pages. */
+	/* Nothing allocates that many pages at once. */
 	set(DEBUGFS "fail_page_alloc/min-order", "30");
 }
 
@@ -85,20 +85,20 @@ bool kiommu_fail_nth_fired(void)
 	char text[16] = "";
 	ssize_t ret = pread(file, text, sizeof(text) - 1, 0);
 
-	/* What failed is the copy of the number: it was still to come. */
+	/* This copy has failed, so the n-th one was still to come. */
 	if (ret < 0) {
 		TEST_ASSERT(errno == EFAULT, "fail-nth: %d", errno);
 		return false;
 	}
 	if (!atoi(text))
 		return true;
-	/* The copy of "0" can be the one that fails; then there is no next. */
+	/* The copy of "0" can be the one that fails; then nothing is armed. */
 	if (pwrite(file, "0", 1, 0) != 1)
 		TEST_ASSERT(errno == EFAULT, "fail-nth: %d", errno);
 	return false;
 }
 
-/* Files of other threads that were told to fail. */
+/* The fail-nth files of other threads that are armed. */
 static struct {
 	int fd[64];
 	unsigned int count;
@@ -127,7 +127,7 @@ static void tell(const char *task, unsigned int n)
 
 	snprintf(path, sizeof(path), "%s/fail-nth", task);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	/* It may have ended. */
+	/* The thread may have exited. */
 	if (fd < 0)
 		return;
 	TEST_ASSERT(others.count < ARRAY_SIZE(others.fd), "too many threads");

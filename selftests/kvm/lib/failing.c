@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a call that fails may say, and must leave, see failing.h. */
+/* Checks of calls that fail, see failing.h. */
 #include <string.h>
 
 #include "kvm_util.h"

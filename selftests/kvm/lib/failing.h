@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A call of which each allocation, and each copy from or to user space, fails once:
+ * Repeats a call so that each allocation of it, and each copy from or to user
+ * space, fails once:
  *
  *	static const struct kiommu_answer answers[] = {
  *		KIOMMU_OR_NOTHING(-ENOMEM, KVM_IOMMU_STATUS_NO_MEMORY),
  *		KIOMMU_MAY(-EFAULT, KIOMMU_ANY_STATUS), {}
  *	};
  *	KIOMMU_EACH_FAILURE(w, call(w), answers, {
- *		... what must hold afterwards, and takes the call back
+ *		... checks what must hold afterwards, and undoes the call
  *	});
  */
 #ifndef KIOMMU_SELFTEST_FAILING_H
@@ -20,14 +21,14 @@
 #include "fail_nth.h"
 #include "world.h"
 
-/* The call has no status, or it means nothing. */
+/* The call has no status, or its status means nothing. */
 #define KIOMMU_ANY_STATUS 0xffffffffu
 
-/* An answer that is documented for a call. The list ends with error 0. */
+/* A documented failure of a call. The list ends with error 0. */
 struct kiommu_answer {
 	int error;
 	uint32_t status;
-	/* A failure that says so has changed nothing. */
+	/* A call that fails with this error has changed nothing. */
 	bool unchanged;
 };
 
@@ -35,14 +36,14 @@ struct kiommu_answer {
 #define KIOMMU_OR_NOTHING(_error, _status) \
 	{ .error = _error, .status = _status, .unchanged = true }
 
-/* Whether a call can have failed with that. */
+/* Whether the call may fail with this error and status. */
 bool kiommu_documented(const struct kiommu_answer *answers, int error,
 		       uint32_t status);
 
-/* Whether it has changed nothing then. */
+/* Whether a call that fails with this error must have changed nothing. */
 bool kiommu_all_or_nothing(const struct kiommu_answer *answers, int error);
 
-/* What a call that has changed nothing leaves as it was. */
+/* What stays as it was when a call has changed nothing. */
 struct kiommu_state {
 	struct kvm_iommu_info info;
 	struct kiommu_pages pages;
@@ -51,10 +52,12 @@ struct kiommu_state {
 struct kiommu_state kiommu_state_of(const struct kiommu_world *w);
 bool kiommu_state_equal(const struct kiommu_state *a, const struct kiommu_state *b);
 
-/* More failures than any call has: one that has no end is an error. */
+/*
+ * More failures than any call has: exceeding it means that the loop never ends.
+ */
 #define KIOMMU_MOST_FAILURES 4000u
 
-/* What the @_n-th failure of a call, which returned @_ret, must have left. */
+/* Checks what the @_n-th failure of a call, which returned @_ret, has left. */
 #define KIOMMU_CHECK_FAILURE(_w, _answers, _before, _n, _ret, _fired) do {	\
 	const struct kiommu_answer *_list = (_answers);			\
 	const char *_wrong;						\
@@ -78,9 +81,9 @@ bool kiommu_state_equal(const struct kiommu_state *a, const struct kiommu_state 
 } while (0)
 
 /*
- * @_after runs after each call, whether it has failed (EACH_RET < 0) or not. A call
- * of which nothing fails must succeed, and one must have failed before. The kernel
- * must have fault injection.
+ * @_after runs after each call, whether it has failed (EACH_RET < 0) or not.
+ * The call must succeed when nothing fails, and at least one failure must have
+ * been injected before. The kernel must have fault injection.
  */
 #define KIOMMU_EACH_FAILURE(_w, _call, _answers, _after...) do {		\
 	unsigned int _n = 0;						\

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The file of faults, and kiommu_inject.ko, see faults.h. */
+/* The file of faults and kiommu_inject.ko, see faults.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -56,7 +56,7 @@ bool kiommu_next_fault(int faults, uint32_t reason, struct kvm_iommu_fault *faul
 	return false;
 }
 
-/* 0 or -errno. */
+/* Return: 0 or -errno. */
 static int write_parameter(const char *name, const char *value)
 {
 	char path[128];

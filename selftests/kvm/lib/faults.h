@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The file of a domain's faults (KVM_IOMMU_GET_FAULT_FD), and kiommu_inject.ko
- * (selftests/modules/inject), which reports blocked accesses as the driver of a host's
- * IOMMU would.
+ * (selftests/modules/inject), which reports blocked accesses as a host IOMMU
+ * driver would.
  */
 #ifndef KIOMMU_SELFTEST_FAULTS_H
 #define KIOMMU_SELFTEST_FAULTS_H
@@ -18,47 +18,50 @@
 
 #define KIOMMU_NO_INJECT "there is no /files/kiommu_inject.ko"
 
-/* @fd: the container's. @flags: KVM_IOMMU_FAULT_FD_*. The file, or -errno. */
+/*
+ * @fd: the container's. @flags: KVM_IOMMU_FAULT_FD_*. Return: the file, or
+ * -errno.
+ */
 int kiommu_open_faults(int fd, uint32_t flags);
 
-/* What read() returned, or -errno. */
+/* Return: what read() returned, or -errno. */
 ssize_t kiommu_read_faults(int faults, void *to, size_t size);
 
 /*
- * Reads until a record with this reason, of those that are there now. Returns
+ * Reads the records that are there now, up to one with this reason. Return:
  * whether there was one.
  */
 bool kiommu_next_fault(int faults, uint32_t reason, struct kvm_iommu_fault *fault);
 
-/* The events that poll() tells now, of those and of what it always tells. */
+/* What poll() reports now, asked for POLLIN and POLLOUT. */
 short kiommu_poll_now(int faults);
 
-/* How a device is named in a record. */
+/* The number that stands for a device in a record. */
 uint32_t kiommu_fault_device(const struct kiommu_device *dev);
 
-/* Loads kiommu_inject.ko, for this device; false if there is none. */
+/* Loads kiommu_inject.ko for this device. Return: false if there is none. */
 bool kiommu_load_inject(const struct kiommu_device *dev);
 void kiommu_unload_inject(void);
 
 /*
- * @count blocked accesses, from @iova on, @stride bytes apart. @access: 'r', 'w'.
- * @context: "thread", "irq", "late".
+ * Reports @count blocked accesses, the first at @iova, @stride bytes apart.
+ * @access: 'r', 'w'. @context: "thread", "irq", "late".
  */
 void kiommu_inject(uint64_t iova, char access, uint64_t count, uint64_t stride,
 		   const char *context);
 
-/* Of the last reports, those that nobody wanted. */
+/* How many of the last reports no handler accepted. */
 long kiommu_inject_unhandled(void);
 
 /*
- * Of the host domain that the device is in now: the @first-th map from now on,
- * counted from 1, and the @count - 1 after it fail with ENOMEM. The second ends
- * that, and returns how many did.
+ * Has maps of the host domain that the device is in now fail with ENOMEM: the
+ * @first-th from now on, counted from 1, and the @count - 1 after it. The
+ * second function ends that, and returns how many maps have failed.
  */
 void kiommu_refuse_maps(unsigned long first, unsigned long count);
 unsigned long kiommu_allow_maps(void);
 
-/* While maps of that domain are refused: whether attaching a device to it is, too. */
+/* While maps of that domain are refused: whether attaching devices is, too. */
 void kiommu_refuse_attach(bool refuse);
 
 /* A guest with a file of faults, for the fixtures of tests. */

@@ -2,17 +2,16 @@
 /*
  * A guest that calls functions of the test program, and its memory slots.
  *
- * On x86 it is a KVM with one vCPU, or more of them. Test and guest share one image (the selftest
- * library loads the program into the guest), the area of guest memory, and the
- * BARs that are added; each has the same virtual address on both sides. On s390x
- * its memory is that of kiommu_memory.ko, and the test itself plays the guest,
- * at the same addresses. So a guest's part is an ordinary function with pointer
- * arguments:
+ * On x86 it is a KVM with one or more vCPUs. Test and guest share one image
+ * (the selftest library loads the program into the guest), the area of guest
+ * memory, and the BARs that are added; each has the same virtual address on
+ * both sides. On s390x the guest's memory is that of kiommu_memory.ko, and the
+ * test itself plays the guest, at the same addresses. So guest code is an
+ * ordinary function with pointer arguments:
  *
- *	static uint64_t sum(const uint64_t *p, uint64_t count) { ... }
  *	uint64_t s = kiommu_guest_call(&vm, sum, p, 4);
  *
- * Guest functions call nothing of libc, may use GUEST_ASSERT(), and return
+ * Guest functions must not call libc, may use GUEST_ASSERT(), and return
  * uint64_t or int64_t. Globals are the guest's own copy.
  *
  * Further vCPUs run functions at the same time, each in a thread of the test:
@@ -33,7 +32,7 @@
 
 /*
  * Guest physical addresses and slots. Slot 0 and GPA 0 are the library's. All
- * can be IOVAs, too: of a guest without tables.
+ * of these can also be IOVAs of a guest without tables.
  */
 #define KIOMMU_AREA_GPA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define KIOMMU_AREA_SLOT 1
@@ -42,7 +41,7 @@
 /* Free for tests. */
 #define KIOMMU_FREE_GPA (KIOMMU_IOVA_BASE + 0xc0000000ull)
 #define KIOMMU_FREE_SLOT 16
-/* What devices need for themselves, see dma.h. */
+/* Memory that devices need for themselves, see dma.h. */
 #define KIOMMU_DMA_GPA(i) (KIOMMU_IOVA_BASE + 0x700000000ull + (i) * 0x10000ull)
 #define KIOMMU_DMA_IOVA(i) KIOMMU_DMA_GPA(i)
 #define KIOMMU_DMA_SLOT(i) (64 + (i))
@@ -53,59 +52,60 @@
 struct kiommu_call;
 
 struct kiommu_vm {
-	int fd;			/* for KVM_IOMMU_START; -1 if it was freed */
+	int fd;			/* for KVM_IOMMU_START; -1 once it is freed */
 	struct kiommu_area *area;
-	/* Of a KVM. */
+	/* Only if the guest is a KVM. */
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
 	struct kiommu_call *call;
 };
 
 /*
- * @size: bytes of the area, a multiple of 2M. @backing: VM_MEM_SRC_ANONYMOUS, or
- * VM_MEM_SRC_ANONYMOUS_THP (huge pages where the host has them).
+ * @size: bytes of the area, a multiple of 2M. @backing: VM_MEM_SRC_ANONYMOUS,
+ * or VM_MEM_SRC_ANONYMOUS_THP (huge pages if the host has them).
  */
 void kiommu_vm_create(struct kiommu_vm *vm, uint64_t size,
 		      enum vm_mem_backing_src_type backing);
-/* A guest without an area, which calls nothing. */
+/* A guest without an area, which runs no functions. */
 void kiommu_vm_create_bare(struct kiommu_vm *vm);
-/* Once more is harmless. */
+/* May be called again. */
 void kiommu_vm_free(struct kiommu_vm *vm);
 
 /*
- * Files that belong to guests, and are none that KVM_IOMMU_START takes: up to
- * @most file descriptors. Returns how many.
+ * Opens files that belong to guests but that KVM_IOMMU_START does not accept,
+ * at most @most. Return: the number of file descriptors in @fds.
  */
 unsigned int kiommu_vm_other_files(struct kiommu_vm *vm, int *fds,
 				   unsigned int most);
 
 /*
- * KVM_SET_USER_MEMORY_REGION, or what is in its place: @size 0 deletes the slot.
- * @flags: KVM_MEM_READONLY, KVM_MEM_LOG_DIRTY_PAGES. Returns 0 or -errno.
+ * KVM_SET_USER_MEMORY_REGION, or its counterpart without KVM. @size 0 deletes
+ * the slot. @flags: KVM_MEM_READONLY, KVM_MEM_LOG_DIRTY_PAGES. Return: 0 or
+ * -errno.
  */
 int kiommu_vm_set_slot(struct kiommu_vm *vm, uint32_t slot, uint32_t flags,
 		       uint64_t gpa, uint64_t size, void *mem);
 
-/* A slot of new anonymous memory, which is returned; and away with both. */
+/* Adds a slot of new anonymous memory, which is returned; deletes both. */
 void *kiommu_vm_add_memory(struct kiommu_vm *vm, uint32_t slot, uint64_t gpa,
 			   uint64_t pages, uint32_t flags);
 void kiommu_vm_del_memory(struct kiommu_vm *vm, uint32_t slot, void *mem,
 			  uint64_t pages);
 
 /*
- * Who tells VFIO that the guest owns groups (kiommu_kvm_add_group): KVM's device
- * of type VFIO. Returns a file descriptor, which keeps the guest.
+ * KVM's device of type VFIO, by which VFIO learns that the guest owns groups
+ * (kiommu_kvm_add_group). Return: its file descriptor, which keeps the guest.
  *
- * Where the guest is no KVM, the library does in its place what KVM and VFIO
- * would: it starts the container with the guest when a device is opened.
+ * If the guest is not a KVM, the library does what KVM and VFIO would: it
+ * starts the container with the guest when a device is opened.
  */
 int kiommu_vm_open_vfio(struct kiommu_vm *vm);
 int kiommu_kvm_add_group(int kvm_vfio, struct kiommu_device *dev);
 int kiommu_kvm_del_group(int kvm_vfio, struct kiommu_device *dev);
 
 /*
- * The device's BAR 0, mapped in this process, in slot KIOMMU_BAR_SLOT(@i).
- * Nothing happens where BARs cannot be mapped.
+ * Add and delete slot KIOMMU_BAR_SLOT(@i), the device's BAR 0 as mapped in this
+ * process. They do nothing where BARs cannot be mapped.
  */
 void kiommu_vm_add_bar(struct kiommu_vm *vm, unsigned int i,
 		       const struct kiommu_device *dev);
@@ -127,15 +127,15 @@ void kiommu_vm_del_bar(struct kiommu_vm *vm, unsigned int i,
 uint64_t kiommu_guest_run(struct kiommu_vm *vm, const uint64_t *call);
 
 /*
- * The same, while the @n-th allocation or copy of this thread fails: whether there
- * was one is in *@fired. x86.
+ * As kiommu_guest_run(), while the @n-th allocation or copy of this thread
+ * fails; *@fired is set to whether there was one. x86 only.
  */
 uint64_t kiommu_guest_run_failing(struct kiommu_vm *vm, const uint64_t *call,
 				  unsigned int n, bool *fired);
 
 /*
- * A vCPU beside the first one. It goes with the guest, and is used by one thread
- * at a time. Where the guest is no KVM, it is that thread.
+ * A vCPU besides the first one. It is freed with the guest, and only one thread
+ * may use it at a time. If the guest is not a KVM, that thread plays the vCPU.
  */
 struct kiommu_vcpu {
 	struct kvm_vcpu *vcpu;

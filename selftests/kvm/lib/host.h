@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the machine and its guests can do, where machines differ. A test that
- * makes no sense without asks, and is skipped with the reason:
+ * depends on a property asks for it, and is skipped with the reason:
  *
  *	if (kiommu_host_lacks(KIOMMU_BARS))
  *		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_BARS));
@@ -11,20 +11,20 @@
 
 #include <stdbool.h>
 
-/* KIOMMU_IOVA_BASE: IOVAs from here on can be mapped on the host. */
+/* KIOMMU_IOVA_BASE: the first IOVA that can be mapped on the host. */
 #include "arch.h"
 
 enum kiommu_property {
 	/*
-	 * The guest is a KVM: it knows the groups of its devices, registers with
-	 * the first one that is opened, and has vCPUs.
+	 * The guest is a KVM: it knows the groups of its devices, registers
+	 * with the first one that is opened, and has vCPUs.
 	 */
 	KIOMMU_KVM,
-	/* BARs can be mapped: as memory slots, and for other devices' DMA. */
+	/* BARs can be mapped, as memory slots and for DMA of other devices. */
 	KIOMMU_BARS,
 };
 
-/* NULL if it has the property, else why not. */
+/* Return: NULL if the host has the property, else why not. */
 const char *kiommu_host_lacks(enum kiommu_property property);
 
 static inline bool kiommu_host_has(enum kiommu_property property)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ioctls of a container as functions, and what they charge. */
+/* The ioctls of a container as functions, and the memory that they charge. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

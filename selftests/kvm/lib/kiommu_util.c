@@ -6,7 +6,7 @@
 
 #include "kiommu_util.h"
 
-/* A device before the one with index @i is in the same group. */
+/* Whether a device before the one with index @i is in the same group. */
 static bool group_seen(const struct kiommu_container *c, unsigned int i)
 {
 	for (unsigned int j = 0; j < i; j++)

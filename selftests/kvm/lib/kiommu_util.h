@@ -59,30 +59,30 @@ struct kiommu {
 };
 
 /*
- * The steps of kiommu_setup(), for tests of what lies between:
- * kiommu_attach: container with all devices' groups, IOMMU @type selected
- *	(type 0: no IOMMU); KVM guest made, KVM not told of the groups.
+ * The steps of kiommu_setup(), for tests that do something in between:
+ * kiommu_attach: opens a container with all devices' groups, selects IOMMU
+ *	@type (0: no IOMMU), creates the guest; KVM is not told of the groups.
  * kiommu_add_groups: KVM_DEV_VFIO_FILE_ADD of all groups.
- * kiommu_open_devices: each device opened, enabled, BAR 0 in the guest.
+ * kiommu_open_devices: opens and enables each device, BAR 0 is in the guest.
  */
 void kiommu_attach(struct kiommu *k, unsigned long type);
 void kiommu_add_groups(struct kiommu *k);
 void kiommu_open_devices(struct kiommu *k);
-/* Takes the BARs out of the guest, closes the devices: the KVM leaves. */
+/* Takes the BARs out of the guest and closes the devices: the KVM leaves. */
 void kiommu_close_devices(struct kiommu *k);
-/* The same with one of them. */
+/* The same for one device. */
 void kiommu_open_device(struct kiommu *k, unsigned int i);
 void kiommu_close_device(struct kiommu *k, unsigned int i);
 
 /*
- * Moves device @i to a container of its own, of the same guest: it is open again,
- * and its domain is in state started. Returns the container's fd.
+ * Moves device @i to a container of its own, with the same guest, and opens it
+ * again; its domain is in state started. Return: the container's fd.
  */
 int kiommu_move_device(struct kiommu *k, unsigned int i);
 
 /* All steps: with VFIO_KVM_IOMMU the domain is in state started. */
 void kiommu_setup(struct kiommu *k, unsigned long type);
-/* From any state. */
+/* May be called in any state. */
 void kiommu_teardown(struct kiommu *k);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * RLIMIT_MEMLOCK, by which pinned pages are charged to a process.
+ * RLIMIT_MEMLOCK, which limits the pinned pages that are charged to a process.
  */
 #ifndef KIOMMU_SELFTEST_MEMLOCK_H
 #define KIOMMU_SELFTEST_MEMLOCK_H
@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * The process may have so many bytes locked or pinned from now on, and no capability
- * that lifts the limit.
+ * Limits the locked and pinned memory of this process to @bytes from now on,
+ * and drops CAP_IPC_LOCK, which would lift the limit.
  */
 void kiommu_limit_memlock(uint64_t bytes);
 

@@ -3,8 +3,8 @@
  * Driver of QEMU's e1000 in loopback (Intel 8254x software developer's manual),
  * see nic.h; runs in the test and in the guest.
  *
- * Both rings begin at their first descriptor for each frame, so that a frame
- * that was lost leaves nothing behind. Descriptors are of the legacy form.
+ * Each frame uses both rings from their first descriptor on, so a lost frame
+ * leaves nothing behind. Descriptors are of the legacy form.
  */
 #include <endian.h>
 #include <stdio.h>
@@ -36,7 +36,9 @@
 #define RCTL_STRIP_CRC (1u << 26)
 #define REG_TCTL 0x0400
 #define TCTL_ENABLE (1u << 1)
-/* Of each ring: base, bytes, first descriptor of the device, first beyond. */
+/*
+ * Registers of each ring: base, bytes, the device's first entry, first beyond.
+ */
 #define REG_RX 0x2800
 #define REG_TX 0x3800
 #define RING_BASE_LOW 0x00
@@ -48,7 +50,9 @@
 /* Register 0 of the PHY: loopback, 1000 Mbit/s, full duplex. */
 #define PHY_LOOPBACK 0x4140u
 
-/* Frames are received from a second of the machine's time after RCTL_ENABLE. */
+/*
+ * The device receives frames only a second of machine time after RCTL_ENABLE.
+ */
 #define SETTLE_US 1200000
 
 /* The smallest ring. */
@@ -81,7 +85,7 @@ struct received {
 static_assert(sizeof(struct descriptor) == 16, "descriptor that is sent");
 static_assert(sizeof(struct received) == 16, "descriptor that is received");
 
-/* What the device reaches at nic->iova. */
+/* What the device finds at nic->iova. */
 struct own_memory {
 	struct received rx[RING_ENTRIES];
 	struct descriptor tx[RING_ENTRIES];

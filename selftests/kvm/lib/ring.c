@@ -2,9 +2,9 @@
 /*
  * The guest's driver of a ring, see ring.h. No libc: most of it is guest code.
  *
- * x86 and s390 store in order, and the host's fields are read after each other:
- * the compiler's order is all that is needed, but for the full barrier between
- * avail and kick.
+ * x86 and s390 keep the order of stores, and of loads. So ordering the compiler
+ * is enough, except for the full barrier between the store of avail and the
+ * load of kick.
  */
 #include <endian.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The guest's driver of a ring (linux/kvm_iommu_ring.h), and what its VMM does to
- * set it up.
+ * The guest's driver of a ring (linux/kvm_iommu_ring.h), and what its VMM does
+ * to set the ring up.
  *
- * The ring and this struct lie in the area of guest memory: the test sets them up,
- * then the guest alone (one vCPU at a time) calls what is marked with "guest";
- * the test may, too, while the guest rests, but has no doorbell: it signals the
- * eventfd.
+ * The ring and this struct lie in the area of guest memory. The test sets them
+ * up; then the guest (one vCPU at a time) calls the functions that are marked
+ * with "Guest". The test may call them, too, while the guest does not run, but
+ * has no doorbell: it signals the eventfd.
  *
  *	ring = kiommu_ring_new(vm->area, 64);
  *	kiommu_bell_open(&bell, vm, ring, KIOMMU_BELL_PIO);	(lib/x86/bell.h)
@@ -29,11 +29,11 @@
 
 struct kiommu_ring {
 	struct kvm_iommu_ring *mem;	/* shared with the host */
-	uint64_t gpa;			/* of it */
+	uint64_t gpa;			/* of mem */
 	uint32_t entries;
 	uint32_t filled;		/* entries that are filled */
-	uint32_t seen;			/* entries whose status was looked at */
-	uint64_t doorbells;		/* that were rung */
+	uint32_t seen;			/* entries whose status was read */
+	uint64_t doorbells;		/* how often the doorbell was rung */
 	void (*ring_bell)(uint64_t argument);	/* guest: the doorbell */
 	uint64_t bell_argument;
 };
@@ -45,43 +45,45 @@ static inline uint64_t kiommu_ring_bytes(uint32_t entries)
 	       (uint64_t)entries * sizeof(struct kvm_iommu_ring_entry);
 }
 
-/* A ring in the area, without a doorbell. */
+/* Creates a ring in the area, without a doorbell. */
 struct kiommu_ring *kiommu_ring_new(struct kiommu_area *area, uint32_t entries);
-/* All indices are 0 again, as before KVM_IOMMU_SET_SYNC. */
+/* Sets all indices to 0, as before KVM_IOMMU_SET_SYNC. */
 void kiommu_ring_reset(struct kiommu_ring *ring);
 
 /*
- * KVM_IOMMU_SET_SYNC. @flags: KVM_IOMMU_SYNC_THREAD or 0. @notify_fd: -1: none.
- * The first resets the ring. Return 0 or -errno.
+ * KVM_IOMMU_SET_SYNC; return 0 or -errno. The first one resets the ring.
+ * @flags: KVM_IOMMU_SYNC_THREAD or 0. @notify_fd: an eventfd, or -1.
  */
 int kiommu_set_ring(int fd, struct kiommu_ring *ring, uint32_t flags, int kick_fd,
 		    int notify_fd);
 int kiommu_set_explicit(int fd);
 /* With KVM_IOMMU_SYNC_SLOTS. */
 int kiommu_set_explicit_slots(int fd);
-/* The same, where devices do not lose slots that go at once in any mode. */
+/* The same, except where devices lose deleted slots at once in any mode. */
 void kiommu_lose_slots_at_once(int fd);
 int kiommu_set_sync(int fd, const struct kvm_iommu_set_sync *cmd);
 
-/* Guest: room for how many more. */
+/* Guest: how many more entries fit. */
 uint32_t kiommu_ring_room(const struct kiommu_ring *ring);
-/* Guest: fills an entry, which the host does not see yet. There is room. */
+/*
+ * Guest: fills an entry, which the host does not see yet. There must be room.
+ */
 void kiommu_ring_post(struct kiommu_ring *ring, uint64_t iova, uint64_t length,
 		      uint32_t flags);
-/* Guest: shows the host what is filled. Returns whether it wants the doorbell. */
+/* Guest: publishes the filled entries. Return: whether to ring the doorbell. */
 bool kiommu_ring_publish(struct kiommu_ring *ring);
-/* Guest: the same, and rings. */
+/* Guest: the same, and rings the doorbell if the host wants it. */
 void kiommu_ring_kick(struct kiommu_ring *ring);
-/* Guest: whether all that is filled is done. */
+/* Guest: whether all filled entries are done. */
 bool kiommu_ring_is_done(const struct kiommu_ring *ring);
 /*
- * Guest: waits until all that is filled is done, or the ring is broken. Returns
- * the first status that is not OK of those that were not looked at yet, 0, or
- * KIOMMU_RING_IS_BROKEN.
+ * Guest: waits until all filled entries are done, or the ring is broken.
+ * Return: of the statuses that were not read yet, the first one that is not OK;
+ * 0 if there is none; or KIOMMU_RING_IS_BROKEN.
  */
 #define KIOMMU_RING_IS_BROKEN 0x10000u
 uint64_t kiommu_ring_wait(struct kiommu_ring *ring);
-/* Guest: one entry: post, kick, wait. */
+/* Guest: posts one entry, kicks, and waits. */
 uint64_t kiommu_ring_sync(struct kiommu_ring *ring, uint64_t iova,
 			  uint64_t length, uint32_t flags);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Threads that do steps, see stress.h. */
+/* Threads that repeat steps, see stress.h. */
 #include <stdio.h>
 #include <time.h>
 

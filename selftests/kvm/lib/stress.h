@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Threads that do steps again and again, each in its own random order, until
- * they are told to stop: calls that meet.
+ * Threads that repeat steps, each in a random order of its own, until they are
+ * told to stop: for calls that race.
  */
 #ifndef KIOMMU_SELFTEST_STRESS_H
 #define KIOMMU_SELFTEST_STRESS_H
@@ -14,7 +14,7 @@
 
 struct kiommu_stress;
 
-/* @random: another number for each call. Returns 0, or what is not expected. */
+/* @random differs from call to call. Return: 0, or an unexpected answer. */
 typedef int (*kiommu_step)(void *what, uint64_t random);
 
 struct kiommu_worker {
@@ -26,23 +26,24 @@ struct kiommu_worker {
 	int unexpected; /* the first such answer */
 };
 
-/* All 0: nobody. */
+/* All zero: no thread. */
 struct kiommu_stress {
 	bool stop;
 	unsigned int count;
 	struct kiommu_worker worker[KIOMMU_STRESS_THREADS];
 };
 
-/* One more thread, for step(@what, random). */
+/* Starts one more thread, which repeats step(@what, random). */
 void kiommu_stress_add(struct kiommu_stress *stress, kiommu_step step, void *what);
 
 /*
- * Has all stop, and forgets them. Returns 0 if each did steps, and nothing
- * unexpected; else says what, and returns how many did not.
+ * Stops all threads and removes them. Return: 0 if each of them made steps and
+ * got no unexpected answer; otherwise the number of those that did not, after
+ * printing their answers.
  */
 unsigned int kiommu_stress_join(struct kiommu_stress *stress);
 
-/* Seconds since some moment. */
+/* Monotonic time, seconds. */
 double kiommu_now(void);
 
 /*

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * See stuck_file.h. The file is the root of its own file system, so the server
- * needs to know a few requests alone.
+ * See stuck_file.h. The file is the root of a file system of its own, so the
+ * server has to handle only a few requests.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +44,7 @@ static void reply(int dev, uint64_t unique, int error, const void *data,
 		{ (void *)data, bytes },
 	};
 
-	/* Who waited for it may have been killed. */
+	/* The reader may have been killed. */
 	if (writev(dev, parts, 2) < 0 && errno != ENOENT)
 		perror("FUSE: writev");
 }
@@ -102,7 +102,7 @@ static void serve(struct kiommu_stuck_file *file,
 	}
 }
 
-/* Until the file system is gone. */
+/* Runs until the file system is gone. */
 static void *run_server(void *arg)
 {
 	static uint64_t request[REQUEST_BYTES / sizeof(uint64_t)];
@@ -189,7 +189,7 @@ void kiommu_stuck_file_hold_mmap_lock(const char *path, int when)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat stat;
 
-	/* The kernel does not know how large the file is before somebody asks. */
+	/* The kernel learns the size of the file by the first stat(). */
 	TEST_ASSERT(!fstat(fd, &stat) && stat.st_size == BYTES, "%s: %d", path,
 		    errno);
 	h.when = when;

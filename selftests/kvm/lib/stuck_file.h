@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A file whose contents do not come before somebody lets them (FUSE). A thread
- * that reads it through /proc/self/mem has its process's mmap_lock for reading
- * until then: nobody can have that lock for writing, and SIGKILL changes nothing.
+ * A file (FUSE) whose contents do not arrive until a test allows it. A thread
+ * that reads it through /proc/self/mem holds its process's mmap_lock for
+ * reading until then: the lock cannot be taken for writing, and SIGKILL does
+ * not help.
  */
 #ifndef KIOMMU_SELFTEST_STUCK_FILE_H
 #define KIOMMU_SELFTEST_STUCK_FILE_H
@@ -13,31 +14,31 @@
 struct kiommu_stuck_file {
 	int dev; /* /dev/fuse */
 	pthread_t server;
-	int wanted[2]; /* pipe: a byte when somebody waits for the contents */
-	int let_go[2]; /* pipe: closed when they may come */
+	int wanted[2]; /* pipe: a byte for each reader that waits */
+	int let_go[2]; /* pipe: closed when the contents may arrive */
 };
 
-/* NULL, or why the machine has no such file. */
+/* Return: NULL, or why the machine cannot have such a file. */
 const char *kiommu_stuck_file_lacks(void);
 
 /*
- * The file, at @path, which is made; served by a thread of this process. Once in a
- * process, before it forks.
+ * Creates the file at @path; a thread of this process serves it. To be called
+ * once in a process, before it forks.
  */
 void kiommu_stuck_file_create(struct kiommu_stuck_file *file, const char *path);
 
-/* Waits until somebody waits. Returns whether that was within a minute. */
+/* Waits for a reader, for up to a minute. Return: whether there is one. */
 bool kiommu_stuck_file_wanted(struct kiommu_stuck_file *file);
 
-/* The contents come, for all who wait and from now on. Once more is harmless. */
+/* Lets the contents arrive, now and from now on. May be called again. */
 void kiommu_stuck_file_let_go(struct kiommu_stuck_file *file);
 
-/* Lets go and takes the file away. */
+/* Lets the contents arrive, and removes the file. */
 void kiommu_stuck_file_remove(struct kiommu_stuck_file *file, const char *path);
 
 /*
- * Any process: maps @path, and has a thread of its own wait for the contents by
- * /proc/self/mem, as soon as something can be read from @when.
+ * Called in any process: maps @path, and starts a thread that waits for the
+ * contents through /proc/self/mem, as soon as @when can be read.
  */
 void kiommu_stuck_file_hold_mmap_lock(const char *path, int when);
 

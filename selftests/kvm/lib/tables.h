@@ -3,8 +3,8 @@
  * I/O translation tables as a guest writes them, in guest memory.
  *
  * The same code runs in the guest (kiommu_guest_call(vm, ioat_map, ...)) and
- * in the test, which can also bend single entries: ioat_entry() gives the
- * place, ioat_write() stores any value there.
+ * in the test, which can also tamper with single entries: ioat_entry() finds an
+ * entry, ioat_write() stores any value there.
  *
  * Levels count from 0, the table that holds 4K pages, to levels - 1, the top:
  *
@@ -63,7 +63,7 @@ void ioat_init(struct ioat *t, uint32_t format, uint32_t levels,
 /* An ioat in the area, initialised. */
 struct ioat *ioat_new(struct kiommu_area *area, uint32_t format, uint32_t levels);
 
-/* What KVM_IOMMU_REGISTER_IOAT wants to know of @t. */
+/* The arguments of KVM_IOMMU_REGISTER_IOAT for @t. */
 uint32_t ioat_format_id(const struct ioat *t);
 uint64_t ioat_iota(const struct ioat *t);
 struct kvm_iommu_register_ioat ioat_anchor(const struct ioat *t);
@@ -82,16 +82,16 @@ void ioat_map(struct ioat *t, uint64_t iova, uint64_t gpa, uint32_t level,
 void ioat_map_pages(struct ioat *t, uint64_t iova, uint64_t gpa,
 		    uint64_t count, uint32_t rights);
 
-/* Makes the entry of @level at @iova invalid: a page, or all that it spans. */
+/* Invalidates the entry of @level at @iova: a page, or all that it spans. */
 void ioat_unmap(struct ioat *t, uint64_t iova, uint32_t level);
 void ioat_unmap_pages(struct ioat *t, uint64_t iova, uint64_t count);
 
-/* Takes the right to write away in the entry of @level, leaf or table. */
+/* Removes the right to write from the entry of @level, leaf or table. */
 void ioat_protect(struct ioat *t, uint64_t iova, uint32_t level);
 
 /*
- * The place of the entry of @level for @iova. Tables that are missing above
- * it are made if @create, else the answer is NULL.
+ * Finds the entry of @level for @iova. Tables that are missing above it are
+ * created if @create is set; otherwise NULL is returned.
  */
 uint64_t *ioat_entry(struct ioat *t, uint64_t iova, uint32_t level, bool create);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What a format tells the table builder of tables.c. Private to the library. */
+/* What tables.c needs to know of a format. Private to the library. */
 #ifndef KIOMMU_SELFTEST_TABLES_FORMAT_H
 #define KIOMMU_SELFTEST_TABLES_FORMAT_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Processes beside each other, see tenant.h. */
+/* Processes side by side, see tenant.h. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Processes beside each other, each with a guest and a device of its own: what
- * they have, how they are told to go on, and what others see of their threads.
+ * Processes that run side by side, each with its own guest and device: what
+ * they have, how they signal each other, and what others see of their threads.
  */
 #ifndef KIOMMU_SELFTEST_TENANT_H
 #define KIOMMU_SELFTEST_TENANT_H
@@ -13,7 +13,7 @@
 #include "guest_vm.h"
 #include "vfio.h"
 
-/* So long must be enough for what does not wait. */
+/* Milliseconds: long enough for anything that does not block. */
 #define KIOMMU_TENANT_MS 60000
 
 /* A guest and a container with one device. */
@@ -24,20 +24,20 @@ struct kiommu_tenant {
 	struct kiommu_device *dev;
 };
 
-/* With device @i, which is not open: the guest is not registered yet. */
+/* With device @i, which is not opened: the guest is not registered yet. */
 void kiommu_tenant_set_up(struct kiommu_tenant *t, unsigned int i);
 void kiommu_tenant_tear_down(struct kiommu_tenant *t);
 
-/* By a pipe, a byte a time: the one says it, the other one waits for it. */
+/* Signals by a pipe, one byte each: one process tells, the other one awaits. */
 void kiommu_tell(const int *pipe);
 void kiommu_await(const int *pipe);
-/* Whether it comes in time. */
+/* Whether the byte arrives in time. */
 bool kiommu_comes(const int *pipe);
 
 /*
- * Whether thread *@tid of process @pid does come to be in @state, a letter of
- * /proc; 0: it is not there. @pid 0: it is the only one of its process. *@tid may be
- * 0 at first.
+ * Whether thread *@tid of process @pid reaches @state in time, a letter of
+ * /proc; 0 means that the thread does not exist. @pid 0: its process has no
+ * other thread. *@tid may still be 0 at first.
  */
 bool kiommu_thread_reaches(pid_t pid, const pid_t *tid, char state);
 

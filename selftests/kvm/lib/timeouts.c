@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The harness ends a test by alarm() when it takes too long. On a kernel that
- * is slow for good reason the machine gives more time: KIOMMU_TIMEOUT_FACTOR times
- * as much (selftests/vm/init). The linker puts this in the place of alarm().
+ * The harness uses alarm() to end a test that takes too long. A kernel that is
+ * slow for a good reason gets KIOMMU_TIMEOUT_FACTOR times as long
+ * (selftests/vm/init). The linker puts this in place of alarm().
  */
 #include <stdlib.h>
 

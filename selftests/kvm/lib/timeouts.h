@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the linker makes of alarm() by --wrap: calls go to the first, the second
- * is the C library's.
+ * The linker's --wrap replaces alarm(): calls of it go to the first function;
+ * the second one is the C library's.
  */
 #ifndef KIOMMU_TIMEOUTS_H
 #define KIOMMU_TIMEOUTS_H
@@ -9,7 +9,7 @@
 unsigned int __wrap_alarm(unsigned int seconds);
 unsigned int __real_alarm(unsigned int seconds);
 
-/* How long a test of a hostile guest is to go on (selftests/vm/run --soak). */
+/* How long a test with a hostile guest runs (selftests/vm/run --soak). */
 unsigned int kiommu_soak_seconds(void);
 
 #endif /* KIOMMU_TIMEOUTS_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Mode TRACKED: what its VMM calls, what the guest stores, and what can be seen
- * of it.
+ * Mode TRACKED: what the VMM calls, what the guest stores, and what can be
+ * observed.
  */
 #ifndef KIOMMU_SELFTEST_TRACKED_H
 #define KIOMMU_SELFTEST_TRACKED_H
@@ -15,13 +15,14 @@
 int kiommu_set_tracked(int fd, uint32_t burst);
 int kiommu_untrack(int fd, uint64_t gpa, uint64_t length);
 
-/* Of kvm_iommu_info. */
+/* Fields of kvm_iommu_info. */
 uint64_t kiommu_tracked_pages(int fd);
 uint64_t kiommu_unsynced_pages(int fd);
 
 /*
- * Whether the tables map @iova to @gpa, and the shadow maps it, too: to what it was
- * mapped since it was blocked last.
+ * Whether the tables map @iova to @gpa, and the shadow maps @iova with all
+ * rights. The target of the shadow cannot be read: it is what @iova was mapped
+ * to since it was last blocked.
  */
 bool kiommu_maps(int fd, uint64_t iova, uint64_t gpa);
 

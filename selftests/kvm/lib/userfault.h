@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory of the process that comes no sooner than somebody says what is in it
- * (userfaultfd): who touches it waits for that.
+ * Memory of the process whose pages are missing until the test supplies them
+ * (userfaultfd): an access waits for that.
  */
 #ifndef KIOMMU_SELFTEST_USERFAULT_H
 #define KIOMMU_SELFTEST_USERFAULT_H
 
 #include <stdint.h>
 
-/* NULL, or why the machine has no such memory. */
+/* Return: NULL, or why the machine cannot have such memory. */
 const char *kiommu_uffd_lacks(void);
 
-/* A file for such memory; and some for it, which nobody has touched yet. */
+/* Opens a userfaultfd; adds memory to it, which must not be touched before. */
 int kiommu_uffd_open(void);
 void kiommu_uffd_add(int uffd, void *mem, uint64_t size);
 
-/* The page that somebody waits for. NULL: nobody has come within a minute. */
+/* Return: the page that an access waits for; NULL if none does in a minute. */
 void *kiommu_uffd_next(int uffd);
 
 /*
- * The page is there now, with what is at @from; and: who waits for it looks again
- * whether it is. Return 0 or -errno.
+ * The first supplies the page, with the contents at @from. The second wakes the
+ * accesses that wait, which look for the page again. Return: 0 or -errno.
  */
 int kiommu_uffd_answer(int uffd, void *page, const void *from);
 int kiommu_uffd_wake(int uffd, void *page);

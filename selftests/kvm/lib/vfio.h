@@ -7,9 +7,9 @@
  *
  * Order of the steps: kiommu_container_open, kiommu_group_open,
  * kiommu_group_attach, kiommu_set_iommu, [kiommu_kvm_add_group],
- * kiommu_device_open, kiommu_device_enable, kiommu_device_map. VFIO hands the
- * KVM on when a device is opened, so the group has to be added before that.
- * They can be undone in any order; kiommu_container_close() undoes what is
+ * kiommu_device_open, kiommu_device_enable, kiommu_device_map. VFIO passes the
+ * KVM on when a device is opened, so the group must be added before that.
+ * The steps can be undone in any order; kiommu_container_close() undoes what is
  * left. Functions that return int return 0 or -errno; the others assert.
  */
 #ifndef KIOMMU_SELFTEST_VFIO_H
@@ -26,8 +26,8 @@ struct kiommu_device {
 	int group_id;
 	int group;		/* fd of /dev/vfio/<group_id>, or -1 */
 	int fd;			/* fd of the device, or -1 */
-	int container;		/* fd of the one that the group was put in last */
-	int guest;		/* fd of the guest that owns the group, if no KVM */
+	int container;		/* fd of the group's last container, or -1 */
+	int guest;		/* fd of the group's guest, if no KVM */
 	void *bar;		/* BAR 0, or NULL */
 	uint64_t bar_size;	/* bytes */
 };
@@ -41,7 +41,7 @@ struct kiommu_container {
 /* How many devices KIOMMU_DEVICES lists. */
 unsigned int kiommu_device_count(void);
 
-/* Opens a container and looks its devices up. No device: the test is skipped. */
+/* Opens a container and lists its devices. Skips the test if there is none. */
 void kiommu_container_open(struct kiommu_container *c);
 void kiommu_container_close(struct kiommu_container *c);
 
@@ -55,7 +55,7 @@ int kiommu_check_extension(int fd, unsigned long type);
 int kiommu_set_iommu(int fd, unsigned long type);
 
 int kiommu_device_open(struct kiommu_device *dev);
-/* guest_vm.c: what happens in that call where KVM registers by itself. */
+/* In guest_vm.c: registers the guest, unless KVM does so by itself. */
 int kiommu_device_opened(struct kiommu_device *dev);
 /* Unmaps BAR 0 too. Take it out of the guest first: kiommu_vm_del_bar(). */
 void kiommu_device_close(struct kiommu_device *dev);

@@ -9,13 +9,13 @@
 
 #include "virtio_blk.h"
 
-/* What the device reads before the data, and writes after. */
+/* The header, which the device reads first, and the status, which it writes. */
 struct around {
 	struct virtio_blk_outhdr header;
 	uint8_t status;
 };
 
-/* What no device writes there. */
+/* A status that no device writes. */
 #define NO_STATUS 0xff
 
 int virtio_blk_open(struct virtio_blk *b, int device_fd, void *ring_memory,

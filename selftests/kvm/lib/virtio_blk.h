@@ -11,7 +11,7 @@
 #include "virtio_pci.h"
 
 #define VIRTIO_BLK_SECTOR 512u
-/* Two more are taken by what goes around the data. */
+/* Two more segments are for the header and the status. */
 #define VIRTIO_BLK_MAX_SEGMENTS (VIRTIO_PCI_MAX_SEGMENTS - 2)
 
 struct virtio_blk {

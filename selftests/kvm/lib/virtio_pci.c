@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Driver of modern virtio-pci devices over VFIO. What is on the wire is
- * little-endian, whatever the CPU is.
+ * Driver of modern virtio-pci devices over VFIO. Everything that is shared with
+ * the device is little-endian, whatever the CPU is.
  */
 #include <assert.h>
 #include <endian.h>
@@ -22,10 +22,10 @@
 
 #define VENDOR 0x1af4
 #define FIRST_MODERN_ID 0x1040
-/* What is read where nothing answers. */
+/* Read where no device answers. */
 #define ALL_ONES 0xff
 #define NEEDED (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM)
-/* Above what the slowest emulator takes for a request. */
+/* Longer than the slowest emulator takes for a request. */
 #define TIMEOUT_MS 30000
 #define POLLS_AT_ONCE 64
 
@@ -142,7 +142,9 @@ int virtio_pci_reset(struct virtio_pci *v)
 	return status;
 }
 
-/* One of the device's capabilities (4.1.4): where in a BAR its structure is. */
+/*
+ * One of the device's capabilities (4.1.4), which locates a structure in a BAR.
+ */
 static int add_structure(struct virtio_pci *v, off_t config, uint8_t at,
 			 uint32_t *multiplier)
 {
@@ -312,7 +314,7 @@ static uint16_t used_index(const struct virtio_pci *v)
 	return le16toh(__atomic_load_n(&v->used->idx, __ATOMIC_ACQUIRE));
 }
 
-/* Until the device has used one more chain of descriptors. */
+/* Waits until the device has used one more chain of descriptors. */
 static int wait_used(struct virtio_pci *v)
 {
 	uint64_t end = now_ms() + TIMEOUT_MS;
@@ -359,7 +361,7 @@ int virtio_pci_request(struct virtio_pci *v, const struct virtio_segment *segmen
 	avail = le16toh(v->avail->idx);
 	v->avail->ring[avail % v->size] = htole16(0);
 	__atomic_store_n(&v->avail->idx, htole16(avail + 1), __ATOMIC_RELEASE);
-	/* The device is told after it can see what it is told of. */
+	/* The device must see the request before it is notified. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	ret = put16(v->fd, v->notify, 0);
 	if (!ret)

@@ -29,7 +29,7 @@ int virtio_rng_fill(struct virtio_rng *r, uint64_t iova, uint32_t bytes)
 
 		if (ret)
 			return ret;
-		/* One byte at least (5.4.6.2). */
+		/* The device returns at least one byte (5.4.6.2). */
 		if (!written || written > bytes)
 			return -EREMOTEIO;
 		iova += written;

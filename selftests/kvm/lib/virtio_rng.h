@@ -19,7 +19,9 @@ int virtio_rng_open(struct virtio_rng *r, int device_fd, void *ring_memory,
 		    uint64_t ring_iova);
 int virtio_rng_close(struct virtio_rng *r);
 
-/* Fills memory at @iova; more than one request if the device gives less. */
+/*
+ * Fills memory at @iova, by more than one request if the device returns less.
+ */
 int virtio_rng_fill(struct virtio_rng *r, uint64_t iova, uint32_t bytes);
 
 #endif

@@ -12,7 +12,7 @@
 #define IOVA KIOMMU_WORLD_IOVA
 #define RANGE KIOMMU_WORLD_RANGE
 #define SINGLES KIOMMU_WORLD_SINGLES
-/* The page that is read; behind it, at a distance, what a NIC needs. */
+/* The page that the device reads; at a distance behind it, what a NIC needs. */
 #define BUFFER (IOVA + 0x10000000ull)
 #define NIC (IOVA + 0x18000000ull)
 #define BYTES 128ull
@@ -54,7 +54,7 @@ void kiommu_world_set_up(struct kiommu_world *w)
 	w->gpa = kiommu_gpa(area, w->mem);
 	w->buffer = kiommu_alloc_page(area);
 	w->t = ioat_new(area, KVM_IOMMU_FORMAT_VTD_SS, 3);
-	/* So that no fault of the test's own takes the place of another one. */
+	/* Touched, so that page faults do not get the injected failures. */
 	memset(w->mem, 1, 2 * KIOMMU_2M);
 	map_range(w);
 	w->own = 1 + (has_nic ? KIOMMU_NIC_SIZE / PAGE : 0);
@@ -141,7 +141,7 @@ bool kiommu_world_blocks(struct kiommu_world *w, uint64_t iova)
 	return kiommu_count_equal(page, PAGE, before) == PAGE;
 }
 
-/* Records of the window; each tells of neighbours. */
+/* The pages of the window that the shadow maps; a record covers neighbours. */
 static struct kiommu_pages pages_of(const struct kiommu_world *w, uint64_t iova,
 				    uint64_t length, uint64_t *count)
 {
@@ -190,7 +190,7 @@ uint64_t kiommu_world_count(const struct kiommu_pages *pages)
 	return count;
 }
 
-/* Of what the device needs for itself, how much it can reach. */
+/* The pages of what the device needs for itself that it can reach. */
 static uint64_t count_own(const struct kiommu_world *w)
 {
 	uint64_t buffer, nic = 0;
@@ -204,7 +204,7 @@ static uint64_t count_own(const struct kiommu_world *w)
 static const char *wrong_by_dma(struct kiommu_world *w,
 				const struct kiommu_pages *pages)
 {
-	/* Single pages; both ends of the leaf, and what tests take out of it. */
+	/* Single pages, both ends of the leaf, and pages that tests unmap. */
 	static const uint64_t samples[] = {
 		0, 3 * (SINGLES - 1), 512, 512 + 7, 512 + 100, 512 + 511,
 	};

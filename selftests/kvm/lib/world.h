@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A guest with a device and mappings, of which a failure must leave something that
- * can be checked: for tests of what fails.
+ * A guest with a device and mappings, whose state can be checked after a
+ * failure: for tests of calls that fail.
  *
- * KIOMMU_WORLD_RANGE bytes from KIOMMU_WORLD_IOVA on have KIOMMU_WORLD_SINGLES
- * pages with nothing beside them, in either space; and, from KIOMMU_WORLD_LEAF on,
- * a leaf of 2M. What the device needs to show that it reaches a page, or does not,
- * is mapped elsewhere.
+ * Of the KIOMMU_WORLD_RANGE bytes from KIOMMU_WORLD_IOVA on,
+ * KIOMMU_WORLD_SINGLES single pages are mapped, which have no neighbours in
+ * IOVA or GPA, and, at KIOMMU_WORLD_LEAF, a leaf of 2M. What the device itself
+ * needs to show whether it reaches a page is mapped elsewhere.
  */
 #ifndef KIOMMU_SELFTEST_WORLD_H
 #define KIOMMU_SELFTEST_WORLD_H
@@ -23,7 +23,7 @@
 #define KIOMMU_WORLD_RANGE (2 * KIOMMU_2M)
 #define KIOMMU_WORLD_SINGLES 8ull
 #define KIOMMU_WORLD_PAGES (KIOMMU_WORLD_SINGLES + 512)
-/* The i-th of the single pages. */
+/* The @i-th single page. */
 #define KIOMMU_WORLD_SINGLE(i) (KIOMMU_WORLD_IOVA + 3 * (i) * KIOMMU_PAGE)
 
 /* A set of pages of the range. */
@@ -33,57 +33,64 @@ struct kiommu_pages {
 
 struct kiommu_world {
 	struct kiommu_faulty f;
-	struct kiommu *k;	/* of f */
+	struct kiommu *k;	/* that of f */
 	int fd;			/* the container's */
 	struct ioat *t;
 	char *mem;		/* of the leaf, then of the single pages: 4M */
 	uint64_t gpa;		/* of mem */
 	char *buffer;		/* a page that the device reads */
 	struct kiommu_nic *nic;	/* the device; NULL: it is k->dma[0] */
-	uint64_t own;		/* pages that are mapped elsewhere */
+	uint64_t own;		/* pages mapped elsewhere, for the device */
 	uint64_t seed;
-	/* When the test began. */
+	/* As they were when the test began. */
 	uint64_t pins;
 	uint64_t kvm_refs;
-	/* Of the last call, see failing.h. */
+	/* The status of the last call, see failing.h. */
 	uint32_t status;
 };
 
-/* The anchor is set, and what the device needs is mapped; nothing of the range. */
+/*
+ * Sets the anchor, and maps what the device needs for itself; nothing of the
+ * range is mapped yet.
+ */
 void kiommu_world_set_up(struct kiommu_world *w);
 void kiommu_world_tear_down(struct kiommu_world *w);
 
-/* The devices were closed: as after set-up. */
+/* Opens the devices again after they were closed: as after set-up. */
 void kiommu_world_open_devices(struct kiommu_world *w);
 
-/* After the anchor was set anew: 0, or what the refresh returned. */
+/*
+ * Maps what the device needs for itself, after a new anchor was set. Return: 0,
+ * or what the refresh returned.
+ */
 int kiommu_world_map_own(struct kiommu_world *w);
 
-/* All of the range is refreshed, or unmapped. */
+/* Refreshes, or unmaps, all of the range. */
 int kiommu_world_refresh(struct kiommu_world *w);
 int kiommu_world_unmap(struct kiommu_world *w);
 
-/* Where a page of the range has its memory; the table must say so. */
+/* The memory behind a page of the range, which the tables must map. */
 char *kiommu_world_memory(const struct kiommu_world *w, uint64_t iova);
 
 /*
- * What is wrong, or NULL. Nothing is when what the shadow lets devices reach is what
- * is counted, is pinned, and is charged; and, by DMA to some pages, is what the
- * device reaches. (Unless the device has lost what it needs for itself.)
+ * Return: what is wrong, or NULL. The state is right if the pages that the
+ * shadow maps for devices are those that are counted, pinned and charged, and,
+ * for a sample of the pages, those that the device reaches by DMA. (DMA is not
+ * tried if the device has lost what it needs for itself.)
  */
 const char *kiommu_world_wrong(struct kiommu_world *w);
 
-/* Whether the device reaches the page; if not, it is as it was. */
+/* Whether the device reaches the page; if not, the page has not changed. */
 bool kiommu_world_reaches(struct kiommu_world *w, uint64_t iova);
 
 /*
- * Whether nothing of the page changes when the device, which has lost what it needs
- * for itself, is told to write there. (Not tried where the device is a disk, which
- * waits for what it needs.)
+ * Whether the page does not change when the device is told to write to it,
+ * after the device has lost what it needs for itself. (Not tried with a disk,
+ * which would wait for its queue.)
  */
 bool kiommu_world_blocks(struct kiommu_world *w, uint64_t iova);
 
-/* The pages of the range that the shadow lets devices reach. */
+/* The pages of the range that the shadow maps for devices. */
 struct kiommu_pages kiommu_world_pages(const struct kiommu_world *w);
 uint64_t kiommu_world_count(const struct kiommu_pages *pages);
 
@@ -95,7 +102,7 @@ uint64_t kiommu_world_count(const struct kiommu_pages *pages);
 	}								\
 } while (0)
 
-/* Now that nothing fails: a refresh succeeds, all is mapped, and is reached. */
+/* Once nothing fails: a refresh succeeds, all is mapped and can be reached. */
 #define KIOMMU_EXPECT_CONVERGES(_w) do {				\
 	EXPECT_EQ(0, kiommu_world_refresh(_w));				\
 	EXPECT_EQ(KIOMMU_WORLD_PAGES + (_w)->own,			\
@@ -103,12 +110,12 @@ uint64_t kiommu_world_count(const struct kiommu_pages *pages);
 	KIOMMU_EXPECT_RIGHT(_w);					\
 } while (0)
 
-/* Forgets what is in the file of faults. */
+/* Empties the file of faults. */
 void kiommu_world_forget_faults(struct kiommu_world *w);
 
 /*
- * How many pages were in @before, are no longer in the shadow, and of them no
- * fault of now tells that they are lost. Empties the file of faults.
+ * The number of pages that were in @before, are no longer in the shadow, and
+ * are not reported as lost by a fault. Empties the file of faults.
  */
 uint64_t kiommu_world_lost_silently(struct kiommu_world *w,
 				    const struct kiommu_pages *before);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The cheapest that a map and an unmap can be: the driver's own calls, on pages
- * that are pinned already, in a domain of its own that a device is attached to.
+ * The lowest cost that a map and an unmap can have: the IOMMU driver's own
+ * calls, on pages that are pinned already, in a domain of its own that a device
+ * is attached to.
  *
  *   insmod kiommu_floor.ko device=0000:00:04.0
  */
@@ -21,7 +22,7 @@ MODULE_PARM_DESC(device, "PCI address; no driver may be bound to it");
 
 static struct device *dev;
 static struct iommu_domain *domain;
-/* One job at a time. */
+/* Serialises jobs. */
 static DEFINE_MUTEX(lock);
 
 static const int prot = IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE;
@@ -52,7 +53,10 @@ static int map_sg(const struct host_runs *h)
 	return 0;
 }
 
-/* Each unmaps all that a map mapped; -EIO if the driver says otherwise. */
+/*
+ * Each of these unmaps all that a map mapped. Return: -EIO, from unmap_over()
+ * -ERANGE, if the driver says that it unmapped anything else.
+ */
 static int unmap_runs(const struct host_runs *h,
 		      struct iommu_iotlb_gather *gather)
 {
@@ -155,7 +159,7 @@ static bool mapped(const struct host_runs *h)
 	return false;
 }
 
-/* Whatever is left of what was mapped; not all of it is. */
+/* Unmaps what is left of what was mapped, which need not be all of it. */
 static void clean(const struct host_runs *h)
 {
 	u32 i;
@@ -177,7 +181,7 @@ static int run_job(struct kiommu_floor_job *job, const struct host_runs *h)
 		ret = timed(unmap_ways[job->unmap_way], h, &job->unmap[i]);
 		if (ret)
 			break;
-		/* A driver that says so has unmapped all. */
+		/* A driver that reports success must have unmapped all. */
 		ret = mapped(h) ? -EIO : 0;
 		if (ret)
 			break;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * /dev/kiommu_floor: maps and unmaps of user memory, given straight to the
- * driver of the host IOMMU, with the instructions (time stamps) that the bare
- * calls took. The pages are pinned before and unpinned after; that is not
- * counted.
+ * /dev/kiommu_floor: maps and unmaps user memory by calling the host's IOMMU
+ * driver directly, and reports the instructions (time stamps) that the bare
+ * calls took. Pinning the pages before and unpinning them after is not counted.
  */
 #ifndef KIOMMU_FLOOR_H
 #define KIOMMU_FLOOR_H
@@ -11,7 +10,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* A mapping that is wanted: addresses and bytes are multiples of 4096. */
+/* A mapping to be made: addresses and bytes are multiples of 4096. */
 struct kiommu_floor_run {
 	__u64 iova;
 	__u64 vaddr;
@@ -31,13 +30,13 @@ enum kiommu_floor_unmap {
 	/* the same for what is contiguous in IOVA */
 	KIOMMU_FLOOR_UNMAP_RANGE,
 	/*
-	 * as _CALLS, but what is gathered spans all from the start, so that
-	 * the driver does not sync between runs that are apart
+	 * as _CALLS, but the range that is gathered spans all from the start,
+	 * so that the driver does not sync between runs that are apart
 	 */
 	KIOMMU_FLOOR_UNMAP_SPAN,
 	/*
-	 * one iommu_unmap_fast() over all, holes included; a driver need not
-	 * put up with it: ERANGE
+	 * one iommu_unmap_fast() for everything, including holes; ERANGE if the
+	 * driver does not support that
 	 */
 	KIOMMU_FLOOR_UNMAP_OVER,
 	/* iommu_unmap() for each run: a sync each */

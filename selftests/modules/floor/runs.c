@@ -21,7 +21,7 @@ static int pin(struct host_runs *h, unsigned long vaddr, unsigned long count)
 	return 0;
 }
 
-/* One page more: it goes on with the last run and list, or begins new ones. */
+/* Adds a page, which extends the last run and list or begins new ones. */
 static void add_page(struct host_runs *h, unsigned long iova, struct page *page)
 {
 	struct host_list *list = &h->lists[h->list_count - 1];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* User memory, pinned, as runs that are contiguous in IOVA and host memory. */
+/* Pinned user memory, as runs that are contiguous in IOVA and host memory. */
 #ifndef KIOMMU_FLOOR_RUNS_H
 #define KIOMMU_FLOOR_RUNS_H
 
@@ -31,7 +31,7 @@ struct host_runs {
 	u32 list_count;
 };
 
-/* @wanted: @count of them. On failure nothing is held. */
+/* @wanted: an array of @count runs. On failure nothing is held. */
 int host_runs_pin(struct host_runs *h, const struct kiommu_floor_run *wanted,
 		  u32 count);
 void host_runs_unpin(struct host_runs *h);

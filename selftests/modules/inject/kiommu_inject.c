@@ -1,33 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reports faults of DMA of a device, as the driver of its host's IOMMU would,
- * where that driver or its emulation reports none, and refuses maps as that
- * driver does when it has no memory. By parameters in
- * /sys/module/kiommu_inject/parameters:
+ * Reports DMA faults of a device, as the host's IOMMU driver would, where that
+ * driver or its emulation reports none; and refuses maps, as that driver does
+ * when it has no memory. Parameters in /sys/module/kiommu_inject/parameters:
  *
- *   device     written: a PCI address; what is reported is of this device, and
- *              what its IOMMU domain has as a handler now is remembered
+ *   device     written: a PCI address; faults are reported for this device, and
+ *              the current fault handler of its IOMMU domain is remembered
  *   report     written: "IOVA ACCESS COUNT STRIDE CONTEXT": COUNT faults, from
  *              IOVA on, STRIDE bytes apart; ACCESS: r or w; CONTEXT:
  *                thread  to the domain that the device is in now
  *                irq     the same, from a hard interrupt
  *                late    to the handler that was remembered, whatever became
  *                        of its domain: as a driver does that was interrupted
- *                        on its way to it
- *   unhandled  read: of the last ones, those that nobody wanted, so that a
+ *                        just before it called the handler
+ *   unhandled  read: how many of the last ones no handler accepted, so that a
  *              driver would log them
  *
- *   refuse     written: "FIRST COUNT": the FIRST-th map, counted from 1 and from
- *              this write, of the domain that the device is in now fails with
+ *   refuse     written: "FIRST COUNT": of the domain that the device is in now,
+ *              the FIRST-th map, counted from 1 and from this write, fails with
  *              ENOMEM, as do the next COUNT - 1; "0 0": maps succeed again
- *   refused    read: how many did since that was written
+ *   refused    read: how many have failed since that was written
  *   refuse_attach
- *              written: 1: nor can devices be attached to that domain, which fails
- *              with ENOMEM, too; until 0 is written, or maps succeed again
+ *              written: 1: attaching devices to that domain fails with ENOMEM,
+ *              too, until 0 is written, or maps succeed again
  *
- * Who writes makes sure that the device stays in its domain meanwhile (but for
- * "late"), and that kvm_iommu.ko stays loaded. A domain that is freed while its
- * maps are refused is forgotten.
+ * The writer makes sure that the device stays in its domain meanwhile (except
+ * for "late"), and that kvm_iommu.ko stays loaded. If a domain is freed while
+ * its maps are refused, maps are no longer refused.
  */
 #include <linux/iommu.h>
 #include <linux/irq_work.h>
@@ -37,7 +36,7 @@
 /* Faults that are reported in one interrupt. */
 #define IN_ONE_INTERRUPT 256
 
-/* All of it: parameters are written one at a time. */
+/* All state is serialised by the kernel's lock for writing parameters. */
 static struct pci_dev *device;
 static iommu_fault_handler_t handler;
 static void *handler_token;
@@ -126,8 +125,8 @@ static int set_device(const char *text, const struct kernel_param *param)
 }
 
 /*
- * The domain whose maps are refused has a copy of its driver's operations, with
- * three of them replaced. NULL: none has.
+ * The domain whose maps are refused, or NULL. It has a copy of its driver's
+ * operations, with three of them replaced.
  */
 static struct iommu_domain *refusing;
 static const struct iommu_domain_ops *driver_ops;

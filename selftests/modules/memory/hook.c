@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What KVM does with the hook asm/zpci_iommu.h, in the place of kvm.ko, which
- * does not load without SIE: see kiommu_hook.h. The locks are KVM's: operations
- * on a function under its kzdev_lock, RPCIT under none, slots_changed under that
- * of the slots.
+ * What KVM does with the hook asm/zpci_iommu.h, in place of kvm.ko, which does
+ * not load without SIE: see kiommu_hook.h. The locking is as in KVM: operations
+ * on a function run under its kzdev_lock, RPCIT under no lock, slots_changed
+ * under slots_lock.
  *
- * KVM stops a function when its device is closed. Here nobody tells of that: what
- * is still started is stopped when the file is closed.
+ * KVM stops a function when its device is closed. This module is not told of
+ * that: functions that are still started are stopped when the file is closed.
  */
 #include <linux/pci.h>
 #include <linux/slab.h>
@@ -23,7 +23,7 @@ struct started {
 	struct pci_dev *pdev; /* referenced */
 };
 
-static DEFINE_MUTEX(started_lock); /* of the list */
+static DEFINE_MUTEX(started_lock); /* protects all_started */
 static LIST_HEAD(all_started);
 
 static struct kvm *key_of(struct kiommu_test_memory *memory)
@@ -91,7 +91,7 @@ static int reset(struct zpci_dev *zdev)
 	return 0;
 }
 
-/* Context: kzdev_lock is held. */
+/* The caller holds kzdev_lock. */
 static int operate(struct kiommu_test_memory *memory, struct pci_dev *pdev,
 		   const struct kiommu_hook_op *op)
 {

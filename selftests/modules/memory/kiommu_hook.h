@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * /dev/kiommu_memory on a kernel with the hook asm/zpci_iommu.h: calls of it as
- * KVM makes them, with the open file in the place of the KVM.
+ * /dev/kiommu_memory on a kernel with the hook asm/zpci_iommu.h: calls the hook
+ * as KVM does, with the open file in place of the KVM.
  */
 #ifndef KIOMMU_HOOK_UAPI_H
 #define KIOMMU_HOOK_UAPI_H
@@ -9,36 +9,36 @@
 #include "kiommu_memory.h"
 
 enum kiommu_hook_operation {
-	/* Those of KVM_S390_ZPCI_OP. */
+	/* The operations of KVM_S390_ZPCI_OP. */
 	KIOMMU_HOOK_START = 0x40,
 	KIOMMU_HOOK_STOP = 0x41,
 	KIOMMU_HOOK_REG_IOAT = 0x42,
 	KIOMMU_HOOK_DEREG_IOAT = 0x43,
 	KIOMMU_HOOK_SET_STATE = 0x44,
-	/* Nothing but what is written back. */
+	/* Only returns the output. */
 	KIOMMU_HOOK_QUERY = 0,
-	/* The function is disabled, and enabled: as when KVM gets it. */
+	/* Disables and enables the function, as is done when KVM gets it. */
 	KIOMMU_HOOK_RESET = 1,
 	/*
-	 * From now on the function's handle is @fh, for Linux: machines change
-	 * it with a reset, QEMU's does not. Nothing but the hook may be used
-	 * until it is what it was.
+	 * Sets the handle by which Linux knows the function to @fh: machines
+	 * change it with a reset, QEMU does not. Until the old handle is set
+	 * again, the function may only be used through the hook.
 	 */
 	KIOMMU_HOOK_SET_HANDLE = 2,
 };
 
 /**
  * struct kiommu_hook_op - KIOMMU_HOOK_OP
- * @function: which.
+ * @function: the zPCI function.
  * @operation: enum kiommu_hook_operation.
- * @iota: of REG_IOAT; @pba, @pal: likewise.
- * @state: of SET_STATE.
- * @fh: of SET_HANDLE; out: the function's handle now.
+ * @iota: for REG_IOAT; @pba, @pal: likewise.
+ * @state: for SET_STATE.
+ * @fh: for SET_HANDLE; out: the function's handle now.
  * @start_dma: out: the first IOVA of the function, bytes.
  * @end_dma: out: the last one.
  *
- * Return: what the hook returns; ENODEV no such function; EREMOTEIO the machine
- * refused a reset; EINVAL; EFAULT; EIO.
+ * Return: what the hook returns; ENODEV if there is no such function; EREMOTEIO
+ * if the machine refused a reset; EINVAL; EFAULT; EIO.
  */
 struct kiommu_hook_op {
 	struct kiommu_memory_function function;
@@ -55,7 +55,7 @@ struct kiommu_hook_op {
 #define KIOMMU_HOOK_OP \
 	_IOWR(KIOMMU_MEMORY_TYPE, KIOMMU_MEMORY_HOOK_BASE, struct kiommu_hook_op)
 
-/* What became of an RPCIT. Beside these, a negative errno. */
+/* The outcome of an RPCIT, if it is not a negative errno. */
 enum kiommu_hook_outcome {
 	KIOMMU_HOOK_DONE = 0,
 	KIOMMU_HOOK_PROGRAM = 1,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * /dev/kiommu_memory: see kiommu_memory.h for what it does, and
- * memory_provider.h for what kvm_iommu.ko wants of it.
+ * memory_provider.h for what kvm_iommu.ko expects of it.
  *
- * The slots of a memory are an array that is never changed: a change makes
- * another one and puts it in its place. Look-ups read it under RCU, and copy what
- * they find. When the new one is in its place, kvm_iommu.ko is told of a slot
- * that went; it waits for the calls that may have found it, so that the change
- * needs no grace period but to free the old array.
+ * The slots of a memory are an array that is never changed: a change makes a
+ * new array and replaces the pointer. Lookups read it under RCU, and copy what
+ * they find. After the replacement kvm_iommu.ko is told if a slot has gone, and
+ * waits for the calls that may have found it. So a change needs a grace period
+ * only to free the old array.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -30,11 +30,11 @@ struct slot {
 };
 
 /**
- * struct kiommu_test_slots - the slots at a time
- * @rcu: frees it.
- * @generation: counts the changes.
- * @count: slots.
- * @slot: sorted by gfn, none overlaps another.
+ * struct kiommu_test_slots - the slots at one time
+ * @rcu: frees the array after a grace period.
+ * @generation: counts changes.
+ * @count: number of slots.
+ * @slot: sorted by GFN, none overlaps another.
  */
 struct kiommu_test_slots {
 	struct rcu_head rcu;
@@ -58,7 +58,7 @@ static void free_memory(struct kref *refs)
 	struct kiommu_test_memory *memory =
 		container_of(refs, struct kiommu_test_memory, refs);
 
-	/* Nobody looks anything up any more. */
+	/* There are no more lookups. */
 	kfree(rcu_dereference_protected(memory->slots, true));
 	mmdrop(memory->memory.mm);
 	mutex_destroy(&memory->slots_lock);
@@ -72,7 +72,7 @@ static const void *key_of_file(struct file *file)
 	return file->f_op == &memory_fops ? file->private_data : NULL;
 }
 
-/* The key is a pointer that may be to anything: it is compared. */
+/* The key may point to anything: it is only compared. */
 static struct kiommu_memory *get_memory(const void *key)
 {
 	struct kiommu_test_memory *memory;
@@ -104,7 +104,7 @@ static int find_slot(struct kiommu_memory *memory, u64 gfn,
 
 	rcu_read_lock();
 	slots = rcu_dereference(to_test(memory)->slots);
-	/* The first one that ends above it. */
+	/* Find the first slot that ends above @gfn. */
 	high = slots->count;
 	while (low < high) {
 		unsigned int middle = (low + high) / 2;
@@ -181,7 +181,7 @@ static const struct slot *slot_with_id(const struct kiommu_test_slots *slots,
 	return NULL;
 }
 
-/* What KVM checks before it looks at its slots. */
+/* The checks that KVM does before it looks at its slots. */
 static int check_slot(const struct kiommu_memory_slot *arg, struct slot *slot)
 {
 	const u32 flags = KIOMMU_MEMORY_LOG_DIRTY | KIOMMU_MEMORY_READONLY;
@@ -202,14 +202,14 @@ static int check_slot(const struct kiommu_memory_slot *arg, struct slot *slot)
 	return 0;
 }
 
-/* Of a slot that is there, place and log can change. */
+/* Only the GPA and the dirty logging of an existing slot can change. */
 static bool may_become(const struct slot *old, const struct slot *slot)
 {
 	return old->hva == slot->hva && old->pages == slot->pages &&
 	       !((old->flags ^ slot->flags) & KIOMMU_MEMORY_READONLY);
 }
 
-/* The slots without the one that @slot names, and, if it has pages, with it. */
+/* The slots without the one that @slot names, plus @slot if it has pages. */
 static struct kiommu_test_slots *
 changed_slots(const struct kiommu_test_slots *old, const struct slot *slot)
 {
@@ -245,7 +245,7 @@ changed_slots(const struct kiommu_test_slots *old, const struct slot *slot)
 	return new;
 }
 
-/* Context: slots_lock is held. */
+/* The caller holds slots_lock. */
 static int change_slot(struct kiommu_test_memory *memory,
 		       const struct slot *slot)
 {
@@ -315,7 +315,7 @@ static int memory_open(struct inode *inode, struct file *file)
 	return nonseekable_open(inode, file);
 }
 
-/* A guest may keep it for longer, and its slots. */
+/* A guest may keep the memory and its slots for longer. */
 static int memory_release(struct inode *inode, struct file *file)
 {
 	struct kiommu_test_memory *memory = file->private_data;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The test module's guest memory, and who else in the module has ioctls on its
- * file.
+ * The test module's guest memory, and the other files of the module that have
+ * ioctls on it.
  */
 #ifndef KIOMMU_TEST_MEMORY_H
 #define KIOMMU_TEST_MEMORY_H
@@ -18,18 +18,18 @@ struct kiommu_test_slots;
 /**
  * struct kiommu_test_memory - one open file of /dev/kiommu_memory
  * @memory: what kvm_iommu.ko knows; its key is the address of this struct.
- * @refs: the file, and each guest.
- * @list: of all; protected by a lock of memory.c.
- * @slots_lock: held by whoever changes slots, until all have been told. Order:
- *	outside of all locks of kvm_iommu.ko, as kvm->slots_lock.
- * @slots: what look-ups see, under RCU; changed under @slots_lock.
- * @hook: for hook.c alone; NULL at first.
+ * @refs: one for the file, one for each guest.
+ * @list: entry in the list of all; protected by memories_lock of memory.c.
+ * @slots_lock: held to change slots, until kvm_iommu.ko has been told. It is
+ *	outside of all locks of kvm_iommu.ko, like kvm->slots_lock.
+ * @slots: read under RCU, changed under @slots_lock.
+ * @hook: unused.
  */
 struct kiommu_test_memory {
 	struct kiommu_memory memory;
 	struct kref refs;
 	struct list_head list;
-	struct mutex slots_lock; /* of changes to slots */
+	struct mutex slots_lock; /* serialises changes of slots */
 	struct kiommu_test_slots __rcu *slots;
 	void *hook;
 };
@@ -37,18 +37,19 @@ struct kiommu_test_memory {
 #ifdef KIOMMU_TEST_HOOK
 
 /*
- * hook.c: ioctls numbered from KIOMMU_MEMORY_HOOK_BASE on. The process is the
- * one whose memory it is; no lock is held. Return: -ENOTTY for unknown ones.
+ * hook.c: ioctls numbered from KIOMMU_MEMORY_HOOK_BASE on. Called in the
+ * process whose memory it is, with no lock held. Return: -ENOTTY for unknown
+ * ones.
  */
 long kiommu_test_hook_ioctl(struct kiommu_test_memory *memory, unsigned int cmd,
 			    unsigned long arg);
 
-/* The file is closed: nobody calls the other one any more. Any process. */
+/* The file is being closed: there are no more ioctls. Called in any process. */
 void kiommu_test_hook_release(struct kiommu_test_memory *memory);
 
 /*
- * Slots were deleted or moved: kvm_iommu.ko is told, by the hook as KVM does, or
- * without it directly. Context: slots_lock is held.
+ * Tells kvm_iommu.ko that slots were deleted or moved, by the hook as KVM does,
+ * or without it directly. The caller holds slots_lock.
  */
 void kiommu_test_slots_changed(struct kiommu_test_memory *memory);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A zPCI function whose DMA was refused gets out of the error state:
- * KIOMMU_MEMORY_RESET_ERROR, see kiommu_memory.h.
+ * KIOMMU_MEMORY_RESET_ERROR, see kiommu_memory.h: takes a zPCI function whose
+ * DMA was refused out of the error state.
  *
  * The machine reports the error by an event, which Linux handles in a thread of
  * its own. It finds no driver that recovers (vfio-pci does not), and marks the
- * pci_dev as failed for good. This must have happened first: what comes later
- * would mark it again.
+ * pci_dev as failed for good. The reset must wait for that: an event that is
+ * handled later would mark the pci_dev again.
  */
 #include <linux/delay.h>
 #include <linux/jiffies.h>
@@ -40,7 +40,7 @@ static int reset_error(struct pci_dev *pdev)
 	ret = wait_for_event(pdev);
 	if (ret)
 		return ret;
-	/* The event's handler has it until it is done. */
+	/* The event's handler holds this lock until it is done. */
 	device_lock(&pdev->dev);
 	if (zpci_mod_fc(ZPCI_CREATE_REQ(to_zpci(pdev)->fh, 0,
 					ZPCI_MOD_FC_RESET_ERROR),

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * DMA by virtio disks, see dma.h: the buffer of a device is the beginning of its
- * disk.
+ * DMA by virtio disks, see dma.h: the buffer of a device is the beginning of
+ * its disk.
  *
- * A disk needs its queue, and memory for the parts of sectors around the data:
- * pages of a slot of their own, which are mapped while a transfer lasts. They
- * are taken away by deleting the slot, so that not even idle pins stay.
+ * A disk needs its queue, and memory for the rest of the sectors around the
+ * data. Both are pages of a slot of their own, which are mapped only while a
+ * transfer lasts. The slot is then deleted, so that not even idle pins stay.
  *
- * Where nothing can be mapped (no anchor, no guest), the disk is told to look at
- * its queue all the same: it must be refused.
+ * Where nothing can be mapped (no anchor, no guest), the disk is told to look
+ * at its queue all the same, and its DMA must be refused.
  *
- * What is refused leaves the function in its error state, from which
+ * A refused DMA leaves the function in its error state, from which
  * kiommu_memory.ko takes it back.
  */
 #include <errno.h>
@@ -28,7 +28,7 @@
 #include "virtio_blk.h"
 
 #define SECTOR VIRTIO_BLK_SECTOR
-/* The queue, and behind it whole sectors that a buffer can be a part of. */
+/* Behind the queue: whole sectors that a buffer can be a part of. */
 #define REST VIRTIO_PCI_MEMORY
 #define MEMORY_PAGES \
 	((REST + KIOMMU_DMA_BUFFER + SECTOR + KIOMMU_PAGE - 1) / KIOMMU_PAGE)
@@ -41,11 +41,11 @@ struct dma {
 	unsigned int i;
 	char *memory;		/* the queue, then the rest of sectors */
 	struct virtio_blk disk;
-	uint64_t iova;		/* of the memory, as the disk knows it */
+	uint64_t iova;		/* of the memory, as the disk sees it */
 	bool mapped;
 };
 
-/* The last anchors of containers. */
+/* The last anchor of each container. */
 static struct anchor {
 	int fd;
 	struct ioat *t;		/* NULL: identity */
@@ -93,7 +93,7 @@ static bool is_type1(const struct dma *d)
 	return kiommu_check_extension(d->dev->container, VFIO_TYPE1v2_IOMMU) == 1;
 }
 
-/* Maps the memory as the guest maps memory. Returns where it can be found. */
+/* Maps the memory as a guest would. Return: its IOVA. */
 static uint64_t map_in_guest(struct dma *d)
 {
 	uint64_t iova = KIOMMU_DMA_IOVA(d->i), gpa = KIOMMU_DMA_GPA(d->i);
@@ -132,7 +132,10 @@ static void unmap_in_guest(struct dma *d)
 		ioat_unmap_pages(anchor.t, KIOMMU_DMA_IOVA(d->i), MEMORY_PAGES);
 }
 
-/* The disk can be used, if it can reach its memory. Errors are for settle(). */
+/*
+ * Brings the disk into use, if it can reach its memory. settle() handles the
+ * errors.
+ */
 static int begin(struct dma *d)
 {
 	d->mapped = false;
@@ -145,7 +148,7 @@ static int begin(struct dma *d)
 	return virtio_blk_open(&d->disk, d->dev->fd, d->memory, d->iova);
 }
 
-/* Takes the function back, with the disk at rest. */
+/* Takes the function out of the error state, and resets the disk. */
 static int recover(struct dma *d)
 {
 	struct kiommu_memory_function function;
@@ -158,15 +161,16 @@ static int recover(struct dma *d)
 	do {
 		ret = kiommu_ioctl(d->vm->fd, KIOMMU_MEMORY_RESET_ERROR, &function);
 		if (!ret)
-			/* What was under way ends here, and may be refused. */
+			/* Transfers under way end here, and may be refused. */
 			ret = virtio_blk_close(&d->disk);
 	} while (ret == -EIO);
 	return ret;
 }
 
 /*
- * What came of a transfer, and the disk at rest. That something was refused is
- * none of the errors; but a disk whose memory is not mapped must have been.
+ * Leaves the disk at rest. Return: what came of the transfer. A refused DMA is
+ * no error; but a disk whose memory is not mapped must have been refused
+ * (-EPROTO).
  */
 static int settle(struct dma *d, int ret)
 {
@@ -178,8 +182,8 @@ static int settle(struct dma *d, int ret)
 }
 
 /*
- * A disk that is open may look at its queue at any time: it is closed, which ends
- * what is under way, while that is mapped.
+ * An open disk may look at its queue at any time. So it is closed, which ends
+ * what is under way, while the queue is still mapped.
  */
 static int end(struct dma *d, int ret)
 {
@@ -193,7 +197,10 @@ static int end(struct dma *d, int ret)
 	return ret;
 }
 
-/* Whole sectors: @size bytes at @iova, and behind the queue what is around. */
+/*
+ * Makes whole sectors of a transfer: @size bytes at @iova, and the rest before
+ * and after them in the memory behind the queue.
+ */
 static unsigned int split(const struct dma *d, uint64_t iova, uint64_t offset,
 			  uint64_t size, struct virtio_blk_part *part)
 {
@@ -218,7 +225,7 @@ static int load(struct dma *d, uint64_t iova, uint64_t offset, uint64_t size)
 
 	for (unsigned int i = 0; i < count; i++)
 		bytes += part[i].bytes;
-	/* What is not written of the sectors stays. */
+	/* Reads the sectors first, so that their other bytes stay. */
 	if (count > 1)
 		ret = virtio_blk_read(&d->disk, d->iova + REST, offset / SECTOR,
 				      bytes);

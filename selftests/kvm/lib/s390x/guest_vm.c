@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest without KVM, see guest_vm.h: its memory slots are those of
- * kiommu_memory.ko, its code is called.
+ * A guest without KVM, see guest_vm.h. Its memory slots are those of
+ * kiommu_memory.ko; its functions are called directly.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static void *map_area(uint64_t size, enum vm_mem_backing_src_type backing)
 	if (area > mem)
 		munmap(mem, area - mem);
 	munmap(area + size, mem + KIOMMU_2M - area);
-	/* A hint: the machine may have none. */
+	/* Only a hint: the machine may have no huge pages. */
 	if (backing == VM_MEM_SRC_ANONYMOUS_THP)
 		madvise(area, size, MADV_HUGEPAGE);
 	return area;
@@ -147,8 +147,9 @@ int kiommu_kvm_del_group(int kvm_vfio, struct kiommu_device *dev)
 }
 
 /*
- * What KVM would do, if it was told of the group. A container that has another
- * guest keeps it (EBUSY), type1 knows none (ENOTTY).
+ * Registers the guest, as KVM would if it was told of the group. A container
+ * with another guest keeps that (EBUSY); type1 does not know of guests
+ * (ENOTTY).
  */
 int kiommu_device_opened(struct kiommu_device *dev)
 {

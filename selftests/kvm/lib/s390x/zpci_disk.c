@@ -13,7 +13,7 @@
 #include "modules/memory/kiommu_memory.h"
 #include "zpci_disk.h"
 
-/* -ETIMEDOUT if it is in no error. */
+/* Return: -ETIMEDOUT if the function is in no error. */
 static int reset_error(struct kiommu_vm *vm, const struct kiommu_device *dev)
 {
 	struct kiommu_memory_function function;
@@ -49,7 +49,7 @@ int zpci_disk_open(struct zpci_disk *d, struct kiommu_vm *vm, int fd,
 
 void zpci_disk_close(struct zpci_disk *d)
 {
-	/* After a failure, so that the next test can use the function. */
+	/* After a failure, the next test must be able to use the function. */
 	if (d->ring && virtio_blk_close(&d->blk) == -EIO)
 		reset_error(d->vm, d->dev);
 	d->ring = NULL;
@@ -77,8 +77,8 @@ int zpci_disk_rest(struct zpci_disk *d)
 }
 
 /*
- * The device may have been told twice to look at its queue, and look for the
- * second time when the error is over. Once it is reset it does not.
+ * The device may have been notified twice, and look at its queue for the second
+ * time after the error is over. A reset keeps it from doing so.
  */
 int zpci_refused(struct kiommu_vm *vm, const struct kiommu_device *dev,
 		 struct virtio_pci *pci, int ret)

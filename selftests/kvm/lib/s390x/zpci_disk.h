@@ -4,8 +4,8 @@
  * memory and tables; and functions whose DMA was refused.
  *
  * A zPCI function whose DMA is refused goes into the error state: its registers
- * read as ones, and none of its DMA goes anywhere until it is taken out of there.
- * So a refusal is seen in two ways, and the tests look at a third one, memory.
+ * read as ones, and all of its DMA is blocked until it is taken out of that
+ * state. So a refusal shows in two ways; the tests also look at memory.
  */
 #ifndef KIOMMU_SELFTEST_ZPCI_DISK_H
 #define KIOMMU_SELFTEST_ZPCI_DISK_H
@@ -23,12 +23,13 @@ struct zpci_disk {
 	struct kiommu_device *dev;
 	struct kiommu_vm *vm;
 	char *ring;		/* a page of the area */
-	uint64_t iova;		/* where the tables have it */
+	uint64_t iova;		/* where the tables map it */
 };
 
 /*
- * Gives the disk a page of the area for its queue, which the guest maps at @iova
- * of @t; it is refreshed on the container @fd. @dev is open. Returns 0 or -errno.
+ * Gives the disk a page of the area for its queue, has the guest map it at
+ * @iova of @t, and refreshes that on the container @fd. @dev must be open.
+ * Return: 0 or -errno.
  */
 int zpci_disk_open(struct zpci_disk *d, struct kiommu_vm *vm, int fd,
 		   struct kiommu_device *dev, struct ioat *t, uint64_t iova);
@@ -36,8 +37,8 @@ int zpci_disk_open(struct zpci_disk *d, struct kiommu_vm *vm, int fd,
 void zpci_disk_close(struct zpci_disk *d);
 
 /*
- * The disk looks at its queue no more, until the next transfer: before the queue
- * goes. Returns 0 or -errno.
+ * Keeps the disk from looking at its queue until the next transfer; called
+ * before the queue goes away. Return: 0 or -errno.
  */
 int zpci_disk_rest(struct zpci_disk *d);
 
@@ -48,25 +49,26 @@ int zpci_disk_write(struct zpci_disk *d, uint64_t iova, uint64_t sector,
 		    uint32_t bytes);
 
 /*
- * Whether @ret, of a request, comes from a DMA that was refused: returns 0, and
- * the function is out of the error state and the device behind it reset; or what
- * is wrong, -EPROTO if nothing was refused.
+ * Whether @ret, the result of a request, comes from a refused DMA. If so, takes
+ * the function out of the error state, resets the device behind it, and returns
+ * 0. Otherwise returns what is wrong, -EPROTO if nothing was refused.
  */
 int zpci_refused(struct kiommu_vm *vm, const struct kiommu_device *dev,
 		 struct virtio_pci *pci, int ret);
 int zpci_disk_refused(struct zpci_disk *d, int ret);
 
 /*
- * Errors of functions, as the host's kernel is told of them: opened before there
- * is one. Returns a file descriptor; the event's code (PEC), or -ETIMEDOUT.
+ * Errors of functions, as the machine reports them to the host's kernel. The
+ * first must be called before the error, and returns a file descriptor. The
+ * second returns the event's code (PEC), or -ETIMEDOUT.
  */
 int zpci_events_open(void);
 int zpci_events_await(int events, const struct kiommu_device *dev);
 
 /*
- * Disables and enables the function as an operator does ("recover"), and binds it
- * to vfio-pci again. Device and group are closed; @dev gets the new group. If it
- * is in error, the kernel has been told.
+ * Disables and enables the function as an operator does ("recover"), and binds
+ * it to vfio-pci again. Device and group must be closed; @dev gets the new
+ * group. If the function is in error, the kernel must have been told of it.
  */
 int zpci_recover(struct kiommu_device *dev);
 

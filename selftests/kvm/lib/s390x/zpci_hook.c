@@ -116,7 +116,7 @@ int zpci_rpcit_registers(int vm, int problem_state, unsigned int r2,
 		    (unsigned long long)rpcit.gprs[0]);
 	switch (rpcit.outcome) {
 	case KIOMMU_HOOK_DONE:
-		/* A status goes with CC 1 alone. */
+		/* Only CC 1 comes with a status. */
 		if (rpcit.cc != 1)
 			return ZPCI_CC(rpcit.cc, 0);
 		return ZPCI_CC(1, (rpcit.gprs[0] & R1_STATUS) >> 24);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What KVM does for a guest's zPCI functions, by kiommu_memory.ko: operations of
- * the VMM (KVM_S390_ZPCI_OP), and RPCITs of the guest with prepared registers.
+ * What KVM does for a guest's zPCI functions, done by kiommu_memory.ko:
+ * operations of the VMM (KVM_S390_ZPCI_OP), and RPCITs of the guest with
+ * prepared registers.
  *
- * @vm: the file of the guest's memory, in the place of the KVM's. What returns int
- * returns 0 or -errno.
+ * @vm: the file of the guest's memory, in place of the KVM's. Functions that
+ * return int return 0 or -errno, unless noted otherwise.
  */
 #ifndef KIOMMU_SELFTEST_ZPCI_HOOK_H
 #define KIOMMU_SELFTEST_ZPCI_HOOK_H
@@ -27,7 +28,9 @@ enum zpci_state {
 #define ZPCI_FH_ENABLED 0x80000000u
 #define ZPCI_FH_SHM 0x00ff0000u
 
-/* The kernel has no hook: then tests are skipped, with this reason. */
+/*
+ * Whether the kernel lacks the hook; tests are then skipped with this reason.
+ */
 bool zpci_lacks_hook(int vm, const struct kiommu_device *dev);
 #define NO_HOOK "the kernel has no asm/zpci_iommu.h"
 
@@ -42,14 +45,14 @@ int zpci_set_state(int vm, const struct kiommu_device *dev, uint32_t state);
 int zpci_query(int vm, const struct kiommu_device *dev, struct kiommu_hook_op *op);
 /* The handle of the function. */
 uint32_t zpci_handle(int vm, const struct kiommu_device *dev);
-/* It is disabled and enabled. */
+/* Disables and enables the function. */
 int zpci_reset(int vm, const struct kiommu_device *dev);
-/* Another handle, see kiommu_hook.h. */
+/* Gives the function another handle, see kiommu_hook.h. */
 int zpci_set_handle(int vm, const struct kiommu_device *dev, uint32_t fh);
 
 /*
- * The answer to an RPCIT: condition code and status, a program interruption, or
- * -EOPNOTSUPP: left to user space.
+ * The answers to an RPCIT: condition code and status, a program interruption,
+ * or -EOPNOTSUPP if it is left to user space.
  */
 #define ZPCI_CC(_cc, _status) ((_cc) << 8 | (_status))
 #define ZPCI_DONE ZPCI_CC(0, 0)
@@ -60,10 +63,10 @@ int zpci_set_handle(int vm, const struct kiommu_device *dev, uint32_t fh);
 #define ZPCI_NO_HANDLE ZPCI_CC(3, 0)
 #define ZPCI_PROGRAM(_code) (0x10000 | (_code))
 
-/* Registers as given. Asserts that nothing but the status changes in r1. */
+/* Any registers. Asserts that only the status changes in r1. */
 int zpci_rpcit_registers(int vm, int problem_state, unsigned int r2,
 			 uint64_t gr1, uint64_t gr2, uint64_t gr3);
-/* A well-formed one; repeated while it is answered with CC 2, as guests do. */
+/* A well-formed RPCIT, repeated as guests do while it is answered with CC 2. */
 int zpci_rpcit(int vm, uint32_t fh, uint64_t iova, uint64_t length);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The doorbell of a ring, and its notification: KVM_IOEVENTFD and KVM_IRQFD of a
- * test guest.
+ * The doorbell of a ring and its notification: KVM_IOEVENTFD and KVM_IRQFD of
+ * a test guest.
  */
 #ifndef KIOMMU_SELFTEST_BELL_H
 #define KIOMMU_SELFTEST_BELL_H
@@ -24,20 +24,21 @@ struct kiommu_bell {
 };
 
 /*
- * A doorbell for @ring. Call it before the guest runs for the first time, if it is
- * MMIO: the guest's page tables get an entry. One of each kind in a guest.
+ * Creates a doorbell for @ring, of which a guest can have one of each kind. One
+ * of kind MMIO must be created before the guest runs for the first time,
+ * because the guest's page tables get an entry.
  */
 void kiommu_bell_open(struct kiommu_bell *bell, struct kiommu_vm *vm,
 		      struct kiommu_ring *ring, enum kiommu_bell_kind kind);
 void kiommu_bell_close(struct kiommu_bell *bell);
 
 /*
- * notify_fd, and an interrupt of the guest by it: @handler runs in the guest. Call
- * it before the guest runs for the first time.
+ * Creates notify_fd, which interrupts the guest: @handler runs in the guest.
+ * Must be called before the guest runs for the first time.
  */
 void kiommu_bell_open_notify(struct kiommu_bell *bell, struct kiommu_vm *vm,
 			     void (*handler)(struct ex_regs *regs));
-/* Guest: interrupts can come from here on; the end of one of them. */
+/* Guest: enables interrupts; ends one. */
 void kiommu_bell_accept_interrupts(void);
 void kiommu_bell_end_of_interrupt(void);
 

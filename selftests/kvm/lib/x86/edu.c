@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Driver of QEMU's edu device; runs in the test and in the guest. Registers
- * are reached by plain moves: KVM's emulator loses the width of others.
+ * are accessed by plain moves: KVM's emulator loses the width of other
+ * instructions.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -17,7 +18,7 @@
 #define EDU_DMA_COMMAND 0x98
 #define EDU_DMA_START 1u
 #define EDU_DMA_TO_MEMORY 2u
-/* Where the device's buffer is for its own DMA engine. */
+/* The address of the device's buffer for its own DMA engine. */
 #define EDU_BUFFER 0x40000u
 #define EDU_CHUNK 2048u
 /* Polls: minutes on a slow emulator, well above the 100 ms of a transfer. */

@@ -5,8 +5,8 @@
  *
  * @bar is BAR 0 as mapped by kiommu_device_map(); the same address works in
  * the test and in the guest, where the registers are reached without an exit.
- * QEMU tells the device nothing about a DMA that the IOMMU blocked: the engine
- * finishes as usual. So show a block by what did not change in memory.
+ * QEMU does not report a DMA that the IOMMU blocked to the device: the engine
+ * finishes as usual. So tests show a block by memory that did not change.
  */
 #ifndef KIOMMU_SELFTEST_EDU_H
 #define KIOMMU_SELFTEST_EDU_H

@@ -14,7 +14,7 @@
 typedef uint64_t (*guest_fn)(uint64_t a, uint64_t b, uint64_t c, uint64_t d,
 			     uint64_t e, uint64_t f);
 
-/* What the guest is to do next, and what came of it. In the area. */
+/* The guest's next call and its result. Lies in the area. */
 struct kiommu_call {
 	guest_fn fn;
 	uint64_t args[KIOMMU_CALL_ARGS];
@@ -149,7 +149,7 @@ int kiommu_kvm_del_group(int kvm_vfio, struct kiommu_device *dev)
 	return kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_DEL);
 }
 
-/* KVM has registered, if it was told of the group. */
+/* KVM has registered the guest already, if it was told of the group. */
 int kiommu_device_opened(struct kiommu_device *dev)
 {
 	(void)dev;
@@ -205,7 +205,7 @@ static void begin_call(struct kiommu_vcpu *vcpu, const uint64_t *call)
 	memcpy(vcpu->call->args, &call[1], sizeof(vcpu->call->args));
 }
 
-/* What the guest left for. Returns whether the call is at its end. */
+/* Handles an exit of the guest. Return: whether the call has finished. */
 static bool is_done(struct kiommu_vcpu *vcpu)
 {
 	struct ucall uc;
@@ -236,8 +236,8 @@ uint64_t kiommu_vcpu_run(struct kiommu_vcpu *vcpu, const uint64_t *call)
 }
 
 /*
- * KVM may be what fails: it says so, and is asked again; or it lets the test do a
- * store to memory that it could not do itself.
+ * The failure may hit KVM itself. Then KVM_RUN fails and is called again; or
+ * KVM exits to the test with a store to memory that it could not do.
  */
 static bool kvm_has_failed(struct kiommu_vcpu *vcpu, int ret)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* See host.h. It lacks nothing. */
+/* See host.h. An x86 host has all properties. */
 #include <stddef.h>
 
 #include "host.h"

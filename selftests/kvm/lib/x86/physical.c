@@ -16,7 +16,7 @@
 #define PAGE 4096ull
 #define NOT_DIRECT (~0ull) /* p_paddr of what is not the direct map */
 
-/* /proc/kcore is an ELF file; its segments tell what lies where in it. */
+/* /proc/kcore is an ELF file; its segments tell where memory lies in it. */
 static int offset_in_kcore(int fd, uint64_t pa, size_t size, off_t *offset)
 {
 	struct elf64_hdr elf;
@@ -107,7 +107,7 @@ uint64_t physical_frame(const void *page)
 	TEST_ASSERT(pread(fd, &word, sizeof(word), at) == sizeof(word),
 		    "pagemap: %s", strerror(errno));
 	close(fd);
-	/* Bit 63: in memory; 54 to 0: the frame, 0 if it may not be known. */
+	/* Bit 63: in memory; 54 to 0: the frame, or 0 if it is kept secret. */
 	word &= ~(0x1ffull << 55) | 1ull << 63;
 	TEST_ASSERT(word >> 63 && word << 1, "no frame behind %p", page);
 	return word & ~(1ull << 63);
