@@ -73,6 +73,8 @@ enum Errno : int {
   kEnxio = 6,
   kEagain = 11,
   kEnomem = 12,
+  kEacces = 13,
+  kEfault = 14,
   kEbusy = 16,
   kEexist = 17,
   kEnodev = 19,

@@ -342,12 +342,6 @@ Shadow::Done Shadow::enter(Workspace& workspace, uint64_t page,
 // consecutive in GPA and in one slot.
 Shadow::Done Shadow::map_mmio(Workspace& workspace, uint64_t page,
                               const kiommu_u64* want, unsigned n) {
-  constexpr int kEnomem = 12;
-  constexpr int kEacces = 13;
-  constexpr int kEintr = 4;
-  constexpr int kEagain = 11;
-  constexpr int kEfault = 14;
-  constexpr int kEnospc = 28;
   const uint64_t word = want[0];
   unsigned count = 1;
   while (count < n && want[count] == word + (uint64_t{count} << kPageShift)) {
