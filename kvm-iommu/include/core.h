@@ -193,13 +193,16 @@ int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
 
 /**
  * kiommu_core_slots_changed() - memory slots may have been deleted or changed
+ * @first_gfn: first GFN of what may have changed.
+ * @last_gfn: last GFN, inclusive.
  *
- * Slots that are no longer as they were are unmapped from all domains, flushed
- * and unpinned. Never allocates.
+ * Slots with a page in the range that are no longer as they were are unmapped
+ * from all domains, flushed and unpinned. Never allocates.
  *
  * Lock: P.
  */
-void kiommu_core_slots_changed(struct kiommu_pins *pins);
+void kiommu_core_slots_changed(struct kiommu_pins *pins, kiommu_u64 first_gfn,
+			       kiommu_u64 last_gfn);
 
 /**
  * kiommu_core_stores_missed() - a store to some page of tables was not followed

@@ -127,13 +127,15 @@ void PinTable::put_dirty_back(std::uint64_t gpa, std::uint64_t length,
   kiommu_core_dirty_put_back(pins_, gpa, length, bits.data());
 }
 
-void PinTable::slots_changed() {
+void PinTable::slots_changed(std::uint64_t first_gfn, std::uint64_t last_gfn) {
   {
     const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
     const std::uint64_t generation = guest_.generation();
-    kiommu_core_slots_changed(pins_);
-    guest_.forget_removed_slots(generation);
-    generation_ = generation;
+    kiommu_core_slots_changed(pins_, first_gfn, last_gfn);
+    if (first_gfn == 0 && last_gfn == ~std::uint64_t{0}) {
+      guest_.forget_removed_slots(generation);
+      generation_ = generation;
+    }
   }
   after_call();
 }

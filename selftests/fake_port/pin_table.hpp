@@ -48,7 +48,8 @@ class PinTable {
                  std::vector<kiommu_u64>* bits, std::uint64_t part = 1 << 15);
   void put_dirty_back(std::uint64_t gpa, std::uint64_t length,
                       const std::vector<kiommu_u64>& bits);
-  void slots_changed();
+  void slots_changed(std::uint64_t first_gfn = 0,
+                     std::uint64_t last_gfn = ~std::uint64_t{0});
   int stores_missed();
   // Returns 0, or -EAGAIN if the core must be told again.
   int memory_changed(std::uint64_t hva, std::uint64_t pages);

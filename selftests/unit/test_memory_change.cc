@@ -154,6 +154,27 @@ TEST_F(MemoryChange, NeighbourInTheSameLargePageStays) {
   EXPECT_EQ(world_.host.pins(), 200u);
 }
 
+// Only slots with a page in the range that changed are looked at.
+TEST_F(MemoryChange, OnlySlotsInTheRangeAreLookedAt) {
+  constexpr u64 kOther = kSlot + 16 * kPage;
+  world_.guest.add_ram(kSlot, 16, port::kShuffled);
+  world_.guest.add_ram(kOther, 16, port::kShuffled);
+  map(kSlot, 32);
+  world_.pins.notices_slots = false;
+  world_.guest.remove_slot(kSlot);
+  world_.guest.remove_slot(kOther);
+  world_.pins.slots_changed(kOther / kPage + 15, ~u64{0});
+  EXPECT_EQ(world_.info().mapped_pages, 16u);
+  expect_blocked(16);
+  world_.pins.slots_changed(0, kSlot / kPage - 1);
+  EXPECT_EQ(world_.info().mapped_pages, 16u);
+  world_.pins.slots_changed(kSlot / kPage, kSlot / kPage);
+  EXPECT_EQ(world_.info().mapped_pages, 0u);
+  world_.pins.notices_slots = true;
+  world_.pins.slots_changed();
+  check();
+}
+
 TEST_F(MemoryChange, TablesOfADeletedSlotAreNotRead) {
   map(world_.data(0), 4);
   world_.guest.remove_slot(kTablesGpa);

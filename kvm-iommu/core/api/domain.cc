@@ -168,8 +168,9 @@ int kiommu_core_pins_unregister(kiommu_pins* pins, kiommu_u64 gpa,
   return answer(pins->pins.unregister(gpa, length), status);
 }
 
-void kiommu_core_slots_changed(kiommu_pins* pins) {
-  kiommu::slots_changed(pins->pins);
+void kiommu_core_slots_changed(kiommu_pins* pins, kiommu_u64 first_gfn,
+                               kiommu_u64 last_gfn) {
+  kiommu::slots_changed(pins->pins, first_gfn, last_gfn);
 }
 
 int kiommu_core_stores_missed(kiommu_pins* pins) {

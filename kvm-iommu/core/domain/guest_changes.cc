@@ -270,16 +270,18 @@ bool compare(PinTable& pins, const Slot& slot, GfnRange pages,
 
 }  // namespace
 
-void slots_changed(PinTable& pins) {
+void slots_changed(PinTable& pins, uint64_t first_gfn, uint64_t last_gfn) {
   SlotTable& slots = pins.slots();
   GfnBounds gone;
-  for (uint64_t i = 0; i < slots.count(); ++i) {
-    Slot& slot = slots.at(i);
+  const uint64_t begin = slots.index_of(first_gfn);
+  uint64_t end = begin;
+  for (; end < slots.count() && slots.at(end).first_gfn <= last_gfn; ++end) {
+    Slot& slot = slots.at(end);
     slot.gone = !slots.is_current(slot);
     if (slot.gone) gone.add(slot.first_gfn, slot.last_gfn());
   }
   if (gone.last < gone.first) return;
-  for (uint64_t i = 0; i < slots.count(); ++i) {
+  for (uint64_t i = begin; i < end; ++i) {
     const Slot& slot = slots.at(i);
     if (!slot.gone) continue;
     for (Domain* domain = pins.domains; domain; domain = domain->next) {
@@ -287,7 +289,7 @@ void slots_changed(PinTable& pins) {
     }
   }
   unmap_from_all(pins, InGoneSlots(gone));
-  for (uint64_t i = slots.count(); i-- > 0;) {
+  for (uint64_t i = end; i-- > begin;) {
     Slot& slot = slots.at(i);
     if (!slot.gone) continue;
     pins.release_slot(slot);

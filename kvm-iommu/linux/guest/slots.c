@@ -51,15 +51,17 @@ void kiommu_slots_settle(struct kiommu_guest *guest)
 		return;
 	/* Later changes have another generation. */
 	WRITE_ONCE(guest->slots.generation, generation);
-	kiommu_core_slots_changed(guest->pins);
+	kiommu_core_slots_changed(guest->pins, 0, U64_MAX);
 }
 
 void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages)
 {
+	const u64 last = pages ? gfn + pages - 1 : U64_MAX;
+
 	down_write(&guest->lock);
 	if (pages)
-		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
-	kiommu_core_slots_changed(guest->pins);
+		kiommu_tracked_forget(guest, gfn, last);
+	kiommu_core_slots_changed(guest->pins, gfn, last);
 	/* Pages that were mapped by tables in the slot may be idle now. */
 	kiommu_guest_unlock(guest);
 }
