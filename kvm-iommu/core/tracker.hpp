@@ -49,7 +49,6 @@ struct TableUse {
   TableUse* next_of_page = nullptr;
   TableUse* sibling = nullptr;    // another page of the same table
   TableUse** children = nullptr;  // by entry; a node, of levels above 0
-  uint64_t made_by = 0;           // the walk that met it first
   uint64_t passed_by = 0;         // the pass that was here last, not tracked
 
   TableUse* child(unsigned slot) const {
@@ -84,7 +83,7 @@ class Tracker {
   // How a range is cut, and what that has put out of sync.
   struct Cut {
     bool keep = false;
-    uint64_t walk = 0;   // what this one has tracked or met first; 0: all
+    uint64_t walk = 0;   // pages that this one has tracked alone; 0: all
     unsigned total = 0;  // pages that it has put out of sync
     unsigned count = 0;  // of these, those that there was room for
     TableWindow lost[kMostLost];
