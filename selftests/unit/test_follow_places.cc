@@ -96,27 +96,35 @@ TYPED_TEST(FollowPlaces, UntrackBetweenTwoPlaces) {
   EXPECT_EQ(world.sees(page(0)), world.frame(world.leaf(7)));
 }
 
+// The first of many tables is used behind the last one as well.
+class FarPlaces : public TrackedWorld<VtdSsFormat> {
+ public:
+  static u64 page(u64 i) { return kGiB + (i << S::shift(1)); }
+
+  FarPlaces() {
+    for (u64 i = 0; i < 41; ++i) tables.map(page(i), leaf(i));
+    tables.set(page(41), 1, S::table(1, tables.table(page(0), 0), kRW));
+    EXPECT_EQ(open_faults(), 0);
+    EXPECT_EQ(follow(), 0);
+  }
+  void untrack_first() {
+    kiommu_u64 count = 0;
+    const u64 at = tables.entry_gpa(page(0), 0);
+    EXPECT_EQ(untrack(at & ~(kPage - 1), kPage, &count), 0);
+    EXPECT_EQ(count, 1u);
+  }
+};
+
 // Tables between the places of a page that cannot be brought up to date were in
 // sync, and stay in sync.
 TEST(FollowPlaces, TablesBetweenTwoPlacesStayInSync) {
-  using S = Spec<VtdSsFormat>;
-  TrackedWorld<VtdSsFormat> world;
-  const auto page = [](u64 i) { return kGiB + (i << S::shift(1)); };
-  world.tables.map(page(0), world.leaf(0));
-  for (u64 i = 1; i < 41; ++i) world.tables.map(page(i), world.leaf(i));
-  world.tables.set(page(41), 1,
-                   S::table(1, world.tables.table(page(0), 0), kRW));
-  ASSERT_EQ(world.open_faults(), 0);
-  ASSERT_EQ(world.follow(), 0);
-  kiommu_u64 count = 0;
-  ASSERT_EQ(world.untrack(world.tables.entry_gpa(page(0), 0) & ~(kPage - 1),
-                          kPage, &count),
-            0);
+  FarPlaces world;
+  world.untrack_first();
   ASSERT_EQ(world.info().unsynced_pages, 1u);
-  world.tables.map(page(0) + kPage, world.leaf(50));
+  world.tables.map(world.page(0) + kPage, world.leaf(50));
   world.read_faults(128);
   faults().pin.arm(1, 1000);  // of the page that was not asked for
-  EXPECT_EQ(world.refresh(page(0), kPage).error, 0);
+  EXPECT_EQ(world.refresh(world.page(0), kPage).error, 0);
   faults() = {};
   EXPECT_EQ(world.info().unsynced_pages, 1u);
   u64 sync = 0, lost = 0;
@@ -369,27 +377,17 @@ TEST(FollowPlaces, WalkGoesOnAfterAnother) {
 
 // A refresh is killed: what it has tracked is given up, nothing else.
 TEST(FollowPlaces, KilledRefreshLeavesWhatWasInSync) {
-  using S = Spec<VtdSsFormat>;
-  TrackedWorld<VtdSsFormat> world;
-  const auto page = [](u64 i) { return kGiB + (i << S::shift(1)); };
-  for (u64 i = 0; i < 41; ++i) world.tables.map(page(i), world.leaf(i));
-  world.tables.set(page(41), 1,
-                   S::table(1, world.tables.table(page(0), 0), kRW));
-  ASSERT_EQ(world.open_faults(), 0);
-  ASSERT_EQ(world.follow(), 0);
+  FarPlaces world;
   u64 most = 0;
   bool fired = true;
   for (u64 nth = 1; fired && nth < 200; ++nth) {
-    kiommu_u64 count = 0;
-    ASSERT_EQ(world.untrack(world.tables.entry_gpa(page(0), 0) & ~(kPage - 1),
-                            kPage, &count),
-              0);
+    world.untrack_first();
     faults().interrupt.arm(nth);
-    world.refresh(page(0), kPage);
+    world.refresh(world.page(0), kPage);
     fired = faults().interrupt.fired() > 0;
     faults() = {};
     if (world.info().unsynced_pages > most) most = world.info().unsynced_pages;
-    world.refresh(page(0), 50 * (u64{1} << S::shift(1)));
+    world.refresh(world.page(0), world.page(50) - world.page(0));
     ASSERT_EQ(world.info().unsynced_pages, 0u);
   }
   EXPECT_LE(most, 1u);
@@ -432,34 +430,25 @@ TEST(FollowPlaces, SecondCallOfAWalkFails) {
 // A refresh that is killed while it waits for a range between the places of a
 // page leaves that range in sync.
 TEST(FollowPlaces, RefreshIsKilledWhileItWaits) {
-  using S = Spec<VtdSsFormat>;
-  TrackedWorld<VtdSsFormat> world;
-  const auto page = [](u64 i) { return kGiB + (i << S::shift(1)); };
-  for (u64 i = 0; i < 41; ++i) world.tables.map(page(i), world.leaf(i));
-  world.tables.set(page(41), 1,
-                   S::table(1, world.tables.table(page(0), 0), kRW));
-  ASSERT_EQ(world.follow(), 0);
-  kiommu_u64 count = 0;
-  ASSERT_EQ(world.untrack(world.tables.entry_gpa(page(0), 0) & ~(kPage - 1),
-                          kPage, &count),
-            0);
-  world.tables.map(page(20) + kPage, world.leaf(50));
+  FarPlaces world;
+  world.untrack_first();
+  world.tables.map(world.page(20) + kPage, world.leaf(50));
   bool hit = false;
   world.guest.before_pin = [&] {
     if (std::exchange(hit, true)) return;
     std::thread([&] {
       faults() = {};
       faults().interrupt.arm_always();
-      world.refresh(page(0), kPage);
+      world.refresh(world.page(0), kPage);
       EXPECT_GT(faults().interrupt.fired(), 0u);
       EXPECT_LE(world.info().unsynced_pages, 1u);
       faults() = {};
     }).join();
   };
-  world.refresh(page(20) + kPage, kPage);
+  world.refresh(world.page(20) + kPage, kPage);
   world.guest.before_pin = {};
   EXPECT_TRUE(hit);
-  world.refresh(page(0), kPage);
+  world.refresh(world.page(0), kPage);
   EXPECT_EQ(world.info().unsynced_pages, 0u);
 }
 

@@ -239,5 +239,22 @@ TEST_F(Huge, PinnedByPagesFirst) {
   EXPECT_EQ(world_.host.pins(), 1u);
 }
 
+// Pages that were idle and are held again are still in the queue of those that
+// may be idle: trimming looks at them, and leaves them.
+TEST(HugeIdle, TrimmingLeavesWhatIsHeldAgain) {
+  W world({.machine = {.idle_limit = 4 * kHuge}, .data_pages = 4 * kHuge});
+  for (u64 i = 0; i < 2; ++i) {
+    world.tables.map(i * 2 * kMiB, world.data(i * kHuge), kRW, 1);
+  }
+  world.expect_refresh(0, 4 * kMiB);
+  ASSERT_EQ(world.unmap(0, 4 * kMiB), 0);
+  ASSERT_EQ(world.info().pinned_pages, 2 * kHuge);
+  world.expect_refresh(0, 2 * kMiB);
+  EXPECT_EQ(world.pins.trim(0), kHuge);
+  EXPECT_EQ(world.info().pinned_pages, kHuge);
+  EXPECT_EQ(world.sees(0), world.frame(world.data(0)));
+  expect_consistent(world);
+}
+
 }  // namespace
 }  // namespace kiommu::test

@@ -102,7 +102,6 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
     auto made = make(window, too_many_uses);
     if (!made || *made == nullptr) return made;
     use = *made;
-    use->made_by = walk.number;
   }
   use->window.rights = window.rights;
   TablePage* page = use->page;
@@ -250,8 +249,7 @@ bool Tracker::cut(TableUse* use, IovaRange range, Cut* result) {
        ++i) {
     below |= cut_all(&use->children[i], range, result);
   }
-  const bool mine = result->walk == 0 || use->made_by == result->walk ||
-                    use->page->tracked_by == result->walk;
+  const bool mine = result->walk == 0 || use->page->tracked_by == result->walk;
   if (below || !use->page->tracked) return true;
   if (!mine) return false;
   untrack(use->page);

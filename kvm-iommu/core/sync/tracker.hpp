@@ -54,7 +54,6 @@ struct TableUse {
   TableUse* next_of_page = nullptr;
   TableUse* sibling = nullptr;    // the next page of the same table
   TableUse** children = nullptr;  // by entry; one node, above level 0
-  uint64_t made_by = 0;           // the walk that met it first
   uint64_t passed_by = 0;         // the last pass here while unsync
 
   TableUse* child(unsigned slot) const {
@@ -90,7 +89,7 @@ class Tracker {
   // The parameters and the result of cut().
   struct Cut {
     bool keep = false;
-    uint64_t walk = 0;   // only what it tracked or met first; 0: all
+    uint64_t walk = 0;   // only pages that it tracked alone; 0: all
     unsigned total = 0;  // pages put out of sync
     unsigned count = 0;  // of these, those in `lost`
     TableWindow lost[kMostLost];
