@@ -122,5 +122,11 @@ using Arm64KFormat = LpaeFormat<7, 16>;
 static_assert(TableFormat<Arm4KFormat> && Arm4KFormat::kLevels == 4);
 static_assert(TableFormat<Arm16KFormat> && Arm16KFormat::kLevels == 4);
 static_assert(TableFormat<Arm64KFormat> && Arm64KFormat::kLevels == 3);
+static_assert(has_level<Arm4KFormat>(1, 2 * kMiB, 512));
+static_assert(has_level<Arm4KFormat>(2, kGiB, 512));
+static_assert(has_level<Arm16KFormat>(1, 32 * kMiB, 2048));
+static_assert(has_level<Arm16KFormat>(3, uint64_t{1} << 47, 2));
+static_assert(has_level<Arm64KFormat>(1, 512 * kMiB, 8192));
+static_assert(has_level<Arm64KFormat>(2, uint64_t{1} << 42, 64));
 
 }  // namespace kiommu

@@ -103,5 +103,8 @@ struct RiscvSvFormat {
 };
 
 static_assert(TableFormat<RiscvSvFormat>);
+static_assert(has_level<RiscvSvFormat>(0, 4 * kKiB, 512));
+static_assert(has_level<RiscvSvFormat>(1, 2 * kMiB, 512));
+static_assert(has_level<RiscvSvFormat>(2, kGiB, 512));
 
 }  // namespace kiommu

@@ -124,5 +124,10 @@ struct ZpciFormat {
 };
 
 static_assert(TableFormat<ZpciFormat>);
+static_assert(has_level<ZpciFormat>(ZpciFormat::kPage, 4 * kKiB, 256));
+static_assert(has_level<ZpciFormat>(ZpciFormat::kSegment, kMiB, 2048));
+static_assert(has_level<ZpciFormat>(ZpciFormat::kRegionThird, 2 * kGiB, 2048));
+static_assert(ZpciFormat::level(ZpciFormat::kRegionFirst).reach_last() ==
+              ~uint64_t{0});
 
 }  // namespace kiommu

@@ -87,5 +87,9 @@ struct AmdV1Format {
 };
 
 static_assert(TableFormat<AmdV1Format>);
+static_assert(has_level<AmdV1Format>(0, 4 * kKiB, 512));
+static_assert(has_level<AmdV1Format>(1, 2 * kMiB, 512));
+static_assert(has_level<AmdV1Format>(2, kGiB, 512));
+static_assert(has_level<AmdV1Format>(5, uint64_t{1} << 57, 128));
 
 }  // namespace kiommu

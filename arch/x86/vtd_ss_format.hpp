@@ -66,5 +66,8 @@ struct VtdSsFormat {
 };
 
 static_assert(TableFormat<VtdSsFormat>);
+static_assert(has_level<VtdSsFormat>(0, 4 * kKiB, 512));
+static_assert(has_level<VtdSsFormat>(1, 2 * kMiB, 512));
+static_assert(has_level<VtdSsFormat>(2, kGiB, 512));
 
 }  // namespace kiommu

@@ -59,5 +59,8 @@ struct X86FsFormat {
 };
 
 static_assert(TableFormat<X86FsFormat>);
+static_assert(has_level<X86FsFormat>(0, 4 * kKiB, 512));
+static_assert(has_level<X86FsFormat>(1, 2 * kMiB, 512));
+static_assert(has_level<X86FsFormat>(2, kGiB, 512));
 
 }  // namespace kiommu

@@ -24,6 +24,9 @@ using std::uint64_t;
 inline constexpr unsigned kPageShift = 12;
 inline constexpr uint64_t kPageBytes = uint64_t{1} << kPageShift;
 inline constexpr uint64_t kPageMask = ~(kPageBytes - 1);
+inline constexpr uint64_t kKiB = uint64_t{1} << 10;
+inline constexpr uint64_t kMiB = uint64_t{1} << 20;
+inline constexpr uint64_t kGiB = uint64_t{1} << 30;
 
 // A byte address in the address space Tag.
 template <class Tag>

@@ -87,11 +87,11 @@ Result<Slot*> SlotTable::insert(const kiommu_slot& told) {
   void* memory = allocate(sizeof(Slot));
   if (memory == nullptr) return fail(Status::kNoMemory);
   auto* slot = new (memory)
-      Slot{.first_gfn = told.first_gfn,
-           .pages = told.pages,
-           .hva = {told.hva},
-           .read_only = (told.flags & KIOMMU_SLOT_READ_ONLY) != 0,
-           .may_be_private = (told.flags & KIOMMU_SLOT_PRIVATE) != 0};
+      Slot{{.first_gfn = told.first_gfn,
+            .pages = told.pages,
+            .hva = {told.hva},
+            .read_only = (told.flags & KIOMMU_SLOT_READ_ONLY) != 0,
+            .may_be_private = (told.flags & KIOMMU_SLOT_PRIVATE) != 0}};
   if (logging_ && !add_dirty_blocks(*slot)) {
     kiommu_port_free_array(slot);
     release(sizeof(Slot));

@@ -104,6 +104,14 @@ concept TableFormat = requires(const kiommu_anchor& anchor, unsigned level,
   requires(F::kLevels <= kMaxLevels);
 };
 
+// Each format asserts its geometry with this: the bytes of IOVA that an entry
+// of `level` spans, and the number of entries of a table.
+template <TableFormat F>
+consteval bool has_level(unsigned level, uint64_t span, unsigned entries) {
+  return F::level(level).span() == span &&
+         F::level(level).table_bytes() == uint64_t{kEntryBytes} * entries;
+}
+
 template <TableFormat F>
 constexpr uint64_t from_guest(uint64_t raw) {
   return F::kByteOrder == std::endian::native ? raw : std::byteswap(raw);

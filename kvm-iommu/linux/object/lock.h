@@ -10,7 +10,9 @@
  *	kvm->srcu (read), KVM's write tracker: held when KVM calls us
  *	D, kiommu_container.lock
  *	P, kiommu_guest.lock (or, without D, inside kvm->slots_lock)
+ *	s390: functions_lock
  *	ring_lock of a doorbell
+ *	range lock of a domain of the core
  *	mutexes of the core
  *	kiommu_tracked.lock
  *	kvm->srcu (read), kvm->mmu_lock

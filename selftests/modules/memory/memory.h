@@ -23,7 +23,6 @@ struct kiommu_test_slots;
  * @slots_lock: held to change slots, until kvm_iommu.ko has been told. It is
  *	outside of all locks of kvm_iommu.ko, like kvm->slots_lock.
  * @slots: read under RCU, changed under @slots_lock.
- * @hook: unused.
  */
 struct kiommu_test_memory {
 	struct kiommu_memory memory;
@@ -31,7 +30,6 @@ struct kiommu_test_memory {
 	struct list_head list;
 	struct mutex slots_lock; /* serialises changes of slots */
 	struct kiommu_test_slots __rcu *slots;
-	void *hook;
 };
 
 #ifdef KIOMMU_TEST_HOOK
