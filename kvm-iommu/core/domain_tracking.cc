@@ -142,6 +142,7 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
     if (lost.count > 0) first = lost.spans[0].first;
     follow(true, false).report_unsynced(first, Gpa::of_page(lost.gfn));
     crowded |= lost.crowded;
+    kiommu_port_yield();
   }
   // Nobody knows where else it was a table.
   cursor = 0;

@@ -8,12 +8,12 @@
 // read for its first use until its last use is gone.
 //
 // While a page is tracked, the shadow says of its uses what the page says, but
-// for stores whose writer has not had his range to himself yet. So a page
-// becomes tracked only in a walk that goes over all of it, in each place where
-// it is used, and stops at no bad entry; and what is kept of a range of IOVA is
-// changed only by who has that range to himself (range_lock.hpp). A page for
-// which that cannot be so is out of sync: not tracked, its uses remembered,
-// until such a walk comes again.
+// for stores whose writer has not had his range to himself yet, and but for
+// uses below a page that is out of sync. So a page becomes tracked only in a
+// walk that goes over all of it, in each place where it is used, and stops at
+// no bad entry; and what is kept of a range of IOVA is changed only by who has
+// that range to himself (range_lock.hpp). A page for which that cannot be so is
+// out of sync: not tracked, its uses remembered, until such a walk comes again.
 //
 // The monitor protects all of it. It is held across kiommu_port_track() and
 // kiommu_port_untrack(): nobody reads a page that another is about to track.

@@ -75,6 +75,8 @@ Result<void> TellRange::absent(IovaRange range) {
 }
 
 Result<void> TellRange::bad(IovaRange range, Status why, const Blame&) {
+  // Without memory, or while slots change, nobody knows what the tables say.
+  if (!is_guest_mistake(why)) return stopped(range.first, why);
   return tell({.pages = pages_of(range), .why = why});
 }
 

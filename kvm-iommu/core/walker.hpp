@@ -277,7 +277,8 @@ class Walker {
                              unsigned to, IovaRange range) {
     const unsigned level = window.level;
     const uint64_t bytes = F::level(level).span();
-    // First what is gone: a page that moves has no more places for it.
+    // First what is gone: a page that moves within this window has no more
+    // places for it.
     if constexpr (kFollows) {
       for (unsigned i = from; use != nullptr && level > 0 && i < to; ++i) {
         const Entry entry = entry_at(level, i);
@@ -372,8 +373,8 @@ class Walker {
                           Gpa gpa) {
     // The caller may not read at all: that is no mistake of the guest.
     if (why == Status::kForeignProcess) return fail(why);
-    // Nor is it if the process is killed: it gets no pages any more.
-    if (why == Status::kUnbacked && kiommu_port_interrupted() != 0) {
+    // Nor is it if the process is killed: it gets no memory any more.
+    if (kiommu_port_interrupted() != 0) {
       return sink_.stopped(part.first, Status::kInterrupted);
     }
     return sink_.bad(part, why, {window.above, gpa.page()});
