@@ -2,6 +2,7 @@
 //
 // Mode TRACKED: pages of tables that are used in several places. A page is in
 // sync when each of its places is as the page says.
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -450,6 +451,46 @@ TEST(FollowPlaces, RefreshIsKilledWhileItWaits) {
   EXPECT_TRUE(hit);
   world.refresh(world.page(0), kPage);
   EXPECT_EQ(world.info().unsynced_pages, 0u);
+}
+
+// A slot is deleted that has the page that was used in too many places, and
+// another table behind it; tables of other slots lie below and above. Each has
+// its record.
+TEST(FollowPlaces, SlotOfPagesWithTooManyPlacesAndOthers) {
+  using S = Spec<VtdSsFormat>;
+  constexpr u64 kFar = 128 * kGiB;
+  const auto page = [](u64 i) { return kGiB + (i << S::shift(1)); };
+  TrackedWorld<VtdSsFormat> world;
+  world.guest.add_ram(kFar, 16, port::kShuffled);
+  world.guest.add_ram(2 * kFar, 16, port::kShuffled);
+  for (const u64 table : {kFar, kFar + kPage, 2 * kFar}) {
+    for (u64 i = 0; i < 512; ++i) {
+      world.tables.write_entry(table + 8 * i, S::absent(0));
+    }
+    world.tables.write_entry(table, S::leaf(0, world.leaf(1), kRW));
+  }
+  world.tables.map(page(0), world.leaf(0));
+  world.tables.map(page(50), world.leaf(0));
+  world.tables.set(page(51), 1, S::table(1, kFar + kPage, kRW));
+  world.tables.set(page(52), 1, S::table(1, 2 * kFar, kRW));
+  ASSERT_EQ(world.open_faults(), 0);
+  ASSERT_EQ(world.follow(), 0);
+  for (u64 i = 1; i <= 17; ++i) world.store(page(i), 1, S::table(1, kFar, kRW));
+  ASSERT_EQ(world.info().unsynced_pages, 1u);
+  const u64 tracked = world.info().tracked_pages;
+  world.read_faults(128);
+  world.guest.remove_slot(kFar);
+  world.pins.slots_changed();
+  EXPECT_EQ(world.info().tracked_pages, 0u);
+  std::set<u64> told;
+  for (const kiommu_fault& fault : world.read_faults(128)) {
+    if (fault.reason == KVM_IOMMU_FAULT_SYNC) told.insert(fault.gpa);
+  }
+  EXPECT_EQ(told.size(), tracked + 1);
+  for (const u64 table : {kFar, kFar + kPage, 2 * kFar}) {
+    EXPECT_TRUE(told.contains(table)) << table;
+  }
+  EXPECT_TRUE(told.contains(world.tables.entry_gpa(page(0), 0) & ~(kPage - 1)));
 }
 
 // One store links a page in a seventeenth place, and takes it from one of the

@@ -344,5 +344,23 @@ TEST(Refresh, KilledProcessIsNoMistake) {
   world.guest.set_backing(world.tables_hva, kTablesPages, Backing::kRam);
 }
 
+// Nor does it get memory to look up the slot of a table.
+TEST(Refresh, KilledProcessIsNotOutOfMemory) {
+  constexpr u64 kFar = 128 * kGiB;
+  W world;
+  world.guest.add_ram(kFar, 16, port::kShuffled);
+  world.tables.map(kIova, world.data(0));
+  world.expect_refresh(kIova, kPage);
+  world.tables.set(kIova, 1, Spec<VtdSsFormat>::table(1, kFar, kRW));
+  faults().interrupt.arm_always();
+  faults().node.arm_always();
+  const RefreshOutcome outcome = world.refresh(kIova, kPage);
+  EXPECT_GT(faults().node.fired(), 0u);
+  faults() = {};
+  EXPECT_EQ(outcome.error, -EINTR);
+  EXPECT_EQ(outcome.result.stopped_iova, kIova);
+  EXPECT_EQ(world.info().mapped_pages, 1u);
+}
+
 }  // namespace
 }  // namespace kiommu::test

@@ -237,6 +237,32 @@ TEST(TranslateRange, Identity) {
   expect_range(world, kGiB + kDataGpa - 20 * kPage, 40 * kPage, true);
 }
 
+// There is no memory to look up the slot of a table: nothing is reported of
+// what the table says.
+TEST(TranslateRange, WithoutMemoryForTheSlotOfATable) {
+  using S = Spec<VtdSsFormat>;
+  constexpr u64 kFar = 128 * kGiB;
+  World<VtdSsFormat> world;
+  world.guest.add_ram(kFar, 16, port::kShuffled);
+  for (u64 i = 0; i < 512; ++i) {
+    world.tables.write_entry(kFar + 8 * i, S::absent(0));
+  }
+  world.tables.write_entry(kFar, S::leaf(0, world.leaf(1), kRW));
+  world.tables.set(kGiB, 1, S::table(1, kFar, kRW));
+  const u64 last = kGiB + (u64{1} << S::shift(1));
+  faults().node.arm_always();
+  auto told = world.translate_range(0, last);
+  EXPECT_EQ(told.error, 0);
+  EXPECT_EQ(told.status, unsigned{KVM_IOMMU_STATUS_NO_MEMORY});
+  EXPECT_EQ(told.next, kGiB);
+  EXPECT_TRUE(told.records.empty());
+  faults() = {};
+  told = world.translate_range(0, last);
+  EXPECT_EQ(told.error, 0);
+  ASSERT_EQ(told.records.size(), 1u);
+  EXPECT_EQ(told.records[0].gpa, world.leaf(1));
+}
+
 TEST(TranslateRange, WithoutMemoryForASlot) {
   W world;
   const u64 gpa = kDataGpa + 64 * kGiB;

@@ -147,6 +147,7 @@ void Domain::forget_tables(uint64_t first_gfn, uint64_t last_gfn) {
     if (lost.count > 0) first = lost.spans[0].first;
     follow(true, false).report_unsync(first, Gpa::of_page(lost.gfn));
     too_many_uses |= lost.too_many_uses;
+    kiommu_port_yield();
   }
   // Uses beyond kMostUses were not recorded: which IOVAs such a page mapped
   // there is unknown, so all pages go out of sync.

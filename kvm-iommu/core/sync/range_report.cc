@@ -69,6 +69,8 @@ Result<void> RangeReport::absent(IovaRange range) {
 }
 
 Result<void> RangeReport::bad(IovaRange range, Status why, const Blame&) {
+  // Without memory, or while slots change, what the tables say is unknown.
+  if (!is_guest_mistake(why)) return stopped(range.first, why);
   return tell({.pages = range.pages(), .why = why});
 }
 

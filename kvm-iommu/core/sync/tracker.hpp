@@ -8,13 +8,13 @@
 // entries are read, and at most until its last use is gone.
 //
 // Invariant: while a page is tracked, the shadow of its uses matches its
-// entries, except for stores whose refresh has not locked its range yet. So a
-// page becomes tracked only in a walk that covers all of it, in each place
-// where it is used, and that does not stop at bad entries. Uses are added and
-// dropped only by the operation that has locked their range
-// (workspace/pool.hpp), or under P for writing. A page for which the invariant
-// cannot be kept is unsync: it is not tracked, but its uses are remembered
-// until such a walk comes.
+// entries, except for stores whose refresh has not locked its range yet, and
+// except for uses below a page that is unsync. So a page becomes tracked only
+// in a walk that covers all of it, in each place where it is used, and that
+// does not stop at bad entries. Uses are added and dropped only by the
+// operation that has locked their range (workspace/pool.hpp), or under P for
+// writing. A page for which the invariant cannot be kept is unsync: it is not
+// tracked, but its uses are remembered until such a walk comes.
 //
 // Locking: mutex_ protects everything here, but an operation may read, without
 // it, the uses of the range that it has locked. mutex_ is held across

@@ -313,7 +313,7 @@ class Walker {
     const unsigned level = window.level;
     const uint64_t bytes = F::level(level).span();
     // Drop what is gone before anything is added: a page of tables that moves
-    // within the table must not count twice.
+    // within the window must not count twice.
     if constexpr (kFollows) {
       for (unsigned i = from; use != nullptr && level > 0 && i < to; ++i) {
         const Entry entry = entry_at(level, i);
@@ -410,8 +410,8 @@ class Walker {
                           Gpa gpa) {
     // The calling process may not read at all: not the guest's mistake.
     if (why == Status::kForeignProcess) return fail(why);
-    // Nor is it one if the process is killed: its page faults fail.
-    if (why == Status::kUnbacked && kiommu_port_interrupted() != 0) {
+    // Nor is it one if the process is killed: it gets no more memory.
+    if (kiommu_port_interrupted() != 0) {
       return sink_.stopped(part.first, Status::kInterrupted);
     }
     return sink_.bad(part, why, {window.above, gpa.page()});
