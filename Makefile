@@ -177,6 +177,10 @@ coverage: build/setup.env ## lines and branches of core and formats that the uni
 	@tools/setup/setup --extra llvm-14
 	@selftests/check/coverage build/coverage $(JOBS)
 
+.PHONY: clean
+clean: ## remove build/ (the cache stays)
+	rm -rf build
+
 ##@ Habits
 .PHONY: hooks
 hooks: ## before each commit in this clone: format and the checks that take seconds
@@ -190,10 +194,6 @@ compdb: module ## compile_commands.json of core, module and tests, for editors a
 	@$(call kvm-make,build/kvm,all,-n -B) && cp build/kvm/build.log build/compdb.log
 	@tools/compdb compile_commands.json $(KERNEL_HEADERS) $(module_dir) \
 		build/unit-fast build/compdb.log
-
-.PHONY: clean
-clean: ## remove build/ (the cache stays)
-	rm -rf build
 
 # Not for the user: the suites, each of which leaves build/results/SUITE.tsv,
 # and what they need. A suite that fails does not stop the others; one that
