@@ -191,7 +191,7 @@ TEST_F_TIMEOUT(abi, larger_structs_work, 120)
 				  LARGER(translate, .iova = KIOMMU_AREA_GPA)));
 	EXPECT_EQ(KIOMMU_AREA_GPA, arg.translate.gpa);
 	ASSERT_EQ(0, kiommu_ioctl(fd, KVM_IOMMU_GET_INFO, LARGER(info)));
-	/* The kernel tells how much of it it knows, and leaves the rest. */
+	/* The kernel reports the size that it knows, and leaves the rest. */
 	EXPECT_EQ(sizeof(arg.info), arg.info.size);
 	EXPECT_EQ(KVM_IOMMU_STATE_ANCHORED, arg.info.state);
 	EXPECT_EQ(0, arg.later[0]);
