@@ -22,15 +22,15 @@ int kiommu_port_find_slot(kiommu_guest*, kiommu_u64, kiommu_slot* slot) {
   return 0;
 }
 
-int kiommu_port_read_entries(kiommu_guest* mem, kiommu_u64 hva,
+int kiommu_port_read_entries(kiommu_guest* guest, kiommu_u64 hva,
                              kiommu_u64* entries, kiommu_u32 count) {
   const std::size_t size = count * sizeof(*entries);
-  return mem->tables->read(hva, entries, size) == 0 ? 0 : -EFAULT;
+  return guest->tables->read(hva, entries, size) == 0 ? 0 : -EFAULT;
 }
 
-int kiommu_port_read_entry(kiommu_guest* mem, kiommu_u64 hva,
+int kiommu_port_read_entry(kiommu_guest* guest, kiommu_u64 hva,
                            kiommu_u64* entry) {
-  return kiommu_port_read_entries(mem, hva, entry, 1);
+  return kiommu_port_read_entries(guest, hva, entry, 1);
 }
 
 // There is no ring.
@@ -94,15 +94,16 @@ class Collect {
 int status_of(Status why) { return static_cast<int>(why) + 1; }
 
 template <TableFormat F>
-int walk(kiommu_guest* mem, const Root& root, IovaRange range, Collect& sink) {
+int walk(kiommu_guest* guest, const Root& root, IovaRange range,
+         Collect& sink) {
   kiommu_u64 windows[kMaxLevels][WalkScratch::kWindow];
   kiommu_u64 words[WalkScratch::kWindow];
-  Regions regions(mem, nullptr);
+  SlotTable slots(guest, nullptr);
   WalkScratch scratch;
   scratch.words = words;
   for (unsigned i = 0; i < kMaxLevels; ++i) scratch.window[i] = windows[i];
   for (;;) {
-    Stage2 memory(mem, regions);
+    GuestMemory memory(guest, slots);
     auto done = Walker<F, Collect>(memory, scratch, sink).walk(root, range);
     if (done) return 0;
     if (done.error() != Status::kBudget) return status_of(done.error());
@@ -115,7 +116,7 @@ int walk(kiommu_guest* mem, const Root& root, IovaRange range, Collect& sink) {
 
 int walk_range(const struct walk_tables* tables, uint64_t first, uint64_t last,
                void (*found)(const walk_leaf*, void*), void* data) {
-  kiommu_guest mem{tables};
+  kiommu_guest guest{tables};
   kiommu_anchor anchor{};
   anchor.rights = 3;
   anchor.format = tables->format;
@@ -128,7 +129,7 @@ int walk_range(const struct walk_tables* tables, uint64_t first, uint64_t last,
         if (!root) return kiommu::fail(root.error());
         if (last > root->reach_last) last = root->reach_last;
         if (first > last) return 0;
-        return kiommu::walk<F>(&mem, *root, {{first}, {last}}, sink);
+        return kiommu::walk<F>(&guest, *root, {{first}, {last}}, sink);
       });
   return status ? *status : -EINVAL;
 }
