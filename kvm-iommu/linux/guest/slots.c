@@ -56,12 +56,13 @@ void kiommu_slots_settle(struct kiommu_guest *guest)
 
 void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages)
 {
-	const u64 last = pages ? gfn + pages - 1 : U64_MAX;
-
 	down_write(&guest->lock);
-	if (pages)
-		kiommu_tracked_forget(guest, gfn, last);
-	kiommu_core_slots_changed(guest->pins, gfn, last);
+	if (pages) {
+		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
+		kiommu_core_slots_changed(guest->pins, gfn, gfn + pages - 1);
+	} else {
+		kiommu_core_slots_changed(guest->pins, 0, U64_MAX);
+	}
 	/* Pages that were mapped by tables in the slot may be idle now. */
 	kiommu_guest_unlock(guest);
 }

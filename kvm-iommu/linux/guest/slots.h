@@ -69,7 +69,8 @@ void kiommu_slots_settle(struct kiommu_guest *guest);
 /**
  * kiommu_slots_deleted() - tell the core that slots were deleted
  * @gfn: first page of the slot.
- * @pages: pages of the slot; 0 if not known, and then none of them is tracked.
+ * @pages: pages of the slot. If 0, it is not known which slots were deleted, and
+ *	none of their pages is tracked.
  *
  * The slot may be one that devices do not see, because KVM has separate slots
  * for system management mode: pages that other slots still hold stay tracked.

@@ -124,9 +124,11 @@ void kiommu_tracked_forget(struct kiommu_guest *guest, u64 first, u64 last)
 }
 
 void kiommu_tracked_add(struct kiommu_tracked *tracked,
-			struct kiommu_follower *follower)
+			struct kiommu_follower *follower,
+			const struct kiommu_follower_ops *ops)
 {
 	mutex_lock(&tracked->lock);
+	follower->ops = ops;
 	list_add(&follower->list, &tracked->followers);
 	mutex_unlock(&tracked->lock);
 }

@@ -67,7 +67,8 @@ void kiommu_tracked_destroy(struct kiommu_tracked *tracked);
  * kiommu_tracked_remove() - stop; stores under way may still hold the follower
  */
 void kiommu_tracked_add(struct kiommu_tracked *tracked,
-			struct kiommu_follower *follower);
+			struct kiommu_follower *follower,
+			const struct kiommu_follower_ops *ops);
 void kiommu_tracked_remove(struct kiommu_tracked *tracked,
 			   struct kiommu_follower *follower);
 

@@ -91,8 +91,8 @@ int kiommu_tracking_start(struct kiommu_container *container, u32 burst)
 	ret = kiommu_core_tracking_start(container->domain, burst);
 	if (ret)
 		return ret;
-	container->sync.follower.ops = &follower_ops;
-	kiommu_tracked_add(&guest->tracked, &container->sync.follower);
+	kiommu_tracked_add(&guest->tracked, &container->sync.follower,
+			   &follower_ops);
 	return 0;
 }
 
