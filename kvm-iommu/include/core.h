@@ -197,7 +197,8 @@ int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
  * @last_gfn: last GFN, inclusive.
  *
  * Slots with a page in the range that are no longer as they were are unmapped
- * from all domains, flushed and unpinned. Never allocates.
+ * from all domains, flushed and unpinned. Allocates only to map the rest of a
+ * block that had to be split.
  *
  * Lock: P.
  */

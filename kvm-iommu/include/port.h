@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The interface from the core to its surroundings: memory, locks, the guest's
- * memory, pins, host IOMMUs. The kernel module implements it in linux/, the
- * tests in selftests/fake_port/.
+ * memory, pins, host IOMMUs. The kernel module implements it in kvm-iommu/linux/,
+ * the tests in selftests/fake_port/.
  *
  * Context: the core calls these from the calls of core.h, on the same thread
  * and with the caller's locks held; a mutex is held only where noted. Each may
@@ -184,8 +184,8 @@ int kiommu_port_account(struct kiommu_guest *guest, kiommu_u64 pages);
 void kiommu_port_unaccount(struct kiommu_guest *guest, kiommu_u64 pages);
 
 /*
- * The host operations of one request: what it unmapped and did not flush yet,
- * and scratch space for scatterlists. Used by one thread at a time. Requests
+ * The host calls of one operation: what it unmapped and did not flush yet,
+ * and scratch space for scatterlists. Used by one thread at a time. Operations
  * with batches of their own run in parallel on ranges that do not overlap.
  */
 struct kiommu_batch;

@@ -27,8 +27,8 @@
  *    that go with an errno are in brackets where there are several.
  *  - ESTALE: VFIO has released the container meanwhile, or the VFIO_SET_IOMMU of
  *    another thread has not ended yet (without a status if the module is just
- *    being removed). EINVAL, from VFIO, without a status: the
- *    container has no type, or no longer. EINTR: a fatal signal came while the
+ *    being removed). EINVAL, from VFIO, without a status: the container has no
+ *    type, or no longer has one. EINTR: a fatal signal came while the
  *    call waited. ENOMEM, from any call after a device was opened but
  *    VFIO_IOMMU_UNMAP_DMA: there was no memory to register the KVM that came
  *    with it; the next call tries again.
@@ -46,7 +46,7 @@
  *    quick: up to a limit for each KVM (KVM_IOMMU_SET_IDLE_LIMIT, module
  *    parameter idle_pins_mb), and until the host runs short of memory, the
  *    memory slot is gone, or a container of the KVM unsets its anchor.
- *    KVM_IOMMU_PIN_MEMORY pins slots for good. Pages are told apart by their
+ *    KVM_IOMMU_PIN_MEMORY pins slots for good. A page is identified by its
  *    GPA: memory that is in two slots is charged for each. Where 2 MiB of guest
  *    memory are contiguous in the host, they are idle and unpinned as a whole.
  *
@@ -83,7 +83,7 @@
 #define KVM_IOMMU_TYPE 0xB9
 #define KVM_IOMMU_BASE 0x40
 
-/* Life of a domain, as told by KVM_IOMMU_GET_INFO. */
+/* Life of a domain, as KVM_IOMMU_GET_INFO reports it. */
 enum kvm_iommu_state {
 	KVM_IOMMU_STATE_CREATED = 0, /* no KVM: maps fail with ENODEV */
 	KVM_IOMMU_STATE_STARTED = 1, /* no anchor: maps fail with ENXIO */
@@ -126,7 +126,7 @@ enum kvm_iommu_format {
 	 * SMMUv3 walks it for TTB0; little-endian; iota is the GPA of the top
 	 * table (without ASID), levels is what the size of IOVAs needs: 2 to 4
 	 * for 4K and 16K, 2 or 3 for 64K. Where IOVAs do not need all of the
-	 * top table (T0SZ), last tells the highest one. Requests are
+	 * top table (T0SZ), last is the highest one. Requests are
 	 * unprivileged: entries that only privileged ones may use map nothing.
 	 * Neither access flag nor dirty state is managed, so that entries with
 	 * AF = 0 map nothing.
@@ -209,12 +209,12 @@ enum kvm_iommu_status {
 	/* [EFAULT] what a field points to cannot be written */
 	KVM_IOMMU_STATUS_BAD_ADDRESS = 55,
 	KVM_IOMMU_STATUS_SAME_FD = 56, /* [EINVAL] doorbell and notification */
-	/* Another errno, which tells all that is known. */
+	/* Another errno; nothing more is known. */
 	KVM_IOMMU_STATUS_OTHER = 63,
 };
 
 /**
- * struct kvm_iommu_info - KVM_IOMMU_GET_INFO: what the domain is and can
+ * struct kvm_iommu_info - KVM_IOMMU_GET_INFO: what a domain is and can do
  * @size: in: size of the caller's struct; out: size of the kernel's.
  * @flags: in: must be 0; out: KVM_IOMMU_INFO_*.
  * @state: out: enum kvm_iommu_state.
@@ -223,12 +223,13 @@ enum kvm_iommu_status {
  * @formats: out: bitmap of supported formats, bit enum kvm_iommu_format.
  * @page_sizes: out: bitmap of page sizes of the host's tables.
  * @aperture_first: out: lowest IOVA that the host can translate.
- * @aperture_last: out: highest such IOVA, inclusive. The holes between are
- *	told by VFIO_IOMMU_GET_INFO (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE).
+ * @aperture_last: out: highest such IOVA, inclusive. Holes in between are
+ *	reported by VFIO_IOMMU_GET_INFO (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE).
  * @mapped_pages: out: pages in the shadow.
  * @pinned_pages: out: pages pinned and charged to locked_vm, for all
  *	containers of the KVM together; a page of a slot that is mapped at
- *	several IOVAs counts once. 0 in state created, as the three at the end.
+ *	several IOVAs counts once. 0 in state created, as are @idle_pages, @idle_limit and
+ *	@pin_bytes.
  * @shadow_bytes: out: kernel memory used for the shadow, and 4 KiB for each
  *	2 MiB of IOVA that were mapped since the anchor was set and are not
  *	any more: a host may keep the empty table. They are given back when
@@ -245,7 +246,7 @@ enum kvm_iommu_status {
  *	KVM_IOMMU_SET_SYNC.
  * @features: out: KVM_IOMMU_FEATURE_*: what this kernel has.
  *
- * Fields that are out alone may hold anything. Legal in each state. Errors:
+ * Fields that are only out need not be initialised. Legal in each state. Errors:
  * EINVAL, EFAULT, E2BIG, EOPNOTSUPP, ESTALE, EINTR.
  */
 struct kvm_iommu_info {
@@ -395,7 +396,7 @@ struct kvm_iommu_unregister_ioat {
 #define KVM_IOMMU_UNREGISTER_IOAT _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 4)
 
 /**
- * struct kvm_iommu_refresh - KVM_IOMMU_REFRESH: shadow a range anew
+ * struct kvm_iommu_refresh - KVM_IOMMU_REFRESH: update the shadow
  * @size: sizeof(struct kvm_iommu_refresh).
  * @flags: must be 0.
  * @iova: first byte of the range, a multiple of 4096.
@@ -411,25 +412,25 @@ struct kvm_iommu_unregister_ioat {
  *
  * After success each page of the range translates for the device as the
  * guest's tables said at some moment during the call, within the rights of
- * the memory slots. Nothing outside the range has changed, but in mode TRACKED
- * where pages of tables that the call met are out of sync. When an entry is
+ * the memory slots. Nothing outside the range has changed, except in mode
+ * TRACKED if the call met pages of tables that are out of sync. When an entry is
  * bad, what was mapped for its IOVAs from @stopped_iova on, within the range,
  * is gone. When resources run short, what the guest's tables no longer map is
  * unmapped in all of the range, and what took room by that is tried once more;
- * pins that are idle still count for RLIMIT_MEMLOCK. When the call is refused,
- * @status alone means something.
+ * pins that are idle still count for RLIMIT_MEMLOCK. If the call is refused, only
+ * @status is meaningful.
  *
  * One failure reaches beyond the range: with NO_MEMORY or HOST, IOVAs around it
  * that a host mapped by the same large page may have lost their mapping. Each
- * is told by KVM_IOMMU_FAULT_LOST. If nothing of the range itself is lost,
+ * is reported by KVM_IOMMU_FAULT_LOST. If nothing of the range itself is lost,
  * @stopped_iova is @iova.
  *
  * Errors (refused, nothing changed): ENODEV no KVM; ENXIO no anchor; EPERM;
  * EINVAL @iova or @length misaligned, or @length 0 (MISALIGNED), outside the
  * aperture or the window of the anchor (RANGE); EOVERFLOW the end is above 2^64;
  * EOPNOTSUPP (FLAGS, FIELD).
- * Errors that tell how far it got: EIO, ENOMEM, ENOSPC, EAGAIN, EINTR: see enum
- * kvm_iommu_status, below 32.
+ * Errors after which @stopped_iova says how far it got: EIO, ENOMEM, ENOSPC,
+ * EAGAIN, EINTR: see enum kvm_iommu_status, below 32.
  */
 struct kvm_iommu_refresh {
 	__u32 size;
@@ -539,12 +540,11 @@ struct kvm_iommu_unpin_memory {
  * @size: sizeof(struct kvm_iommu_set_idle_limit).
  * @flags: must be 0.
  * @pages: that may stay pinned while no device can reach them; for the KVM,
- *	whichever of its containers is asked. Before: module parameter
+ *	whichever of its containers is called. Until then: module parameter
  *	idle_pins_mb, as it was when the KVM registered.
  *
  * What is above the limit, or a little more, is unpinned before the call
- * returns. Errors (nothing
- * changed): ENODEV no KVM; EPERM.
+ * returns. Errors (nothing changed): ENODEV no KVM; EPERM.
  */
 struct kvm_iommu_set_idle_limit {
 	__u32 size;
@@ -571,8 +571,8 @@ struct kvm_iommu_set_idle_limit {
  *	for KVM_IOMMU_REFRESH.
  * VFIO_IOMMU_UNMAP_DMA: removes what is mapped in [iova, iova + size), or
  *	everything with VFIO_DMA_UNMAP_FLAG_ALL (iova and size must be 0 then,
- *	else EINVAL); size tells the bytes that were mapped. Legal in state
- *	anchored alone: ENODEV (also where there was no memory yet to register the
+ *	else EINVAL); size is set to the bytes that were mapped. Legal in
+ *	state anchored only: ENODEV (also where there was no memory yet to register the
  *	KVM that came with a device), ENXIO. Errors: EINVAL, EOVERFLOW as
  *	above; EOPNOTSUPP for other flags; EINVAL argsz too small, too; ENOMEM when a
  *	large host page had to be split and the host had no memory: the range
@@ -583,13 +583,13 @@ struct kvm_iommu_set_idle_limit {
  *	ENOMEM, or EFAULT because the bitmap's memory went away during the call,
  *	take all of the range (ENOMEM: and what is around it) as dirty.
  * VFIO_IOMMU_DIRTY_PAGES: START, STOP and GET_BITMAP as in type1, with its
- *	errors, for one container, in each state. GET_BITMAP tells the IOVAs that
- *	a device can write now; ranges need not be those of earlier calls. What
- *	was unmapped by VFIO_IOMMU_UNMAP_DMA is told by that call. What was
+ *	errors, for one container, in each state. GET_BITMAP reports the IOVAs
+ *	that a device can write now; ranges need not be those of earlier calls. What
+ *	VFIO_IOMMU_UNMAP_DMA unmapped is reported by that call. What was
  *	unmapped in other ways (because the guest's tables said so, in a refresh
  *	or whatever the sync mode is; a slot or memory that went away; the anchor)
- *	is not told by IOVA: KVM_IOMMU_DIRTY_LOG tells it by GPA. EINTR: a fatal
- *	signal.
+ *	is not reported by IOVA; KVM_IOMMU_DIRTY_LOG reports it by GPA. EINTR: a
+ *	fatal signal.
  */
 
 #endif /* _UAPI_LINUX_KVM_IOMMU_H */

@@ -14,17 +14,17 @@
  * @fd: out: the new file descriptor (close-on-exec).
  * @__reserved: must be 0.
  *
- * Of the file struct kvm_iommu_fault can be read, one for each fault of the domain that no caller
- * was told of. A domain has one such file at a time; faults are queued while
+ * struct kvm_iommu_fault is read from the file, one for each fault of the domain
+ * that was reported to no caller. A domain has one such file at a time; faults are queued while
  * it is open. Legal in each state.
  *
  * read() gives whole records, as many as there are and as fit, and waits for the
  * first one; EAGAIN if it may not wait (O_NONBLOCK), neither for a record nor for
- * another reader that takes some out, of which poll() tells nothing; EINVAL the
+ * another reader that takes some out, which poll() does not report; EINVAL the
  * buffer is smaller than a record; EFAULT, EINTR: no record is lost. Each record
  * is read once, also where several threads or processes share the file. When the
  * container is gone, what is left can still be read, then read() returns 0.
- * poll() tells POLLIN while there are records, POLLHUP once the container is
+ * poll() reports POLLIN while there are records, POLLHUP once the container is
  * gone. There is nothing to write.
  *
  * The queue holds KVM_IOMMU_FAULT_RECORDS records. A fault that is like one in
@@ -83,7 +83,7 @@ enum kvm_iommu_fault_reason {
 };
 
 /**
- * struct kvm_iommu_fault - what is read of a fault file: one fault
+ * struct kvm_iommu_fault - one record of a fault file
  * @sequence: counts the faults of the file from 0; those that were lost have
  *	a number, too, repeats have none.
  * @iova: where; with repeats, that of the first; valid with HAS_IOVA.
@@ -96,8 +96,8 @@ enum kvm_iommu_fault_reason {
  * @flags: KVM_IOMMU_FAULT_HAS_*, which fields mean something, and how @device
  *	is to be read: KVM_IOMMU_FAULT_PCI or KVM_IOMMU_FAULT_ZPCI, or neither:
  *	not known.
- * @code: what the guest's architecture calls it, by @format, for the event that
- *	the guest is to be told. ZPCI: the PCI event code (PEC). VTD_SS: the
+ * @code: what the guest's architecture calls it, by @format, for the event to
+ *	inject into the guest. ZPCI: the PCI event code (PEC). VTD_SS: the
  *	fault reason (VT-d specification, appendix A). 0: none, or not known.
  * @status: enum kvm_iommu_status, where one says more; else 0.
  * @format: enum kvm_iommu_format of the anchor; valid with HAS_FORMAT, else

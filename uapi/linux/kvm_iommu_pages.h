@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * A part of linux/kvm_iommu.h, which includes it: calls that tell of many pages.
+ * A part of linux/kvm_iommu.h, which includes it: calls that report
+ * on many pages.
  */
 #ifndef _LINUX_KVM_IOMMU_PAGES_H
 #define _LINUX_KVM_IOMMU_PAGES_H
@@ -40,30 +41,30 @@ struct kvm_iommu_translation {
  * @capacity: its entries, not 0.
  * @count: out: entries that were written, from the first one on; at most
  *	KVM_IOMMU_TRANSLATE_RECORDS a call.
- * @next_iova: out: all IOVAs of the range below it are told; @iova + @length
+ * @next_iova: out: all IOVAs of the range below it are reported; @iova + @length
  *	(0 if that is 2^64) when it is complete.
  * @status: out: OK when it is complete. Else ask again from @next_iova: BUDGET
  *	no room for more records, or enough for one call; NO_MEMORY kernel memory
  *	to look up a memory slot.
  * @__reserved: must be 0.
  *
- * Tells what KVM_IOMMU_TRANSLATE tells of each page of the range, in ascending
- * order: neighbours that go on in IOVA and in GPA and of which all else is the
- * same are one record, if one call tells of both. There is none where neither
+ * Reports for each page of the range what KVM_IOMMU_TRANSLATE does, in ascending
+ * order. Neighbours that follow each other in IOVA and in GPA, and of which all
+ * else is the same, share a record if one call reports both. There is none where neither
  * the guest maps something (NOT_MAPPED; with IDENTITY NO_SLOT, too) nor a device
  * can reach anything; an IOVA that the guest does not map, but a device can
  * reach (@shadow_rights is not 0), has one: a refresh is due. Entries that are
  * bad have one, with their status, and the walk goes on behind them.
  *
  * Changes nothing. The tables may change while they are read: what one record
- * tells was true at some moment during the call. Refreshes of the range wait
+ * says was true at some moment during the call. Refreshes of the range wait
  * while up to a page of records is collected.
  *
  * Errors: ENODEV no KVM; ENXIO no anchor; EPERM; EINVAL @iova or @length
  * misaligned, or @length 0 (MISALIGNED), @capacity 0, or outside the aperture or
  * the window of the anchor (RANGE); EOVERFLOW the end is above 2^64; EFAULT also
- * for @records; EOPNOTSUPP (FLAGS, FIELD); ENOMEM; EINTR. What was told before
- * is told by @count and @next_iova.
+ * for @records; EOPNOTSUPP (FLAGS, FIELD); ENOMEM; EINTR. @count and
+ * @next_iova still describe what was reported before.
  */
 struct kvm_iommu_translate_range {
 	__u32 size;
@@ -114,8 +115,8 @@ enum kvm_iommu_dirty_op {
  * those that were unmapped, or made read-only, since, at the next one. Whether
  * the device did write is not known. Device memory is never dirty. What the
  * kernel writes into the guest's memory for KVM_IOMMU_SET_SYNC, the ring, is not
- * logged: a VMM takes the pages of the ring as dirty. What vCPUs write is KVM's
- * to tell (KVM_GET_DIRTY_LOG).
+ * logged: a VMM takes the pages of the ring as dirty. KVM reports what vCPUs
+ * write (KVM_GET_DIRTY_LOG).
  *
  * READ writes one bit for each page, bit 0 of byte 0 first, as
  * KVM_GET_DIRTY_LOG does, on each machine; pages in no memory slot are 0. The

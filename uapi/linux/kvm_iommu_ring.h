@@ -4,10 +4,9 @@
  * in its I/O translation tables. For authors of guest drivers.
  *
  * The ring lies in guest memory, little-endian, one producer (the guest) and
- * one consumer (the host's kernel). Where it is and how many entries it has is
- * told to the host by the VMM (KVM_IOMMU_SET_SYNC), how a guest learns of it is
- * the VMM's business, and so is the doorbell: a port or an address that the
- * guest writes to, any value.
+ * one consumer (the host's kernel). The VMM tells the host where it is and how
+ * many entries it has (KVM_IOMMU_SET_SYNC), and defines how a guest learns of it
+ * and of the doorbell: a port or an address to which the guest writes any value.
  *
  * Indices count entries, modulo 2^32, since the ring was set up; entry i is
  * entries[i % n], n a power of two. All are 0 in the beginning.

@@ -9,11 +9,11 @@
 
 /* How the shadow follows the guest's tables, for kvm_iommu_set_sync.mode. */
 enum kvm_iommu_sync_mode {
-	/* KVM_IOMMU_REFRESH (and, on s390, RPCIT) alone. As it begins. */
+	/* Only KVM_IOMMU_REFRESH (and RPCIT on s390). The initial mode. */
 	KVM_IOMMU_SYNC_EXPLICIT = 0,
-	/* Beside that, ranges that the guest puts into a ring. */
+	/* In addition, ranges that the guest puts into a ring. */
 	KVM_IOMMU_SYNC_RING = 1,
-	/* Beside that, the guest's stores to its tables. */
+	/* In addition to EXPLICIT, the guest's stores to its tables. */
 	KVM_IOMMU_SYNC_TRACKED = 2,
 };
 
@@ -56,13 +56,12 @@ enum kvm_iommu_sync_mode {
  * of the KVM has it, KVM refuses to move slots (EINVAL). Once one has had it, KVM
  * uses two more bytes for each page of its slots, new ones too, until the VM ends.
  *
- * Bad entries, and what else would be told to the caller of
- * KVM_IOMMU_REFRESH, are told by KVM_IOMMU_GET_FAULT_FD in both modes.
+ * Bad entries, and whatever else KVM_IOMMU_REFRESH would report to its caller, are
+ * reported through the file of KVM_IOMMU_GET_FAULT_FD in both modes.
  *
  * Errors (nothing changed, but see below): ENODEV no KVM; EPERM; EBADF @kick_fd or
  * @notify_fd is no file; EINVAL one of them is no eventfd (FD_TYPE) or both are the
- * same one (SAME_FD), @ring misaligned (MISALIGNED),
- * @entries (RANGE); EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown
+ * same one (SAME_FD), @ring misaligned (MISALIGNED), @entries (RANGE); EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown
  * flags (FLAGS), unknown mode (MODE), a field is set that is not the mode's
  * (FIELD), or a mode or KVM_IOMMU_SYNC_SLOTS that this kernel or this KVM does
  * not have (UNSUPPORTED); ENOMEM; EINTR.
@@ -75,7 +74,7 @@ struct kvm_iommu_set_sync {
 	__u32 size;
 	__u32 flags;
 #define KVM_IOMMU_SYNC_THREAD (1u << 0) /* RING: never by the vCPU */
-#define KVM_IOMMU_SYNC_SLOTS (1u << 1) /* slots that go are taken away at once */
+#define KVM_IOMMU_SYNC_SLOTS (1u << 1) /* deleted slots are taken away at once */
 	__u32 mode;
 	__u32 entries;
 	__aligned_u64 ring;
@@ -87,7 +86,7 @@ struct kvm_iommu_set_sync {
 #define KVM_IOMMU_SET_SYNC _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 11)
 
 /**
- * struct kvm_iommu_untrack - KVM_IOMMU_UNTRACK: give pages of tables free
+ * struct kvm_iommu_untrack - KVM_IOMMU_UNTRACK: stop following pages of tables
  * @size: sizeof(struct kvm_iommu_untrack).
  * @flags: must be 0.
  * @gpa: first byte, a multiple of 4096.

@@ -6,7 +6,6 @@
 
 #include <new>
 
-#include "api/handles.hpp"
 #include "domain/domain.hpp"
 #include "domain/guest_changes.hpp"
 #include "faults/queue.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// A page word holds what stage 1 says of one 4 KiB page in 8 bytes: GPA |
-// rights. The compact form allows many pages to be compared at once.
+// A page word is what stage 1 says of one 4 KiB page, in 8 bytes: GPA | rights.
+// The compact form allows many pages to be compared at once.
 #pragma once
 
 #include "base/types.hpp"

@@ -61,7 +61,7 @@ class Domain {
   Result<void> register_ioat(const kiommu_anchor& anchor);
   Result<void> unregister_ioat();
   // The same for several users that share an anchor because their devices share
-  // the domain. Each must bring the anchor that is set, or sets the first one,
+  // the domain. Each passes the anchor that is set, or sets the first one,
   // and gets a ticket. The last one to leave unsets the anchor. The errors are
   // those of register_ioat(), and kNoAnchor if the anchor of a ticket is gone.
   Result<uint64_t> join_ioat(const kiommu_anchor& anchor);
@@ -80,7 +80,7 @@ class Domain {
     bool drop;  // unmap all of it without reading the tables
   };
   // On failure some of the changes may not be done: the caller must do them one
-  // by one. *lost: even that does not bring everything back, because pages
+  // by one. *lost: not even that brings everything back, because pages
   // outside of the ranges were lost, too.
   Result<void> refresh_all(const Change* changes, unsigned n, bool* lost);
   // Mode TRACKED, see sync/tracker.hpp. start_tracking() and stop_tracking()

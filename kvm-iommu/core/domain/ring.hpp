@@ -5,8 +5,8 @@
 //
 // The guest may change anything in the ring at any moment. So a word is read
 // once, and only the copy is checked and used; what the host wrote is never
-// read back. An index of the guest's is used as a number of entries only, never
-// as an address; a number that is too large means that the ring is broken.
+// read back. The guest's indices are used only as numbers of entries, never as
+// addresses; a number that is too large means that the ring is broken.
 //
 // A call does a batch: the entries that are available, up to kBatch entries and
 // kBatchPages pages. Their ranges are sorted and merged, and done by one

@@ -225,12 +225,12 @@ Result<void> PinTable::pin_slot(Slot& slot) {
   if (slot.may_be_private) return fail(Status::kPrivate);
   auto* scratch = static_cast<kiommu_u64*>(kiommu_port_alloc_node());
   if (scratch == nullptr) return fail(Status::kNoMemory);
-  OperationPins user(*this, scratch);
+  OperationPins pins(*this, scratch);
   Result<void> result;
   uint64_t gfn = slot.first_gfn;
   while (result && gfn <= slot.last_gfn()) {
     const uint64_t last = slot.chunk_last(slot.chunk_index(gfn));
-    const OperationPins::Made made = user.make(slot, gfn, last - gfn + 1);
+    const OperationPins::Made made = pins.make(slot, gfn, last - gfn + 1);
     gfn += made.count;
     if (made.count == 0 && made.why == Status::kMmio) {
       gfn += made.extent;  // device memory is never pinned
@@ -239,7 +239,7 @@ Result<void> PinTable::pin_slot(Slot& slot) {
     }
     if (kiommu_port_interrupted() != 0) result = fail(Status::kInterrupted);
   }
-  user.finish();
+  pins.finish();
   kiommu_port_free_node(scratch);
   return result;
 }

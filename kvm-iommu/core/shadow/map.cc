@@ -195,27 +195,27 @@ Shadow::Tried Shadow::update_run(Workspace& workspace, uint64_t page,
   }
   Slot& slot = **found;
   if (!slot.has_chunks() || slot.chunk(gfn).load() == 0) {
-    if (workspace.user->make(slot, gfn, kChunkPages).count == 0) {
+    if (workspace.pins->make(slot, gfn, kChunkPages).count == 0) {
       return Tried::kNotPossible;
     }
   }
   kiommu_u64 hpa = 0;
-  if (!workspace.user->hold_chunk(slot, word, &hpa)) return Tried::kNotPossible;
-  (void)workspace.user->take_limited();
+  if (!workspace.pins->hold_chunk(slot, word, &hpa)) return Tried::kNotPossible;
+  (void)workspace.pins->take_limited();
   const Rights rights{static_cast<unsigned>(hpa & kReadWrite.bits)};
   const uint64_t pfn = hpa >> kPageShift;
   const ShadowEntry entry = ShadowEntry::alone(word, hpa);
   if (pfn % kChunkPages != 0 || !rights.any() ||
       !make_run(workspace, page, entry)) {
-    workspace.user->put_chunk(slot, gfn);
+    workspace.pins->put_chunk(slot, gfn);
     return Tried::kNotPossible;
   }
   if (!append(workspace, page, pfn, kLeafPages, rights)) {
     prune(workspace, page);
-    workspace.user->put_chunk(slot, gfn);
+    workspace.pins->put_chunk(slot, gfn);
     return Tried::kRefused;
   }
-  if (workspace.user->is_logging()) note_mapped_run(slot, entry);
+  if (workspace.pins->is_logging()) note_mapped_run(slot, entry);
   workspace.outcome.mapped += kLeafPages;
   return Tried::kDone;
 }
@@ -244,10 +244,10 @@ Shadow::Done Shadow::change(Workspace& workspace, uint64_t page,
 // workspace.memory.hpas to HPA | granted rights.
 Shadow::Held Shadow::hold(Workspace& workspace, const kiommu_u64* want,
                           unsigned n) {
-  OperationPins& user = *workspace.user;
+  OperationPins& pins = *workspace.pins;
   kiommu_u64* hpas = workspace.memory.hpas;
   const auto stop = [&](unsigned done, Status why, uint64_t extent = 1) {
-    const bool limited = user.take_limited();
+    const bool limited = pins.take_limited();
     for (unsigned i = 0; limited && i < done; ++i) {
       if ((hpas[i] & kReadWrite.bits) != 0) continue;
       give_back(workspace, want, i, done);
@@ -261,7 +261,7 @@ Shadow::Held Shadow::hold(Workspace& workspace, const kiommu_u64* want,
     auto found = workspace.guest_memory->slot(gfn);
     if (!found) return stop(i, found.error());
     Slot& slot = **found;
-    i += user.hold(slot, want + i, n - i, hpas + i);
+    i += pins.hold(slot, want + i, n - i, hpas + i);
     if (i == n) break;
     const uint64_t next = PageWord::gfn(want[i]);
     if (!slot.holds(next)) continue;
@@ -276,7 +276,7 @@ Shadow::Held Shadow::hold(Workspace& workspace, const kiommu_u64* want,
            PageWord::gfn(want[i + count]) == next + count) {
       ++count;
     }
-    const OperationPins::Made made = user.make(slot, next, count);
+    const OperationPins::Made made = pins.make(slot, next, count);
     if (made.count == 0) return stop(i, made.why, made.extent);
   }
   return stop(n, Status::kNoMemory);
@@ -287,7 +287,7 @@ void Shadow::give_back(Workspace& workspace, const kiommu_u64* want,
   while (from < to) {
     const Slot& slot =
         workspace.guest_memory->mapped_slot(PageWord::gfn(want[from]));
-    from += workspace.user->put(slot, want + from, to - from);
+    from += workspace.pins->put(slot, want + from, to - from);
   }
 }
 
@@ -322,7 +322,7 @@ Shadow::Done Shadow::enter(Workspace& workspace, uint64_t page,
         have[done] = ShadowEntry::alone(want[done]).word;
       }
     }
-    if (workspace.user->is_logging()) {
+    if (workspace.pins->is_logging()) {
       note_mapped(*workspace.guest_memory, have + first, end - first);
     }
     if (done == n) break;

@@ -200,7 +200,7 @@ void Shadow::drop_memory(Workspace& workspace, IovaPages run) {
 // Removes pages, all of them mapped, from the shadow and puts their holds. A
 // run is removed as a whole.
 void Shadow::forget(Workspace& workspace, Run run) {
-  OperationPins& user = *workspace.user;
+  OperationPins& pins = *workspace.pins;
   uint64_t page = run.first;
   while (page <= run.last) {
     const Radix::Leaf leaf = find(workspace, page);
@@ -208,7 +208,7 @@ void Shadow::forget(Workspace& workspace, Run run) {
       const uint64_t gfn = ShadowEntry{leaf.run()}.gfn();
       const Slot& slot = workspace.guest_memory->mapped_slot(gfn);
       if (slot.dirty != nullptr) note_unmapped_run(slot, {leaf.run()});
-      user.put_chunk(slot, gfn);
+      pins.put_chunk(slot, gfn);
       page = leaf.last_key() + 1;
       prune(workspace, leaf.base);
     } else {
@@ -219,7 +219,7 @@ void Shadow::forget(Workspace& workspace, Run run) {
       for (unsigned done = 0; !run.mmio && done < count;) {
         const Slot& slot =
             workspace.guest_memory->mapped_slot(ShadowEntry{have[done]}.gfn());
-        const unsigned put = user.put(slot, have + done, count - done);
+        const unsigned put = pins.put(slot, have + done, count - done);
         if (slot.dirty != nullptr) note_unmapped(slot, have + done, put);
         done += put;
       }

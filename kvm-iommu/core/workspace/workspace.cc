@@ -32,13 +32,13 @@ void free_memory(WorkspaceMemory memory) {
 
 }  // namespace
 
-void Workspace::begin(PinTable& pins) {
+void Workspace::begin(PinTable& table) {
   outcome = {};
   leaf = {};
   if (!guest_memory || !guest_memory->is_current()) {
-    guest_memory.emplace(pins.guest(), pins.slots());
+    guest_memory.emplace(table.guest(), table.slots());
   }
-  user.emplace(pins, memory.new_pfns);
+  pins.emplace(table, memory.new_pfns);
 }
 
 Workspace* Workspace::create(kiommu_hosts* hosts) {

@@ -46,10 +46,10 @@ class Workspace {
   static void destroy(Workspace* workspace);
 
   // Begin and end an operation on the guest's memory.
-  void begin(PinTable& pins);
+  void begin(PinTable& table);
   void end() {
-    user->finish();
-    user.reset();
+    pins->finish();
+    pins.reset();
   }
 
   WorkspaceMemory memory;
@@ -57,7 +57,7 @@ class Workspace {
   HostBatch host;
   // Kept for the next operation: its cache stays valid until a slot is removed.
   std::optional<GuestMemory> guest_memory;
-  std::optional<OperationPins> user;
+  std::optional<OperationPins> pins;
 
   // What the operation did and lost, until it ends.
   Outcome outcome;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The component's own ioctls: a table with the sizes of the struct and the
+ * The module's own ioctls: a table with the sizes of the struct and the
  * handler of each. All checks of the struct itself are done in one place, here.
  */
 #include <linux/file.h>
@@ -210,7 +210,10 @@ static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
 	}
 }
 
-/* These get and put KVMs or doorbells, which must not happen under a lock. */
+/*
+ * start(), stop() and set_sync() take the locks themselves: they get and put KVMs
+ * or doorbells, which must not happen under a lock.
+ */
 static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_start *cmd = &ucmd->start;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The ioctls of a container. The container is NULL if VFIO released it before
- * the call could get a reference: what the call asks for fails with -ESTALE
- * then.
+ * the call could get a reference: the call then fails with -ESTALE.
  */
 #ifndef KIOMMU_IOCTLS_H
 #define KIOMMU_IOCTLS_H
@@ -10,7 +9,7 @@
 struct kiommu_container;
 
 /*
- * The component's own ioctls (linux/kvm_iommu.h). Return: -ENOTTY if it is
+ * The module's own ioctls (linux/kvm_iommu.h). Return: -ENOTTY if it is
  * none.
  */
 long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,

@@ -110,8 +110,8 @@ void kiommu_guest_hold(struct kiommu_guest *guest);
  * kiommu_guest_put() - drop a reference
  * @guest: may be NULL.
  *
- * Dropping the last reference waits for callbacks of KVM and of the MMU
- * notifier, and may destroy the KVM.
+ * Dropping the last reference waits for callbacks of the MMU notifier and for
+ * the guest's work, and may destroy the KVM.
  *
  * Context: may sleep; the caller holds no lock that these take, in particular
  * none of lock.h.

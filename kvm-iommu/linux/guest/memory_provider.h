@@ -8,14 +8,16 @@
  * are compared and passed back, and only the provider dereferences them. For
  * KVM the key is the struct kvm.
  *
- * Lifetimes. A memory is got when the first container is started with its
- * guest, and put after the last one has stopped. In between, neither the
+ * Lifetimes. A memory is obtained when the first container is started with
+ * its guest, and released after the last one has stopped. In between, neither the
  * provider's object nor its module, which is referenced, can go away. The
  * functions of a provider may be called as follows:
  *
  *   key_of_file, get  any time while it is registered
  *   find_slot, hold_hva, generation  any time between get and put
+ *   can_track  any time between get and put
  *   listen, ignore  alternately, between get and put, ignore last
+ *   track, untrack  between listen and ignore
  *   put  once for each get, after all of these
  *
  * Changes of slots. A lookup that begins after a change was made must see the
@@ -68,8 +70,8 @@ struct kiommu_memory {
  *	process is going away; or ERR_PTR(-ENOMEM). May sleep.
  * @put: the opposite. May sleep, may free everything; no lock of lock.h is
  *	held.
- * @find_slot: as kiommu_port_find_slot(). Called under the locks of requests,
- *	so it must not wait for anyone who changes slots and waits for requests.
+ * @find_slot: as kiommu_port_find_slot(). Called under the locks of operations,
+ *	so it must not wait for anyone who changes slots and waits for them.
  * @hold_hva: whether a slot has memory in [first, last], addresses in @mm.
  *	Called by MMU notifiers: must not sleep, nor take a lock under which
  *	memory is allocated.
@@ -84,7 +86,7 @@ struct kiommu_memory {
  * @can_track: optional, with the two below: whether kiommu_tracked_store() is
  *	called for stores of the guest. Requires that @listen has succeeded.
  * @track: report the stores to a page from the return of this call on. Called
- *	once for a page, under the locks of requests. Returns 0; -EINVAL if no
+ *	once for a page, under the locks of operations. Returns 0; -EINVAL if no
  *	slot has the page; -ENOMEM.
  * @untrack: the opposite. Not called for pages whose slot is gone and that
  *	kiommu_tracked_forget() has dropped.

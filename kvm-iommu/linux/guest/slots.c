@@ -9,7 +9,7 @@
  * KVM_SET_USER_MEMORY_REGION, others by kiommu_guest_slots_changed(), under a
  * lock that is held across changes of slots (kvm->slots_lock), once the slot
  * cannot be found any more. kiommu_slots_deleted() takes the guest's lock for
- * writing, and so comes after all requests that may have found the slot: before
+ * writing, and so comes after all operations that may have found the slot: before
  * the call that deletes it returns, no device can reach the memory, and its
  * pins are gone. So kvm->slots_lock, or anything else that is held across a
  * change of slots, must never be waited for with the guest's lock held. Nor may

@@ -43,7 +43,7 @@ struct kiommu_follower {
 /**
  * struct kiommu_tracked - tracked pages of a guest; part of struct kiommu_guest
  * @missed: a store was not followed to its end, and the core was not told yet.
- * @lock: protects both fields below. Taken inside D, P and the monitors of the
+ * @lock: protects both fields below. Taken inside D, P and the mutexes of the
  *	core, and outside of what the provider takes to track a page
  *	(kvm->mmu_lock).
  * @pages: number of containers that track a page, by GFN. Looked up without

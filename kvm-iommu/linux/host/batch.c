@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Batches, see port.h: what requests map and unmap in the hosts.
+ * Batches, see port.h: what operations map and unmap in the hosts.
  *
  * No locks are needed here. The user of a batch holds the container's lock, so
  * the hosts do not change, and drivers map and unmap ranges that do not overlap

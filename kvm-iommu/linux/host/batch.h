@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The host operations of one request, see port.h.
+ * The host calls of one operation, see port.h.
  */
 #ifndef KIOMMU_BATCH_H
 #define KIOMMU_BATCH_H
@@ -11,7 +11,7 @@
 
 /**
  * struct kiommu_batch - see port.h
- * @hosts: do not change while a request uses the batch.
+ * @hosts: do not change while an operation uses the batch.
  * @gathers: ranges that were unmapped and not flushed yet, one for each host.
  * @list: scatterlist for kiommu_port_host_map().
  */

@@ -94,8 +94,8 @@ static int set_tracked(struct kiommu_container *container, u32 burst,
 }
 
 /*
- * Sets *@old to what the old mode left, on failure maybe, too; @new is what the
- * new mode was given. Context: kiommu_lock_exclusive().
+ * Sets *@old to what the old mode left behind, possibly on failure, too; @new is
+ * what the new mode was given. Context: kiommu_lock_exclusive().
  */
 static int set_mode(struct kiommu_container *container,
 		    const struct kvm_iommu_set_sync *cmd,

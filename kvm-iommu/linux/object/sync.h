@@ -47,7 +47,7 @@ int kiommu_set_sync(struct kiommu_container *container,
 		    struct kvm_iommu_set_sync *cmd);
 
 /**
- * kiommu_sync_reset() - return to KVM_IOMMU_SYNC_EXPLICIT when the KVM leaves
+ * kiommu_sync_reset() - end the mode: return to KVM_IOMMU_SYNC_EXPLICIT
  *
  * Context: kiommu_lock_exclusive().
  * Return: what the caller must pass to kiommu_sync_leave() after

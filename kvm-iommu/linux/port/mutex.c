@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Monitors of the core, see port.h: a mutex and a wait queue.
+ * The mutexes of the core, see port.h: each has a wait queue.
  *
  * A waiter enters the queue before it unlocks, and a waker holds the mutex, so
- * no wakeup is lost. Waiters can be killed: the requests that they wait for may
+ * no wakeup is lost. Waiters can be killed: the operations that they wait for may
  * belong to another process, and this one has no means of ending them.
  */
 #include <linux/mutex.h>
