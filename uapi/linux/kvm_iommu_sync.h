@@ -59,12 +59,13 @@ enum kvm_iommu_sync_mode {
  * Bad entries, and whatever else KVM_IOMMU_REFRESH would report to its caller, are
  * reported through the file of KVM_IOMMU_GET_FAULT_FD in both modes.
  *
- * Errors (nothing changed, but see below): ENODEV no KVM; EPERM; EBADF @kick_fd or
- * @notify_fd is no file; EINVAL one of them is no eventfd (FD_TYPE) or both are the
- * same one (SAME_FD), @ring misaligned (MISALIGNED), @entries (RANGE); EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown
- * flags (FLAGS), unknown mode (MODE), a field is set that is not the mode's
- * (FIELD), or a mode or KVM_IOMMU_SYNC_SLOTS that this kernel or this KVM does
- * not have (UNSUPPORTED); ENOMEM; EINTR.
+ * Errors (nothing changed, but see below): ENODEV no KVM; EPERM; EBADF @kick_fd
+ * or @notify_fd is no file; EINVAL one of them is no eventfd (FD_TYPE) or both
+ * are the same one (SAME_FD), @ring misaligned (MISALIGNED), @entries (RANGE);
+ * EOVERFLOW the end of @ring is above 2^64; EOPNOTSUPP unknown flags (FLAGS),
+ * unknown mode (MODE), a field is set that is not the mode's (FIELD), or a mode
+ * or KVM_IOMMU_SYNC_SLOTS that this kernel or this KVM does not have
+ * (UNSUPPORTED); ENOMEM; EINTR.
  *
  * TRACKED that is interrupted (EINTR), and TRACKED, set anew while it is set, that
  * fails with ENOMEM, may have ended what was set before: the mode is EXPLICIT then,
