@@ -42,7 +42,7 @@ FIXTURE_TEARDOWN(devices)
 		close(self->kvm_vfio);
 	kiommu_vm_free(&self->vm);
 	kiommu_container_close(&self->vfio);
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 #define EXPECT_STATE(_state) \

@@ -120,12 +120,12 @@ TEST_F_TIMEOUT(life, set_iommu, 240)
 	kiommu_attach(k, 0);
 	fd = k->vfio.fd;
 	EACH_BARE(kiommu_set_iommu(fd, VFIO_KVM_IOMMU), errors, {
-		EXPECT_EQ(EACH_RET ? 0 : 1, kiommu_module_refs());
+		EXPECT_EQ(EACH_RET ? 0 : 1, kiommu_await_refs(EACH_RET ? 0 : 1));
 		if (EACH_RET)
 			EXPECT_EQ(0, kiommu_set_iommu(fd, VFIO_KVM_IOMMU));
 		EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(fd));
 		detach_all(k);
-		EXPECT_EQ(0, kiommu_module_refs());
+		EXPECT_EQ(0, kiommu_await_refs(0));
 		attach_all(k);
 	});
 	/* Everything works after that. */

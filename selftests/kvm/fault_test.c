@@ -37,7 +37,7 @@ FIXTURE_SETUP(fault)
 FIXTURE_TEARDOWN(fault)
 {
 	kiommu_faulty_tear_down(&self->f);
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 TEST_F_TIMEOUT(fault, one_file_at_a_time, 120)

@@ -40,7 +40,7 @@ FIXTURE_SETUP(fault_wait)
 FIXTURE_TEARDOWN(fault_wait)
 {
 	kiommu_faulty_tear_down(&self->f);
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 #define SET(_flag) __atomic_store_n(&(_flag), true, __ATOMIC_RELEASE)
@@ -235,12 +235,12 @@ TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
 	int epoll = epoll_create1(0);
 	struct kvm_iommu_fault records[4];
 
-	ASSERT_EQ(2, kiommu_module_refs());
+	ASSERT_EQ(2, kiommu_await_refs(2));
 	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, self->f.faults, &event));
 	if (self->f.inject)
 		kiommu_inject(IOVA, 'w', 2, PAGE, "thread");
 	kiommu_teardown(&self->f.k);
-	EXPECT_EQ(1, kiommu_module_refs());
+	EXPECT_EQ(1, kiommu_await_refs(1));
 	EXPECT_EQ(1, epoll_wait(epoll, &event, 1, -1));
 	EXPECT_TRUE(event.events & EPOLLHUP);
 	if (self->f.inject) {
@@ -257,7 +257,7 @@ TEST_F_TIMEOUT(fault_wait, outlives_the_container, 120)
 	EXPECT_EQ(-EINVAL, kiommu_read_faults(self->f.faults, records, 1));
 	close(self->f.faults);
 	self->f.faults = -1;
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 	/* All that it held is free for another container. */
 	kiommu_setup(&self->f.k, VFIO_KVM_IOMMU);
 	self->f.faults = kiommu_open_faults(self->f.k.vfio.fd, 0);
@@ -313,7 +313,7 @@ TEST_F_TIMEOUT(fault_wait, killed, 120)
 		ASSERT_EQ(0, kill(child, SIGKILL));
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
-		EXPECT_EQ(0, kiommu_module_refs());
+		EXPECT_EQ(0, kiommu_await_refs(0));
 	}
 	kiommu_setup(&self->f.k, VFIO_KVM_IOMMU);
 }

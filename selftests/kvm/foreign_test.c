@@ -310,7 +310,7 @@ FIXTURE_TEARDOWN(foreign)
 	close(self->eventfd);
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 /* Tries each call, and checks that it has not changed the domain. */

@@ -171,7 +171,7 @@ TEST_F_TIMEOUT(groups, all_groups_leave, 120)
 {
 	struct kiommu_container *c = &self->k.vfio;
 	struct kvm_iommu_info info;
-	long refs = kiommu_module_refs();
+	long refs = kiommu_await_refs(1);
 
 	for (int round = 0; round < 3; round++) {
 		ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
@@ -180,7 +180,7 @@ TEST_F_TIMEOUT(groups, all_groups_leave, 120)
 			ASSERT_EQ(0, kiommu_group_detach(&c->dev[i]));
 		}
 		EXPECT_EQ(-EINVAL, kiommu_get_info(self->fd, &info));
-		EXPECT_EQ(refs - 1, kiommu_module_refs());
+		EXPECT_EQ(refs - 1, kiommu_await_refs(refs - 1));
 		EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 		for (unsigned int i = 0; i < c->count; i++)
 			ASSERT_EQ(0, kiommu_group_attach(c, &c->dev[i]));

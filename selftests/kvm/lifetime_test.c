@@ -29,7 +29,7 @@ FIXTURE_SETUP(life)
 {
 	self->pins = kiommu_pins();
 	self->kvm_refs = kiommu_kvm_refs();
-	ASSERT_EQ(0, kiommu_module_refs());
+	ASSERT_EQ(0, kiommu_await_refs(0));
 }
 
 FIXTURE_TEARDOWN(life)
@@ -181,7 +181,7 @@ TEST_F_TIMEOUT(life, closed_in_any_order, 120)
 		ASSERT_EQ(0, in_child(_metadata, close_in_order, code)) {
 			TH_LOG("order %ld", code);
 		}
-		ASSERT_EQ(0, kiommu_module_refs());
+		ASSERT_EQ(0, kiommu_await_refs(0));
 		ASSERT_EQ(self->kvm_refs, kiommu_kvm_refs());
 		ASSERT_EQ(self->pins, kiommu_pins());
 	}
@@ -305,7 +305,7 @@ TEST_F_TIMEOUT(life, files_outlive_the_process, 120)
 	/* There is nothing to read if one of its checks failed. */
 	ASSERT_EQ(1, read(ready[0], &byte, 1));
 	ASSERT_EQ(0, read(ready[0], &byte, 1));
-	kiommu_await_unused();
+	kiommu_await_refs(0);
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 

@@ -78,7 +78,7 @@ FIXTURE_TEARDOWN(race)
 	kiommu_teardown(&r->k);
 	EXPECT_EQ(r->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(r->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 static void remember_upper(struct race *r, uint64_t iova, uint32_t level)

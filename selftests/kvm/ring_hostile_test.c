@@ -86,7 +86,7 @@ FIXTURE_TEARDOWN(hostile)
 	kiommu_teardown(&h->k);
 	EXPECT_EQ(h->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(h->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 #define GUEST(...) kiommu_guest_call(&h->k.vm, __VA_ARGS__)
@@ -389,7 +389,7 @@ TEST_F_TIMEOUT(hostile, killed, 120)
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
 		close(ready[0]);
-		EXPECT_EQ(0, kiommu_module_refs());
+		EXPECT_EQ(0, kiommu_await_refs(0));
 		EXPECT_EQ(pins, kiommu_pins());
 	}
 	set_up(&self->h);

@@ -110,7 +110,7 @@ FIXTURE_TEARDOWN(ring)
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 #define GUEST(...) kiommu_guest_call(&self->k.vm, __VA_ARGS__)

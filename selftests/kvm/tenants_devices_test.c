@@ -45,7 +45,7 @@ FIXTURE_TEARDOWN(tenants_devices)
 {
 	while (waitpid(-1, NULL, 0) > 0)
 		;
-	kiommu_await_unused();
+	kiommu_await_refs(0);
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 

@@ -172,7 +172,7 @@ FIXTURE_TEARDOWN(tenants)
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	kiommu_stuck_file_remove(&self->file, PATH);
-	kiommu_await_unused();
+	kiommu_await_refs(0);
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
@@ -285,14 +285,14 @@ TEST(guest_of_another_process)
 	kiommu_tell(f.go);
 	EXPECT_TRUE(kiommu_comes(f.result));
 	/* Nor does anything else register it meanwhile. */
-	EXPECT_EQ(refs, kiommu_module_refs());
+	EXPECT_EQ(refs, kiommu_await_refs(refs));
 	kiommu_tell(f.go);
 	kiommu_stuck_file_let_go(&f.file);
 	kill(child, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	kiommu_stuck_file_remove(&f.file, PATH);
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 TEST_HARNESS_MAIN

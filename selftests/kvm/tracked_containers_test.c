@@ -64,7 +64,7 @@ static void tear_down(FIXTURE_DATA(containers) *self)
 		close(self->fd[1]);
 	TEST_ASSERT(kiommu_locked_vm() == self->k.locked_vm, "locked_vm");
 	TEST_ASSERT(kiommu_pins() == self->pins, "pins");
-	TEST_ASSERT(!kiommu_module_refs(), "references");
+	TEST_ASSERT(!kiommu_await_refs(0), "references");
 }
 
 FIXTURE_SETUP(containers)

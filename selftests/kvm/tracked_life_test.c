@@ -155,7 +155,7 @@ FIXTURE_SETUP(life)
 	self->calls = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, (void *)self->calls);
-	ASSERT_EQ(0, kiommu_module_refs());
+	ASSERT_EQ(0, kiommu_await_refs(0));
 }
 
 FIXTURE_TEARDOWN(life)
@@ -248,7 +248,7 @@ TEST_F_TIMEOUT(life, killed_under_stores, 240)
 	for (unsigned int i = 0; i < 8; i++)
 		kill_in(_metadata, self, only_wait, 7000 * i);
 	ASSERT_EQ(0, kiommu_module_unload());
-	EXPECT_EQ(-1, kiommu_module_refs());
+	EXPECT_EQ(-1, kiommu_await_refs(-1));
 	kiommu_module_load();
 	fresh_life(_metadata, self);
 }

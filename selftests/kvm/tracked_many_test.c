@@ -98,7 +98,7 @@ FIXTURE_TEARDOWN(many)
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 /* A bad store is reported once by each container that follows, and no other. */

@@ -91,7 +91,7 @@ FIXTURE_TEARDOWN(smm)
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 /* Whether the device, whose buffer holds something else, can write to @page. */

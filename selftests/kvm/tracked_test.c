@@ -55,7 +55,7 @@ FIXTURE_TEARDOWN(tracked)
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 TEST_F_TIMEOUT(tracked, begins_with_what_the_tables_say, 120)

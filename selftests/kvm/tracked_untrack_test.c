@@ -178,7 +178,7 @@ TEST_F_TIMEOUT(untrack, others_go_on_and_it_is_killed, 240)
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_EQ(SIGKILL, status);
 		EXPECT_EQ(0, self->progress->failed);
-		EXPECT_EQ(0, kiommu_module_refs());
+		EXPECT_EQ(0, kiommu_await_refs(0));
 	}
 }
 

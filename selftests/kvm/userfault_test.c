@@ -89,7 +89,7 @@ FIXTURE_TEARDOWN(userfault)
 	munmap(self->bitmap, PAGE);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 /* A call on a thread of its own. */
@@ -465,7 +465,7 @@ TEST(killed_while_it_waits)
 		ASSERT_EQ(0, kill(child, SIGKILL));
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
-		EXPECT_EQ(0, kiommu_module_refs());
+		EXPECT_EQ(0, kiommu_await_refs(0));
 		EXPECT_EQ(kvm_refs, kiommu_kvm_refs());
 		EXPECT_EQ(pins, kiommu_pins());
 		close(ready[0]);

@@ -71,7 +71,7 @@ FIXTURE_TEARDOWN(hook_race)
 	kiommu_teardown(&r->k);
 	EXPECT_EQ(r->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_module_refs());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 static int start_function(struct race *r)
@@ -343,7 +343,7 @@ TEST_F_TIMEOUT(hook_race, killed, 120)
 		ASSERT_EQ(0, kill(child, SIGKILL));
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
-		EXPECT_EQ(0, kiommu_module_refs());
+		EXPECT_EQ(0, kiommu_await_refs(0));
 		EXPECT_EQ(self->pins, kiommu_pins());
 	}
 	kiommu_setup(&r->k, VFIO_KVM_IOMMU);

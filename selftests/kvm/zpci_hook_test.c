@@ -67,7 +67,7 @@ FIXTURE_TEARDOWN(hook)
 	kiommu_teardown(&self->k);
 	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(self->pins, kiommu_pins());
-	EXPECT_EQ(0, kiommu_await_unused());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 /* START, after which the guest enables the function. */
@@ -205,7 +205,7 @@ TEST_F_TIMEOUT(hook, start_without_a_container, 60)
 	kiommu_container_close(&self->k.vfio);
 	for (unsigned int i = 0; i < self->k.vfio.count; i++)
 		EXPECT_EQ(-ENXIO, START(i));
-	EXPECT_EQ(0, kiommu_await_unused());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 }
 
 TEST_F_TIMEOUT(hook, type1_container, 60)
@@ -514,7 +514,7 @@ TEST_F_TIMEOUT(hook, closed_while_started, 60)
 	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, STATE());
 	EXPECT_EQ(ZPCI_IN_ERROR, RPCIT(0));
 	kiommu_container_close(&self->k.vfio);
-	EXPECT_EQ(0, kiommu_await_unused());
+	EXPECT_EQ(0, kiommu_await_refs(0));
 	EXPECT_EQ(self->pins, kiommu_pins());
 	/* The container is gone, and so is the function, except for STOP. */
 	EXPECT_EQ(-EOPNOTSUPP, RPCIT(0));

@@ -99,9 +99,9 @@ long kiommu_module_refs(void)
 	return refs_of("kvm_iommu") - holders_of("kvm_iommu");
 }
 
-long kiommu_await_unused(void)
+long kiommu_await_refs(long most)
 {
-	for (int i = 0; i < 6000 && kiommu_module_refs() > 0; i++)
+	for (int i = 0; i < 6000 && kiommu_module_refs() > most; i++)
 		usleep(10000);
 	return kiommu_module_refs();
 }

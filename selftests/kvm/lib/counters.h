@@ -27,11 +27,12 @@ uint64_t kiommu_pins_made(void);
 long kiommu_module_refs(void);
 
 /*
- * Waits for up to a minute until there are no references: killed processes may
- * still be exiting, and so may the thread that created a guest which its caller
- * no longer wanted. Return: kiommu_module_refs().
+ * Waits for up to a minute until there are at most @most references. The thread
+ * that creates a guest holds one until it exits, which may be after the call
+ * that wanted the guest has returned; killed processes may still be exiting,
+ * too. Return: kiommu_module_refs().
  */
-long kiommu_await_unused(void);
+long kiommu_await_refs(long most);
 
 /*
  * References to the modules that guests come from, KVM's or kiommu_memory.ko:
