@@ -20,7 +20,7 @@
 
 #include "zpci_functions.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 static DEFINE_HASHTABLE(functions, 8);

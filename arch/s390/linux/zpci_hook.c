@@ -18,7 +18,7 @@
 #include "zpci_functions.h"
 #include "zpci_hook.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 /* PCI event codes; the other codes are about an entry. */

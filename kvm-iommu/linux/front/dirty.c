@@ -17,7 +17,7 @@
 #include "front/dirty.h"
 #include "front/ioctls.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 static u64 swap_and_count(u64 *bits, u64 words)

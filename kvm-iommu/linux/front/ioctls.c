@@ -12,7 +12,7 @@
 #include "front/dirty.h"
 #include "front/ioctls.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/doorbell.h"
 #include "object/lock.h"
 #include "object/sync.h"

@@ -7,7 +7,7 @@
 #include "zpci_hook.h"
 #include "front/vfio_driver.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/doorbell.h"
 #include "object/faults.h"
 

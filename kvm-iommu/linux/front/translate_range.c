@@ -10,7 +10,7 @@
 
 #include "front/dirty.h"
 #include "front/ioctls.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 #define RECORDS ((u32)(PAGE_SIZE / sizeof(struct kiommu_range_record)))

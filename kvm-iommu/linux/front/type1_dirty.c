@@ -18,7 +18,7 @@
 #include "core_dirty.h"
 #include "front/dirty.h"
 #include "front/ioctls.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 /* Same as type1's DIRTY_BITMAP_SIZE_MAX. */

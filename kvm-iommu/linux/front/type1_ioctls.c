@@ -12,7 +12,7 @@
 
 #include "front/dirty.h"
 #include "front/ioctls.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 /* Adds the unreserved parts of the aperture as a capability. */

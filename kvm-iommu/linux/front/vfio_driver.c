@@ -14,7 +14,7 @@
 #include "front/vfio_driver.h"
 #include "front/vfio_iommu_driver.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/groups.h"
 #include "object/lock.h"
 

@@ -18,7 +18,7 @@
 #include <linux/kvm_iommu.h>
 
 #include "host/hosts.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/faults.h"
 
 /* Names a device as kvm_iommu_fault.device does, if it fits in there. */

@@ -45,7 +45,7 @@
 
 #include "core_sync.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/doorbell.h"
 #include "object/lock.h"
 

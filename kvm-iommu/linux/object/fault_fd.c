@@ -16,7 +16,7 @@
 
 #include <linux/kvm_iommu.h>
 
-#include "object/container.h"
+#include "object/object.h"
 
 /* Records copied at a time; they are on the stack. */
 #define RECORDS_AT_ONCE 8

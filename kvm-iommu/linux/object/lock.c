@@ -7,7 +7,7 @@
  * kiommu_container_stop() releases it.
  */
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 static int lock_container(struct kiommu_container *container)

@@ -15,7 +15,7 @@
 #include <linux/kvm_iommu.h>
 
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/doorbell.h"
 #include "object/lock.h"
 #include "object/tracking.h"

@@ -9,7 +9,7 @@
 
 #include "core_sync.h"
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 #include "object/tracking.h"
 

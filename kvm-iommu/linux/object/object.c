@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Containers, see container.h.
+ * Containers, see object.h.
  *
  * A registration of a KVM lasts at most as long as a device of the container is
  * open. VFIO follows the same rule for its own reference, and has to:
@@ -18,7 +18,7 @@
 #include <linux/xarray.h>
 
 #include "guest/guest.h"
-#include "object/container.h"
+#include "object/object.h"
 #include "object/lock.h"
 
 /*

@@ -3,8 +3,8 @@
  * A VFIO container of type VFIO_KVM_IOMMU: one domain of the core, its hosts,
  * and the KVM that is registered.
  */
-#ifndef KIOMMU_CONTAINER_H
-#define KIOMMU_CONTAINER_H
+#ifndef KIOMMU_OBJECT_H
+#define KIOMMU_OBJECT_H
 
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
@@ -223,4 +223,4 @@ struct kiommu_left kiommu_container_stop(struct kiommu_container *container);
 /* Context: as kiommu_guest_put() and kiommu_sync_leave(). */
 void kiommu_container_leave(struct kiommu_left left);
 
-#endif /* KIOMMU_CONTAINER_H */
+#endif /* KIOMMU_OBJECT_H */
