@@ -49,6 +49,7 @@ FIXTURE_SETUP(provider)
 FIXTURE_TEARDOWN(provider)
 {
 	kiommu_teardown(&self->k);
+	EXPECT_EQ(0, kiommu_await_refs(0));
 	EXPECT_EQ(self->refs - 1, kiommu_kvm_refs());
 	EXPECT_EQ(self->pins, kiommu_pins());
 }
@@ -143,6 +144,15 @@ static int remove_module(void)
 	return syscall(SYS_delete_module, "kiommu_memory", O_NONBLOCK) ? -errno : 0;
 }
 
+/*
+ * The thread that made the guest may hold it for a moment longer than the
+ * container, of which there is one.
+ */
+static void await_maker(void)
+{
+	TEST_ASSERT(kiommu_await_refs(1) == 1, "the guest is still held");
+}
+
 /* The file is closed while a guest has the memory: all of it stays. */
 TEST_F_TIMEOUT(provider, guest_outlives_the_file, 120)
 {
@@ -162,6 +172,7 @@ TEST_F_TIMEOUT(provider, guest_outlives_the_file, 120)
 	ASSERT_EQ(0, munmap(self->mem, PAGE));
 	EXPECT_EQ(PAGES - 1, kiommu_mapped_pages(self->fd));
 	ASSERT_EQ(0, kiommu_stop(self->fd));
+	await_maker();
 	EXPECT_EQ(self->refs - 1, kiommu_kvm_refs());
 	EXPECT_EQ(self->pins, kiommu_pins());
 }
@@ -178,6 +189,7 @@ TEST_F_TIMEOUT(provider, comes_again, 120)
 		ASSERT_EQ(0, kiommu_refresh(self->fd, GPA, SIZE, NULL));
 		EXPECT_EQ(PAGES, kiommu_mapped_pages(self->fd));
 		ASSERT_EQ(0, kiommu_stop(self->fd));
+		await_maker();
 		EXPECT_EQ(self->refs, kiommu_kvm_refs());
 	}
 	kiommu_vm_create_bare(&other);

@@ -9,9 +9,9 @@
  * functions_lock is shared by all KVMs and innermost. It is held to change the
  * table and to walk all of it, and nothing is waited for under it. Lookups do
  * not take it. A function is in the table from before START takes its
- * container's lock (D) until after STOP has released it, so that it is started
+ * domain's lock (D) until after STOP has released it, so that it is started
  * only once; while it is live in between, lookups find it. D decides which
- * function of a container is the last one.
+ * function of a domain is the last one.
  */
 #include <linux/hashtable.h>
 #include <linux/iommu.h>
@@ -20,8 +20,9 @@
 
 #include "zpci_functions.h"
 #include "guest/guest.h"
-#include "object/object.h"
+#include "object/groups.h"
 #include "object/lock.h"
+#include "object/object.h"
 
 static DEFINE_HASHTABLE(functions, 8);
 static DEFINE_MUTEX(functions_lock); /* protects changes of the table */
@@ -96,14 +97,14 @@ void kiommu_function_put(struct kiommu_function *function)
 
 static void free_function(struct kiommu_function *function)
 {
-	if (function->container)
-		kiommu_container_put(function->container);
+	if (function->object)
+		kiommu_object_put(function->object);
 	pci_dev_put(function->pdev);
 	kfree_rcu(function, rcu);
 }
 
-/* Finds the pci_dev of the function, and the container of its IOMMU group. */
-static int find_container(struct kiommu_function *function)
+/* Finds the pci_dev of the function, and the domain of its IOMMU group. */
+static int find_object(struct kiommu_function *function)
 {
 	struct zpci_dev *zdev = function->zdev;
 	struct iommu_group *group;
@@ -115,11 +116,11 @@ static int find_container(struct kiommu_function *function)
 	group = iommu_group_get(&function->pdev->dev);
 	if (!group)
 		return -ENXIO;
-	function->container = kiommu_container_get_group(group);
+	function->object = kiommu_object_of_group(group);
 	iommu_group_put(group);
-	if (!function->container)
+	if (!function->object)
 		return -ENXIO;
-	return kiommu_container_catch_up(function->container);
+	return kiommu_devices_catch_up(function->object);
 }
 
 static struct kiommu_function *create_function(const void *key,
@@ -137,7 +138,7 @@ static struct kiommu_function *create_function(const void *key,
 	function->zdev = zdev;
 	function->zpci.fh = handle_of(zdev);
 	function->zpci.sdma = zdev->start_dma;
-	ret = find_container(function);
+	ret = find_object(function);
 	if (ret) {
 		free_function(function);
 		return ERR_PTR(ret);
@@ -178,24 +179,24 @@ static void leave_table(struct kiommu_function *function)
 }
 
 /*
- * Return: as kiommu_container_start(); -ENXIO if the container has no open
+ * Return: as kiommu_object_start(); -ENXIO if the domain has no open
  * device or was released.
  */
-static int enter_container(struct kiommu_function *function,
-			   struct kiommu_guest *guest)
+static int enter_object(struct kiommu_function *function,
+			struct kiommu_guest *guest)
 {
-	struct kiommu_container *container = function->container;
+	struct kiommu_object *object = function->object;
 	int ret;
 
-	ret = kiommu_lock_exclusive_killable(container);
+	ret = kiommu_lock_exclusive_killable(object);
 	if (ret)
 		return ret == -ESTALE ? -ENXIO : ret;
-	ret = kiommu_container_start(container, guest);
+	ret = kiommu_object_start(object, guest);
 	if (ret >= 0) {
 		function->registered = !ret;
 		WRITE_ONCE(function->live, true);
 	}
-	kiommu_unlock_exclusive(container);
+	kiommu_unlock_exclusive(object);
 	/* -ENODEV is for a KVM or a function that is going away. */
 	return ret == -ENODEV ? -ENXIO : ret;
 }
@@ -207,7 +208,7 @@ static int start(struct kiommu_function *function, struct kiommu_guest *guest)
 	ret = enter_table(function);
 	if (ret)
 		return ret;
-	ret = enter_container(function, guest);
+	ret = enter_object(function, guest);
 	if (ret < 0)
 		leave_table(function);
 	return ret;
@@ -236,8 +237,8 @@ int kiommu_function_start(const void *key, struct zpci_dev *zdev)
 }
 
 /*
- * Hands the registration on to another live function of the container, if there
- * is one. The caller holds the container's lock for writing.
+ * Hands the registration on to another live function of the domain, if there
+ * is one. The caller holds the domain's lock for writing.
  */
 static bool hand_on(struct kiommu_function *function)
 {
@@ -247,7 +248,7 @@ static bool hand_on(struct kiommu_function *function)
 	mutex_lock(&functions_lock);
 	hash_for_each_possible(functions, other, node,
 			       (unsigned long)function->key) {
-		found = other->container == function->container &&
+		found = other->object == function->object &&
 			is_live(other);
 		if (found) {
 			other->registered = true;
@@ -259,24 +260,24 @@ static bool hand_on(struct kiommu_function *function)
 }
 
 /*
- * Has the function, which is not live any more, leave its container, whose lock
- * is held for writing. Return: what must be passed to kiommu_container_leave()
+ * Has the function, which is not live any more, leave its object, whose lock
+ * is held for writing. Return: what must be passed to kiommu_object_leave()
  * later.
  */
-static struct kiommu_left leave_container(struct kiommu_function *function)
+static struct kiommu_left leave_object(struct kiommu_function *function)
 {
-	struct kiommu_container *container = function->container;
+	struct kiommu_object *object = function->object;
 	struct kiommu_left nothing = {};
 
-	if (!container->domain)
+	if (!object->domain)
 		return nothing;
-	kiommu_zpci_reset(&function->zpci, container->domain);
+	kiommu_zpci_reset(&function->zpci, object->domain);
 	if (!function->registered || hand_on(function))
 		return nothing;
 	/* User space may have replaced the KVM meanwhile. */
-	if (!container->guest || container->guest->memory->key != function->key)
+	if (!object->guest || object->guest->memory->key != function->key)
 		return nothing;
-	return kiommu_container_stop(container);
+	return kiommu_object_stop(object);
 }
 
 /*
@@ -287,11 +288,11 @@ static void stop(struct kiommu_function *function)
 {
 	struct kiommu_left left;
 
-	kiommu_lock_exclusive(function->container);
-	left = leave_container(function);
-	kiommu_unlock_exclusive(function->container);
+	kiommu_lock_exclusive(function->object);
+	left = leave_object(function);
+	kiommu_unlock_exclusive(function->object);
 	leave_table(function);
-	kiommu_container_leave(left);
+	kiommu_object_leave(left);
 	kiommu_function_put(function);
 	wait_for_completion(&function->unused);
 	free_function(function);
@@ -337,7 +338,7 @@ void kiommu_functions_exit(void)
 	}
 }
 
-/* VFIO has released the container: none of its devices is open any more. */
+/* the domain was released: none of its devices is open any more. */
 static int lock_error(int ret)
 {
 	return ret == -ESTALE ? -ENOENT : ret;
@@ -347,7 +348,7 @@ int kiommu_function_lock_exclusive(struct kiommu_function *function)
 {
 	int ret;
 
-	ret = lock_error(kiommu_lock_exclusive_killable(function->container));
+	ret = lock_error(kiommu_lock_exclusive_killable(function->object));
 	if (!ret)
 		kiommu_zpci_set_handle(&function->zpci,
 				       handle_of(function->zdev));
@@ -356,7 +357,7 @@ int kiommu_function_lock_exclusive(struct kiommu_function *function)
 
 void kiommu_function_unlock_exclusive(struct kiommu_function *function)
 {
-	kiommu_unlock_exclusive(function->container);
+	kiommu_unlock_exclusive(function->object);
 }
 
 /*
@@ -377,12 +378,12 @@ int kiommu_function_lock_shared(struct kiommu_function *function)
 	int ret;
 
 	for (;;) {
-		ret = lock_error(kiommu_lock_shared(function->container));
+		ret = lock_error(kiommu_lock_shared(function->object));
 		if (ret)
 			return ret;
 		if (likely(function->zpci.fh == handle_of(function->zdev)))
 			return 0;
-		kiommu_unlock_shared(function->container);
+		kiommu_unlock_shared(function->object);
 		ret = follow_handle(function);
 		if (ret)
 			return ret;
@@ -391,17 +392,17 @@ int kiommu_function_lock_shared(struct kiommu_function *function)
 
 void kiommu_function_unlock_shared(struct kiommu_function *function)
 {
-	kiommu_unlock_shared(function->container);
+	kiommu_unlock_shared(function->object);
 }
 
 int kiommu_function_make_room(struct kiommu_function *function)
 {
 	int ret;
 
-	ret = lock_error(kiommu_lock_pins(function->container));
+	ret = lock_error(kiommu_lock_pins(function->object));
 	if (ret)
 		return ret;
-	kiommu_core_pins_trim(function->container->guest->pins, 0);
-	kiommu_unlock_pins(function->container);
+	kiommu_core_pins_trim(function->object->guest->pins, 0);
+	kiommu_unlock_pins(function->object);
 	return 0;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The zPCI functions that KVMs have started: the container that each is in, and
+ * The zPCI functions that KVMs have started: the domain that each is in, and
  * what the core knows of it.
  *
  * A KVM is a key here, as in guest.h: it is only compared. It uses a zdev until
  * the function is stopped.
  *
  * Lifetimes. A function is in a table from START to STOP. A lookup that finds
- * it there while it is live gets a reference, which also keeps the container
- * and the zdev. STOP makes it not live, resets it under the container's lock,
+ * it there while it is live gets a reference, which also keeps the domain
+ * and the zdev. STOP makes it not live, resets it under the domain's lock,
  * so that RPCITs under way find it disabled, takes it out of the table, and
- * waits for the references to be dropped. After that function, container and
+ * waits for the references to be dropped. After that function, domain and
  * zdev are not used any more.
  */
 #ifndef KIOMMU_ZPCI_FUNCTIONS_H
@@ -23,7 +23,7 @@
 
 #include "zpci.h"
 
-struct kiommu_container;
+struct kiommu_object;
 struct pci_dev;
 struct zpci_dev;
 
@@ -36,14 +36,14 @@ struct zpci_dev;
  * @key: the KVM.
  * @pdev: referenced; keeps @zdev.
  * @zdev: the function; its handle changes with each reset.
- * @container: referenced.
- * @live: lookups find the function. Set with the container's lock held for
+ * @object: referenced.
+ * @live: lookups find the function. Set with the domain's lock held for
  *	writing when START has done its work; cleared under functions_lock when
  *	STOP begins.
- * @registered: START registered the KVM with the container, and STOP of the
- *	container's last function unregisters it. Protected by the container's
+ * @registered: START registered the KVM with the domain, and STOP of the
+ *	domain's last function unregisters it. Protected by the domain's
  *	lock.
- * @zpci: the core's part; protected by the container's lock as zpci.h says.
+ * @zpci: the core's part; protected by the domain's lock as zpci.h says.
  */
 struct kiommu_function {
 	struct hlist_node node;
@@ -53,7 +53,7 @@ struct kiommu_function {
 	const void *key;
 	struct pci_dev *pdev;
 	struct zpci_dev *zdev;
-	struct kiommu_container *container;
+	struct kiommu_object *object;
 	bool live;
 	bool registered;
 	struct kiommu_zpci_function zpci;
@@ -62,13 +62,13 @@ struct kiommu_function {
 /**
  * kiommu_function_start() - start a function for a KVM
  *
- * The container is the one that the function's IOMMU group is in. Registers the
+ * The domain is the one that the function's IOMMU group is in. Registers the
  * KVM with it, if none is registered.
  *
  * Context: as kiommu_guest_get(); in a thread of the KVM's process.
  * Return: 0; -EEXIST if the KVM has started it already; -EBUSY if another KVM
- * has the function or the container; -ENXIO if the group is in no container of
- * ours, or no device of the container is open; -ENODEV if KVM, process or
+ * has the function or the domain; -ENXIO if the group is in no domain of
+ * ours, or no device of the domain is open; -ENODEV if KVM, process or
  * device is going away; -ENOMEM; -EINTR on a fatal signal. On failure nothing
  * has changed.
  */
@@ -109,10 +109,10 @@ void kiommu_function_put(struct kiommu_function *function);
 /**
  * kiommu_function_lock_shared() - as kiommu_lock_shared()
  *
- * While the lock is held, the function's container is not released, and the
+ * While the lock is held, the function's domain is not released, and the
  * core knows the handle that the function had when the lock was taken.
  *
- * Return: 0; -EINTR on a fatal signal; -ENOENT if the container was released.
+ * Return: 0; -EINTR on a fatal signal; -ENOENT if the domain was released.
  */
 int kiommu_function_lock_shared(struct kiommu_function *function);
 void kiommu_function_unlock_shared(struct kiommu_function *function);

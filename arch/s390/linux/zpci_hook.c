@@ -18,8 +18,8 @@
 #include "zpci_functions.h"
 #include "zpci_hook.h"
 #include "guest/guest.h"
-#include "object/object.h"
 #include "object/lock.h"
+#include "object/object.h"
 
 /* PCI event codes; the other codes are about an entry. */
 enum {
@@ -40,12 +40,12 @@ static int hook_stop(struct kvm *kvm, struct zpci_dev *zdev)
 static int register_locked(struct kiommu_function *function,
 			   const struct kiommu_zpci_ioat *ioat)
 {
-	struct kiommu_container *container = function->container;
+	struct kiommu_object *object = function->object;
 
 	/* User space may have replaced the KVM. */
-	if (container->guest && container->guest->memory->key != function->key)
+	if (object->guest && object->guest->memory->key != function->key)
 		return -EBUSY;
-	return kiommu_zpci_reg_ioat(&function->zpci, container->domain, ioat);
+	return kiommu_zpci_reg_ioat(&function->zpci, object->domain, ioat);
 }
 
 /* Shadows what the tables map already: guests execute no RPCIT for that. */
@@ -60,7 +60,7 @@ static int shadow_ioat(struct kiommu_function *function)
 		if (ret)
 			return ret;
 		ret = kiommu_zpci_shadow_ioat(&function->zpci,
-					      function->container->domain,
+					      function->object->domain,
 					      &next);
 		kiommu_function_unlock_shared(function);
 		if (ret == -ENOMEM && !made_room) {
@@ -87,11 +87,11 @@ static int reg_ioat(struct kiommu_function *function,
 	ret = shadow_ioat(function);
 	if (!ret)
 		return 0;
-	kiommu_lock_exclusive(function->container);
-	if (function->container->domain)
+	kiommu_lock_exclusive(function->object);
+	if (function->object->domain)
 		kiommu_zpci_dereg_ioat(&function->zpci,
-				       function->container->domain);
-	kiommu_unlock_exclusive(function->container);
+				       function->object->domain);
+	kiommu_unlock_exclusive(function->object);
 	return ret;
 }
 
@@ -121,7 +121,7 @@ static int hook_dereg_ioat(struct kvm *kvm, struct zpci_dev *zdev)
 	ret = kiommu_function_lock_exclusive(function);
 	if (!ret) {
 		ret = kiommu_zpci_dereg_ioat(&function->zpci,
-					     function->container->domain);
+					     function->object->domain);
 		kiommu_function_unlock_exclusive(function);
 	}
 	kiommu_function_put(function);
@@ -138,7 +138,7 @@ static int hook_set_state(struct kvm *kvm, struct zpci_dev *zdev, u32 state)
 	ret = kiommu_function_lock_exclusive(function);
 	if (!ret) {
 		ret = kiommu_zpci_set_state(&function->zpci,
-					    function->container->domain, state);
+					    function->object->domain, state);
 		kiommu_function_unlock_exclusive(function);
 	}
 	kiommu_function_put(function);
@@ -146,7 +146,7 @@ static int hook_set_state(struct kvm *kvm, struct zpci_dev *zdev, u32 state)
 }
 
 /*
- * The reader of the container's faults gets a record, and the VMM tells the
+ * The reader of the domain's faults gets a record, and the VMM tells the
  * guest.
  */
 static void report(const struct kiommu_function *function,
@@ -171,7 +171,7 @@ static void report(const struct kiommu_function *function,
 		fault.reason = KVM_IOMMU_FAULT_STATE;
 	else if (event->pec == PEC_OUT_OF_RANGE)
 		fault.reason = KVM_IOMMU_FAULT_RANGE;
-	kiommu_core_report_fault(function->container->faults, &fault);
+	kiommu_core_report_fault(function->object->faults, &fault);
 }
 
 /* Does one round. Return: whether there is another. */
@@ -187,7 +187,7 @@ static bool step(struct kiommu_function *function, struct kiommu_rpcit *rpcit)
 		kiommu_rpcit_unknown(rpcit);
 		return false;
 	}
-	kiommu_rpcit_step(rpcit, &function->zpci, function->container->domain);
+	kiommu_rpcit_step(rpcit, &function->zpci, function->object->domain);
 	kiommu_function_unlock_shared(function);
 	cond_resched();
 

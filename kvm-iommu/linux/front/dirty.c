@@ -17,8 +17,8 @@
 #include "front/dirty.h"
 #include "front/ioctls.h"
 #include "guest/guest.h"
-#include "object/object.h"
 #include "object/lock.h"
+#include "object/object.h"
 
 static u64 swap_and_count(u64 *bits, u64 words)
 {
@@ -87,7 +87,7 @@ static int read_chunk(struct kiommu_guest *guest,
 	return 0;
 }
 
-static int read_log(struct kiommu_container *container,
+static int read_log(struct kiommu_object *object,
 		    struct kvm_iommu_dirty_log *cmd)
 {
 	const u64 pages = min(cmd->length >> PAGE_SHIFT, KIOMMU_CHUNK_PAGES);
@@ -97,7 +97,7 @@ static int read_log(struct kiommu_container *container,
 
 	cmd->next_gpa = cmd->gpa;
 	cmd->dirty = 0;
-	guest = kiommu_container_hold_guest(container);
+	guest = kiommu_object_hold_guest(object);
 	if (IS_ERR(guest))
 		return PTR_ERR(guest);
 	/* At least one word, for lengths that the core rejects. */
@@ -120,37 +120,37 @@ static int read_log(struct kiommu_container *container,
 	return ret;
 }
 
-static int change_log(struct kiommu_container *container,
+static int change_log(struct kiommu_object *object,
 		      struct kvm_iommu_dirty_log *cmd)
 {
 	struct kiommu_pins *pins;
 	int ret;
 
-	ret = kiommu_lock_pins(container);
+	ret = kiommu_lock_pins(object);
 	if (ret)
 		return ret;
-	pins = container->guest->pins;
-	ret = kiommu_container_check_caller(container);
+	pins = object->guest->pins;
+	ret = kiommu_object_check_caller(object);
 	if (!ret && cmd->op == KVM_IOMMU_DIRTY_START)
 		ret = kiommu_core_dirty_start(pins, &cmd->status);
 	else if (!ret)
 		ret = kiommu_core_dirty_stop(pins, &cmd->status);
-	kiommu_unlock_pins(container);
+	kiommu_unlock_pins(object);
 	return ret;
 }
 
-int kiommu_dirty_log(struct kiommu_container *container,
+int kiommu_dirty_log(struct kiommu_object *object,
 		     struct kvm_iommu_dirty_log *cmd)
 {
 	switch (cmd->op) {
 	case KVM_IOMMU_DIRTY_START:
 	case KVM_IOMMU_DIRTY_STOP:
 		if (!cmd->gpa && !cmd->length && !cmd->bitmap)
-			return change_log(container, cmd);
+			return change_log(object, cmd);
 		cmd->status = KVM_IOMMU_STATUS_FIELD;
 		return -EOPNOTSUPP;
 	case KVM_IOMMU_DIRTY_READ:
-		return read_log(container, cmd);
+		return read_log(object, cmd);
 	default:
 		cmd->status = KVM_IOMMU_STATUS_MODE;
 		return -EOPNOTSUPP;

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-struct kiommu_container;
+struct kiommu_object;
 struct kvm_iommu_dirty_log;
 struct kvm_iommu_translate_range;
 struct vfio_info_cap;
@@ -34,11 +34,11 @@ static inline u64 kiommu_bitmap_bytes(u64 pages)
  * Context: no lock of lock.h is held.
  * Return: 0 or an errno of the ioctl.
  */
-int kiommu_translate_range(struct kiommu_container *container,
+int kiommu_translate_range(struct kiommu_object *object,
 			   struct kvm_iommu_translate_range *cmd);
 
 /* KVM_IOMMU_DIRTY_LOG. Context and Return: as kiommu_translate_range(). */
-int kiommu_dirty_log(struct kiommu_container *container,
+int kiommu_dirty_log(struct kiommu_object *object,
 		     struct kvm_iommu_dirty_log *cmd);
 
 /**
@@ -49,9 +49,9 @@ int kiommu_dirty_log(struct kiommu_container *container,
  * Context: as kiommu_translate_range().
  * Return: as kiommu_translate_range().
  */
-long kiommu_type1_dirty_pages(struct kiommu_container *container,
+long kiommu_type1_dirty_pages(struct kiommu_object *object,
 			      void __user *argp);
-long kiommu_type1_unmap_dirty(struct kiommu_container *container,
+long kiommu_type1_unmap_dirty(struct kiommu_object *object,
 			      void __user *argp);
 
 /*

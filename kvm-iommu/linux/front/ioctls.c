@@ -12,9 +12,9 @@
 #include "front/dirty.h"
 #include "front/ioctls.h"
 #include "guest/guest.h"
-#include "object/object.h"
 #include "object/doorbell.h"
 #include "object/lock.h"
+#include "object/object.h"
 #include "object/sync.h"
 #include "object/tracking.h"
 
@@ -44,25 +44,25 @@ union kiommu_ucmd {
 };
 
 /* Features of this kernel and of the registered KVM. */
-static u64 features(const struct kiommu_container *container)
+static u64 features(const struct kiommu_object *object)
 {
 	u64 features = KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
 		       KVM_IOMMU_FEATURE_ANCHOR_RIGHTS |
 		       kiommu_doorbell_features();
 
-	if (container->guest && kiommu_tracking_possible(container->guest))
+	if (object->guest && kiommu_tracking_possible(object->guest))
 		features |= KVM_IOMMU_FEATURE_TRACKED;
 	return features;
 }
 
-static int get_info(struct kiommu_container *container,
+static int get_info(struct kiommu_object *object,
 		    union kiommu_ucmd *ucmd)
 {
-	const struct kiommu_host_caps *caps = &container->hosts.caps;
+	const struct kiommu_host_caps *caps = &object->hosts.caps;
 	struct kvm_iommu_info *info = &ucmd->info;
 	struct kiommu_core_info core;
 
-	kiommu_core_get_info(container->domain, &core);
+	kiommu_core_get_info(object->domain, &core);
 	*info = (struct kvm_iommu_info){
 		.size = sizeof(*info),
 		.state = core.state,
@@ -79,19 +79,19 @@ static int get_info(struct kiommu_container *container,
 		.idle_pages = core.idle_pages,
 		.idle_limit = core.idle_limit,
 		.pin_bytes = core.pin_bytes,
-		.sync = container->sync.mode,
+		.sync = object->sync.mode,
 		.tracked_pages = core.tracked_pages,
 		.unsynced_pages = core.unsynced_pages,
-		.features = features(container),
+		.features = features(object),
 	};
-	if (kiommu_hosts_coherent(&container->hosts))
+	if (kiommu_hosts_coherent(&object->hosts))
 		info->flags |= KVM_IOMMU_INFO_CACHE_COHERENT;
-	if (READ_ONCE(container->devices.conflict))
+	if (READ_ONCE(object->devices.conflict))
 		info->flags |= KVM_IOMMU_INFO_KVM_CONFLICT;
 	return 0;
 }
 
-static int register_ioat(struct kiommu_container *container,
+static int register_ioat(struct kiommu_object *object,
 			 union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_register_ioat *cmd = &ucmd->register_ioat;
@@ -106,33 +106,33 @@ static int register_ioat(struct kiommu_container *container,
 	};
 	int ret;
 
-	ret = kiommu_container_check_caller(container);
+	ret = kiommu_object_check_caller(object);
 	if (!ret)
-		ret = kiommu_core_register_ioat(container->domain, &anchor,
+		ret = kiommu_core_register_ioat(object->domain, &anchor,
 						&cmd->status);
-	if (ret || container->sync.mode != KVM_IOMMU_SYNC_TRACKED)
+	if (ret || object->sync.mode != KVM_IOMMU_SYNC_TRACKED)
 		return ret;
-	ret = kiommu_tracking_fill(container);
+	ret = kiommu_tracking_fill(object);
 	if (ret)
-		kiommu_core_unregister_ioat(container->domain);
+		kiommu_core_unregister_ioat(object->domain);
 	return ret;
 }
 
-static int unregister_ioat(struct kiommu_container *container,
+static int unregister_ioat(struct kiommu_object *object,
 			   union kiommu_ucmd *ucmd)
 {
-	return kiommu_core_unregister_ioat(container->domain);
+	return kiommu_core_unregister_ioat(object->domain);
 }
 
-static int refresh(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+static int refresh(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_refresh *cmd = &ucmd->refresh;
 	struct kiommu_refresh_result result = {};
 	int ret;
 
-	ret = kiommu_container_check_caller(container);
+	ret = kiommu_object_check_caller(object);
 	if (!ret)
-		ret = kiommu_core_refresh(container->domain, cmd->iova,
+		ret = kiommu_core_refresh(object->domain, cmd->iova,
 					  cmd->length, &result);
 	cmd->stopped_iova = result.stopped_iova;
 	cmd->mapped = result.mapped;
@@ -141,16 +141,16 @@ static int refresh(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 	return ret;
 }
 
-static int translate(struct kiommu_container *container,
+static int translate(struct kiommu_object *object,
 		     union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_translate *cmd = &ucmd->translate;
 	struct kiommu_translation result = {};
 	int ret;
 
-	ret = kiommu_container_check_caller(container);
+	ret = kiommu_object_check_caller(object);
 	if (!ret)
-		ret = kiommu_core_translate(container->domain, cmd->iova,
+		ret = kiommu_core_translate(object->domain, cmd->iova,
 					    &result);
 	cmd->gpa = result.gpa;
 	cmd->page_size = result.page_size;
@@ -160,41 +160,41 @@ static int translate(struct kiommu_container *container,
 	return ret;
 }
 
-static int pin_memory(struct kiommu_container *container,
+static int pin_memory(struct kiommu_object *object,
 		      union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_pin_memory *cmd = &ucmd->pin_memory;
 
-	return kiommu_container_check_caller(container) ?:
-	       kiommu_core_pins_preregister(container->guest->pins, cmd->gpa,
+	return kiommu_object_check_caller(object) ?:
+	       kiommu_core_pins_preregister(object->guest->pins, cmd->gpa,
 					    cmd->length, &cmd->status);
 }
 
-static int unpin_memory(struct kiommu_container *container,
+static int unpin_memory(struct kiommu_object *object,
 			union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_unpin_memory *cmd = &ucmd->unpin_memory;
 
-	return kiommu_container_check_caller(container) ?:
-	       kiommu_core_pins_unregister(container->guest->pins, cmd->gpa,
+	return kiommu_object_check_caller(object) ?:
+	       kiommu_core_pins_unregister(object->guest->pins, cmd->gpa,
 					   cmd->length, &cmd->status);
 }
 
-static int set_idle_limit(struct kiommu_container *container,
+static int set_idle_limit(struct kiommu_object *object,
 			  union kiommu_ucmd *ucmd)
 {
-	int ret = kiommu_container_check_caller(container);
+	int ret = kiommu_object_check_caller(object);
 
 	if (!ret)
-		kiommu_core_pins_set_idle_limit(container->guest->pins,
+		kiommu_core_pins_set_idle_limit(object->guest->pins,
 						ucmd->set_idle_limit.pages);
 	return ret;
 }
 
-static int get_fault_fd(struct kiommu_container *container,
+static int get_fault_fd(struct kiommu_object *object,
 			union kiommu_ucmd *ucmd)
 {
-	return kiommu_fault_fd(container, ucmd->get_fault_fd.cmd.flags,
+	return kiommu_fault_fd(object, ucmd->get_fault_fd.cmd.flags,
 			       &ucmd->get_fault_fd.cmd.fd,
 			       &ucmd->get_fault_fd.file);
 }
@@ -214,7 +214,7 @@ static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
  * start(), stop() and set_sync() take the locks themselves: they get and put KVMs
  * or doorbells, which must not happen under a lock.
  */
-static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+static int start(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 {
 	struct kvm_iommu_start *cmd = &ucmd->start;
 	struct kiommu_guest *guest;
@@ -229,10 +229,10 @@ static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 			cmd->status = KVM_IOMMU_STATUS_KVM_GONE;
 		return ret;
 	}
-	ret = kiommu_lock_exclusive_killable(container);
+	ret = kiommu_lock_exclusive_killable(object);
 	if (!ret) {
-		ret = kiommu_container_start(container, guest);
-		kiommu_unlock_exclusive(container);
+		ret = kiommu_object_start(object, guest);
+		kiommu_unlock_exclusive(object);
 		if (ret == -ENODEV)
 			cmd->status = KVM_IOMMU_STATUS_NO_DEVICE;
 	}
@@ -241,41 +241,41 @@ static int start(struct kiommu_container *container, union kiommu_ucmd *ucmd)
 	return ret < 0 ? ret : 0;
 }
 
-static int stop(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+static int stop(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 {
 	struct kiommu_left left;
 	int ret;
 
-	ret = kiommu_lock_exclusive_killable(container);
+	ret = kiommu_lock_exclusive_killable(object);
 	if (ret)
 		return ret;
-	left = kiommu_container_stop(container);
-	kiommu_unlock_exclusive(container);
-	kiommu_container_leave(left);
+	left = kiommu_object_stop(object);
+	kiommu_unlock_exclusive(object);
+	kiommu_object_leave(left);
 	return left.guest ? 0 : -ENODEV;
 }
 
-static int set_sync(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+static int set_sync(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 {
-	return kiommu_set_sync(container, &ucmd->set_sync);
+	return kiommu_set_sync(object, &ucmd->set_sync);
 }
 
-static int untrack(struct kiommu_container *container, union kiommu_ucmd *ucmd)
+static int untrack(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 {
-	return kiommu_container_check_caller(container) ?:
-	       kiommu_tracking_untrack(container, &ucmd->untrack);
+	return kiommu_object_check_caller(object) ?:
+	       kiommu_tracking_untrack(object, &ucmd->untrack);
 }
 
-static int translate_range(struct kiommu_container *container,
+static int translate_range(struct kiommu_object *object,
 			   union kiommu_ucmd *ucmd)
 {
-	return kiommu_translate_range(container, &ucmd->translate_range);
+	return kiommu_translate_range(object, &ucmd->translate_range);
 }
 
-static int dirty_log(struct kiommu_container *container,
+static int dirty_log(struct kiommu_object *object,
 		     union kiommu_ucmd *ucmd)
 {
-	return kiommu_dirty_log(container, &ucmd->dirty_log);
+	return kiommu_dirty_log(object, &ucmd->dirty_log);
 }
 
 /* When the struct is written back. */
@@ -291,8 +291,8 @@ enum kiommu_reply {
  * @unlock: the opposite.
  */
 struct kiommu_locking {
-	int (*lock)(struct kiommu_container *container);
-	void (*unlock)(struct kiommu_container *container);
+	int (*lock)(struct kiommu_object *object);
+	void (*unlock)(struct kiommu_object *object);
 };
 
 static const struct kiommu_locking shared = {
@@ -328,7 +328,7 @@ struct kiommu_op {
 	enum kiommu_reply reply;
 	u32 flags;
 	const struct kiommu_locking *locking;
-	int (*execute)(struct kiommu_container *container,
+	int (*execute)(struct kiommu_object *object,
 		       union kiommu_ucmd *ucmd);
 	void (*finish)(union kiommu_ucmd *ucmd, bool stored);
 };
@@ -422,23 +422,23 @@ static u32 *field(union kiommu_ucmd *ucmd, u32 offset)
 	return (u32 *)((u8 *)ucmd + offset);
 }
 
-static int execute(struct kiommu_container *container,
+static int execute(struct kiommu_object *object,
 		   const struct kiommu_op *op, union kiommu_ucmd *ucmd)
 {
 	int ret;
 
-	if (!container)
+	if (!object)
 		return -ESTALE;
-	ret = kiommu_container_catch_up(container);
+	ret = kiommu_devices_catch_up(object);
 	if (ret)
 		return ret;
 	if (!op->locking)
-		return op->execute(container, ucmd);
-	ret = op->locking->lock(container);
+		return op->execute(object, ucmd);
+	ret = op->locking->lock(object);
 	if (ret)
 		return ret;
-	ret = op->execute(container, ucmd);
-	op->locking->unlock(container);
+	ret = op->execute(object, ucmd);
+	op->locking->unlock(object);
 	return ret;
 }
 
@@ -455,7 +455,7 @@ static u32 check_struct(const struct kiommu_op *op, union kiommu_ucmd *ucmd)
 /*
  * Checks the struct and executes the ioctl; sets the status, if there is one.
  */
-static int answer(struct kiommu_container *container,
+static int answer(struct kiommu_object *object,
 		  const struct kiommu_op *op, union kiommu_ucmd *ucmd)
 {
 	u32 *status = op->status ? field(ucmd, op->status) : NULL;
@@ -464,7 +464,7 @@ static int answer(struct kiommu_container *container,
 
 	if (status)
 		*status = wrong;
-	ret = wrong ? -EOPNOTSUPP : execute(container, op, ucmd);
+	ret = wrong ? -EOPNOTSUPP : execute(object, op, ucmd);
 	if (status && ret && !*status)
 		*status = status_of(ret);
 	return ret;
@@ -498,7 +498,7 @@ static bool can_reply(void __user *argp, const union kiommu_ucmd *ucmd,
 	return !put_user(from[0], to) && !put_user(from[size - 1], to + size - 1);
 }
 
-long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
+long kiommu_ioctl(struct kiommu_object *object, unsigned int cmd,
 		  unsigned long arg)
 {
 	unsigned int nr = _IOC_NR(cmd) - KVM_IOMMU_BASE;
@@ -525,7 +525,7 @@ long kiommu_ioctl(struct kiommu_container *container, unsigned int cmd,
 		return ret;
 	if (op->reply != REPLY_NEVER && !can_reply(argp, &ucmd, min(size, op->size)))
 		return -EFAULT;
-	ret = answer(container, op, &ucmd);
+	ret = answer(object, op, &ucmd);
 	stored = !must_reply(op, ret) ||
 		 !copy_to_user(argp, &ucmd, min(size, op->size));
 	if (!ret && op->finish)

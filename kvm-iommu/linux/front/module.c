@@ -7,7 +7,7 @@
 #include "zpci_hook.h"
 #include "front/vfio_driver.h"
 #include "guest/guest.h"
-#include "object/object.h"
+#include "object/devices.h"
 #include "object/doorbell.h"
 #include "object/faults.h"
 
@@ -16,12 +16,12 @@ static int __init kiommu_init(void)
 	int ret;
 
 	kiommu_guests_init();
-	ret = kiommu_containers_init();
+	ret = kiommu_devices_start_queue();
 	if (ret)
 		return ret;
 	ret = kiommu_shrinker_init();
 	if (ret)
-		goto err_containers;
+		goto err_queue;
 	ret = kiommu_zpci_hook_init();
 	if (ret)
 		goto err_shrinker;
@@ -35,8 +35,8 @@ err_hook:
 	kiommu_zpci_hook_exit();
 err_shrinker:
 	kiommu_shrinker_exit();
-err_containers:
-	kiommu_containers_exit();
+err_queue:
+	kiommu_devices_stop_queue();
 	return ret;
 }
 module_init(kiommu_init);
@@ -46,7 +46,7 @@ static void __exit kiommu_exit(void)
 	kiommu_vfio_unregister();
 	kiommu_zpci_hook_exit();
 	kiommu_shrinker_exit();
-	kiommu_containers_exit();
+	kiommu_devices_stop_queue();
 	kiommu_dma_faults_exit();
 	kiommu_doorbells_exit();
 }

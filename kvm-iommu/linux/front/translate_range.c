@@ -10,8 +10,8 @@
 
 #include "front/dirty.h"
 #include "front/ioctls.h"
-#include "object/object.h"
 #include "object/lock.h"
+#include "object/object.h"
 
 #define RECORDS ((u32)(PAGE_SIZE / sizeof(struct kiommu_range_record)))
 
@@ -34,29 +34,29 @@ SAME(status);
  * is set to where they end. The caller's struct advances only once they are
  * copied out.
  */
-static int collect(struct kiommu_container *container,
+static int collect(struct kiommu_object *object,
 		   struct kvm_iommu_translate_range *cmd,
 		   struct kiommu_range_record *records, u32 room, u32 *count,
 		   kiommu_u64 *next)
 {
 	int ret;
 
-	ret = kiommu_lock_shared(container);
+	ret = kiommu_lock_shared(object);
 	if (ret)
 		return ret;
-	ret = kiommu_container_check_caller(container);
+	ret = kiommu_object_check_caller(object);
 	if (!ret)
-		ret = kiommu_core_translate_range(container->domain,
+		ret = kiommu_core_translate_range(object->domain,
 						  cmd->next_iova,
 						  cmd->iova + cmd->length -
 						  cmd->next_iova, records,
 						  room, count, next,
 						  &cmd->status);
-	kiommu_unlock_shared(container);
+	kiommu_unlock_shared(object);
 	return ret;
 }
 
-int kiommu_translate_range(struct kiommu_container *container,
+int kiommu_translate_range(struct kiommu_object *object,
 			   struct kvm_iommu_translate_range *cmd)
 {
 	struct kvm_iommu_translation __user *to =
@@ -79,7 +79,7 @@ int kiommu_translate_range(struct kiommu_container *container,
 	do {
 		cmd->status = KVM_IOMMU_STATUS_OK;
 		ret = fatal_signal_pending(current) ? -EINTR :
-		      collect(container, cmd, records,
+		      collect(object, cmd, records,
 			      min(capacity - cmd->count, RECORDS), &count,
 			      &next);
 		if (!ret && copy_to_user(to + cmd->count, records,

@@ -18,8 +18,8 @@
 #include "core_dirty.h"
 #include "front/dirty.h"
 #include "front/ioctls.h"
-#include "object/object.h"
 #include "object/lock.h"
+#include "object/object.h"
 
 /* Same as type1's DIRTY_BITMAP_SIZE_MAX. */
 #define BITMAP_SIZE_MAX kiommu_bitmap_bytes(INT_MAX)
@@ -48,15 +48,15 @@ static int check_bitmap(const struct vfio_bitmap *bitmap, u64 size)
 	return 0;
 }
 
-static int set_dirty_pages(struct kiommu_container *container, bool on)
+static int set_dirty_pages(struct kiommu_object *object, bool on)
 {
 	int ret;
 
-	ret = kiommu_lock_exclusive_killable(container);
+	ret = kiommu_lock_exclusive_killable(object);
 	if (ret)
 		return ret;
-	container->dirty_pages = on;
-	kiommu_unlock_exclusive(container);
+	object->dirty_pages = on;
+	kiommu_unlock_exclusive(object);
 	return 0;
 }
 
@@ -64,18 +64,18 @@ static int set_dirty_pages(struct kiommu_container *container, bool on)
  * Finds the writable pages in a part of a range; if @unmapped is set, also
  * unmaps the part and counts its pages. Context: kiommu_lock_shared().
  */
-static int do_part(struct kiommu_container *container, u64 iova, u64 pages,
+static int do_part(struct kiommu_object *object, u64 iova, u64 pages,
 		   kiommu_u64 *bits, u64 *unmapped)
 {
 	kiommu_u64 count = 0;
 	int ret;
 
-	if (!container->dirty_pages)
+	if (!object->dirty_pages)
 		return -EINVAL;
 	if (!unmapped)
-		return kiommu_core_writable_pages(container->domain, iova,
+		return kiommu_core_writable_pages(object->domain, iova,
 						  pages, bits);
-	ret = kiommu_core_unmap_writable(container->domain, iova,
+	ret = kiommu_core_unmap_writable(object->domain, iova,
 					 pages << PAGE_SHIFT, bits, &count);
 	*unmapped += count;
 	return ret;
@@ -89,7 +89,7 @@ static int do_part(struct kiommu_container *container, u64 iova, u64 pages,
  * that part is unmapped as well. To let -ENOMEM have no other meaning, the call
  * does not depend on memory of its own.
  */
-static int for_parts(struct kiommu_container *container, u64 iova, u64 size,
+static int for_parts(struct kiommu_object *object, u64 iova, u64 size,
 		     const struct vfio_bitmap *bitmap, u64 *unmapped)
 {
 	const u64 pages = size >> PAGE_SHIFT;
@@ -109,12 +109,12 @@ static int for_parts(struct kiommu_container *container, u64 iova, u64 size,
 		bytes = kiommu_bitmap_bytes(n);
 		memset(bits, 0, bytes);
 		ended = fatal_signal_pending(current) ? -EINTR :
-			kiommu_lock_shared(container);
+			kiommu_lock_shared(object);
 		if (ended)
 			break;
-		ended = do_part(container, iova + (done << PAGE_SHIFT), n,
+		ended = do_part(object, iova + (done << PAGE_SHIFT), n,
 				bits, unmapped);
-		kiommu_unlock_shared(container);
+		kiommu_unlock_shared(object);
 		if (ended == -ENOMEM) {
 			ret = ended;
 			ended = 0;
@@ -128,7 +128,7 @@ static int for_parts(struct kiommu_container *container, u64 iova, u64 size,
 	return ended ?: ret;
 }
 
-static long get_bitmap(struct kiommu_container *container, void __user *argp,
+static long get_bitmap(struct kiommu_object *object, void __user *argp,
 		       u32 bytes)
 {
 	struct vfio_iommu_type1_dirty_bitmap_get range;
@@ -144,11 +144,11 @@ static long get_bitmap(struct kiommu_container *container, void __user *argp,
 	ret = check_bitmap(&range.bitmap, range.size);
 	if (ret)
 		return ret;
-	return for_parts(container, range.iova, range.size, &range.bitmap,
+	return for_parts(object, range.iova, range.size, &range.bitmap,
 			 NULL);
 }
 
-long kiommu_type1_dirty_pages(struct kiommu_container *container,
+long kiommu_type1_dirty_pages(struct kiommu_object *object,
 			      void __user *argp)
 {
 	const size_t min_size =
@@ -161,18 +161,18 @@ long kiommu_type1_dirty_pages(struct kiommu_container *container,
 		return -EINVAL;
 	switch (dirty.flags) {
 	case VFIO_IOMMU_DIRTY_PAGES_FLAG_START:
-		return set_dirty_pages(container, true);
+		return set_dirty_pages(object, true);
 	case VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP:
-		return set_dirty_pages(container, false);
+		return set_dirty_pages(object, false);
 	case VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP:
-		return get_bitmap(container, argp + min_size,
+		return get_bitmap(object, argp + min_size,
 				  dirty.argsz - min_size);
 	default:
 		return -EINVAL;
 	}
 }
 
-long kiommu_type1_unmap_dirty(struct kiommu_container *container,
+long kiommu_type1_unmap_dirty(struct kiommu_object *object,
 			      void __user *argp)
 {
 	const size_t min_size =
@@ -200,7 +200,7 @@ long kiommu_type1_unmap_dirty(struct kiommu_container *container,
 	    clear_user(bitmap.data,
 		       kiommu_bitmap_bytes(unmap.size >> PAGE_SHIFT)))
 		return -EFAULT;
-	ret = for_parts(container, unmap.iova, unmap.size, &bitmap, &pages);
+	ret = for_parts(object, unmap.iova, unmap.size, &bitmap, &pages);
 	if (ret && ret != -ENOMEM)
 		return ret;
 	unmap.size = pages << PAGE_SHIFT;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Ioctls of type1 on our containers, see linux/kvm_iommu.h: a VMM that knows
+ * Ioctls of type1 on our domains, see linux/kvm_iommu.h: a VMM that knows
  * type1 can ask for page sizes and IOVA ranges, map and unmap. For dirty pages
  * see type1_dirty.c.
  */
@@ -12,8 +12,8 @@
 
 #include "front/dirty.h"
 #include "front/ioctls.h"
-#include "object/object.h"
 #include "object/lock.h"
+#include "object/object.h"
 
 /* Adds the unreserved parts of the aperture as a capability. */
 static int add_iova_ranges(const struct kiommu_host_caps *caps,
@@ -56,7 +56,7 @@ static int add_iova_ranges(const struct kiommu_host_caps *caps,
 	return ret;
 }
 
-static int add_dma_avail(struct kiommu_container *container,
+static int add_dma_avail(struct kiommu_object *object,
 			 struct vfio_info_cap *chain)
 {
 	struct vfio_iommu_type1_info_dma_avail cap = {
@@ -66,22 +66,22 @@ static int add_dma_avail(struct kiommu_container *container,
 	struct kiommu_core_info core;
 	u64 left = 0;
 
-	kiommu_core_get_info(container->domain, &core);
+	kiommu_core_get_info(object->domain, &core);
 	if (core.shadow_bytes < core.shadow_limit)
 		left = (core.shadow_limit - core.shadow_bytes) >> PAGE_SHIFT;
 	cap.avail = min_t(u64, left, U32_MAX);
 	return vfio_info_add_capability(chain, &cap.header, sizeof(cap));
 }
 
-static int add_capabilities(struct kiommu_container *container,
+static int add_capabilities(struct kiommu_object *object,
 			    struct vfio_info_cap *chain)
 {
-	return add_iova_ranges(&container->hosts.caps, chain) ?:
+	return add_iova_ranges(&object->hosts.caps, chain) ?:
 	       kiommu_add_migration_cap(chain) ?:
-	       add_dma_avail(container, chain);
+	       add_dma_avail(object, chain);
 }
 
-static long get_info(struct kiommu_container *container, void __user *argp)
+static long get_info(struct kiommu_object *object, void __user *argp)
 {
 	const size_t min_size =
 		offsetofend(struct vfio_iommu_type1_info, iova_pgsizes);
@@ -97,7 +97,7 @@ static long get_info(struct kiommu_container *container, void __user *argp)
 		return -EINVAL;
 	size = min_t(u32, info.argsz, sizeof(info));
 
-	ret = kiommu_lock_shared(container);
+	ret = kiommu_lock_shared(object);
 	if (ret)
 		return ret;
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
@@ -106,8 +106,8 @@ static long get_info(struct kiommu_container *container, void __user *argp)
 	 * is fine.
 	 */
 	info.iova_pgsizes = PAGE_MASK;
-	ret = add_capabilities(container, &chain);
-	kiommu_unlock_shared(container);
+	ret = add_capabilities(object, &chain);
+	kiommu_unlock_shared(object);
 	if (ret)
 		goto out;
 
@@ -126,7 +126,7 @@ out:
 	return ret;
 }
 
-static long map_dma(struct kiommu_container *container, void __user *argp)
+static long map_dma(struct kiommu_object *object, void __user *argp)
 {
 	const u32 rights = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 	struct vfio_iommu_type1_dma_map map;
@@ -139,18 +139,18 @@ static long map_dma(struct kiommu_container *container, void __user *argp)
 		return -EINVAL;
 	if (map.flags != rights)
 		return -EOPNOTSUPP;
-	ret = kiommu_lock_shared(container);
+	ret = kiommu_lock_shared(object);
 	if (ret)
 		return ret;
-	ret = kiommu_container_check_caller(container);
+	ret = kiommu_object_check_caller(object);
 	if (!ret)
-		ret = kiommu_core_refresh(container->domain, map.iova,
+		ret = kiommu_core_refresh(object->domain, map.iova,
 					  map.size, &result);
-	kiommu_unlock_shared(container);
+	kiommu_unlock_shared(object);
 	return ret;
 }
 
-static long unmap_dma(struct kiommu_container *container, void __user *argp)
+static long unmap_dma(struct kiommu_object *object, void __user *argp)
 {
 	const size_t min_size =
 		offsetofend(struct vfio_iommu_type1_dma_unmap, size);
@@ -163,7 +163,7 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 	if (unmap.argsz < min_size)
 		return -EINVAL;
 	if (unmap.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
-		return kiommu_type1_unmap_dirty(container, argp);
+		return kiommu_type1_unmap_dirty(object, argp);
 	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
 		return -EOPNOTSUPP;
 	if (unmap.flags && (unmap.iova || unmap.size))
@@ -171,15 +171,15 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 	/* A call whose answer could not be stored must change nothing. */
 	if (copy_to_user(argp, &unmap, min_size))
 		return -EFAULT;
-	ret = kiommu_lock_shared(container);
+	ret = kiommu_lock_shared(object);
 	if (ret)
 		return ret;
 	if (unmap.flags)
-		ret = kiommu_core_unmap_all(container->domain, &pages);
+		ret = kiommu_core_unmap_all(object->domain, &pages);
 	else
-		ret = kiommu_core_unmap(container->domain, unmap.iova,
+		ret = kiommu_core_unmap(object->domain, unmap.iova,
 					unmap.size, &pages);
-	kiommu_unlock_shared(container);
+	kiommu_unlock_shared(object);
 	if (ret && ret != -ENOMEM)
 		return ret;
 	unmap.size = pages << PAGE_SHIFT;
@@ -188,15 +188,15 @@ static long unmap_dma(struct kiommu_container *container, void __user *argp)
 	return ret;
 }
 
-long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
+long kiommu_type1_ioctl(struct kiommu_object *object, unsigned int cmd,
 			unsigned long arg)
 {
 	void __user *argp = (void __user *)arg;
 	int ret;
 
-	if (!container)
+	if (!object)
 		return -ESTALE;
-	ret = kiommu_container_catch_up(container);
+	ret = kiommu_devices_catch_up(object);
 	/*
 	 * -ENOMEM from an unmap means that the range is unmapped. What could
 	 * not be registered is tried again by the next call.
@@ -205,13 +205,13 @@ long kiommu_type1_ioctl(struct kiommu_container *container, unsigned int cmd,
 		return ret;
 	switch (cmd) {
 	case VFIO_IOMMU_GET_INFO:
-		return get_info(container, argp);
+		return get_info(object, argp);
 	case VFIO_IOMMU_MAP_DMA:
-		return map_dma(container, argp);
+		return map_dma(object, argp);
 	case VFIO_IOMMU_UNMAP_DMA:
-		return unmap_dma(container, argp);
+		return unmap_dma(object, argp);
 	case VFIO_IOMMU_DIRTY_PAGES:
-		return kiommu_type1_dirty_pages(container, argp);
+		return kiommu_type1_dirty_pages(object, argp);
 	default:
 		return -ENOTTY;
 	}

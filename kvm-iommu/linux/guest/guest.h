@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A registered guest, of KVM or of another provider. The core knows it as
- * struct kiommu_guest; all containers that registered the guest share it.
+ * struct kiommu_guest; all domains that registered the guest share it.
  */
 #ifndef KIOMMU_GUEST_H
 #define KIOMMU_GUEST_H
@@ -22,7 +22,7 @@
 
 /**
  * struct kiommu_guest - see above
- * @refs: one for each container that is started with it, for each call that
+ * @refs: one for each domain that is started with it, for each call that
  *	looked it up, and for the thread that makes it.
  * @list: entry in the list of all guests; empty if making the guest has failed.
  * @made: completed once the guest is made, or making it has failed.
@@ -102,7 +102,7 @@ struct kiommu_guest *kiommu_guest_get_fd(int fd);
 
 /*
  * Takes another reference. Context: any; the caller has a reference, or holds D
- * of a container that has the guest registered.
+ * of a domain that has the guest registered.
  */
 void kiommu_guest_hold(struct kiommu_guest *guest);
 

@@ -8,7 +8,7 @@
  * are compared and passed back, and only the provider dereferences them. For
  * KVM the key is the struct kvm.
  *
- * Lifetimes. A memory is obtained when the first container is started with
+ * Lifetimes. A memory is obtained when the first domain is started with
  * its guest, and released after the last one has stopped. In between, neither the
  * provider's object nor its module, which is referenced, can go away. The
  * functions of a provider may be called as follows:

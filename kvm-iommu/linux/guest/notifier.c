@@ -140,7 +140,7 @@ static void invalidate_end(struct mmu_notifier *mn,
 
 /*
  * The process is gone, or the guest is being freed. The end of an invalidation
- * under way may never be reported. Pins stay until the containers are closed.
+ * under way may never be reported. Pins stay until the domains are closed.
  */
 static void release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
@@ -280,7 +280,7 @@ void kiommu_notifier_settle(struct kiommu_guest *guest)
 	if (revoked)
 		kiommu_core_mmio_revoked(guest->pins);
 	/*
-	 * If the process is gone, its pages stay until the containers let go of
+	 * If the process is gone, its pages stay until the domains let go of
 	 * them.
 	 */
 	if (!count || !mmget_not_zero(guest->mm))

@@ -17,7 +17,7 @@
  * to return.
  *
  * KVM's tracker costs memory of its VM, and makes KVM refuse to move slots. So
- * it is registered only while a container wants it: in mode TRACKED, or by
+ * it is registered only while a domain wants it: in mode TRACKED, or by
  * KVM_IOMMU_SYNC_SLOTS.
  *
  * In addition, each call compares the generation of the slots, and so does the

@@ -17,7 +17,7 @@ struct kiommu_guest;
  *	with the guest's lock held for writing.
  * @lock: serialises listening and unlistening. Taken under no other lock of
  *	ours; may wait for vCPUs of the guest.
- * @listeners: number of containers that want to be told of deleted slots at
+ * @listeners: number of domains that want to be told of deleted slots at
  *	once. Written with @lock held.
  * @watch: compares the generation periodically while there are no listeners.
  */

@@ -7,7 +7,7 @@
  * must not be waited for under the locks of lock.h, nor kvm->slots_lock, whose
  * holder waits for one.
  *
- * A page is tracked once for a guest, however many of its containers have
+ * A page is tracked once for a guest, however many of its domains have
  * tables in it. A lockless lookup here tells whether anyone wants a store. KVM
  * drops the pages of a slot that is deleted, and so does this file then, before
  * the core is told; pages that the core untracks later are not here any more.

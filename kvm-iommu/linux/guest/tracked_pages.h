@@ -46,7 +46,7 @@ struct kiommu_follower {
  * @lock: protects both fields below. Taken inside D, P and the mutexes of the
  *	core, and outside of what the provider takes to track a page
  *	(kvm->mmu_lock).
- * @pages: number of containers that track a page, by GFN. Looked up without
+ * @pages: number of domains that track a page, by GFN. Looked up without
  *	@lock.
  * @followers: list of struct kiommu_follower: the followers, the latest one
  *	first, and the positions of stores under way.
@@ -77,7 +77,7 @@ void kiommu_tracked_remove(struct kiommu_tracked *tracked,
  * @gpa: address of the first byte.
  * @bytes: number of bytes, all in one page.
  *
- * Memory has the new value already. On return the shadows of all containers
+ * Memory has the new value already. On return the shadows of all domains
  * that follow the page, and the IOTLBs of their hosts, are up to date.
  *
  * Context: may sleep; a thread of the guest's process; no lock of lock.h is

@@ -2,7 +2,7 @@
 /*
  * Batches, see port.h: what operations map and unmap in the hosts.
  *
- * No locks are needed here. The user of a batch holds the container's lock, so
+ * No locks are needed here. The user of a batch holds the domain's lock, so
  * the hosts do not change, and drivers map and unmap ranges that do not overlap
  * in parallel, as the DMA API relies on.
  */

@@ -11,10 +11,10 @@
 /* for iommu_group_replace_domain() */
 MODULE_IMPORT_NS(IOMMUFD_INTERNAL);
 
-void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long container,
+void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long object,
 		       const struct kiommu_host_reports *reports)
 {
-	hosts->container = container;
+	hosts->object = object;
 	hosts->reports = reports;
 	INIT_LIST_HEAD(&hosts->groups);
 	hosts->mmio = RB_ROOT_CACHED;
@@ -25,7 +25,7 @@ static void watch_faults(const struct kiommu_hosts *hosts,
 			 struct iommu_domain *domain)
 {
 	iommu_set_fault_handler(domain, hosts->reports->fault,
-				(void *)hosts->container);
+				(void *)hosts->object);
 }
 
 kiommu_u32 kiommu_host_index(const struct kiommu_hosts *hosts,
@@ -251,7 +251,7 @@ static void put_back(const struct kiommu_hosts *hosts,
 	if (!iommu_group_replace_domain(group->group, host->domain))
 		return;
 	iommu_detach_group(host->domain, group->group);
-	hosts->reports->blocked(hosts->container, group->group);
+	hosts->reports->blocked(hosts->object, group->group);
 	pr_warn("kvm_iommu: group %d: DMA is blocked until an anchor is taken back\n",
 		iommu_group_id(group->group));
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The host IOMMUs of a container: one IOMMU domain for all groups that can
+ * The host IOMMUs of a domain: one IOMMU domain for all groups that can
  * share it, and as many more as are needed. Each holds the same mappings.
  *
- * Everything here is protected by the container's lock. To add or remove hosts,
+ * Everything here is protected by the domain's lock. To add or remove hosts,
  * kiommu_mmio.lock of the registered guest is needed as well.
  */
 #ifndef KIOMMU_HOSTS_H
@@ -16,19 +16,19 @@
 #include "core.h"
 #include "port.h"
 
-/* Domains of one container, i.e. incompatible IOMMUs that it can span. */
+/* Domains of one object, i.e. incompatible IOMMUs that it can span. */
 #define KIOMMU_MAX_HOSTS 8
 
 /**
  * struct kiommu_host_reports - callbacks for events in host IOMMUs
- * @fault: handler for iommu_set_fault_handler(); its token is @container of
+ * @fault: handler for iommu_set_fault_handler(); its token is @object of
  *	struct kiommu_hosts. Called in any context, as long as a domain lives.
  * @blocked: a host does not accept the devices of a group any more. Context:
- *	the container's lock is held.
+ *	the domain's lock is held.
  */
 struct kiommu_host_reports {
 	iommu_fault_handler_t fault;
-	void (*blocked)(unsigned long container, struct iommu_group *group);
+	void (*blocked)(unsigned long object, struct iommu_group *group);
 };
 
 /**
@@ -49,7 +49,7 @@ struct kiommu_host {
 };
 
 /**
- * struct kiommu_group - one IOMMU group of the container
+ * struct kiommu_group - one IOMMU group of the domain
  * @list: entry in kiommu_hosts.groups.
  * @group: referenced.
  * @host: the host that it is attached to.
@@ -65,8 +65,8 @@ struct kiommu_group {
 };
 
 /**
- * struct kiommu_hosts - all hosts and groups of a container
- * @container: id of the container; passed to @reports.
+ * struct kiommu_hosts - all hosts and groups of a domain
+ * @object: id of the domain; passed to @reports.
  * @reports: callbacks for faults.
  * @hosts: the first @count are the hosts, in any order.
  * @count: number of hosts.
@@ -78,7 +78,7 @@ struct kiommu_group {
  *	kiommu_mmio.lock of the registered guest; empty if none is registered.
  */
 struct kiommu_hosts {
-	unsigned long container;
+	unsigned long object;
 	const struct kiommu_host_reports *reports;
 	struct kiommu_host *hosts[KIOMMU_MAX_HOSTS];
 	unsigned int count;
@@ -95,7 +95,7 @@ struct kiommu_hosts {
 int iommu_group_replace_domain(struct iommu_group *group,
 			       struct iommu_domain *new_domain);
 
-void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long container,
+void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long object,
 		       const struct kiommu_host_reports *reports);
 
 /**

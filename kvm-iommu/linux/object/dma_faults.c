@@ -8,7 +8,7 @@
  * A driver may report a fault at any time and in any context, even of a domain
  * that the device is just being detached from, and takes the handler out of the
  * domain without a lock. So the handler stays set for the lifetime of the
- * domain. It is given the number of a container rather than a pointer, and does
+ * domain. It is given the number of a domain rather than a pointer, and does
  * not touch the domain.
  */
 #include <linux/iommu.h>
@@ -18,8 +18,8 @@
 #include <linux/kvm_iommu.h>
 
 #include "host/hosts.h"
-#include "object/object.h"
 #include "object/faults.h"
+#include "object/object.h"
 
 /* Names a device as kvm_iommu_fault.device does, if it fits in there. */
 static void name_device(struct kiommu_fault *fault, struct device *dev)
@@ -44,7 +44,7 @@ static void name_device(struct kiommu_fault *fault, struct device *dev)
 static int dma_fault(struct iommu_domain *domain, struct device *dev,
 		     unsigned long iova, int flags, void *token)
 {
-	struct kiommu_container *container = kiommu_container_get(token);
+	struct kiommu_object *object = kiommu_object_get((unsigned long)token);
 	struct kiommu_fault fault = {
 		.iova = iova,
 		.flags = KVM_IOMMU_FAULT_HAS_IOVA,
@@ -53,37 +53,37 @@ static int dma_fault(struct iommu_domain *domain, struct device *dev,
 	};
 	int queued;
 
-	if (!container)
+	if (!object)
 		return -ENOSYS;
 	name_device(&fault, dev);
-	queued = kiommu_core_report_dma_fault(container->faults, &fault);
-	kiommu_container_put(container);
+	queued = kiommu_core_report_dma_fault(object->faults, &fault);
+	kiommu_object_put(object);
 	return queued ? 0 : -ENOSYS;
 }
 
 static int report_device(struct device *dev, void *data)
 {
-	struct kiommu_container *container = data;
+	struct kiommu_object *object = data;
 	struct kiommu_fault fault = {
 		.reason = KVM_IOMMU_FAULT_HOST,
 		.status = KVM_IOMMU_STATUS_HOST,
 	};
 
 	name_device(&fault, dev);
-	kiommu_core_report_fault(container->faults, &fault);
+	kiommu_core_report_fault(object->faults, &fault);
 	return 0;
 }
 
 static void report_blocked(unsigned long id, struct iommu_group *group)
 {
-	struct kiommu_container *container =
-		kiommu_container_get((void *)id);
+	struct kiommu_object *object =
+		kiommu_object_get(id);
 
-	/* VFIO has released the container: the group is leaving. */
-	if (!container)
+	/* The domain was released: the group is leaving. */
+	if (!object)
 		return;
-	iommu_group_for_each_dev(group, container, report_device);
-	kiommu_container_put(container);
+	iommu_group_for_each_dev(group, object, report_device);
+	kiommu_object_put(object);
 }
 
 const struct kiommu_host_reports kiommu_dma_faults = {

@@ -19,7 +19,7 @@
  * Task work cannot be cancelled, and kiommu_doorbell_close() must not wait for
  * it: it may be queued behind this very call on the same thread (closing the
  * device is task work, too). So it holds a reference, and finds that the ring
- * is not the container's any more. It may be the last code to leave this
+ * is not the domain's any more. It may be the last code to leave this
  * module, see kiommu_doorbells_exit().
  *
  * User space may close its file descriptors: the eventfds are referenced, and
@@ -45,9 +45,9 @@
 
 #include "core_sync.h"
 #include "guest/guest.h"
-#include "object/object.h"
 #include "object/doorbell.h"
 #include "object/lock.h"
+#include "object/object.h"
 
 /* Batches that a vCPU does in its task work. */
 #define KIOMMU_INLINE_BATCHES 2
@@ -60,7 +60,7 @@ enum {
 /**
  * struct kiommu_doorbell - see above
  * @refs: one for the creator, one for @work while it is queued.
- * @container: referenced.
+ * @object: referenced.
  * @mm: mm of the guest's process; compared only.
  * @ring: the core's ring.
  * @ring_lock: protects @ring.
@@ -76,7 +76,7 @@ enum {
  */
 struct kiommu_doorbell {
 	refcount_t refs;
-	struct kiommu_container *container;
+	struct kiommu_object *object;
 	struct mm_struct *mm;
 	struct kiommu_ring *ring;
 	struct mutex ring_lock; /* protects @ring */
@@ -103,7 +103,7 @@ static void put_bell(struct kiommu_doorbell *bell)
 	if (bell->add_work)
 		symbol_put(task_work_add);
 	mmdrop(bell->mm);
-	kiommu_container_put(bell->container);
+	kiommu_object_put(bell->object);
 	mutex_destroy(&bell->ring_lock);
 	kfree(bell);
 	module_put(THIS_MODULE);
@@ -117,23 +117,23 @@ static void notify(struct kiommu_doorbell *bell, u32 answer)
 
 /*
  * Does one round over the ring. Does nothing if it is not, or no longer, the
- * container's, or if this process is being killed. Return: KIOMMU_RING_*.
+ * domain's, or if this process is being killed. Return: KIOMMU_RING_*.
  */
 static u32 look_at_ring(struct kiommu_doorbell *bell,
 			enum kiommu_ring_large large)
 {
-	struct kiommu_container *container = bell->container;
+	struct kiommu_object *object = bell->object;
 	u32 answer = 0;
 
-	if (kiommu_lock_shared(container))
+	if (kiommu_lock_shared(object))
 		return 0;
-	if (container->sync.doorbell == bell &&
+	if (object->sync.doorbell == bell &&
 	    !mutex_lock_killable(&bell->ring_lock)) {
-		answer = kiommu_core_ring_consume(container->domain, bell->ring,
+		answer = kiommu_core_ring_consume(object->domain, bell->ring,
 						  large);
 		mutex_unlock(&bell->ring_lock);
 	}
-	kiommu_unlock_shared(container);
+	kiommu_unlock_shared(object);
 	notify(bell, answer);
 	return answer;
 }
@@ -333,7 +333,7 @@ static int get_notify(struct kiommu_doorbell *bell, int fd)
 }
 
 static void init_bell(struct kiommu_doorbell *bell,
-		      struct kiommu_container *container)
+		      struct kiommu_object *object)
 {
 	refcount_set(&bell->refs, 1);
 	mutex_init(&bell->ring_lock);
@@ -342,8 +342,8 @@ static void init_bell(struct kiommu_doorbell *bell,
 	init_poll_funcptr(&bell->poll, enter_queue);
 	init_task_work(&bell->work, inline_work);
 	__module_get(THIS_MODULE);
-	refcount_inc(&container->refs);
-	bell->container = container;
+	refcount_inc(&object->refs);
+	bell->object = object;
 	mmgrab(current->mm);
 	bell->mm = current->mm;
 }
@@ -362,7 +362,7 @@ u64 kiommu_doorbell_features(void)
 }
 
 struct kiommu_doorbell *
-kiommu_doorbell_create(struct kiommu_container *container,
+kiommu_doorbell_create(struct kiommu_object *object,
 		       struct kvm_iommu_set_sync *cmd)
 {
 	struct kiommu_doorbell *bell;
@@ -387,7 +387,7 @@ kiommu_doorbell_create(struct kiommu_container *container,
 	}
 	if (ret)
 		goto err_kick;
-	init_bell(bell, container);
+	init_bell(bell, object);
 	if (!(cmd->flags & KVM_IOMMU_SYNC_THREAD))
 		bell->add_work = symbol_get(task_work_add);
 	ret = make_thread(bell);
@@ -419,15 +419,15 @@ err_free:
  */
 int kiommu_doorbell_open(struct kiommu_doorbell *bell)
 {
-	struct kiommu_container *container = bell->container;
+	struct kiommu_object *object = bell->object;
 	int ret;
 
-	lockdep_assert_held_write(&container->lock);
+	lockdep_assert_held_write(&object->lock);
 	do {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		kiommu_guest_settle(container->guest);
-		ret = kiommu_core_ring_begin(container->domain, bell->ring);
+		kiommu_guest_settle(object->guest);
+		ret = kiommu_core_ring_begin(object->domain, bell->ring);
 	} while (ret == -EAGAIN);
 	if (!ret)
 		wake_thread(bell);
@@ -441,32 +441,32 @@ struct drain {
 };
 
 /* Drains one batch. Return: KIOMMU_RING_*. */
-static u32 drain_batch(struct kiommu_container *container, struct drain *drain)
+static u32 drain_batch(struct kiommu_object *object, struct drain *drain)
 {
 	struct kiommu_doorbell *bell;
 	u32 answer = 0;
 
-	if (kiommu_lock_shared(container))
+	if (kiommu_lock_shared(object))
 		return 0;
-	bell = container->sync.doorbell;
+	bell = object->sync.doorbell;
 	if (bell != drain->bell)
 		*drain = (struct drain){ .bell = bell };
 	if (bell && current->mm == bell->mm &&
 	    !mutex_lock_killable(&bell->ring_lock)) {
-		answer = kiommu_core_ring_drain(container->domain, bell->ring,
+		answer = kiommu_core_ring_drain(object->domain, bell->ring,
 						&drain->until);
 		mutex_unlock(&bell->ring_lock);
 		notify(bell, answer);
 	}
-	kiommu_unlock_shared(container);
+	kiommu_unlock_shared(object);
 	return answer;
 }
 
-void kiommu_doorbell_drain(struct kiommu_container *container)
+void kiommu_doorbell_drain(struct kiommu_object *object)
 {
 	struct drain drain = {};
 
-	while (drain_batch(container, &drain) & KIOMMU_RING_MORE) {
+	while (drain_batch(object, &drain) & KIOMMU_RING_MORE) {
 		if (fatal_signal_pending(current))
 			break;
 		cond_resched();

@@ -6,13 +6,13 @@
 #ifndef KIOMMU_DOORBELL_H
 #define KIOMMU_DOORBELL_H
 
-struct kiommu_container;
+struct kiommu_object;
 struct kiommu_doorbell;
 struct kvm_iommu_set_sync;
 
 /**
  * kiommu_doorbell_create() - create a doorbell whose ring is not consumed yet
- * @container: the container that the ring is for.
+ * @object: the domain that the ring is for.
  * @cmd: KVM_IOMMU_SET_SYNC with mode RING.
  *
  * Context: may sleep; no lock of lock.h is held; in a thread of the guest's
@@ -21,7 +21,7 @@ struct kvm_iommu_set_sync;
  * returns for a ring; @cmd->status is set for -EINVAL and -EOVERFLOW.
  */
 struct kiommu_doorbell *
-kiommu_doorbell_create(struct kiommu_container *container,
+kiommu_doorbell_create(struct kiommu_object *object,
 		       struct kvm_iommu_set_sync *cmd);
 
 /**
@@ -37,26 +37,26 @@ u64 kiommu_doorbell_features(void);
  *
  * Entries that the guest put into the ring earlier are consumed, too.
  *
- * Context: kiommu_lock_exclusive(); the caller stores @bell in the container
+ * Context: kiommu_lock_exclusive(); the caller stores @bell in the domain
  * before it releases the lock; in a thread of the guest's process.
  * Return: 0; -ENOMEM; -EINTR.
  */
 int kiommu_doorbell_open(struct kiommu_doorbell *bell);
 
 /**
- * kiommu_doorbell_drain() - consume what is in the container's ring by now
+ * kiommu_doorbell_drain() - consume what is in the domain's ring by now
  *
- * Does nothing if the container has no ring. Releases the locks between
+ * Does nothing if the domain has no ring. Releases the locks between
  * batches, and ends early on a fatal signal.
  *
  * Context: may sleep; no lock of lock.h is held; in a thread of the guest's
  * process.
  */
-void kiommu_doorbell_drain(struct kiommu_container *container);
+void kiommu_doorbell_drain(struct kiommu_object *object);
 
 /**
  * kiommu_doorbell_close() - stop listening and free the doorbell
- * @bell: no longer in any container; may be NULL.
+ * @bell: no longer in any object; may be NULL.
  *
  * The ring is not accessed any more on return.
  *

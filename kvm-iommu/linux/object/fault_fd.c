@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The file from which the faults of a container are read, see faults.h.
+ * The file from which the faults of a domain are read, see faults.h.
  *
- * The file refers to the container, not the other way round. VFIO may release a
- * container whose file is open: no new faults come then, but queued ones can
+ * The file refers to the domain, not the other way round. VFIO may release a
+ * domain whose file is open: no new faults come then, but queued ones can
  * still be read.
  */
 #include <linux/anon_inodes.h>
@@ -105,11 +105,11 @@ static int lock_reading(struct kiommu_fault_reader *reader, bool nonblock)
  * Return: number of records read, 0 if there are none; -EFAULT; -EAGAIN;
  * -ERESTARTSYS.
  */
-static ssize_t read_records(struct kiommu_container *container,
+static ssize_t read_records(struct kiommu_object *object,
 			    struct kvm_iommu_fault __user *to, ssize_t max,
 			    bool nonblock)
 {
-	struct kiommu_fault_reader *reader = &container->fault_reader;
+	struct kiommu_fault_reader *reader = &object->fault_reader;
 	struct kiommu_fault records[RECORDS_AT_ONCE];
 	ssize_t done = 0;
 	int ret;
@@ -120,22 +120,22 @@ static ssize_t read_records(struct kiommu_container *container,
 	while (done < max) {
 		u32 count;
 
-		count = kiommu_core_faults_peek(container->faults, records,
+		count = kiommu_core_faults_peek(object->faults, records,
 						min_t(u32, max - done,
 						      RECORDS_AT_ONCE));
 		if (!count)
 			break;
 		if (copy_to_user(to + done, records, count * sizeof(*to))) {
-			kiommu_core_faults_drop(container->faults, 0);
+			kiommu_core_faults_drop(object->faults, 0);
 			done = done ?: -EFAULT;
 			break;
 		}
-		kiommu_core_faults_drop(container->faults, count);
+		kiommu_core_faults_drop(object->faults, count);
 		done += count;
 	}
 	mutex_unlock(&reader->reading);
 	/* Readers that got -EAGAIN meanwhile wait for more, or for the end. */
-	if (kiommu_core_faults_readable(container->faults) ||
+	if (kiommu_core_faults_readable(object->faults) ||
 	    is_gone(reader))
 		kiommu_port_faults_ready(reader);
 	return done;
@@ -144,8 +144,8 @@ static ssize_t read_records(struct kiommu_container *container,
 static ssize_t fault_read(struct file *file, char __user *to, size_t size,
 			  loff_t *pos)
 {
-	struct kiommu_container *container = file->private_data;
-	struct kiommu_fault_reader *reader = &container->fault_reader;
+	struct kiommu_object *object = file->private_data;
+	struct kiommu_fault_reader *reader = &object->fault_reader;
 	const bool nonblock = file->f_flags & O_NONBLOCK;
 	/*
 	 * Read at most one full queue; records that come meanwhile are for
@@ -160,7 +160,7 @@ static ssize_t fault_read(struct file *file, char __user *to, size_t size,
 		const bool gone = is_gone(reader);
 		ssize_t ret;
 
-		ret = read_records(container, (void __user *)to, max,
+		ret = read_records(object, (void __user *)to, max,
 				   nonblock);
 		if (ret)
 			return ret < 0 ? ret :
@@ -170,7 +170,7 @@ static ssize_t fault_read(struct file *file, char __user *to, size_t size,
 		if (nonblock)
 			return -EAGAIN;
 		ret = wait_event_interruptible(reader->queue,
-					       kiommu_core_faults_readable(container->faults) ||
+					       kiommu_core_faults_readable(object->faults) ||
 					       is_gone(reader));
 		if (ret)
 			return ret;
@@ -179,23 +179,23 @@ static ssize_t fault_read(struct file *file, char __user *to, size_t size,
 
 static __poll_t fault_poll(struct file *file, poll_table *wait)
 {
-	struct kiommu_container *container = file->private_data;
+	struct kiommu_object *object = file->private_data;
 	__poll_t events = 0;
 
-	poll_wait(file, &container->fault_reader.queue, wait);
-	if (is_gone(&container->fault_reader))
+	poll_wait(file, &object->fault_reader.queue, wait);
+	if (is_gone(&object->fault_reader))
 		events |= EPOLLHUP;
-	if (kiommu_core_faults_readable(container->faults))
+	if (kiommu_core_faults_readable(object->faults))
 		events |= EPOLLIN | EPOLLRDNORM;
 	return events;
 }
 
 static int fault_release(struct inode *inode, struct file *file)
 {
-	struct kiommu_container *container = file->private_data;
+	struct kiommu_object *object = file->private_data;
 
-	kiommu_core_faults_close(container->faults);
-	kiommu_container_put(container);
+	kiommu_core_faults_close(object->faults);
+	kiommu_object_put(object);
 	return 0;
 }
 
@@ -206,7 +206,7 @@ static const struct file_operations fault_fops = {
 	.release = fault_release,
 };
 
-int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
+int kiommu_fault_fd(struct kiommu_object *object, u32 flags, int *fd,
 		    struct file **file)
 {
 	int file_flags = O_RDONLY;
@@ -218,18 +218,18 @@ int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
 	if (ret < 0)
 		return ret;
 	*fd = ret;
-	ret = kiommu_core_faults_open(container->faults);
+	ret = kiommu_core_faults_open(object->faults);
 	if (ret)
 		goto err_fd;
 	/* The reference of the file; the caller has its own. */
-	refcount_inc(&container->refs);
-	*file = anon_inode_getfile("[kvm-iommu-faults]", &fault_fops, container,
+	refcount_inc(&object->refs);
+	*file = anon_inode_getfile("[kvm-iommu-faults]", &fault_fops, object,
 				   file_flags);
 	if (!IS_ERR(*file))
 		return 0;
 	ret = PTR_ERR(*file);
-	kiommu_core_faults_close(container->faults);
-	kiommu_container_put(container);
+	kiommu_core_faults_close(object->faults);
+	kiommu_object_put(object);
 err_fd:
 	put_unused_fd(*fd);
 	return ret;

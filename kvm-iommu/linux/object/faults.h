@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Faults of a container: their reader, and the DMA faults that the host's IOMMU
+ * Faults of a domain: their reader, and the DMA faults that the host's IOMMU
  * driver reports. The queue itself belongs to the core.
  */
 #ifndef KIOMMU_FAULTS_H
@@ -13,7 +13,7 @@
 #include "port.h"
 
 struct file;
-struct kiommu_container;
+struct kiommu_object;
 struct kiommu_host_reports;
 
 /**
@@ -22,7 +22,7 @@ struct kiommu_host_reports;
  * @flags: interrupt state saved by the holder of @lock.
  * @queue: waited on for records, or for @gone.
  * @reading: serialises reads; held from peeking at records to dropping them.
- * @gone: VFIO has released the container, so no more faults will come.
+ * @gone: VFIO has released the domain, so no more faults will come.
  */
 struct kiommu_fault_reader {
 	spinlock_t lock; /* protects the core's queue */
@@ -44,19 +44,19 @@ void kiommu_fault_reader_hang_up(struct kiommu_fault_reader *reader);
  * @fd: set to a reserved file descriptor.
  * @file: set to its file. The caller installs both, or gives both up.
  *
- * The file holds references to @container and to the module.
+ * The file holds references to @object and to the module.
  *
  * Context: may sleep.
  * Return: 0; -EBUSY; -ENOMEM; -EMFILE; -ENFILE.
  */
-int kiommu_fault_fd(struct kiommu_container *container, u32 flags, int *fd,
+int kiommu_fault_fd(struct kiommu_object *object, u32 flags, int *fd,
 		    struct file **file);
 
 /* dma_faults.c */
 
 /*
- * Handlers for a container's hosts, which name it by its id, see
- * kiommu_container_get().
+ * Handlers for a domain's hosts, which name it by its id, see
+ * kiommu_object_get().
  */
 extern const struct kiommu_host_reports kiommu_dma_faults;
 

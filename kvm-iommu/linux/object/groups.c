@@ -1,15 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Groups of a container, see groups.h: which ones may join, which domain serves
+ * Groups of a domain, see groups.h: which ones may join, which domain serves
  * them, and which IOVAs are reserved because of them.
  */
-#include <linux/overflow.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/xarray.h>
 
-#include "guest/mmio.h"
-#include "host/hosts.h"
+#include "guest/guest.h"
 #include "object/groups.h"
+#include "object/object.h"
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Accept groups whose interrupts the host does not isolate");
+
+static bool domain_per_group;
+module_param(domain_per_group, bool, 0644);
+MODULE_PARM_DESC(domain_per_group,
+		 "Give each group a host domain of its own, as if behind different IOMMUs");
+
+/* Domains by the id of each group in them. Looked up under RCU. */
+static DEFINE_XARRAY(grouped);
 
 static struct kiommu_group *find_group(const struct kiommu_hosts *hosts,
 				       const struct iommu_group *iommu_group)
@@ -230,11 +244,11 @@ static int fill_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
  */
 static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 		     struct kiommu_mmio *mmio, struct kiommu_group *group,
-		     phys_addr_t msi_base, bool own_domain)
+		     phys_addr_t msi_base)
 {
 	int ret;
 
-	if (!own_domain && can_share(domain, group))
+	if (!READ_ONCE(domain_per_group) && can_share(domain, group))
 		group->host = share_host(hosts, group);
 	if (!group->host)
 		group->host = kiommu_host_create(hosts, group, msi_base);
@@ -263,23 +277,19 @@ err_detach:
 	return ret;
 }
 
-int kiommu_group_attach(struct kiommu_hosts *hosts,
-			struct kiommu_domain *domain,
-			struct kiommu_mmio *mmio,
-			struct iommu_group *iommu_group,
-			bool unsafe_interrupts, bool own_domain)
+/* Device memory of the registered guest, or NULL. */
+static struct kiommu_mmio *mmio_of(const struct kiommu_object *object)
+{
+	return object->guest ? &object->guest->mmio : NULL;
+}
+
+static int add_group(struct kiommu_object *object,
+		     struct iommu_group *iommu_group)
 {
 	struct kiommu_group *group;
 	phys_addr_t msi_base;
 	int ret;
 
-	if (find_group(hosts, iommu_group))
-		return -EINVAL;
-	if (!unsafe_interrupts && !iommu_group_has_isolated_msi(iommu_group)) {
-		pr_warn("kvm_iommu: group %d: interrupts are not isolated; the module parameter allow_unsafe_interrupts accepts that\n",
-			iommu_group_id(iommu_group));
-		return -EPERM;
-	}
 	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
 	if (!group)
 		return -ENOMEM;
@@ -287,24 +297,20 @@ int kiommu_group_attach(struct kiommu_hosts *hosts,
 
 	ret = read_reserved(group, &msi_base);
 	if (!ret)
-		ret = join_host(hosts, domain, mmio, group, msi_base,
-				own_domain);
+		ret = join_host(&object->hosts, object->domain, mmio_of(object),
+				group, msi_base);
 	if (ret)
 		free_group(group);
 	return ret;
 }
 
-void kiommu_group_detach(struct kiommu_hosts *hosts,
-			 struct kiommu_domain *domain,
-			 struct kiommu_mmio *mmio,
-			 struct iommu_group *iommu_group)
+static void remove_group(struct kiommu_object *object,
+			 struct kiommu_group *group)
 {
-	struct kiommu_group *group = find_group(hosts, iommu_group);
+	struct kiommu_hosts *hosts = &object->hosts;
 
-	if (!group)
-		return;
 	list_del(&group->list);
-	detach_host(hosts, mmio, group);
+	detach_host(hosts, mmio_of(object), group);
 	free_group(group);
 	/*
 	 * Fewer groups reserve fewer IOVAs, so everything mapped stays valid.
@@ -312,5 +318,53 @@ void kiommu_group_detach(struct kiommu_hosts *hosts,
 	 * stay.
 	 */
 	if (!list_empty(&hosts->groups))
-		update_caps(hosts, domain);
+		update_caps(hosts, object->domain);
+}
+
+int kiommu_group_attach(struct kiommu_object *object,
+			struct iommu_group *iommu_group)
+{
+	int ret;
+
+	lockdep_assert_held_write(&object->lock);
+	if (find_group(&object->hosts, iommu_group))
+		return -EINVAL;
+	if (!READ_ONCE(allow_unsafe_interrupts) &&
+	    !iommu_group_has_isolated_msi(iommu_group)) {
+		pr_warn("kvm_iommu: group %d: interrupts are not isolated; the module parameter allow_unsafe_interrupts accepts that\n",
+			iommu_group_id(iommu_group));
+		return -EPERM;
+	}
+	ret = add_group(object, iommu_group);
+	if (ret)
+		return ret;
+	ret = xa_err(xa_store(&grouped, iommu_group_id(iommu_group), object,
+			      GFP_KERNEL));
+	if (ret)
+		remove_group(object, find_group(&object->hosts, iommu_group));
+	return ret;
+}
+
+void kiommu_group_detach(struct kiommu_object *object,
+			 struct iommu_group *iommu_group)
+{
+	struct kiommu_group *group = find_group(&object->hosts, iommu_group);
+
+	lockdep_assert_held_write(&object->lock);
+	if (!group)
+		return;
+	xa_erase(&grouped, iommu_group_id(iommu_group));
+	remove_group(object, group);
+}
+
+struct kiommu_object *kiommu_object_of_group(struct iommu_group *group)
+{
+	struct kiommu_object *object;
+
+	rcu_read_lock();
+	object = xa_load(&grouped, iommu_group_id(group));
+	if (object && !refcount_inc_not_zero(&object->refs))
+		object = NULL;
+	rcu_read_unlock();
+	return object;
 }

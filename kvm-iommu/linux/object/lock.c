@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The locks of a container and of its guest, see lock.h.
+ * The locks of a domain and of its guest, see lock.h.
  *
- * container->guest says which P belongs to D. It changes only while both are
- * held for writing: kiommu_container_start() takes P itself, and
- * kiommu_container_stop() releases it.
+ * object->guest says which P belongs to D. It changes only while both are
+ * held for writing: kiommu_object_start() takes P itself, and
+ * kiommu_object_stop() releases it.
  */
 #include "guest/guest.h"
-#include "object/object.h"
 #include "object/lock.h"
+#include "object/object.h"
 
-static int lock_container(struct kiommu_container *container)
+static int lock_object(struct kiommu_object *object)
 {
-	if (down_read_killable(&container->lock))
+	if (down_read_killable(&object->lock))
 		return -EINTR;
-	if (container->domain)
+	if (object->domain)
 		return 0;
-	up_read(&container->lock);
+	up_read(&object->lock);
 	return -ESTALE;
 }
 
-int kiommu_lock_shared(struct kiommu_container *container)
+int kiommu_lock_shared(struct kiommu_object *object)
 {
 	struct kiommu_guest *guest;
 	int ret;
 
-	ret = lock_container(container);
+	ret = lock_object(object);
 	if (ret)
 		return ret;
-	guest = container->guest;
+	guest = object->guest;
 	if (!guest)
 		return 0;
 	if (likely(!kiommu_guest_due(guest))) {
@@ -41,13 +41,13 @@ int kiommu_lock_shared(struct kiommu_container *container)
 		}
 	}
 	if (ret)
-		up_read(&container->lock);
+		up_read(&object->lock);
 	return ret;
 }
 
-void kiommu_unlock_shared(struct kiommu_container *container)
+void kiommu_unlock_shared(struct kiommu_object *object)
 {
-	struct kiommu_guest *guest = container->guest;
+	struct kiommu_guest *guest = object->guest;
 
 	if (guest) {
 		up_read(&guest->lock);
@@ -61,66 +61,66 @@ void kiommu_unlock_shared(struct kiommu_container *container)
 			up_write(&guest->lock);
 		}
 	}
-	up_read(&container->lock);
+	up_read(&object->lock);
 }
 
-int kiommu_lock_exclusive_killable(struct kiommu_container *container)
+int kiommu_lock_exclusive_killable(struct kiommu_object *object)
 {
-	if (down_write_killable(&container->lock))
+	if (down_write_killable(&object->lock))
 		return -EINTR;
-	if (!container->domain) {
-		up_write(&container->lock);
+	if (!object->domain) {
+		up_write(&object->lock);
 		return -ESTALE;
 	}
-	if (!container->guest)
+	if (!object->guest)
 		return 0;
-	if (down_write_killable(&container->guest->lock)) {
-		up_write(&container->lock);
+	if (down_write_killable(&object->guest->lock)) {
+		up_write(&object->lock);
 		return -EINTR;
 	}
-	kiommu_guest_settle(container->guest);
+	kiommu_guest_settle(object->guest);
 	return 0;
 }
 
-void kiommu_lock_exclusive(struct kiommu_container *container)
+void kiommu_lock_exclusive(struct kiommu_object *object)
 {
-	down_write(&container->lock);
-	if (!container->guest)
+	down_write(&object->lock);
+	if (!object->guest)
 		return;
-	down_write(&container->guest->lock);
-	kiommu_guest_settle(container->guest);
+	down_write(&object->guest->lock);
+	kiommu_guest_settle(object->guest);
 }
 
-void kiommu_unlock_exclusive(struct kiommu_container *container)
+void kiommu_unlock_exclusive(struct kiommu_object *object)
 {
-	if (container->guest)
-		kiommu_guest_unlock(container->guest);
-	up_write(&container->lock);
+	if (object->guest)
+		kiommu_guest_unlock(object->guest);
+	up_write(&object->lock);
 }
 
-int kiommu_lock_pins(struct kiommu_container *container)
+int kiommu_lock_pins(struct kiommu_object *object)
 {
 	int ret;
 
-	ret = lock_container(container);
+	ret = lock_object(object);
 	if (ret)
 		return ret;
 	ret = -ENODEV;
-	if (!container->guest)
+	if (!object->guest)
 		goto err_unlock;
-	ret = down_write_killable(&container->guest->lock);
+	ret = down_write_killable(&object->guest->lock);
 	if (ret)
 		goto err_unlock;
-	kiommu_guest_settle(container->guest);
+	kiommu_guest_settle(object->guest);
 	return 0;
 
 err_unlock:
-	up_read(&container->lock);
+	up_read(&object->lock);
 	return ret;
 }
 
-void kiommu_unlock_pins(struct kiommu_container *container)
+void kiommu_unlock_pins(struct kiommu_object *object)
 {
-	kiommu_guest_unlock(container->guest);
-	up_read(&container->lock);
+	kiommu_guest_unlock(object->guest);
+	up_read(&object->lock);
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The two locks of core.h: that of a container (D), and that of the guest that
- * is registered with it (P), which several containers may share.
+ * The two locks of core.h: that of a domain (D), and that of the guest that
+ * is registered with it (P), which several domains may share.
  *
  * Lock order, outermost first; locks separated by "|" are never held together:
  *	VFIO: group_lock of the container | lock of the device set
  *	list of guests, nothing inside it (itself may be inside slots_lock)
  *	kiommu_slots.lock, without D, P; in it: slots_arch_lock, mmu_lock, vCPUs
  *	kvm->srcu (read), KVM's write tracker: held when KVM calls us
- *	D, kiommu_container.lock
+ *	D, kiommu_object.lock
  *	P, kiommu_guest.lock (or, without D, inside kvm->slots_lock)
  *	s390: functions_lock
  *	ring_lock of a doorbell
@@ -34,7 +34,7 @@
 #ifndef KIOMMU_LOCK_H
 #define KIOMMU_LOCK_H
 
-struct kiommu_container;
+struct kiommu_object;
 
 /**
  * kiommu_lock_shared() - take D and P for reading
@@ -42,24 +42,24 @@ struct kiommu_container;
  * P is taken only if a KVM is registered.
  *
  * Return: 0; -EINTR on a fatal signal; -ESTALE if VFIO has released the
- * container meanwhile.
+ * domain meanwhile.
  */
-int kiommu_lock_shared(struct kiommu_container *container);
-void kiommu_unlock_shared(struct kiommu_container *container);
+int kiommu_lock_shared(struct kiommu_object *object);
+void kiommu_unlock_shared(struct kiommu_object *object);
 
 /*
  * Take D and P for writing. The killable one returns as kiommu_lock_shared().
  */
-int kiommu_lock_exclusive_killable(struct kiommu_container *container);
-void kiommu_lock_exclusive(struct kiommu_container *container);
-void kiommu_unlock_exclusive(struct kiommu_container *container);
+int kiommu_lock_exclusive_killable(struct kiommu_object *object);
+void kiommu_lock_exclusive(struct kiommu_object *object);
+void kiommu_unlock_exclusive(struct kiommu_object *object);
 
 /**
  * kiommu_lock_pins() - take D for reading and P for writing
  *
  * Return: as kiommu_lock_shared(); -ENODEV if no KVM is registered.
  */
-int kiommu_lock_pins(struct kiommu_container *container);
-void kiommu_unlock_pins(struct kiommu_container *container);
+int kiommu_lock_pins(struct kiommu_object *object);
+void kiommu_unlock_pins(struct kiommu_object *object);
 
 #endif /* KIOMMU_LOCK_H */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Modes of a container, see sync.h: how one is changed to another.
+ * Modes of a domain, see sync.h: how one is changed to another.
  *
  * A doorbell is created before any lock is taken, and freed after all are
- * released: the thread that consumes its ring takes the container's lock, and
- * checks whether the ring is still the container's. In the same way, listening
+ * released: the thread that consumes its ring takes the domain's lock, and
+ * checks whether the ring is still the domain's. In the same way, listening
  * to the guest's slots starts before and ends after that, because to start and
  * to stop wait for KVM. Entries of the old ring are consumed before the call
  * takes the lock for writing, so that other calls can go on meanwhile.
@@ -15,9 +15,9 @@
 #include <linux/kvm_iommu.h>
 
 #include "guest/guest.h"
-#include "object/object.h"
 #include "object/doorbell.h"
 #include "object/lock.h"
+#include "object/object.h"
 #include "object/tracking.h"
 
 /* Return: enum kvm_iommu_status of what is wrong, or 0. */
@@ -49,19 +49,19 @@ static bool must_listen(const struct kvm_iommu_set_sync *cmd)
 	       cmd->flags & KVM_IOMMU_SYNC_SLOTS;
 }
 
-struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container)
+struct kiommu_sync_left kiommu_sync_reset(struct kiommu_object *object)
 {
 	struct kiommu_sync_left left = {
-		.doorbell = container->sync.doorbell,
-		.listens = container->sync.listens,
+		.doorbell = object->sync.doorbell,
+		.listens = object->sync.listens,
 	};
 
-	lockdep_assert_held_write(&container->lock);
-	if (container->sync.mode == KVM_IOMMU_SYNC_TRACKED)
-		kiommu_tracking_stop(container);
-	container->sync.doorbell = NULL;
-	container->sync.listens = false;
-	container->sync.mode = KVM_IOMMU_SYNC_EXPLICIT;
+	lockdep_assert_held_write(&object->lock);
+	if (object->sync.mode == KVM_IOMMU_SYNC_TRACKED)
+		kiommu_tracking_stop(object);
+	object->sync.doorbell = NULL;
+	object->sync.listens = false;
+	object->sync.mode = KVM_IOMMU_SYNC_EXPLICIT;
 	return left;
 }
 
@@ -73,23 +73,23 @@ void kiommu_sync_leave(struct kiommu_sync_left left, struct kiommu_guest *guest)
 }
 
 /* Ends the old mode only once the new one is known to work. */
-static int set_tracked(struct kiommu_container *container, u32 burst,
+static int set_tracked(struct kiommu_object *object, u32 burst,
 		       struct kiommu_sync_left *old)
 {
-	bool anew = container->sync.mode == KVM_IOMMU_SYNC_TRACKED;
+	bool anew = object->sync.mode == KVM_IOMMU_SYNC_TRACKED;
 	int ret;
 
 	if (anew)
-		*old = kiommu_sync_reset(container);
-	ret = kiommu_tracking_start(container, burst);
+		*old = kiommu_sync_reset(object);
+	ret = kiommu_tracking_start(object, burst);
 	if (ret)
 		return ret;
 	if (!anew)
-		*old = kiommu_sync_reset(container);
-	container->sync.mode = KVM_IOMMU_SYNC_TRACKED;
-	ret = kiommu_tracking_fill(container);
+		*old = kiommu_sync_reset(object);
+	object->sync.mode = KVM_IOMMU_SYNC_TRACKED;
+	ret = kiommu_tracking_fill(object);
 	if (ret)
-		kiommu_sync_reset(container);
+		kiommu_sync_reset(object);
 	return ret;
 }
 
@@ -97,7 +97,7 @@ static int set_tracked(struct kiommu_container *container, u32 burst,
  * Sets *@old to what the old mode left behind, possibly on failure, too; @new is
  * what the new mode was given. Context: kiommu_lock_exclusive().
  */
-static int set_mode(struct kiommu_container *container,
+static int set_mode(struct kiommu_object *object,
 		    const struct kvm_iommu_set_sync *cmd,
 		    const struct kiommu_sync_left *new,
 		    struct kiommu_sync_left *old)
@@ -109,18 +109,18 @@ static int set_mode(struct kiommu_container *container,
 		ret = kiommu_doorbell_open(new->doorbell);
 		if (ret)
 			break;
-		*old = kiommu_sync_reset(container);
-		container->sync.doorbell = new->doorbell;
-		container->sync.mode = KVM_IOMMU_SYNC_RING;
+		*old = kiommu_sync_reset(object);
+		object->sync.doorbell = new->doorbell;
+		object->sync.mode = KVM_IOMMU_SYNC_RING;
 		break;
 	case KVM_IOMMU_SYNC_TRACKED:
-		ret = set_tracked(container, cmd->burst, old);
+		ret = set_tracked(object, cmd->burst, old);
 		break;
 	default:
-		*old = kiommu_sync_reset(container);
+		*old = kiommu_sync_reset(object);
 	}
 	if (!ret)
-		container->sync.listens = new->listens;
+		object->sync.listens = new->listens;
 	return ret;
 }
 
@@ -128,7 +128,7 @@ static int set_mode(struct kiommu_container *container,
  * Gets what the new mode needs and what has to be waited for. Context: no lock
  * of lock.h is held.
  */
-static int prepare(struct kiommu_container *container, struct kiommu_guest *guest,
+static int prepare(struct kiommu_object *object, struct kiommu_guest *guest,
 		   struct kvm_iommu_set_sync *cmd,
 		   struct kiommu_sync_left *new)
 {
@@ -143,14 +143,14 @@ static int prepare(struct kiommu_container *container, struct kiommu_guest *gues
 	}
 	if (cmd->mode != KVM_IOMMU_SYNC_RING)
 		return 0;
-	bell = kiommu_doorbell_create(container, cmd);
+	bell = kiommu_doorbell_create(object, cmd);
 	if (IS_ERR(bell))
 		return PTR_ERR(bell);
 	new->doorbell = bell;
 	return 0;
 }
 
-static int change_mode(struct kiommu_container *container,
+static int change_mode(struct kiommu_object *object,
 		       struct kiommu_guest *guest,
 		       const struct kvm_iommu_set_sync *cmd,
 		       const struct kiommu_sync_left *new,
@@ -158,18 +158,18 @@ static int change_mode(struct kiommu_container *container,
 {
 	int ret;
 
-	ret = kiommu_lock_exclusive_killable(container);
+	ret = kiommu_lock_exclusive_killable(object);
 	if (ret)
 		return ret;
 	/* Another KVM may have been registered meanwhile. */
-	ret = container->guest == guest ? 0 : -ENODEV;
+	ret = object->guest == guest ? 0 : -ENODEV;
 	if (!ret)
-		ret = set_mode(container, cmd, new, old);
-	kiommu_unlock_exclusive(container);
+		ret = set_mode(object, cmd, new, old);
+	kiommu_unlock_exclusive(object);
 	return ret;
 }
 
-int kiommu_set_sync(struct kiommu_container *container,
+int kiommu_set_sync(struct kiommu_object *object,
 		    struct kvm_iommu_set_sync *cmd)
 {
 	struct kiommu_sync_left new = {}, old = {};
@@ -179,13 +179,13 @@ int kiommu_set_sync(struct kiommu_container *container,
 	cmd->status = check_fields(cmd);
 	if (cmd->status)
 		return -EOPNOTSUPP;
-	guest = kiommu_container_hold_guest(container);
+	guest = kiommu_object_hold_guest(object);
 	if (IS_ERR(guest))
 		return PTR_ERR(guest);
-	ret = prepare(container, guest, cmd, &new);
+	ret = prepare(object, guest, cmd, &new);
 	if (!ret) {
-		kiommu_doorbell_drain(container);
-		ret = change_mode(container, guest, cmd, &new, &old);
+		kiommu_doorbell_drain(object);
+		ret = change_mode(object, guest, cmd, &new, &old);
 	}
 	kiommu_sync_leave(old, guest);
 	if (ret)

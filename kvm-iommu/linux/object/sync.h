@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * How the shadow of a container follows the guest's tables: KVM_IOMMU_SET_SYNC.
+ * How the shadow of a domain follows the guest's tables: KVM_IOMMU_SET_SYNC.
  */
 #ifndef KIOMMU_SYNC_H
 #define KIOMMU_SYNC_H
@@ -9,17 +9,17 @@
 
 #include "guest/tracked_pages.h"
 
-struct kiommu_container;
+struct kiommu_object;
 struct kiommu_doorbell;
 struct kiommu_guest;
 struct kvm_iommu_set_sync;
 
 /**
- * struct kiommu_sync - see above; part of a container
+ * struct kiommu_sync - see above; part of a domain
  * @mode: enum kvm_iommu_sync_mode.
  * @doorbell: mode RING: the doorbell whose ring is consumed, else NULL.
  * @follower: mode TRACKED: entry in the guest's list of followers.
- * @listens: the container listens to the guest's slots: in mode TRACKED, or
+ * @listens: the domain listens to the guest's slots: in mode TRACKED, or
  *	with KVM_IOMMU_SYNC_SLOTS.
  *
  * Changed with D held for writing.
@@ -43,7 +43,7 @@ struct kiommu_sync_left {
  * Context: may sleep; no lock of lock.h is held.
  * Return: as documented for the ioctl.
  */
-int kiommu_set_sync(struct kiommu_container *container,
+int kiommu_set_sync(struct kiommu_object *object,
 		    struct kvm_iommu_set_sync *cmd);
 
 /**
@@ -53,7 +53,7 @@ int kiommu_set_sync(struct kiommu_container *container,
  * Return: what the caller must pass to kiommu_sync_leave() after
  * kiommu_unlock_exclusive().
  */
-struct kiommu_sync_left kiommu_sync_reset(struct kiommu_container *container);
+struct kiommu_sync_left kiommu_sync_reset(struct kiommu_object *object);
 
 /*
  * The caller has a reference to @guest, which was registered. Context: as

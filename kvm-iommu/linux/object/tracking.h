@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Mode TRACKED of a container: its shadow follows the guest's stores to its
+ * Mode TRACKED of a domain: its shadow follows the guest's stores to its
  * tables.
  */
 #ifndef KIOMMU_TRACKING_H
@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-struct kiommu_container;
+struct kiommu_object;
 struct kiommu_guest;
 struct kvm_iommu_untrack;
 
@@ -20,7 +20,7 @@ struct kvm_iommu_untrack;
  * (kiommu_slots_listen()); tracking has not been started.
  * Return: 0; -EOPNOTSUPP if this kernel or this KVM cannot track; -ENOMEM.
  */
-int kiommu_tracking_start(struct kiommu_container *container, u32 burst);
+int kiommu_tracking_start(struct kiommu_object *object, u32 burst);
 
 /**
  * kiommu_tracking_stop() - stop tracking all pages
@@ -29,7 +29,7 @@ int kiommu_tracking_start(struct kiommu_container *container, u32 burst);
  *
  * Context: kiommu_lock_exclusive().
  */
-void kiommu_tracking_stop(struct kiommu_container *container);
+void kiommu_tracking_stop(struct kiommu_object *object);
 
 /**
  * kiommu_tracking_fill() - shadow everything that the tables map
@@ -39,7 +39,7 @@ void kiommu_tracking_stop(struct kiommu_container *container);
  * Context: kiommu_lock_exclusive(); in a thread of the guest's process.
  * Return: 0; -EINTR.
  */
-int kiommu_tracking_fill(struct kiommu_container *container);
+int kiommu_tracking_fill(struct kiommu_object *object);
 
 /**
  * kiommu_tracking_untrack() - KVM_IOMMU_UNTRACK
@@ -47,7 +47,7 @@ int kiommu_tracking_fill(struct kiommu_container *container);
  * Context: kiommu_lock_shared().
  * Return: as documented for the ioctl.
  */
-int kiommu_tracking_untrack(struct kiommu_container *container,
+int kiommu_tracking_untrack(struct kiommu_object *object,
 			    struct kvm_iommu_untrack *cmd);
 
 /* Whether stores of the guest can be tracked. Context: it is registered. */
