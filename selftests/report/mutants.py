@@ -195,7 +195,7 @@ def command_for(command, root, tree, output):
         elif word == "-MD":
             pass
         else:
-            words.append(word.replace(f"{root}/", f"{tree}/"))
+            words.append(re.sub(rf"{re.escape(root)}(?=/|$)", tree, word))
     return [*words, *FASTER, "-o", output]
 
 

@@ -112,10 +112,13 @@ class Building(unittest.TestCase):
         )
 
     def test_command(self):
-        command = "c++ -I/r/i -O2 -MD -MT x.o -MF x.d -o x.o -c /r/a.cc".split()
+        # The root itself is looked up for includes, too.
+        command = (
+            "c++ -I/r/i -I/r -I/rest/i -O2 -MD -MT x.o -MF x.d -o x.o -c /r/a.cc"
+        ).split()
         self.assertEqual(
             mutants.command_for(command, "/r", "/t/0", "/t/x.o"),
-            ["c++", "-I/t/0/i", "-O2", "-c", "/t/0/a.cc"]
+            ["c++", "-I/t/0/i", "-I/t/0", "-I/rest/i", "-O2", "-c", "/t/0/a.cc"]
             + [*mutants.FASTER, "-o", "/t/x.o"],
         )
 
