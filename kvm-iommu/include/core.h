@@ -52,7 +52,8 @@ struct kiommu_window {
 /**
  * struct kiommu_host_caps - what all hosts of a domain have in common
  * @aperture: IOVAs that every host translates.
- * @page_sizes: bitmap of the page sizes that any of the hosts may use.
+ * @page_sizes: bitmap of the page sizes that any of the hosts may use; 0 if
+ *	there is no host.
  * @split: the coarsest of the hosts.
  * @keep_tables: 1 if any of the hosts has tables of its own, which it may keep
  *	when they become empty.

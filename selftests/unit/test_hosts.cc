@@ -131,9 +131,59 @@ TEST(Hosts, CapsThatForbidWhatIsMappedAreRefused) {
                      KVM_IOMMU_STATUS_RESERVED_IOVA);
 }
 
-TEST(Hosts, NothingCanBeMappedWithoutAHost) {
-  W world({.machine = {.hosts = {}, .aperture = {0, 0}}});
-  EXPECT_EQ(world.refresh(0, kPage).error, -EINVAL);
+// A domain may be filled before its first device comes, and stays filled when
+// the last one leaves, whatever the kind of their hosts.
+TEST(Hosts, WithoutAnyTheShadowIsKept) {
+  W world = make_world({});
+  map_a_few(world);
+  const u64 mapped = world.info().mapped_pages;
+  EXPECT_EQ(mapped, 882u);
+  const port::HostKind kinds[] = {port::kVirtio, port::kAmd, port::kVirtio,
+                                  port::kVtd, port::kVtd4K};
+  u64 gone = 0;
+  for (const port::HostKind& kind : kinds) {
+    const u32 index = world.iommus.add(kind);
+    ASSERT_EQ(world.set_caps(), 0) << kind.name;
+    ASSERT_EQ(world.replay(index), 0) << kind.name;
+    expect_consistent(world);
+    EXPECT_EQ(world.sees(5 * kPage), world.frame(world.data(5))) << kind.name;
+    // Its blocks are known: any part can be unmapped.
+    for (u64 page : {3, 513, 700, 2060}) {
+      EXPECT_EQ(world.unmap((page + gone) * kPage, kPage), 0);
+      expect_consistent(world);
+    }
+    world.expect_refresh(0, 16 * kMiB);
+    world.iommus.drop_last();
+    ASSERT_EQ(world.set_caps(), 0) << kind.name;
+    EXPECT_EQ(world.info().mapped_pages, mapped) << kind.name;
+    // What changes meanwhile is not forgotten.
+    EXPECT_EQ(world.unmap(gone * kPage, kPage), 0);
+    world.expect_refresh(0, 16 * kMiB);
+    expect_consistent(world);
+    ++gone;
+  }
+}
+
+TEST(Hosts, FirstOneThatCannotBeFilledLeavesTheShadow) {
+  for (const port::HostKind& kind : {port::kAmd, port::kVirtio}) {
+    W world = make_world({});
+    map_a_few(world);
+    const u64 mapped = world.info().mapped_pages;
+    const u32 index = world.iommus.add(kind);
+    ASSERT_EQ(world.set_caps(), 0);
+    faults().map.arm(2);
+    EXPECT_EQ(world.replay(index), -ENOMEM);
+    faults() = {};
+    world.iommus.drop_last();
+    ASSERT_EQ(world.set_caps(), 0);
+    EXPECT_EQ(world.info().mapped_pages, mapped);
+    EXPECT_EQ(world.unmap(100 * kPage, kPage), 0);
+    expect_consistent(world);
+    const u32 again = world.iommus.add(port::kVtd);
+    ASSERT_EQ(world.set_caps(), 0);
+    EXPECT_EQ(world.replay(again), 0);
+    expect_consistent(world);
+  }
 }
 
 TEST(Hosts, RefusedRunAfterOthersAreMapped) {

@@ -21,7 +21,9 @@ Result<void> Domain::set_host_caps(const kiommu_host_caps& caps) {
     const IovaRange aperture = next.aperture();
     const uint64_t first = aperture.first_page();
     const uint64_t last = aperture.last_page();
-    bool conflict = next.splits_calls() != hosts_.splits_calls();
+    // replay() finds the blocks of the first host; before, none holds one.
+    bool conflict = hosts_.any() && next.any() &&
+                    next.splits_calls() != hosts_.splits_calls();
     conflict |= first > 0 && shadow_.anything_mapped({0, first - 1});
     conflict |=
         last < kLastPage && shadow_.anything_mapped({last + 1, kLastPage});

@@ -17,10 +17,14 @@ class HostCapabilities {
   // largest page in a host's tables. Runs are cut at its multiples.
   static constexpr uint64_t kMaxRunPages = uint64_t{1} << 18;
 
+  // No host yet: every IOVA is within reach.
+  HostCapabilities() { caps_.aperture.last = ~uint64_t{0}; }
   void set_caps(const kiommu_host_caps& caps) { caps_ = caps; }
   IovaRange aperture() const {
     return {{caps_.aperture.first}, {caps_.aperture.last}};
   }
+  // Whether there is a host. If not, anything is recorded, and nothing is held.
+  bool any() const { return caps_.page_sizes != 0; }
   bool splits_calls() const { return caps_.split == KIOMMU_SPLIT_PAGE; }
   // Whether a host may keep a page table that has become empty.
   bool keep_tables() const { return caps_.keep_tables != 0; }
