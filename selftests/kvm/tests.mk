@@ -4,7 +4,7 @@
 
 # They need an e1000, KVM's doorbell or write tracking, or tables and registers
 # of x86's IOMMUs.
-tests-x86 := nic_test ring_% tables_test tracked_%
+tests-x86 := moves_test nic_test ring_% tables_test tracked_%
 # They need virtio functions behind zPCI, KVM's hook, or the guest memory of
 # kiommu_memory.ko.
 tests-s390x := zpci_% provider_test

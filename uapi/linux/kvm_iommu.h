@@ -10,7 +10,9 @@
  *   created --KVM registers--> started --REGISTER_IOAT--> anchored
  *
  * Nothing can be mapped before the anchor is set. All ioctls below are issued
- * on the container file descriptor (/dev/vfio/vfio) after VFIO_SET_IOMMU.
+ * on the container file descriptor (/dev/vfio/vfio) after VFIO_SET_IOMMU, or on
+ * the file of a domain that belongs to no container (/dev/kvm_iommu,
+ * KVM_IOMMU_DOMAIN_CREATE).
  *
  * Conventions
  *  - Every struct starts with its size, set by the caller. A size smaller than
@@ -202,13 +204,16 @@ enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_FD_TYPE = 48, /* [EINVAL] descriptor of another kind */
 	KVM_IOMMU_STATUS_NO_DEVICE = 49, /* [ENODEV] no device is open */
 	KVM_IOMMU_STATUS_BUSY = 50, /* [EBUSY] another KVM is registered */
-	KVM_IOMMU_STATUS_EXISTS = 51, /* [EEXIST] an anchor, or a log */
+	KVM_IOMMU_STATUS_EXISTS = 51, /* [EEXIST] an anchor, a log, a device */
 	KVM_IOMMU_STATUS_NO_LOG = 52, /* [ENOENT] nothing is logged */
 	KVM_IOMMU_STATUS_KVM_GONE = 53, /* [ENODEV] KVM or process is going */
 	KVM_IOMMU_STATUS_RELEASED = 54, /* [ESTALE] container was released */
 	/* [EFAULT] what a field points to cannot be written */
 	KVM_IOMMU_STATUS_BAD_ADDRESS = 55,
 	KVM_IOMMU_STATUS_SAME_FD = 56, /* [EINVAL] doorbell and notification */
+	KVM_IOMMU_STATUS_NOT_ATTACHED = 57, /* [ENOENT] no such device here */
+	/* [EINVAL] the device's IOMMU cannot serve what is mapped */
+	KVM_IOMMU_STATUS_UNSUITABLE = 58,
 	/* Another errno; nothing more is known. */
 	KVM_IOMMU_STATUS_OTHER = 63,
 };
@@ -286,6 +291,8 @@ struct kvm_iommu_info {
 #define KVM_IOMMU_FEATURE_DIRTY_LOG (1ull << 4)
 /* kvm_iommu_register_ioat.rights: less than READ | WRITE is obeyed. */
 #define KVM_IOMMU_FEATURE_ANCHOR_RIGHTS (1ull << 5)
+/* /dev/kvm_iommu (linux/kvm_iommu_domain.h). */
+#define KVM_IOMMU_FEATURE_DOMAIN_FILE (1ull << 6)
 };
 #define KVM_IOMMU_GET_INFO _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 0)
 
@@ -301,7 +308,8 @@ struct kvm_iommu_info {
  * registered already succeeds and changes nothing.
  *
  * A registration lasts until KVM_IOMMU_STOP or until the last device of the
- * container is closed, whichever is first.
+ * container is closed, whichever is first; in a domain with a file of its own,
+ * until KVM_IOMMU_STOP or until that is closed.
  *
  * Errors (nothing changed): EBADF no such fd; EINVAL the fd is not a KVM
  * (FD_TYPE); EBUSY another KVM is registered; EPERM the KVM is another
@@ -553,6 +561,7 @@ struct kvm_iommu_set_idle_limit {
 };
 #define KVM_IOMMU_SET_IDLE_LIMIT _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 9)
 
+#include <linux/kvm_iommu_domain.h>
 #include <linux/kvm_iommu_faults.h>
 #include <linux/kvm_iommu_pages.h>
 #include <linux/kvm_iommu_sync.h>

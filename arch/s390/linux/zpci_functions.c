@@ -20,8 +20,8 @@
 
 #include "zpci_functions.h"
 #include "guest/guest.h"
-#include "object/groups.h"
 #include "object/lock.h"
+#include "object/member.h"
 #include "object/object.h"
 
 static DEFINE_HASHTABLE(functions, 8);

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The module's own ioctls: a table with the sizes of the struct and the
- * handler of each. All checks of the struct itself are done in one place, here.
+ * The module's own ioctls on a domain: a table with the sizes of the struct and
+ * the handler of each.
  */
 #include <linux/file.h>
 #include <linux/sched.h>
-#include <linux/uaccess.h>
+#include <linux/vfio.h>
 
 #include <linux/kvm_iommu.h>
 
+#include "front/attach.h"
+#include "front/command.h"
 #include "front/dirty.h"
 #include "front/ioctls.h"
 #include "guest/guest.h"
@@ -18,36 +20,12 @@
 #include "object/sync.h"
 #include "object/tracking.h"
 
-union kiommu_ucmd {
-	struct {
-		__u32 size;
-		__u32 flags;
-	} head;
-	struct kvm_iommu_info info;
-	struct kvm_iommu_start start;
-	struct kvm_iommu_stop stop;
-	struct kvm_iommu_register_ioat register_ioat;
-	struct kvm_iommu_unregister_ioat unregister_ioat;
-	struct kvm_iommu_refresh refresh;
-	struct kvm_iommu_translate translate;
-	struct kvm_iommu_pin_memory pin_memory;
-	struct kvm_iommu_unpin_memory unpin_memory;
-	struct kvm_iommu_set_idle_limit set_idle_limit;
-	struct {
-		struct kvm_iommu_get_fault_fd cmd;
-		struct file *file; /* installed once the answer is stored */
-	} get_fault_fd;
-	struct kvm_iommu_set_sync set_sync;
-	struct kvm_iommu_untrack untrack;
-	struct kvm_iommu_translate_range translate_range;
-	struct kvm_iommu_dirty_log dirty_log;
-};
-
 /* Features of this kernel and of the registered KVM. */
 static u64 features(const struct kiommu_object *object)
 {
 	u64 features = KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
 		       KVM_IOMMU_FEATURE_ANCHOR_RIGHTS |
+		       KVM_IOMMU_FEATURE_DOMAIN_FILE |
 		       kiommu_doorbell_features();
 
 	if (object->guest && kiommu_tracking_possible(object->guest))
@@ -199,34 +177,28 @@ static int get_fault_fd(struct kiommu_object *object,
 			       &ucmd->get_fault_fd.file);
 }
 
-/* The descriptor must not be usable before the caller has been told of it. */
 static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
 {
-	if (stored) {
-		fd_install(ucmd->get_fault_fd.cmd.fd, ucmd->get_fault_fd.file);
-	} else {
-		put_unused_fd(ucmd->get_fault_fd.cmd.fd);
-		fput(ucmd->get_fault_fd.file);
-	}
+	kiommu_finish_fd(ucmd->get_fault_fd.cmd.fd, ucmd->get_fault_fd.file,
+			 stored);
 }
 
 /*
- * start(), stop() and set_sync() take the locks themselves: they get and put KVMs
- * or doorbells, which must not happen under a lock.
+ * These take the locks themselves: they get and put KVMs or doorbells, which must
+ * not happen under a lock.
  */
-static int start(struct kiommu_object *object, union kiommu_ucmd *ucmd)
+int kiommu_start_fd(struct kiommu_object *object, int kvm_fd, u32 *status)
 {
-	struct kvm_iommu_start *cmd = &ucmd->start;
 	struct kiommu_guest *guest;
 	int ret;
 
-	guest = kiommu_guest_get_fd(cmd->kvm_fd);
+	guest = kiommu_guest_get_fd(kvm_fd);
 	if (IS_ERR(guest)) {
 		ret = PTR_ERR(guest);
 		if (ret == -EINVAL)
-			cmd->status = KVM_IOMMU_STATUS_FD_TYPE;
+			*status = KVM_IOMMU_STATUS_FD_TYPE;
 		else if (ret == -ENODEV)
-			cmd->status = KVM_IOMMU_STATUS_KVM_GONE;
+			*status = KVM_IOMMU_STATUS_KVM_GONE;
 		return ret;
 	}
 	ret = kiommu_lock_exclusive_killable(object);
@@ -234,11 +206,16 @@ static int start(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 		ret = kiommu_object_start(object, guest);
 		kiommu_unlock_exclusive(object);
 		if (ret == -ENODEV)
-			cmd->status = KVM_IOMMU_STATUS_NO_DEVICE;
+			*status = KVM_IOMMU_STATUS_NO_DEVICE;
 	}
 	if (ret)
 		kiommu_guest_put(guest);
 	return ret < 0 ? ret : 0;
+}
+
+static int start(struct kiommu_object *object, union kiommu_ucmd *ucmd)
+{
+	return kiommu_start_fd(object, ucmd->start.kvm_fd, &ucmd->start.status);
 }
 
 static int stop(struct kiommu_object *object, union kiommu_ucmd *ucmd)
@@ -278,22 +255,15 @@ static int dirty_log(struct kiommu_object *object,
 	return kiommu_dirty_log(object, &ucmd->dirty_log);
 }
 
-/* When the struct is written back. */
-enum kiommu_reply {
-	REPLY_NEVER,
-	REPLY_ON_SUCCESS,
-	REPLY_ALWAYS, /* the struct has a status */
-};
+static int attach(struct kiommu_object *object, union kiommu_ucmd *ucmd)
+{
+	return kiommu_attach(object, &ucmd->attach);
+}
 
-/**
- * struct kiommu_locking - the locks that a handler runs under
- * @lock: returns 0, or the errno that the ioctl fails with.
- * @unlock: the opposite.
- */
-struct kiommu_locking {
-	int (*lock)(struct kiommu_object *object);
-	void (*unlock)(struct kiommu_object *object);
-};
+static int detach(struct kiommu_object *object, union kiommu_ucmd *ucmd)
+{
+	return kiommu_detach(object, &ucmd->detach);
+}
 
 static const struct kiommu_locking shared = {
 	kiommu_lock_shared, kiommu_unlock_shared
@@ -306,49 +276,6 @@ static const struct kiommu_locking exclusive = {
 static const struct kiommu_locking pins = {
 	kiommu_lock_pins, kiommu_unlock_pins
 };
-
-/**
- * struct kiommu_op - an ioctl
- * @size: current size of its struct.
- * @min_size: size of its struct when it was first published.
- * @status: offset of its status, for REPLY_ALWAYS.
- * @reserved: offset of its reserved field, or 0.
- * @reply: when the struct is written back.
- * @flags: flags that a caller may set.
- * @locking: locks taken around @execute; NULL if it takes its own.
- * @execute: the handler.
- * @finish: optional; called without any lock after @execute has succeeded and
- *	the answer was stored, or could not be.
- */
-struct kiommu_op {
-	u32 size;
-	u32 min_size;
-	u32 status;
-	u32 reserved;
-	enum kiommu_reply reply;
-	u32 flags;
-	const struct kiommu_locking *locking;
-	int (*execute)(struct kiommu_object *object,
-		       union kiommu_ucmd *ucmd);
-	void (*finish)(union kiommu_ucmd *ucmd, bool stored);
-};
-
-#define KIOMMU_OP(_cmd, _struct, _last, _reply, _locking, _execute, ...) \
-	[_IOC_NR(_cmd) - KVM_IOMMU_BASE] = {				\
-		.size = sizeof(struct _struct),				\
-		.min_size = offsetofend(struct _struct, _last),		\
-		.reply = _reply,					\
-		.locking = _locking,					\
-		.execute = _execute,					\
-		##__VA_ARGS__						\
-	}
-
-/* An ioctl whose struct has a status. */
-#define KIOMMU_STATUS_OP(_cmd, _struct, _last, _locking, _execute, ...)	\
-	KIOMMU_OP(_cmd, _struct, _last, REPLY_ALWAYS, _locking, _execute, \
-		  .status = offsetof(struct _struct, status), ##__VA_ARGS__)
-
-#define RESERVED(_struct) .reserved = offsetof(struct _struct, __reserved)
 
 static const struct kiommu_op kiommu_ops[] = {
 	KIOMMU_OP(KVM_IOMMU_GET_INFO, kvm_iommu_info, shadow_limit,
@@ -387,148 +314,25 @@ static const struct kiommu_op kiommu_ops[] = {
 			 RESERVED(kvm_iommu_translate_range)),
 	KIOMMU_STATUS_OP(KVM_IOMMU_DIRTY_LOG, kvm_iommu_dirty_log, dirty, NULL,
 			 dirty_log),
+	KIOMMU_STATUS_OP(KVM_IOMMU_ATTACH, kvm_iommu_attach, __reserved, NULL,
+			 attach, RESERVED(kvm_iommu_attach), .of_file = true),
+	KIOMMU_STATUS_OP(KVM_IOMMU_DETACH, kvm_iommu_detach, status, NULL,
+			 detach, .of_file = true),
 };
-
-/* The status of a failure that only the errno explains. */
-static u32 status_of(int error)
-{
-	switch (error) {
-	case -ENODEV:
-		return KVM_IOMMU_STATUS_NO_KVM;
-	case -ENXIO:
-		return KVM_IOMMU_STATUS_NO_ANCHOR;
-	case -EPERM:
-		return KVM_IOMMU_STATUS_PROCESS;
-	case -EBADF:
-		return KVM_IOMMU_STATUS_NO_FD;
-	case -EBUSY:
-		return KVM_IOMMU_STATUS_BUSY;
-	case -ENOMEM:
-		return KVM_IOMMU_STATUS_NO_MEMORY;
-	case -EINTR:
-		return KVM_IOMMU_STATUS_INTERRUPTED;
-	case -ESTALE:
-		return KVM_IOMMU_STATUS_RELEASED;
-	case -EFAULT:
-		return KVM_IOMMU_STATUS_BAD_ADDRESS;
-	default:
-		return KVM_IOMMU_STATUS_OTHER;
-	}
-}
-
-/* Returns the field of @ucmd at @offset, within the size of its op. */
-static u32 *field(union kiommu_ucmd *ucmd, u32 offset)
-{
-	return (u32 *)((u8 *)ucmd + offset);
-}
-
-static int execute(struct kiommu_object *object,
-		   const struct kiommu_op *op, union kiommu_ucmd *ucmd)
-{
-	int ret;
-
-	if (!object)
-		return -ESTALE;
-	ret = kiommu_devices_catch_up(object);
-	if (ret)
-		return ret;
-	if (!op->locking)
-		return op->execute(object, ucmd);
-	ret = op->locking->lock(object);
-	if (ret)
-		return ret;
-	ret = op->execute(object, ucmd);
-	op->locking->unlock(object);
-	return ret;
-}
-
-/* Checks what is common to all structs. Return: a status, or 0. */
-static u32 check_struct(const struct kiommu_op *op, union kiommu_ucmd *ucmd)
-{
-	if (ucmd->head.flags & ~op->flags)
-		return KVM_IOMMU_STATUS_FLAGS;
-	if (op->reserved && *field(ucmd, op->reserved))
-		return KVM_IOMMU_STATUS_FIELD;
-	return KVM_IOMMU_STATUS_OK;
-}
-
-/*
- * Checks the struct and executes the ioctl; sets the status, if there is one.
- */
-static int answer(struct kiommu_object *object,
-		  const struct kiommu_op *op, union kiommu_ucmd *ucmd)
-{
-	u32 *status = op->status ? field(ucmd, op->status) : NULL;
-	u32 wrong = check_struct(op, ucmd);
-	int ret;
-
-	if (status)
-		*status = wrong;
-	ret = wrong ? -EOPNOTSUPP : execute(object, op, ucmd);
-	if (status && ret && !*status)
-		*status = status_of(ret);
-	return ret;
-}
-
-static bool must_reply(const struct kiommu_op *op, int ret)
-{
-	switch (op->reply) {
-	case REPLY_NEVER:
-		return false;
-	case REPLY_ON_SUCCESS:
-		return !ret;
-	case REPLY_ALWAYS:
-		return true;
-	}
-	return false;
-}
-
-/*
- * A call whose answer could not be stored must change nothing. The struct spans
- * two pages at most, so writing back its first and its last byte probes all of
- * it.
- */
-static bool can_reply(void __user *argp, const union kiommu_ucmd *ucmd,
-		      u32 size)
-{
-	const u8 *from = (const u8 *)ucmd;
-	u8 __user *to = argp;
-
-	static_assert(sizeof(*ucmd) <= PAGE_SIZE);
-	return !put_user(from[0], to) && !put_user(from[size - 1], to + size - 1);
-}
 
 long kiommu_ioctl(struct kiommu_object *object, unsigned int cmd,
 		  unsigned long arg)
 {
-	unsigned int nr = _IOC_NR(cmd) - KVM_IOMMU_BASE;
-	void __user *argp = (void __user *)arg;
-	const struct kiommu_op *op;
-	union kiommu_ucmd ucmd; /* op->size bytes are set below */
-	bool stored;
-	u32 size;
-	int ret;
+	return kiommu_command(kiommu_ops, ARRAY_SIZE(kiommu_ops), object, cmd,
+			      arg);
+}
 
-	if (nr >= ARRAY_SIZE(kiommu_ops) || cmd != _IO(KVM_IOMMU_TYPE, _IOC_NR(cmd)))
-		return -ENOTTY;
-	op = &kiommu_ops[array_index_nospec(nr, ARRAY_SIZE(kiommu_ops))];
-
-	if (get_user(size, (u32 __user *)argp))
-		return -EFAULT;
-	if (size < op->min_size)
-		return -EINVAL;
-	/* Trailing bytes are checked to be zero: limit how many. */
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&ucmd, op->size, argp, size);
-	if (ret)
-		return ret;
-	if (op->reply != REPLY_NEVER && !can_reply(argp, &ucmd, min(size, op->size)))
-		return -EFAULT;
-	ret = answer(object, op, &ucmd);
-	stored = !must_reply(op, ret) ||
-		 !copy_to_user(argp, &ucmd, min(size, op->size));
-	if (!ret && op->finish)
-		op->finish(&ucmd, stored);
-	return stored ? ret : -EFAULT;
+long kiommu_object_ioctl(struct kiommu_object *object, unsigned int cmd,
+			 unsigned long arg)
+{
+	if (cmd == VFIO_CHECK_EXTENSION)
+		return kiommu_check_extension(object, arg);
+	if (_IOC_TYPE(cmd) == KVM_IOMMU_TYPE)
+		return kiommu_ioctl(object, cmd, arg);
+	return kiommu_type1_ioctl(object, cmd, arg);
 }

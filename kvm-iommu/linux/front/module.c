@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm_iommu: a KVM-owned IOMMU domain for VFIO containers.
+ * kvm_iommu: KVM-owned IOMMU domains.
  */
 #include <linux/module.h>
 
 #include "zpci_hook.h"
+#include "front/domain_file.h"
 #include "front/vfio_driver.h"
 #include "guest/guest.h"
 #include "object/devices.h"
@@ -25,12 +26,17 @@ static int __init kiommu_init(void)
 	ret = kiommu_zpci_hook_init();
 	if (ret)
 		goto err_shrinker;
-	/* Last, because containers can be opened from here on. */
-	ret = kiommu_vfio_register();
+	/* Last, because domains can be created from here on. */
+	ret = kiommu_domain_files_register();
 	if (ret)
 		goto err_hook;
+	ret = kiommu_vfio_register();
+	if (ret)
+		goto err_files;
 	return 0;
 
+err_files:
+	kiommu_domain_files_unregister();
 err_hook:
 	kiommu_zpci_hook_exit();
 err_shrinker:
@@ -44,6 +50,7 @@ module_init(kiommu_init);
 static void __exit kiommu_exit(void)
 {
 	kiommu_vfio_unregister();
+	kiommu_domain_files_unregister();
 	kiommu_zpci_hook_exit();
 	kiommu_shrinker_exit();
 	kiommu_devices_stop_queue();

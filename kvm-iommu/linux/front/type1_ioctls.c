@@ -15,6 +15,30 @@
 #include "object/lock.h"
 #include "object/object.h"
 
+long kiommu_check_extension(struct kiommu_object *object,
+			    unsigned long extension)
+{
+	long ret;
+
+	switch (extension) {
+	case VFIO_KVM_IOMMU:
+		return 1;
+	case VFIO_UNMAP_ALL:
+		return object ? 1 : 0;
+	case VFIO_DMA_CC_IOMMU:
+		if (!object)
+			return 0;
+		ret = kiommu_lock_shared(object);
+		if (ret)
+			return ret;
+		ret = kiommu_hosts_coherent(&object->hosts);
+		kiommu_unlock_shared(object);
+		return ret;
+	default:
+		return 0;
+	}
+}
+
 /* Adds the unreserved parts of the aperture as a capability. */
 static int add_iova_ranges(const struct kiommu_host_caps *caps,
 			   struct vfio_info_cap *chain)

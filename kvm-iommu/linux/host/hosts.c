@@ -18,6 +18,8 @@ void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long object,
 	hosts->reports = reports;
 	INIT_LIST_HEAD(&hosts->groups);
 	hosts->mmio = RB_ROOT_CACHED;
+	/* As the core begins. */
+	hosts->caps.aperture.last = ~0ULL;
 }
 
 /* To be called before @domain is attached to anything. */
@@ -146,14 +148,46 @@ bool kiommu_group_coherent(const struct kiommu_group *group)
 	return !iommu_group_for_each_dev(group->group, NULL, lacks_coherency);
 }
 
-static int host_attach(struct kiommu_host *host,
-		       const struct kiommu_group *member, phys_addr_t msi_base)
+static int is_served(struct device *dev, void *data)
+{
+	const struct iommu_domain *domain = data;
+
+	return dev->iommu->iommu_dev->ops == domain->owner;
+}
+
+int kiommu_host_enter(struct iommu_domain *domain,
+		      const struct kiommu_group *group)
+{
+	if (!group->from)
+		return iommu_attach_group(domain, group->group);
+	/* Unlike the above, what follows does not check this. */
+	if (!iommu_group_for_each_dev(group->group, domain, is_served))
+		return -EINVAL;
+	return iommu_group_replace_domain(group->group, domain);
+}
+
+void kiommu_host_exit(const struct kiommu_hosts *hosts,
+		      struct iommu_domain *domain, struct iommu_group *group,
+		      struct iommu_domain *to)
+{
+	if (to && !iommu_group_replace_domain(group, to))
+		return;
+	iommu_detach_group(domain, group);
+	if (!to)
+		return;
+	hosts->reports->blocked(hosts->object, group);
+	pr_warn("kvm_iommu: group %d: DMA is blocked until it is attached anew\n",
+		iommu_group_id(group));
+}
+
+static int host_attach(const struct kiommu_hosts *hosts,
+		       struct kiommu_host *host,
+		       const struct kiommu_group *group, phys_addr_t msi_base)
 {
 	const struct iommu_domain_ops *ops = host->domain->ops;
-	struct iommu_group *group = member->group;
 	int ret;
 
-	ret = iommu_attach_group(host->domain, group);
+	ret = kiommu_host_enter(host->domain, group);
 	if (ret)
 		return ret;
 
@@ -161,23 +195,23 @@ static int host_attach(struct kiommu_host *host,
 	ret = -EINVAL;
 	if (!(host->domain->pgsize_bitmap & SZ_4K))
 		goto err_detach;
-	host->shadowed = kiommu_group_shadowed(member);
+	host->shadowed = kiommu_group_shadowed(group);
 	if (ops->enforce_cache_coherency)
 		host->coherent = ops->enforce_cache_coherency(host->domain);
-	if (kiommu_group_coherent(member) && !host->coherent)
+	if (kiommu_group_coherent(group) && !host->coherent)
 		goto err_detach;
 	if (msi_base) {
 		ret = iommu_get_msi_cookie(host->domain, msi_base);
 		if (ret && ret != -ENODEV)
 			goto err_detach;
 	}
-	ret = probe_split(host, member);
+	ret = probe_split(host, group);
 	if (ret)
 		goto err_detach;
 	return 0;
 
 err_detach:
-	iommu_detach_group(host->domain, group);
+	kiommu_host_exit(hosts, host->domain, group->group, group->from);
 	return ret;
 }
 
@@ -204,7 +238,7 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 		goto err_free;
 	}
 	watch_faults(hosts, host->domain);
-	ret = host_attach(host, group, msi_base);
+	ret = host_attach(hosts, host, group, msi_base);
 	if (ret)
 		goto err_domain;
 	return host;
@@ -256,10 +290,21 @@ static void put_back(const struct kiommu_hosts *hosts,
 		iommu_group_id(group->group));
 }
 
+static bool is_left_alone(const struct kiommu_hosts *hosts,
+			  const struct kiommu_host *host)
+{
+	const struct kiommu_group *group;
+
+	list_for_each_entry(group, &hosts->groups, list)
+		if (group->host == host && group->away)
+			return true;
+	return host->domain->iova_cookie;
+}
+
 /*
  * IOMMU drivers keep tables that have become empty until the domain is freed. A
  * domain with an MSI cookie has to stay, because its MSI pages are mapped in
- * it.
+ * it, and so has one that a group is away from, or leaves just now.
  */
 static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 {
@@ -270,7 +315,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 
 	if (host->split == KIOMMU_SPLIT_CALL)
 		return 0;
-	if (host->domain->iova_cookie)
+	if (is_left_alone(hosts, host))
 		return -EOPNOTSUPP;
 	list_for_each_entry(group, &hosts->groups, list) {
 		if (group->host != host)

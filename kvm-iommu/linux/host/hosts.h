@@ -53,6 +53,12 @@ struct kiommu_host {
  * @list: entry in kiommu_hosts.groups.
  * @group: referenced.
  * @host: the host that it is attached to.
+ * @from: the host's domain that its devices came from, valid until they have
+ *	left it; NULL if all of their DMA was blocked.
+ * @away: its devices are in another domain, or on their way there; the domain of
+ *	@host does not change until they have come back.
+ * @at: where they are; NULL if they are here. See member.h.
+ * @next: where they are going to.
  * @reserved: IOVAs that must not be mapped for it, in whole pages.
  * @reserved_count: entries of @reserved.
  */
@@ -60,6 +66,10 @@ struct kiommu_group {
 	struct list_head list;
 	struct iommu_group *group;
 	struct kiommu_host *host;
+	struct iommu_domain *from;
+	bool away;
+	struct kiommu_group *at;
+	struct kiommu_group *next;
 	struct kiommu_window *reserved;
 	unsigned int reserved_count;
 };
@@ -97,6 +107,28 @@ int iommu_group_replace_domain(struct iommu_group *group,
 
 void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long object,
 		       const struct kiommu_host_reports *reports);
+
+/**
+ * kiommu_host_enter() - attach a group's devices to a domain
+ *
+ * They are in @group->from until then.
+ *
+ * Context: may sleep.
+ * Return: 0; -EINVAL if the domain cannot serve them, -EBUSY if they are in yet
+ * another one, or what the IOMMU driver returned. On failure nothing has
+ * changed.
+ */
+int kiommu_host_enter(struct iommu_domain *domain,
+		      const struct kiommu_group *group);
+
+/*
+ * Takes a group's devices out of a domain, into @to, or into none if that is
+ * NULL: their DMA is blocked then. So it is where the IOMMU driver refuses @to,
+ * which the reader of faults is told.
+ */
+void kiommu_host_exit(const struct kiommu_hosts *hosts,
+		      struct iommu_domain *domain, struct iommu_group *group,
+		      struct iommu_domain *to);
 
 /**
  * kiommu_host_create() - create a domain for a group, with the group attached

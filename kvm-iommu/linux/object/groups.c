@@ -6,7 +6,6 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
-#include <linux/xarray.h>
 
 #include "guest/guest.h"
 #include "object/groups.h"
@@ -21,20 +20,6 @@ static bool domain_per_group;
 module_param(domain_per_group, bool, 0644);
 MODULE_PARM_DESC(domain_per_group,
 		 "Give each group a host domain of its own, as if behind different IOMMUs");
-
-/* Domains by the id of each group in them. Looked up under RCU. */
-static DEFINE_XARRAY(grouped);
-
-static struct kiommu_group *find_group(const struct kiommu_hosts *hosts,
-				       const struct iommu_group *iommu_group)
-{
-	struct kiommu_group *group;
-
-	list_for_each_entry(group, &hosts->groups, list)
-		if (group->group == iommu_group)
-			return group;
-	return NULL;
-}
 
 /*
  * Reads the reserved regions of a group. Relaxable regions are needed by the
@@ -204,22 +189,27 @@ static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
 
 	for (i = 0; i < hosts->count; i++)
 		if (hosts->hosts[i]->coherent == coherent &&
-		    !iommu_attach_group(hosts->hosts[i]->domain, group->group))
+		    !kiommu_host_enter(hosts->hosts[i]->domain, group))
 			return hosts->hosts[i];
 	return NULL;
 }
 
 /* The host is destroyed with its last group. */
-static void detach_host(struct kiommu_hosts *hosts, struct kiommu_mmio *mmio,
-			struct kiommu_group *group)
+static void drop_host(struct kiommu_hosts *hosts, struct kiommu_mmio *mmio,
+		      struct kiommu_host *host)
 {
-	struct kiommu_host *host = group->host;
-
-	iommu_detach_group(host->domain, group->group);
 	if (--host->groups)
 		return;
 	kiommu_mmio_remove_host(mmio, hosts, host);
 	kiommu_host_destroy(host);
+}
+
+/* Undoes what join_host() has done. */
+static void leave_host(struct kiommu_hosts *hosts, struct kiommu_mmio *mmio,
+		       struct kiommu_group *group)
+{
+	kiommu_host_exit(hosts, group->host->domain, group->group, group->from);
+	drop_host(hosts, mmio, group->host);
 }
 
 static void free_group(struct kiommu_group *group)
@@ -266,14 +256,14 @@ static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 	if (!ret)
 		return 0;
 	list_del(&group->list);
-	detach_host(hosts, mmio, group);
+	leave_host(hosts, mmio, group);
 	/* Without the group, the capabilities are the old ones. */
 	update_caps(hosts, domain);
 	return ret;
 
 err_detach:
 	list_del(&group->list);
-	detach_host(hosts, mmio, group);
+	leave_host(hosts, mmio, group);
 	return ret;
 }
 
@@ -283,88 +273,72 @@ static struct kiommu_mmio *mmio_of(const struct kiommu_object *object)
 	return object->guest ? &object->guest->mmio : NULL;
 }
 
-static int add_group(struct kiommu_object *object,
-		     struct iommu_group *iommu_group)
+struct kiommu_group *kiommu_group_add(struct kiommu_object *object,
+				      struct iommu_group *iommu_group,
+				      struct iommu_domain *from)
 {
 	struct kiommu_group *group;
 	phys_addr_t msi_base;
 	int ret;
 
+	lockdep_assert_held_write(&object->lock);
 	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
 	if (!group)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	group->group = iommu_group_ref_get(iommu_group);
+	group->from = from;
 
 	ret = read_reserved(group, &msi_base);
 	if (!ret)
 		ret = join_host(&object->hosts, object->domain, mmio_of(object),
 				group, msi_base);
-	if (ret)
-		free_group(group);
-	return ret;
+	if (!ret)
+		return group;
+	free_group(group);
+	return ERR_PTR(ret);
 }
 
-static void remove_group(struct kiommu_object *object,
+void kiommu_group_forget(struct kiommu_object *object,
 			 struct kiommu_group *group)
 {
 	struct kiommu_hosts *hosts = &object->hosts;
 
+	lockdep_assert_held_write(&object->lock);
 	list_del(&group->list);
-	detach_host(hosts, mmio_of(object), group);
+	drop_host(hosts, mmio_of(object), group->host);
 	free_group(group);
 	/*
 	 * Fewer groups reserve fewer IOVAs, so everything mapped stays valid.
 	 * If there is no memory to update the capabilities, the stricter ones
 	 * stay.
 	 */
-	if (!list_empty(&hosts->groups))
-		update_caps(hosts, object->domain);
+	update_caps(hosts, object->domain);
 }
 
-int kiommu_group_attach(struct kiommu_object *object,
-			struct iommu_group *iommu_group)
+void kiommu_group_remove(struct kiommu_object *object,
+			 struct kiommu_group *group, struct iommu_domain *to)
 {
-	int ret;
-
-	lockdep_assert_held_write(&object->lock);
-	if (find_group(&object->hosts, iommu_group))
-		return -EINVAL;
-	if (!READ_ONCE(allow_unsafe_interrupts) &&
-	    !iommu_group_has_isolated_msi(iommu_group)) {
-		pr_warn("kvm_iommu: group %d: interrupts are not isolated; the module parameter allow_unsafe_interrupts accepts that\n",
-			iommu_group_id(iommu_group));
-		return -EPERM;
-	}
-	ret = add_group(object, iommu_group);
-	if (ret)
-		return ret;
-	ret = xa_err(xa_store(&grouped, iommu_group_id(iommu_group), object,
-			      GFP_KERNEL));
-	if (ret)
-		remove_group(object, find_group(&object->hosts, iommu_group));
-	return ret;
+	kiommu_host_exit(&object->hosts, group->host->domain, group->group, to);
+	kiommu_group_forget(object, group);
 }
 
-void kiommu_group_detach(struct kiommu_object *object,
-			 struct iommu_group *iommu_group)
+int kiommu_group_check(struct iommu_group *iommu_group)
 {
-	struct kiommu_group *group = find_group(&object->hosts, iommu_group);
-
-	lockdep_assert_held_write(&object->lock);
-	if (!group)
-		return;
-	xa_erase(&grouped, iommu_group_id(iommu_group));
-	remove_group(object, group);
+	if (READ_ONCE(allow_unsafe_interrupts) ||
+	    iommu_group_has_isolated_msi(iommu_group))
+		return 0;
+	pr_warn("kvm_iommu: group %d: interrupts are not isolated; the module parameter allow_unsafe_interrupts accepts that\n",
+		iommu_group_id(iommu_group));
+	return -EPERM;
 }
 
-struct kiommu_object *kiommu_object_of_group(struct iommu_group *group)
+struct kiommu_group *kiommu_group_find(const struct kiommu_object *object,
+				       const struct iommu_group *iommu_group)
 {
-	struct kiommu_object *object;
+	struct kiommu_group *group;
 
-	rcu_read_lock();
-	object = xa_load(&grouped, iommu_group_id(group));
-	if (object && !refcount_inc_not_zero(&object->refs))
-		object = NULL;
-	rcu_read_unlock();
-	return object;
+	list_for_each_entry(group, &object->hosts.groups, list)
+		if (group->group == iommu_group)
+			return group;
+	return NULL;
 }

@@ -1,16 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * IOMMU groups of a domain: attaching them to and detaching them from its
- * hosts.
+ * IOMMU groups of a domain: their places at its hosts.
  */
 #ifndef KIOMMU_GROUPS_H
 #define KIOMMU_GROUPS_H
 
+struct iommu_domain;
 struct iommu_group;
+struct kiommu_group;
 struct kiommu_object;
 
 /**
- * kiommu_group_attach() - let the devices of an IOMMU group use the domain
+ * kiommu_group_check() - whether a group may be handed to user space at all
+ *
+ * Return: 0; -EPERM if its MSIs are not isolated (module parameter
+ * allow_unsafe_interrupts).
+ */
+int kiommu_group_check(struct iommu_group *iommu_group);
+
+/**
+ * kiommu_group_add() - let the devices of an IOMMU group use the domain
+ * @from: the host's domain that they are in now and stay in on failure, or NULL
+ *	if all of their DMA is blocked.
  *
  * Before this returns, everything that is mapped is mapped for the group as
  * well. A host that other groups use is complete already. A new host must take
@@ -18,23 +29,31 @@ struct kiommu_object;
  * can do; until it is filled, all DMA of the group is blocked.
  *
  * Context: kiommu_lock_exclusive().
- * Return: 0; -EINVAL if the group is attached already, or if something mapped
- * conflicts with its reserved regions or aperture; -EPERM if its MSIs are not
- * isolated (module parameter allow_unsafe_interrupts); -ENOMEM; or what the
- * IOMMU driver returned. On failure nothing has changed.
+ * Return: the group's place in the domain; or an ERR_PTR(): -EINVAL if something
+ * mapped conflicts with its reserved regions or aperture, or if its IOMMU cannot
+ * serve; -EBUSY if its devices are not where @from says; -ENOSPC; -ENOMEM;
+ * -EINTR; or what the IOMMU driver returned. On failure nothing has changed.
  */
-int kiommu_group_attach(struct kiommu_object *object,
-			struct iommu_group *iommu_group);
-
-/* Detaches a group that is attached. Cannot fail. Context: as above. */
-void kiommu_group_detach(struct kiommu_object *object,
-			 struct iommu_group *iommu_group);
+struct kiommu_group *kiommu_group_add(struct kiommu_object *object,
+				      struct iommu_group *iommu_group,
+				      struct iommu_domain *from);
 
 /*
- * Returns the domain that a group is in, with a reference, or NULL. The group
- * stays in it while one of its devices is open. Context: any; does not wait for
- * any domain.
+ * Gives up a place. The devices go to @to, or are blocked if it is NULL, or if
+ * they cannot go there; see kiommu_host_exit(). Context: as above.
  */
-struct kiommu_object *kiommu_object_of_group(struct iommu_group *group);
+void kiommu_group_remove(struct kiommu_object *object,
+			 struct kiommu_group *group, struct iommu_domain *to);
+
+/* The same for a place that the devices have left. Context: as above. */
+void kiommu_group_forget(struct kiommu_object *object,
+			 struct kiommu_group *group);
+
+/*
+ * Returns a group's place in the domain, or NULL. Context: places are not changed
+ * meanwhile.
+ */
+struct kiommu_group *kiommu_group_find(const struct kiommu_object *object,
+				       const struct iommu_group *iommu_group);
 
 #endif /* KIOMMU_GROUPS_H */

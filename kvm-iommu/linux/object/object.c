@@ -18,7 +18,7 @@ MODULE_PARM_DESC(shadow_limit_mb,
 static DEFINE_XARRAY(objects);
 static atomic_long_t last_id;
 
-struct kiommu_object *kiommu_object_create(void)
+struct kiommu_object *kiommu_object_create(bool of_container)
 {
 	u64 limit = min(READ_ONCE(shadow_limit_mb), ULONG_MAX >> 20);
 	struct kiommu_object *object;
@@ -28,6 +28,8 @@ struct kiommu_object *kiommu_object_create(void)
 	if (!object)
 		return ERR_PTR(-ENOMEM);
 	refcount_set(&object->refs, 1);
+	object->of_container = of_container;
+	xa_init_flags(&object->members, XA_FLAGS_ALLOC1);
 	init_rwsem(&object->lock);
 	kiommu_devices_init(&object->devices);
 	object->id = atomic_long_inc_return(&last_id);
@@ -125,7 +127,7 @@ int kiommu_object_start(struct kiommu_object *object,
 	int ret;
 
 	lockdep_assert_held_write(&object->lock);
-	if (!READ_ONCE(object->devices.open))
+	if (object->of_container && !READ_ONCE(object->devices.open))
 		return -ENODEV;
 	if (object->guest)
 		return object->guest == guest ? 1 : -EBUSY;

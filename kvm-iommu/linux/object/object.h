@@ -2,7 +2,7 @@
 /*
  * A domain as an object of the kernel: a domain of the core, its hosts, and the
  * guest that is registered with it. User space reaches it through a front: a
- * VFIO container.
+ * VFIO container, or a file of its own.
  */
 #ifndef KIOMMU_OBJECT_H
 #define KIOMMU_OBJECT_H
@@ -10,6 +10,7 @@
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
+#include <linux/xarray.h>
 
 #include "host/hosts.h"
 #include "object/devices.h"
@@ -20,10 +21,15 @@ struct kiommu_guest;
 
 /**
  * struct kiommu_object - see above
- * @refs: one for its front, and one each for calls under way, the queued
+ * @refs: one for its front, and one each for members, calls under way, the queued
  *	@devices.leave, doorbells, zPCI functions and an open fault file.
  * @rcu: frees the domain once no lookup can still see it.
  * @id: names the domain where a pointer could be stale; never reused.
+ * @of_container: it is the own domain of a VFIO container, so a registration
+ *	lasts while a device of that is open, see devices.h. Otherwise it has a
+ *	file, and a registration lasts as long as that is open.
+ * @members: members that are attached to it by their number, each referenced;
+ *	has its own lock, see member.h.
  * @fault_reader: reader of its faults.
  * @faults: the core's fault queue; lives as long as this struct.
  * @lock: D of core.h; protects all fields below except @devices. For the lock
@@ -40,6 +46,8 @@ struct kiommu_object {
 	refcount_t refs;
 	struct rcu_head rcu;
 	unsigned long id;
+	bool of_container;
+	struct xarray members;
 	struct kiommu_fault_reader fault_reader;
 	struct kiommu_faults *faults;
 	struct rw_semaphore lock; /* D; also protects the core's domain */
@@ -53,11 +61,12 @@ struct kiommu_object {
 
 /**
  * kiommu_object_create() - create a domain without groups
+ * @of_container: see struct kiommu_object.
  *
  * Context: may sleep.
  * Return: the domain, or ERR_PTR(-ENOMEM).
  */
-struct kiommu_object *kiommu_object_create(void);
+struct kiommu_object *kiommu_object_create(bool of_container);
 
 /*
  * The front drops the domain: mappings, pins, guest and hosts are gone on return.
@@ -101,8 +110,8 @@ kiommu_object_hold_guest(struct kiommu_object *object);
  *
  * Context: kiommu_lock_exclusive().
  * Return: 0 if @guest was registered, and then its lock is held; 1 if it was
- * registered already; -ENODEV if no device is open; -EBUSY if another guest is
- * registered.
+ * registered already; -ENODEV if no device of its container is open; -EBUSY if
+ * another guest is registered.
  */
 int kiommu_object_start(struct kiommu_object *object,
 			struct kiommu_guest *guest);
