@@ -51,6 +51,18 @@ $(SYNC_HOSTS:%=bench-sync-on-%): bench-sync-on-%:
 bench-sync: bench-sync-vm ## what it costs to follow a guest, by mode: a table (a minute)
 	@selftests/report/sync.py build/bench.json
 
+# What fronts cost: a refresh by each, and the move of a device.
+.PHONY: bench-fronts
+bench-fronts: module build/setup.env ## what a refresh costs by each front, and what a move costs: two lists (half a minute)
+	@$(call kvm-make,build/kvm,$(CURDIR)/build/kvm/bin/bench-fronts)
+	@for host in $(SYNC_HOSTS); do \
+		selftests/vm/run --plain --icount --host $$host --name bench-fronts-$$host \
+			--program-timeout 600 \
+			"build/kvm/bin/bench-fronts /tmp/out/fronts.tsv" && \
+		echo "instructions of a call, $$host:" && \
+		cat build/vm/bench-fronts-$$host/files/fronts.tsv || exit 1; \
+	done
+
 # Tells whose functions the instructions of a page are.
 .PHONY: profile-sync
 profile-sync: module bench-program ## docs/sync-profile.md: whose functions the instructions of bench-sync are

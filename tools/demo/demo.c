@@ -154,6 +154,7 @@ int main(int argc, char **argv)
 		scenario_tables(&k, &zpci);
 		scenario_tables(&k, &vtd);
 		scenario_identity(&k);
+		scenario_domains(&k);
 		stop_and_close(&k);
 	}
 	printf("\n%u of %u rows ok\n", report_rows() - report_failures(),

@@ -17,6 +17,11 @@ struct scenario {
 /* Begin and end in state started: set an anchor, do DMA, unset the anchor. */
 void scenario_tables(struct kiommu *k, const struct scenario *scenario);
 void scenario_identity(struct kiommu *k);
+/*
+ * Begins in state started, with two devices; the second is in no container of
+ * @k afterwards.
+ */
+void scenario_domains(struct kiommu *k);
 
 /* Report rows on what the domain and the kernel hold now. */
 void check_state(struct kiommu *k, const char *step, enum kvm_iommu_state state);

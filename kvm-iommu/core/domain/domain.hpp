@@ -170,6 +170,8 @@ class Domain {
   Result<void> require_anchor() const;
   Result<void> check_range(IovaRange range) const;
   TableFollower follow(bool follows, bool for_refresh) const;
+  // The range has passed check_range().
+  Result<void> refresh_checked(IovaRange range, kiommu_refresh_result* result);
   Result<void> refresh_range(IovaRange range, kiommu_refresh_result* result,
                              TableFollower* follower);
   // `known`: a table at which the walk can begin, or nullptr.

@@ -61,11 +61,16 @@ Result<void> Domain::refresh(uint64_t iova, uint64_t length,
                              kiommu_refresh_result* result) {
   auto range = checked_range(iova, length);
   if (!range) return fail(range.error());
-  return refresh(*range, result);
+  return refresh_checked(*range, result);
 }
 
 Result<void> Domain::refresh(IovaRange range, kiommu_refresh_result* result) {
   KIOMMU_TRY(check_range(range));
+  return refresh_checked(range, result);
+}
+
+Result<void> Domain::refresh_checked(IovaRange range,
+                                     kiommu_refresh_result* result) {
   if (tracker_ == nullptr) return refresh_range(range, result, nullptr);
   TableFollower asked = follow(false, true);
   auto done = refresh_range(range, result, &asked);

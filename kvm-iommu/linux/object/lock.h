@@ -5,6 +5,7 @@
  *
  * Lock order, outermost first; locks separated by "|" are never held together:
  *	VFIO: group_lock of the container | lock of the device set
+ *	kiommu_member.lock
  *	list of guests, nothing inside it (itself may be inside slots_lock)
  *	kiommu_slots.lock, without D, P; in it: slots_arch_lock, mmu_lock, vCPUs
  *	kvm->srcu (read), KVM's write tracker: held when KVM calls us

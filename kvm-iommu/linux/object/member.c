@@ -180,13 +180,22 @@ static void settle_at_home(struct kiommu_member *member)
 		kiommu_core_unmap_all(member->home->domain, &pages);
 }
 
+/* The member is not in @at any more. The caller has a reference to @member. */
+static void leave_table(struct kiommu_member *member)
+{
+	xa_erase(&member->at->members, member->handle);
+	kiommu_object_put(member->at);
+	member->at = NULL;
+	kiommu_member_put(member);
+}
+
+/* Context: kiommu_lock_exclusive() of @member->at, which is released. */
 static void come_home(struct kiommu_member *member)
 {
 	struct kiommu_object *from = member->at;
 	struct kiommu_group *home;
 
 	lockdep_assert_held(&member->lock);
-	kiommu_lock_exclusive(from);
 	for_each_place(home, member) {
 		kiommu_group_remove(from, home->at, home->host->domain);
 		home->at = NULL;
@@ -197,15 +206,7 @@ static void come_home(struct kiommu_member *member)
 	kiommu_lock_exclusive(member->home);
 	settle_at_home(member);
 	kiommu_unlock_exclusive(member->home);
-}
-
-/* The member is not in @at any more. The caller has a reference to @member. */
-static void leave_table(struct kiommu_member *member)
-{
-	xa_erase(&member->at->members, member->handle);
-	kiommu_object_put(member->at);
-	member->at = NULL;
-	kiommu_member_put(member);
+	leave_table(member);
 }
 
 void kiommu_member_release(struct kiommu_member *member)
@@ -371,12 +372,10 @@ int kiommu_member_detach(struct kiommu_object *object, u32 handle)
 	if (!member)
 		return -ENOENT;
 	if (!mutex_lock_killable(&member->lock)) {
-		ret = -ENOENT;
-		if (is_member(member, object, handle)) {
+		ret = is_member(member, object, handle) ?
+		      kiommu_lock_exclusive_killable(object) : -ENOENT;
+		if (!ret)
 			come_home(member);
-			leave_table(member);
-			ret = 0;
-		}
 		mutex_unlock(&member->lock);
 	}
 	kiommu_member_put(member);
@@ -392,8 +391,8 @@ void kiommu_members_detach(struct kiommu_object *object)
 		mutex_lock(&member->lock);
 		/* It may just have left by itself. */
 		if (is_member(member, object, handle)) {
+			kiommu_lock_exclusive(object);
 			come_home(member);
-			leave_table(member);
 		}
 		mutex_unlock(&member->lock);
 		kiommu_member_put(member);

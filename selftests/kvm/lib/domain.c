@@ -2,10 +2,55 @@
 /* Domains with a file of their own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "domain.h"
 #include "ioctls.h"
+#include "vfio.h"
+
+/* Where containers are attached; device 0: the entry is free. */
+static struct attached {
+	int domain;
+	int container;
+	uint32_t device;
+} attached[KIOMMU_MAX_DEVICES];
+static pthread_mutex_t attached_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int kiommu_domain_of(int container)
+{
+	int fd = container;
+
+	pthread_mutex_lock(&attached_lock);
+	for (unsigned int i = 0; i < KIOMMU_MAX_DEVICES; i++)
+		if (attached[i].device && attached[i].container == container)
+			fd = attached[i].domain;
+	pthread_mutex_unlock(&attached_lock);
+	return fd;
+}
+
+/* Forgets what matches; @device 0 and @container -1 match any. */
+static void forget(int domain, int container, uint32_t device)
+{
+	for (unsigned int i = 0; i < KIOMMU_MAX_DEVICES; i++)
+		if ((domain < 0 || attached[i].domain == domain) &&
+		    (container < 0 || attached[i].container == container) &&
+		    (!device || attached[i].device == device))
+			attached[i].device = 0;
+}
+
+static void note(int domain, int container, uint32_t device)
+{
+	unsigned int i = 0;
+
+	pthread_mutex_lock(&attached_lock);
+	forget(-1, container, 0);
+	while (i < KIOMMU_MAX_DEVICES && attached[i].device)
+		i++;
+	if (i < KIOMMU_MAX_DEVICES)
+		attached[i] = (struct attached){ domain, container, device };
+	pthread_mutex_unlock(&attached_lock);
+}
 
 int kiommu_domain_create_with(struct kvm_iommu_domain_create *cmd)
 {
@@ -39,6 +84,8 @@ int kiommu_domain_attach(int fd, int container, struct kvm_iommu_attach *result)
 
 	if (result)
 		*result = cmd;
+	if (!ret)
+		note(fd, container, cmd.device);
 	return ret ?: (int)cmd.device;
 }
 
@@ -52,5 +99,18 @@ int kiommu_domain_detach(int fd, uint32_t device, uint32_t *status)
 
 	if (status)
 		*status = cmd.status;
+	if (!ret) {
+		pthread_mutex_lock(&attached_lock);
+		forget(fd, -1, device);
+		pthread_mutex_unlock(&attached_lock);
+	}
 	return ret;
+}
+
+void kiommu_domain_close(int fd)
+{
+	pthread_mutex_lock(&attached_lock);
+	forget(fd, -1, 0);
+	pthread_mutex_unlock(&attached_lock);
+	close(fd);
 }

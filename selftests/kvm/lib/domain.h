@@ -22,5 +22,12 @@ int kiommu_domain_create_with(struct kvm_iommu_domain_create *cmd);
 int kiommu_domain_attach(int fd, int container, struct kvm_iommu_attach *result);
 /* Return: 0 or -errno. @status: set to the struct's, or NULL. */
 int kiommu_domain_detach(int fd, uint32_t device, uint32_t *status);
+void kiommu_domain_close(int fd);
+
+/*
+ * The domain that a container was attached to by these functions, in this
+ * process; @container itself if to none.
+ */
+int kiommu_domain_of(int container);
 
 #endif

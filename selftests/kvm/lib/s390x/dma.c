@@ -23,6 +23,7 @@
 #include "kvm_util.h"
 
 #include "dma.h"
+#include "domain.h"
 #include "ioctls.h"
 #include "modules/memory/kiommu_memory.h"
 #include "virtio_blk.h"
@@ -45,12 +46,14 @@ struct dma {
 	bool mapped;
 };
 
-/* The last anchor of each container. */
+#define MOST_ANCHORS 128
+
+/* The last anchor of each domain. */
 static struct anchor {
 	int fd;
 	struct ioat *t;		/* NULL: identity */
 	uint64_t offset;
-} anchors[KIOMMU_MAX_DEVICES];
+} anchors[MOST_ANCHORS];
 static unsigned int anchor_count;
 static pthread_mutex_t anchors_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t pins_made;
@@ -62,7 +65,7 @@ void kiommu_dma_anchor(int fd, const struct ioat *t, uint64_t offset)
 	pthread_mutex_lock(&anchors_lock);
 	while (i < anchor_count && anchors[i].fd != fd)
 		i++;
-	if (i < KIOMMU_MAX_DEVICES) {
+	if (i < MOST_ANCHORS) {
 		anchors[i] = (struct anchor){ fd, (struct ioat *)t, offset };
 		if (i == anchor_count)
 			anchor_count++;
@@ -97,11 +100,12 @@ static bool is_type1(const struct dma *d)
 static uint64_t map_in_guest(struct dma *d)
 {
 	uint64_t iova = KIOMMU_DMA_IOVA(d->i), gpa = KIOMMU_DMA_GPA(d->i);
+	const int fd = kiommu_domain_of(d->dev->container);
 	struct kvm_iommu_refresh result;
 	struct anchor anchor;
 	int ret;
 
-	if (!anchor_of(d->dev->container, &anchor))
+	if (!anchor_of(fd, &anchor))
 		return iova;
 	ret = kiommu_vm_set_slot(d->vm, KIOMMU_DMA_SLOT(d->i), 0, gpa, MEMORY,
 				 d->memory);
@@ -110,7 +114,7 @@ static uint64_t map_in_guest(struct dma *d)
 		ioat_map_pages(anchor.t, iova, gpa, MEMORY_PAGES, IOAT_RW);
 	else
 		iova = gpa + anchor.offset;
-	ret = kiommu_refresh(d->dev->container, iova, MEMORY, &result);
+	ret = kiommu_refresh(fd, iova, MEMORY, &result);
 	d->mapped = !ret;
 	TEST_ASSERT(!ret || ret == -ENODEV || ret == -ENXIO,
 		    "REFRESH for DMA: %d, status %u", ret, result.status);
@@ -124,7 +128,7 @@ static void unmap_in_guest(struct dma *d)
 	struct anchor anchor;
 	int ret;
 
-	if (!anchor_of(d->dev->container, &anchor))
+	if (!anchor_of(kiommu_domain_of(d->dev->container), &anchor))
 		return;
 	ret = kiommu_vm_set_slot(d->vm, KIOMMU_DMA_SLOT(d->i), 0, 0, 0, NULL);
 	TEST_ASSERT(!ret, "slot for DMA: %d", ret);
