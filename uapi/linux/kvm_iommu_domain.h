@@ -57,7 +57,7 @@ struct kvm_iommu_domain_create {
  * Devices that are attached to another domain move. On return they use what is
  * mapped here. Until then, an access is translated by the old domain or the new
  * one, or is lost: the IOMMU's driver may block it for the moment of the change,
- * and while a host IOMMU that served no device of this domain before is filled with
+ * also if the call then fails, and while a host IOMMU that served no device of this domain before is filled with
  * what is mapped. Where it did serve one, the time does not depend on what is
  * mapped.
  *
@@ -88,12 +88,10 @@ struct kvm_iommu_attach {
  * @status: out: enum kvm_iommu_status.
  *
  * On return the devices use the own domain of their container again, which maps
- * nothing unless it was anchored and refreshed. Under a hypervisor that shadows the
- * host's tables for each device (s390), what was mapped there is unmapped and has
- * to be refreshed. If the IOMMU driver does not take a device back, its DMA is
+ * nothing unless it was anchored and refreshed. If the IOMMU driver does not take a device back, its DMA is
  * blocked, whatever is mapped, until it is attached to a domain or its group is put
- * into a container anew: KVM_IOMMU_FAULT_HOST tells the reader of this domain's
- * faults, and the kernel's log its group.
+ * into a container anew: KVM_IOMMU_FAULT_HOST tells the reader of the faults
+ * of the container's domain, and the kernel's log its group.
  *
  * Errors (nothing changed): ENOENT there is no such device here (NOT_ATTACHED);
  * EINTR. ENOTTY the file is no domain's.

@@ -338,7 +338,7 @@ void kiommu_functions_exit(void)
 	}
 }
 
-/* the domain was released: none of its devices is open any more. */
+/* The domain was released: its container or its file is closed. */
 static int lock_error(int ret)
 {
 	return ret == -ESTALE ? -ENOENT : ret;

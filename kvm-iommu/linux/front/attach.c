@@ -27,10 +27,18 @@ int kiommu_attach(struct kiommu_object *object, struct kvm_iommu_attach *cmd)
 	}
 	ret = kiommu_member_attach(member, object, &cmd->device);
 	kiommu_member_put(member);
-	if (ret == -EINVAL)
+	switch (ret) {
+	case -EINVAL:
 		cmd->status = KVM_IOMMU_STATUS_UNSUITABLE;
-	else if (ret == -EEXIST)
+		break;
+	case -EEXIST:
 		cmd->status = KVM_IOMMU_STATUS_EXISTS;
+		break;
+	case -EBUSY:
+	case -ENODEV:
+		/* From the IOMMU driver; of no KVM. */
+		cmd->status = KVM_IOMMU_STATUS_OTHER;
+	}
 	return ret;
 }
 

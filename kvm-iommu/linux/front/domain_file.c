@@ -100,8 +100,17 @@ static long control_ioctl(struct file *file, unsigned int cmd,
 			      arg);
 }
 
+/* Nobody may have a file of a module that then fails to load. */
+static bool ready;
+
+static int control_open(struct inode *inode, struct file *file)
+{
+	return READ_ONCE(ready) ? 0 : -ENODEV;
+}
+
 static const struct file_operations control_fops = {
 	.owner = THIS_MODULE,
+	.open = control_open,
 	.unlocked_ioctl = control_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,
@@ -117,6 +126,11 @@ static struct miscdevice control = {
 int kiommu_domain_files_register(void)
 {
 	return misc_register(&control);
+}
+
+void kiommu_domain_files_ready(void)
+{
+	WRITE_ONCE(ready, true);
 }
 
 void kiommu_domain_files_unregister(void)

@@ -26,13 +26,14 @@ static int __init kiommu_init(void)
 	ret = kiommu_zpci_hook_init();
 	if (ret)
 		goto err_shrinker;
-	/* Last, because domains can be created from here on. */
 	ret = kiommu_domain_files_register();
 	if (ret)
 		goto err_hook;
+	/* Last, because domains can be created from here on. */
 	ret = kiommu_vfio_register();
 	if (ret)
 		goto err_files;
+	kiommu_domain_files_ready();
 	return 0;
 
 err_files:

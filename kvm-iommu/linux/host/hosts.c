@@ -155,39 +155,64 @@ static int is_served(struct device *dev, void *data)
 	return dev->iommu->iommu_dev->ops == domain->owner;
 }
 
-int kiommu_host_enter(struct iommu_domain *domain,
-		      const struct kiommu_group *group)
+/*
+ * virtio-iommu counts the devices of a domain. When it fails to replace one domain
+ * by another, and the old one is taken back, that count is one too low: what is
+ * unmapped from then on stays mapped for the device. So its devices are blocked in
+ * between.
+ */
+static bool can_replace_at_once(const struct kiommu_host *from)
 {
-	if (!group->from)
-		return iommu_attach_group(domain, group->group);
-	/* Unlike the above, what follows does not check this. */
-	if (!iommu_group_for_each_dev(group->group, domain, is_served))
-		return -EINVAL;
-	return iommu_group_replace_domain(group->group, domain);
+	return from->split != KIOMMU_SPLIT_CALL;
 }
 
-void kiommu_host_exit(const struct kiommu_hosts *hosts,
-		      struct iommu_domain *domain, struct iommu_group *group,
-		      struct iommu_domain *to)
+/* The way back: @group has been in @to before, or is to be blocked. */
+static void go_to(struct iommu_group *group, struct kiommu_host *to)
 {
-	if (to && !iommu_group_replace_domain(group, to))
+	if (!iommu_attach_group(to->domain, group))
 		return;
-	iommu_detach_group(domain, group);
-	if (!to)
-		return;
-	hosts->reports->blocked(hosts->object, group);
+	to->hosts->reports->blocked(to->hosts->object, group);
 	pr_warn("kvm_iommu: group %d: DMA is blocked until it is attached anew\n",
 		iommu_group_id(group));
 }
 
-static int host_attach(const struct kiommu_hosts *hosts,
-		       struct kiommu_host *host,
+int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group)
+{
+	struct kiommu_host *from = group->from;
+	int ret;
+
+	if (!from)
+		return iommu_attach_group(host->domain, group->group);
+	/* iommu_group_replace_domain() does not check this. */
+	if (!iommu_group_for_each_dev(group->group, host->domain, is_served))
+		return -EINVAL;
+	if (can_replace_at_once(from))
+		return iommu_group_replace_domain(group->group, host->domain);
+	iommu_detach_group(from->domain, group->group);
+	ret = iommu_attach_group(host->domain, group->group);
+	if (ret)
+		go_to(group->group, from);
+	return ret;
+}
+
+void kiommu_host_exit(struct kiommu_host *host, struct iommu_group *group,
+		      struct kiommu_host *to)
+{
+	if (to && can_replace_at_once(host) &&
+	    !iommu_group_replace_domain(group, to->domain))
+		return;
+	iommu_detach_group(host->domain, group);
+	if (to)
+		go_to(group, to);
+}
+
+static int host_attach(struct kiommu_host *host,
 		       const struct kiommu_group *group, phys_addr_t msi_base)
 {
 	const struct iommu_domain_ops *ops = host->domain->ops;
 	int ret;
 
-	ret = kiommu_host_enter(host->domain, group);
+	ret = kiommu_host_enter(host, group);
 	if (ret)
 		return ret;
 
@@ -211,7 +236,7 @@ static int host_attach(const struct kiommu_hosts *hosts,
 	return 0;
 
 err_detach:
-	kiommu_host_exit(hosts, host->domain, group->group, group->from);
+	kiommu_host_exit(host, group->group, group->from);
 	return ret;
 }
 
@@ -232,13 +257,14 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 	if (!host)
 		return ERR_PTR(-ENOMEM);
 
+	host->hosts = hosts;
 	host->domain = iommu_paging_domain_alloc(dev);
 	if (IS_ERR(host->domain)) {
 		ret = PTR_ERR(host->domain);
 		goto err_free;
 	}
 	watch_faults(hosts, host->domain);
-	ret = host_attach(hosts, host, group, msi_base);
+	ret = host_attach(host, group, msi_base);
 	if (ret)
 		goto err_domain;
 	return host;
@@ -304,7 +330,7 @@ static bool is_left_alone(const struct kiommu_hosts *hosts,
 /*
  * IOMMU drivers keep tables that have become empty until the domain is freed. A
  * domain with an MSI cookie has to stay, because its MSI pages are mapped in
- * it, and so has one that a group is away from, or leaves just now.
+ * it, and so has one that a group is away from.
  */
 static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 {

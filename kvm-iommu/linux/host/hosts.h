@@ -33,6 +33,7 @@ struct kiommu_host_reports {
 
 /**
  * struct kiommu_host - one domain of a host IOMMU
+ * @hosts: the domain that it belongs to.
  * @domain: the kernel's paging domain.
  * @coherent: the IOMMU blocks no-snoop transactions.
  * @shadowed: a hypervisor below us shadows the tables, and walks what is
@@ -41,6 +42,7 @@ struct kiommu_host_reports {
  * @groups: number of groups attached; the host is destroyed with the last one.
  */
 struct kiommu_host {
+	struct kiommu_hosts *hosts;
 	struct iommu_domain *domain;
 	bool coherent;
 	bool shadowed;
@@ -53,11 +55,11 @@ struct kiommu_host {
  * @list: entry in kiommu_hosts.groups.
  * @group: referenced.
  * @host: the host that it is attached to.
- * @from: the host's domain that its devices came from, valid until they have
- *	left it; NULL if all of their DMA was blocked.
- * @away: its devices are in another domain, or on their way there; the domain of
- *	@host does not change until they have come back.
- * @at: where they are; NULL if they are here. See member.h.
+ * @from: the host that its devices came from, valid until they have left it; NULL
+ *	if all of their DMA was blocked.
+ * @away: its devices are in another domain. It keeps its place here, and the
+ *	iommu_domain of @host stays as it is.
+ * @at: where they are, if @away; see member.h.
  * @next: where they are going to.
  * @reserved: IOVAs that must not be mapped for it, in whole pages.
  * @reserved_count: entries of @reserved.
@@ -66,7 +68,7 @@ struct kiommu_group {
 	struct list_head list;
 	struct iommu_group *group;
 	struct kiommu_host *host;
-	struct iommu_domain *from;
+	struct kiommu_host *from;
 	bool away;
 	struct kiommu_group *at;
 	struct kiommu_group *next;
@@ -109,26 +111,25 @@ void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long object,
 		       const struct kiommu_host_reports *reports);
 
 /**
- * kiommu_host_enter() - attach a group's devices to a domain
+ * kiommu_host_enter() - attach a group's devices to a host
  *
  * They are in @group->from until then.
  *
- * Context: may sleep.
- * Return: 0; -EINVAL if the domain cannot serve them, -EBUSY if they are in yet
- * another one, or what the IOMMU driver returned. On failure nothing has
- * changed.
+ * Context: may sleep. Nothing is mapped or unmapped in either host meanwhile:
+ * drivers do not expect that of a domain that a device enters or leaves.
+ * Return: 0; -EINVAL if the host cannot serve them; -EBUSY if @group->from is NULL
+ * and somebody else uses them; or what the IOMMU driver returned. On failure
+ * nothing has changed, but see kiommu_host_exit() for the way back.
  */
-int kiommu_host_enter(struct iommu_domain *domain,
-		      const struct kiommu_group *group);
+int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group);
 
 /*
- * Takes a group's devices out of a domain, into @to, or into none if that is
- * NULL: their DMA is blocked then. So it is where the IOMMU driver refuses @to,
- * which the reader of faults is told.
+ * Takes a group's devices out of a host, into @to, or into none if that is NULL:
+ * their DMA is blocked then. So it is where the IOMMU driver refuses @to, which the
+ * reader of the faults of @to is told. Context: as above.
  */
-void kiommu_host_exit(const struct kiommu_hosts *hosts,
-		      struct iommu_domain *domain, struct iommu_group *group,
-		      struct iommu_domain *to);
+void kiommu_host_exit(struct kiommu_host *host, struct iommu_group *group,
+		      struct kiommu_host *to);
 
 /**
  * kiommu_host_create() - create a domain for a group, with the group attached

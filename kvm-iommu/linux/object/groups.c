@@ -134,17 +134,20 @@ static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 	count = 0;
 	list_for_each_entry(group, &hosts->groups, list) {
 		const struct kiommu_host *host = group->host;
-		struct kiommu_window aperture = aperture_of(host->domain);
+		struct kiommu_window aperture;
 
+		memcpy(windows + count, group->reserved,
+		       group->reserved_count * sizeof(*windows));
+		count += group->reserved_count;
+		if (!host)
+			continue;
+		aperture = aperture_of(host->domain);
 		caps.aperture.first = max(caps.aperture.first, aperture.first);
 		caps.aperture.last = min(caps.aperture.last, aperture.last);
 		caps.page_sizes |= host->domain->pgsize_bitmap;
 		caps.split = max(caps.split, host->split);
 		if (host->split == KIOMMU_SPLIT_PAGE)
 			caps.keep_tables = 1;
-		memcpy(windows + count, group->reserved,
-		       group->reserved_count * sizeof(*windows));
-		count += group->reserved_count;
 	}
 	caps.reserved = windows;
 	caps.reserved_count = merge_windows(windows, count);
@@ -189,7 +192,7 @@ static struct kiommu_host *share_host(struct kiommu_hosts *hosts,
 
 	for (i = 0; i < hosts->count; i++)
 		if (hosts->hosts[i]->coherent == coherent &&
-		    !kiommu_host_enter(hosts->hosts[i]->domain, group))
+		    !kiommu_host_enter(hosts->hosts[i], group))
 			return hosts->hosts[i];
 	return NULL;
 }
@@ -208,7 +211,7 @@ static void drop_host(struct kiommu_hosts *hosts, struct kiommu_mmio *mmio,
 static void leave_host(struct kiommu_hosts *hosts, struct kiommu_mmio *mmio,
 		       struct kiommu_group *group)
 {
-	kiommu_host_exit(hosts, group->host->domain, group->group, group->from);
+	kiommu_host_exit(group->host, group->group, group->from);
 	drop_host(hosts, mmio, group->host);
 }
 
@@ -228,9 +231,30 @@ static int fill_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 }
 
 /*
+ * Finds a host for a group that is in the list already. Return: 0, or the group
+ * has no host.
+ */
+static int find_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
+		     struct kiommu_group *group, phys_addr_t msi_base)
+{
+	struct kiommu_host *host = NULL;
+
+	if (!READ_ONCE(domain_per_group) && can_share(domain, group))
+		host = share_host(hosts, group);
+	if (!host)
+		host = kiommu_host_create(hosts, group, msi_base);
+	if (IS_ERR(host))
+		return PTR_ERR(host);
+	group->host = host;
+	host->groups++;
+	return 0;
+}
+
+/*
  * Attaches a group to an existing host, or to a new one that is filled with
  * what is mapped. The group is in the list before it is complete, for
- * update_caps().
+ * update_caps(); and before it has a host, so that a group for which something
+ * mapped is reserved is refused before its devices are touched.
  */
 static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 		     struct kiommu_mmio *mmio, struct kiommu_group *group,
@@ -238,32 +262,34 @@ static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 {
 	int ret;
 
-	if (!READ_ONCE(domain_per_group) && can_share(domain, group))
-		group->host = share_host(hosts, group);
-	if (!group->host)
-		group->host = kiommu_host_create(hosts, group, msi_base);
-	if (IS_ERR(group->host))
-		return PTR_ERR(group->host);
-	group->host->groups++;
 	list_add(&group->list, &hosts->groups);
-
+	ret = update_caps(hosts, domain);
+	if (ret) {
+		list_del(&group->list);
+		return ret;
+	}
+	ret = find_host(hosts, domain, group, msi_base);
+	if (ret)
+		goto err_list;
 	ret = update_caps(hosts, domain);
 	if (ret)
-		goto err_detach;
+		goto err_host;
 	if (group->host->groups > 1)
 		return 0;
 	ret = fill_host(hosts, domain, mmio, group->host);
 	if (!ret)
 		return 0;
+
+err_host:
 	list_del(&group->list);
 	leave_host(hosts, mmio, group);
-	/* Without the group, the capabilities are the old ones. */
 	update_caps(hosts, domain);
 	return ret;
 
-err_detach:
+err_list:
 	list_del(&group->list);
-	leave_host(hosts, mmio, group);
+	/* Without the group, the capabilities are the old ones. */
+	update_caps(hosts, domain);
 	return ret;
 }
 
@@ -275,7 +301,7 @@ static struct kiommu_mmio *mmio_of(const struct kiommu_object *object)
 
 struct kiommu_group *kiommu_group_add(struct kiommu_object *object,
 				      struct iommu_group *iommu_group,
-				      struct iommu_domain *from)
+				      struct kiommu_host *from)
 {
 	struct kiommu_group *group;
 	phys_addr_t msi_base;
@@ -316,9 +342,9 @@ void kiommu_group_forget(struct kiommu_object *object,
 }
 
 void kiommu_group_remove(struct kiommu_object *object,
-			 struct kiommu_group *group, struct iommu_domain *to)
+			 struct kiommu_group *group, struct kiommu_host *to)
 {
-	kiommu_host_exit(&object->hosts, group->host->domain, group->group, to);
+	kiommu_host_exit(group->host, group->group, to);
 	kiommu_group_forget(object, group);
 }
 

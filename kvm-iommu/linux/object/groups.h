@@ -5,9 +5,9 @@
 #ifndef KIOMMU_GROUPS_H
 #define KIOMMU_GROUPS_H
 
-struct iommu_domain;
 struct iommu_group;
 struct kiommu_group;
+struct kiommu_host;
 struct kiommu_object;
 
 /**
@@ -20,30 +20,31 @@ int kiommu_group_check(struct iommu_group *iommu_group);
 
 /**
  * kiommu_group_add() - let the devices of an IOMMU group use the domain
- * @from: the host's domain that they are in now and stay in on failure, or NULL
- *	if all of their DMA is blocked.
+ * @from: the host that they are in now and stay in on failure, or NULL if all of
+ *	their DMA is blocked.
  *
  * Before this returns, everything that is mapped is mapped for the group as
  * well. A host that other groups use is complete already. A new host must take
  * its group before it is filled, because only an attached domain tells what it
  * can do; until it is filled, all DMA of the group is blocked.
  *
- * Context: kiommu_lock_exclusive().
+ * Context: kiommu_lock_exclusive(); if @from is set, kiommu_lock_pair() with the
+ * domain of @from.
  * Return: the group's place in the domain; or an ERR_PTR(): -EINVAL if something
  * mapped conflicts with its reserved regions or aperture, or if its IOMMU cannot
- * serve; -EBUSY if its devices are not where @from says; -ENOSPC; -ENOMEM;
+ * serve; -EBUSY if @from is NULL and somebody else uses them; -ENOSPC; -ENOMEM;
  * -EINTR; or what the IOMMU driver returned. On failure nothing has changed.
  */
 struct kiommu_group *kiommu_group_add(struct kiommu_object *object,
 				      struct iommu_group *iommu_group,
-				      struct iommu_domain *from);
+				      struct kiommu_host *from);
 
 /*
  * Gives up a place. The devices go to @to, or are blocked if it is NULL, or if
  * they cannot go there; see kiommu_host_exit(). Context: as above.
  */
 void kiommu_group_remove(struct kiommu_object *object,
-			 struct kiommu_group *group, struct iommu_domain *to);
+			 struct kiommu_group *group, struct kiommu_host *to);
 
 /* The same for a place that the devices have left. Context: as above. */
 void kiommu_group_forget(struct kiommu_object *object,

@@ -124,3 +124,70 @@ void kiommu_unlock_pins(struct kiommu_object *object)
 	kiommu_guest_unlock(object->guest);
 	up_read(&object->lock);
 }
+
+static int lock_write(struct rw_semaphore *lock, bool killable)
+{
+	if (killable)
+		return down_write_killable(lock);
+	down_write(lock);
+	return 0;
+}
+
+/* Waits for the one that was found held, with nothing held. */
+static int lock_both(struct rw_semaphore *a, struct rw_semaphore *b,
+		     bool killable)
+{
+	int ret;
+
+	for (;;) {
+		ret = lock_write(a, killable);
+		if (ret || down_write_trylock(b))
+			return ret;
+		up_write(a);
+		swap(a, b);
+	}
+}
+
+static int lock_guests(struct kiommu_guest *a, struct kiommu_guest *b,
+		       bool killable)
+{
+	if (a && b && a != b)
+		return lock_both(&a->lock, &b->lock, killable);
+	if (a || b)
+		return lock_write(a ? &a->lock : &b->lock, killable);
+	return 0;
+}
+
+int kiommu_lock_pair(struct kiommu_object *a, struct kiommu_object *b,
+		     bool killable)
+{
+	int ret;
+
+	ret = lock_both(&a->lock, &b->lock, killable);
+	if (ret)
+		return ret;
+	ret = killable && (!a->domain || !b->domain) ? -ESTALE :
+	      lock_guests(a->guest, b->guest, killable);
+	if (ret) {
+		up_write(&a->lock);
+		up_write(&b->lock);
+		return ret;
+	}
+	if (a->guest)
+		kiommu_guest_settle(a->guest);
+	if (b->guest && b->guest != a->guest)
+		kiommu_guest_settle(b->guest);
+	return 0;
+}
+
+void kiommu_unlock_pair(struct kiommu_object *a, struct kiommu_object *b)
+{
+	struct kiommu_guest *guest = a->guest;
+
+	if (b->guest && b->guest != guest)
+		kiommu_guest_unlock(b->guest);
+	if (guest)
+		kiommu_guest_unlock(guest);
+	up_write(&b->lock);
+	up_write(&a->lock);
+}

@@ -35,6 +35,8 @@
 #ifndef KIOMMU_LOCK_H
 #define KIOMMU_LOCK_H
 
+#include <linux/types.h>
+
 struct kiommu_object;
 
 /**
@@ -54,6 +56,19 @@ void kiommu_unlock_shared(struct kiommu_object *object);
 int kiommu_lock_exclusive_killable(struct kiommu_object *object);
 void kiommu_lock_exclusive(struct kiommu_object *object);
 void kiommu_unlock_exclusive(struct kiommu_object *object);
+
+/**
+ * kiommu_lock_pair() - take D and P of two domains for writing
+ * @killable: give up on a fatal signal.
+ *
+ * The domains may have the same guest. No lock is waited for while the same one of
+ * the other domain is held, so there is no order between them.
+ *
+ * Return: as kiommu_lock_shared(); 0 if not @killable.
+ */
+int kiommu_lock_pair(struct kiommu_object *a, struct kiommu_object *b,
+		     bool killable);
+void kiommu_unlock_pair(struct kiommu_object *a, struct kiommu_object *b);
 
 /**
  * kiommu_lock_pins() - take D for reading and P for writing

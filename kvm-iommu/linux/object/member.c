@@ -4,10 +4,8 @@
  *
  * Each group of a member has a place at home (struct kiommu_group in its hosts)
  * and, while the member is attached, one in that domain (@at of the place at
- * home). The locks of two domains are never held together, so a move has three
- * steps: the places that are left are marked, so that their hosts keep the
- * domains that the devices are in; the new places are taken, or none; the old
- * ones are given up, or unmarked.
+ * home). Groups move with both domains locked for writing: IOMMU drivers do not
+ * expect maps, unmaps and flushes of a domain that a device enters or leaves.
  */
 #include <linux/err.h>
 #include <linux/slab.h>
@@ -73,42 +71,53 @@ static struct kiommu_group *place_of(struct kiommu_group *home)
 	return home->at ?: home;
 }
 
-static void mark(struct kiommu_member *member, struct kiommu_group *only,
-		 bool away)
+/*
+ * A hypervisor that shadows the tables for each device was told of what is mapped
+ * in a host while the device was there. Now that it is back, it is told again; the
+ * host's tables stay as they are.
+ */
+static void tell_hypervisor(struct kiommu_object *object,
+			    const struct kiommu_group *place)
 {
-	struct kiommu_group *home;
+	struct kiommu_hosts *hosts = &object->hosts;
+	kiommu_u64 pages;
 
-	for_each_place(home, member)
-		if (is_meant(home, only))
-			place_of(home)->away = away;
+	if (!kiommu_group_shadowed(place) || !object->guest)
+		return;
+	/* If that fails, nothing is mapped: -ENOMEM of this means so, too. */
+	if (kiommu_core_replay(object->domain,
+			       kiommu_host_index(hosts, place->host)))
+		kiommu_core_unmap_all(object->domain, &pages);
 }
 
-/* Takes back what enter() has done in @to. */
-static void retreat(struct kiommu_member *member, struct kiommu_object *to)
+/* Takes back what enter() has done. */
+static void retreat(struct kiommu_member *member, struct kiommu_object *from,
+		    struct kiommu_object *to)
 {
 	struct kiommu_group *home;
 
 	for_each_place(home, member) {
-		if (home->next)
-			kiommu_group_remove(to, home->next,
-					    place_of(home)->host->domain);
+		if (!home->next)
+			continue;
+		kiommu_group_remove(to, home->next, place_of(home)->host);
 		home->next = NULL;
+		tell_hypervisor(from, place_of(home));
 	}
 }
 
-/* Context: kiommu_lock_exclusive() of @to; the places left are marked. */
-static int enter(struct kiommu_member *member, struct kiommu_object *to,
-		 struct kiommu_group *only)
+static int enter(struct kiommu_member *member, struct kiommu_object *from,
+		 struct kiommu_object *to, struct kiommu_group *only)
 {
 	struct kiommu_group *home, *next;
 
 	for_each_place(home, member) {
 		if (!is_meant(home, only))
 			continue;
-		next = kiommu_group_add(to, home->group,
-					place_of(home)->host->domain);
+		next = kiommu_group_add(to, home->group, place_of(home)->host);
 		if (IS_ERR(next)) {
-			retreat(member, to);
+			/* It may have been on its way. */
+			tell_hypervisor(from, place_of(home));
+			retreat(member, from, to);
 			return PTR_ERR(next);
 		}
 		home->next = next;
@@ -116,7 +125,7 @@ static int enter(struct kiommu_member *member, struct kiommu_object *to,
 	return 0;
 }
 
-/* The devices are in @to. Context: kiommu_lock_exclusive() of @from. */
+/* The devices are in @to. */
 static void finish(struct kiommu_member *member, struct kiommu_object *from,
 		   struct kiommu_object *to, struct kiommu_group *only)
 {
@@ -127,6 +136,7 @@ static void finish(struct kiommu_member *member, struct kiommu_object *from,
 			continue;
 		if (home->at)
 			kiommu_group_forget(from, home->at);
+		home->away = true;
 		home->at = home->next;
 		home->next = NULL;
 		note_object(home, to);
@@ -140,44 +150,14 @@ static int move(struct kiommu_member *member, struct kiommu_object *from,
 	int ret;
 
 	lockdep_assert_held(&member->lock);
-	ret = kiommu_lock_exclusive_killable(from);
+	ret = kiommu_lock_pair(from, to, true);
 	if (ret)
 		return ret;
-	mark(member, only, true);
-	kiommu_unlock_exclusive(from);
-
-	ret = kiommu_lock_exclusive_killable(to);
-	if (!ret) {
-		ret = enter(member, to, only);
-		kiommu_unlock_exclusive(to);
-	}
-
-	kiommu_lock_exclusive(from);
-	if (ret)
-		mark(member, only, false);
-	else
+	ret = enter(member, from, to, only);
+	if (!ret)
 		finish(member, from, to, only);
-	kiommu_unlock_exclusive(from);
+	kiommu_unlock_pair(from, to);
 	return ret;
-}
-
-/*
- * A hypervisor that shadows the tables for each device was not told of what was
- * mapped at home meanwhile.
- */
-static void settle_at_home(struct kiommu_member *member)
-{
-	struct kiommu_group *home;
-	bool stale = false;
-	kiommu_u64 pages;
-
-	for_each_place(home, member) {
-		home->away = false;
-		stale |= kiommu_group_shadowed(home);
-	}
-	/* -ENOMEM, too, means that all is unmapped. */
-	if (stale && member->home->guest)
-		kiommu_core_unmap_all(member->home->domain, &pages);
 }
 
 /* The member is not in @at any more. The caller has a reference to @member. */
@@ -189,24 +169,27 @@ static void leave_table(struct kiommu_member *member)
 	kiommu_member_put(member);
 }
 
-/* Context: kiommu_lock_exclusive() of @member->at, which is released. */
-static void come_home(struct kiommu_member *member)
+/* Return: 0; -EINTR if @killable. */
+static int come_home(struct kiommu_member *member, bool killable)
 {
 	struct kiommu_object *from = member->at;
 	struct kiommu_group *home;
+	int ret;
 
 	lockdep_assert_held(&member->lock);
+	ret = kiommu_lock_pair(from, member->home, killable);
+	if (ret)
+		return ret;
 	for_each_place(home, member) {
-		kiommu_group_remove(from, home->at, home->host->domain);
+		kiommu_group_remove(from, home->at, home->host);
 		home->at = NULL;
+		home->away = false;
 		note_object(home, member->home);
+		tell_hypervisor(member->home, home);
 	}
-	kiommu_unlock_exclusive(from);
-
-	kiommu_lock_exclusive(member->home);
-	settle_at_home(member);
-	kiommu_unlock_exclusive(member->home);
+	kiommu_unlock_pair(from, member->home);
 	leave_table(member);
+	return 0;
 }
 
 void kiommu_member_release(struct kiommu_member *member)
@@ -305,19 +288,20 @@ void kiommu_member_del_group(struct kiommu_member *member,
 static int attach(struct kiommu_member *member, struct kiommu_object *object,
 		  u32 *handle)
 {
+	u32 number;
 	int ret;
 
 	if (member->released)
 		return -ESTALE;
 	if (member->at == object)
 		return -EEXIST;
-	ret = xa_alloc(&object->members, handle, member, xa_limit_31b,
+	ret = xa_alloc(&object->members, &number, member, xa_limit_31b,
 		       GFP_KERNEL_ACCOUNT);
 	if (ret)
 		return ret;
 	ret = move(member, member->at ?: member->home, object, NULL);
 	if (ret) {
-		xa_erase(&object->members, *handle);
+		xa_erase(&object->members, number);
 		return ret;
 	}
 	refcount_inc(&member->refs);
@@ -325,7 +309,8 @@ static int attach(struct kiommu_member *member, struct kiommu_object *object,
 		leave_table(member);
 	refcount_inc(&object->refs);
 	member->at = object;
-	member->handle = *handle;
+	member->handle = number;
+	*handle = number;
 	return 0;
 }
 
@@ -373,9 +358,7 @@ int kiommu_member_detach(struct kiommu_object *object, u32 handle)
 		return -ENOENT;
 	if (!mutex_lock_killable(&member->lock)) {
 		ret = is_member(member, object, handle) ?
-		      kiommu_lock_exclusive_killable(object) : -ENOENT;
-		if (!ret)
-			come_home(member);
+		      come_home(member, true) : -ENOENT;
 		mutex_unlock(&member->lock);
 	}
 	kiommu_member_put(member);
@@ -390,10 +373,8 @@ void kiommu_members_detach(struct kiommu_object *object)
 	while ((member = find_member(object, &handle, ULONG_MAX))) {
 		mutex_lock(&member->lock);
 		/* It may just have left by itself. */
-		if (is_member(member, object, handle)) {
-			kiommu_lock_exclusive(object);
-			come_home(member);
-		}
+		if (is_member(member, object, handle))
+			come_home(member, false);
 		mutex_unlock(&member->lock);
 		kiommu_member_put(member);
 	}

@@ -22,8 +22,9 @@ struct kiommu_object;
  * @refs: one for VFIO, one for the domain that it is attached to, and one for
  *	each call under way.
  * @rcu: frees the member once no lookup can still see it.
- * @lock: protects all fields below, and which groups are at home. Held while
- *	groups move; taken outside D, inside VFIO's locks of container and group.
+ * @lock: protects all fields below, and which groups have a place at home. Held
+ *	while groups move; taken outside D, inside VFIO's locks of container and
+ *	group.
  * @home: its own domain; referenced.
  * @at: the domain that it is attached to, referenced; NULL: its groups are at
  *	home.
@@ -71,7 +72,7 @@ void kiommu_member_del_group(struct kiommu_member *member,
 /**
  * kiommu_member_attach() - attach a member to a domain
  * @object: a domain with a file.
- * @handle: set to its number there.
+ * @handle: set to its number there on success.
  *
  * A member that is attached elsewhere moves: each access of its devices is
  * translated by the old domain or by the new one, or, while the new one is being

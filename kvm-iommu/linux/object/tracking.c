@@ -19,7 +19,7 @@ object_of_follower(struct kiommu_follower *follower)
 	return container_of(follower, struct kiommu_object, sync.follower);
 }
 
-/* VFIO drops its reference only after the follower has left the list. */
+/* The front drops its reference only after the follower has left the list. */
 static void hold_object(struct kiommu_follower *follower)
 {
 	refcount_inc(&object_of_follower(follower)->refs);
@@ -47,7 +47,7 @@ static int follow_store(struct kiommu_follower *follower,
 	do {
 		ret = kiommu_lock_shared(object);
 		/*
-		 * the domain was released: none of it follows the
+		 * The domain was released: none of it follows the
 		 * guest.
 		 */
 		if (ret == -ESTALE)
