@@ -582,8 +582,8 @@ static void *unmap_then(void *arg)
 
 	while (!__atomic_load_n(&u->go, __ATOMIC_ACQUIRE))
 		;
-	for (volatile unsigned int i = 0; i < u->delay; i++)
-		;
+	for (unsigned int i = 0; i < u->delay; i++)
+		__asm__ __volatile__("" : : : "memory");
 	u->ret = kiommu_unmap_dma(u->fd, IOVA + 5 * PAGE, &size, 0);
 	return NULL;
 }

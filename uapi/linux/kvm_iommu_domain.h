@@ -18,16 +18,16 @@
  * @status: out: enum kvm_iommu_status.
  * @__reserved: must be 0.
  *
- * Issued on /dev/kvm_iommu. The file takes the same ioctls as a container of type
- * VFIO_KVM_IOMMU, VFIO_CHECK_EXTENSION and those of type1 included, and besides
- * these KVM_IOMMU_ATTACH and KVM_IOMMU_DETACH. It needs no device: a domain can be
- * anchored and filled before the first one is attached. Without a device,
- * KVM_IOMMU_GET_INFO shows no page sizes and an aperture without limits; to attach
- * a device fails if what is mapped is out of its reach.
+ * Issued on /dev/kvm_iommu. The file takes the same ioctls as a container of
+ * type VFIO_KVM_IOMMU, VFIO_CHECK_EXTENSION and those of type1 included, and
+ * besides these KVM_IOMMU_ATTACH and KVM_IOMMU_DETACH. It needs no device: a
+ * domain can be anchored and filled before the first one is attached. Without a
+ * device, KVM_IOMMU_GET_INFO shows no page sizes and an aperture without
+ * limits; to attach a device fails if what is mapped is out of its reach.
  *
  * A registration lasts until KVM_IOMMU_STOP or until the last descriptor of the
- * file is closed, which also detaches all devices and removes the domain. The KVMs
- * that devices come with (KVM_DEV_VFIO_FILE_ADD) are not registered.
+ * file is closed, which also detaches all devices and removes the domain. The
+ * KVMs that devices come with (KVM_DEV_VFIO_FILE_ADD) are not registered.
  *
  * Errors (nothing changed): those of KVM_IOMMU_START but EBUSY and NO_DEVICE;
  * EMFILE, ENFILE; ENOMEM; EOPNOTSUPP; E2BIG; EINVAL; EFAULT.
@@ -52,23 +52,25 @@ struct kvm_iommu_domain_create {
  * @status: out: enum kvm_iommu_status.
  * @__reserved: must be 0.
  *
- * The container keeps the right to the devices' DMA, and a domain of its own, which
- * its own descriptor refers to as before; but its devices use this domain instead.
- * Devices that are attached to another domain move. On return they use what is
- * mapped here. Until then, an access is translated by the old domain or the new
- * one, or is lost: the IOMMU's driver may block it for the moment of the change,
- * also if the call then fails, and while a host IOMMU that served no device of this domain before is filled with
- * what is mapped. Where it did serve one, the time does not depend on what is
- * mapped.
+ * The container keeps the right to the devices' DMA, and a domain of its own,
+ * which its own descriptor refers to as before; but its devices use this domain
+ * instead. Devices that are attached to another domain move. On return they use
+ * what is mapped here. Until then, an access is translated by the old domain or
+ * the new one, or is lost: the IOMMU's driver may block it for the moment of
+ * the change, also if the call then fails, and while a host IOMMU that served
+ * no device of this domain before is filled with what is mapped. Where it did
+ * serve one, the time does not depend on what is mapped.
  *
- * A container that is closed, or a group that is taken out of it, leaves the domain.
+ * A container that is closed, or a group that is taken out of it, leaves the
+ * domain.
  *
- * Errors (nothing changed): EBADF no such fd; EINVAL the fd is no container of that
- * type (FD_TYPE), or what is mapped is reserved for one of its devices or out of its
- * reach, or its IOMMU has no 4 KiB pages or does not enforce the coherency that
- * others promise (UNSUITABLE); EEXIST it is attached here already; ESTALE it is
- * being released; ENOSPC more kinds of host IOMMUs than a domain can have; ENOMEM;
- * EINTR; or what the IOMMU driver returned. ENOTTY the file is no domain's.
+ * Errors (nothing changed): EBADF no such fd; EINVAL the fd is no container of
+ * that type (FD_TYPE), or what is mapped is reserved for one of its devices or
+ * out of its reach, or its IOMMU has no 4 KiB pages or does not enforce the
+ * coherency that others promise (UNSUITABLE); EEXIST it is attached here
+ * already; ESTALE it is being released; ENOSPC more kinds of host IOMMUs than a
+ * domain can have; ENOMEM; EINTR; or what the IOMMU driver returned. ENOTTY the
+ * file is no domain's.
  */
 struct kvm_iommu_attach {
 	__u32 size;
@@ -88,10 +90,11 @@ struct kvm_iommu_attach {
  * @status: out: enum kvm_iommu_status.
  *
  * On return the devices use the own domain of their container again, which maps
- * nothing unless it was anchored and refreshed. If the IOMMU driver does not take a device back, its DMA is
- * blocked, whatever is mapped, until it is attached to a domain or its group is put
- * into a container anew: KVM_IOMMU_FAULT_HOST tells the reader of the faults
- * of the container's domain, and the kernel's log its group.
+ * nothing unless it was anchored and refreshed. If the IOMMU driver does not
+ * take a device back, its DMA is blocked, whatever is mapped, until it is
+ * attached to a domain or its group is put into a container anew:
+ * KVM_IOMMU_FAULT_HOST tells the reader of the faults of the container's
+ * domain, and the kernel's log its group.
  *
  * Errors (nothing changed): ENOENT there is no such device here (NOT_ATTACHED);
  * EINTR. ENOTTY the file is no domain's.
