@@ -46,6 +46,13 @@ static u64 fill_list(struct scatterlist *list, const struct kiommu_run *runs,
 	return bytes;
 }
 
+static int tell(struct iommu_domain *domain, u64 iova, u64 bytes)
+{
+	if (!domain->ops->iotlb_sync_map)
+		return 0;
+	return domain->ops->iotlb_sync_map(domain, iova, bytes);
+}
+
 /*
  * iommu_map_sg() merges neighbours in host memory into one map call, but runs
  * are never neighbours. It syncs the IOTLB once, and undoes everything if it
@@ -71,7 +78,9 @@ int kiommu_port_host_map(struct kiommu_batch *batch, kiommu_u32 host,
 	for (i = first; i < end; i++) {
 		struct iommu_domain *domain = hosts->hosts[i]->domain;
 
-		if (count == 1)
+		if (unlikely(hosts->hosts[i]->retold))
+			ret = tell(domain, iova, bytes);
+		else if (count == 1)
 			ret = iommu_map(domain, iova, runs->hpa, bytes, prot,
 					GFP_KERNEL_ACCOUNT);
 		else

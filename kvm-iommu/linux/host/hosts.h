@@ -38,6 +38,8 @@ struct kiommu_host_reports {
  * @coherent: the IOMMU blocks no-snoop transactions.
  * @shadowed: a hypervisor below us shadows the tables, and walks what is
  *	flushed.
+ * @retold: its tables hold what is mapped now; only the hypervisor that shadows
+ *	them is told.
  * @split: see enum kiommu_host_split.
  * @groups: number of groups attached; the host is destroyed with the last one.
  */
@@ -46,6 +48,7 @@ struct kiommu_host {
 	struct iommu_domain *domain;
 	bool coherent;
 	bool shadowed;
+	bool retold;
 	enum kiommu_host_split split;
 	unsigned int groups;
 };

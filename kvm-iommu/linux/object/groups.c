@@ -133,7 +133,7 @@ static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 
 	count = 0;
 	list_for_each_entry(group, &hosts->groups, list) {
-		const struct kiommu_host *host = group->host;
+		const struct kiommu_host *host = group->host ?: group->from;
 		struct kiommu_window aperture;
 
 		memcpy(windows + count, group->reserved,
@@ -144,6 +144,8 @@ static int update_caps(struct kiommu_hosts *hosts, struct kiommu_domain *domain)
 		aperture = aperture_of(host->domain);
 		caps.aperture.first = max(caps.aperture.first, aperture.first);
 		caps.aperture.last = min(caps.aperture.last, aperture.last);
+		if (!group->host)
+			continue;
 		caps.page_sizes |= host->domain->pgsize_bitmap;
 		caps.split = max(caps.split, host->split);
 		if (host->split == KIOMMU_SPLIT_PAGE)
@@ -254,7 +256,8 @@ static int find_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
  * Attaches a group to an existing host, or to a new one that is filled with
  * what is mapped. The group is in the list before it is complete, for
  * update_caps(); and before it has a host, so that a group for which something
- * mapped is reserved is refused before its devices are touched.
+ * mapped is reserved, or out of reach as far as the host that it comes from tells,
+ * is refused before its devices are touched.
  */
 static int join_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 		     struct kiommu_mmio *mmio, struct kiommu_group *group,

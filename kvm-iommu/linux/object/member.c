@@ -79,14 +79,18 @@ static struct kiommu_group *place_of(struct kiommu_group *home)
 static void tell_hypervisor(struct kiommu_object *object,
 			    const struct kiommu_group *place)
 {
-	struct kiommu_hosts *hosts = &object->hosts;
+	struct kiommu_host *host = place->host;
 	kiommu_u64 pages;
+	int ret;
 
-	if (!kiommu_group_shadowed(place) || !object->guest)
+	if (!host->shadowed || !object->guest)
 		return;
-	/* If that fails, nothing is mapped: -ENOMEM of this means so, too. */
-	if (kiommu_core_replay(object->domain,
-			       kiommu_host_index(hosts, place->host)))
+	host->retold = true;
+	ret = kiommu_core_replay(object->domain,
+				 kiommu_host_index(&object->hosts, host));
+	host->retold = false;
+	/* If it cannot be told, nothing is mapped; -ENOMEM of this means so, too. */
+	if (ret)
 		kiommu_core_unmap_all(object->domain, &pages);
 }
 
