@@ -96,8 +96,9 @@ void kiommu_vm_del_memory(struct kiommu_vm *vm, uint32_t slot, void *mem,
  * KVM's device of type VFIO, by which VFIO learns that the guest owns groups
  * (kiommu_kvm_add_group). Return: its file descriptor, which keeps the guest.
  *
- * If the guest is not a KVM, the library does what KVM and VFIO would: it
- * starts the container with the guest when a device is opened.
+ * If the guest is not a KVM, or the domain has a file (front.h), the library does
+ * what KVM and VFIO would: it starts the domain with the guest when a device is
+ * opened.
  */
 int kiommu_vm_open_vfio(struct kiommu_vm *vm);
 int kiommu_kvm_add_group(int kvm_vfio, struct kiommu_device *dev);

@@ -9,12 +9,17 @@
 #include "test_util.h"
 
 #include "dma.h"
+#include "front.h"
 #include "ioctls.h"
 
 int kiommu_ioctl(int fd, unsigned long request, void *arg)
 {
-	int ret = ioctl(fd, request, arg);
+	int ret;
 
+	if (request == VFIO_SET_IOMMU && arg == (void *)VFIO_KVM_IOMMU &&
+	    kiommu_front_is_file())
+		return kiommu_front_set_iommu(fd);
+	ret = ioctl(kiommu_front_of(fd, request), request, arg);
 	return ret < 0 ? -errno : ret;
 }
 

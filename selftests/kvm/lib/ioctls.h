@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The ioctls of a container as functions. They return 0 or -errno (or what the
- * ioctl returns, if that is positive). @fd is the container's.
+ * ioctl returns, if that is positive). @fd is the container's; what is done with it
+ * through another front is in front.h.
  */
 #ifndef KIOMMU_SELFTEST_IOCTLS_H
 #define KIOMMU_SELFTEST_IOCTLS_H

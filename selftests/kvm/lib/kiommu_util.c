@@ -82,10 +82,17 @@ void kiommu_open_devices(struct kiommu *k)
 		kiommu_open_device(k, i);
 }
 
-void kiommu_close_devices(struct kiommu *k)
+static void close_devices(struct kiommu *k)
 {
 	for (unsigned int i = 0; i < k->vfio.count; i++)
 		kiommu_close_device(k, i);
+}
+
+void kiommu_close_devices(struct kiommu *k)
+{
+	close_devices(k);
+	for (unsigned int i = 0; i < k->vfio.count; i++)
+		kiommu_front_stop(&k->vfio.dev[i]);
 }
 
 int kiommu_move_device(struct kiommu *k, unsigned int i)
@@ -118,7 +125,7 @@ void kiommu_setup(struct kiommu *k, unsigned long type)
 
 void kiommu_teardown(struct kiommu *k)
 {
-	kiommu_close_devices(k);
+	close_devices(k);
 	if (k->kvm_vfio >= 0)
 		close(k->kvm_vfio);
 	k->kvm_vfio = -1;

@@ -6,6 +6,7 @@
  *   tables.h    I/O translation tables, written by guest or test
  *   dma.h       DMA by a device, driven by guest or test
  *   host.h      what machines can do, where they differ
+ *   front.h     containers, or files of domains, in front of all tests
  *   ioctls.h    the ioctls of the container; locked_vm
  *   counters.h   pins of the machine, counters and parameters of the module
  *   vfio.h      container, groups, devices, step by step
@@ -42,6 +43,7 @@
 
 #include "area.h"
 #include "dma.h"
+#include "front.h"
 #include "guest_vm.h"
 #include "host.h"
 #include "ioctls.h"

@@ -27,7 +27,7 @@ struct kiommu_device {
 	int group;		/* fd of /dev/vfio/<group_id>, or -1 */
 	int fd;			/* fd of the device, or -1 */
 	int container;		/* fd of the group's last container, or -1 */
-	int guest;		/* fd of the group's guest, if no KVM */
+	int guest;		/* kvm_vfio of kiommu_kvm_add_group(), or -1 */
 	void *bar;		/* BAR 0, or NULL */
 	uint64_t bar_size;	/* bytes */
 };

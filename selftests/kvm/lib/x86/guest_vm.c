@@ -9,6 +9,7 @@
 #include "ucall_common.h"
 
 #include "fail_nth.h"
+#include "front.h"
 #include "guest_vm.h"
 
 typedef uint64_t (*guest_fn)(uint64_t a, uint64_t b, uint64_t c, uint64_t d,
@@ -128,7 +129,10 @@ void kiommu_vm_del_memory(struct kiommu_vm *vm, uint32_t slot, void *mem,
 
 int kiommu_vm_open_vfio(struct kiommu_vm *vm)
 {
-	return kvm_create_device(vm->vm, KVM_DEV_TYPE_VFIO);
+	int kvm_vfio = kvm_create_device(vm->vm, KVM_DEV_TYPE_VFIO);
+
+	kiommu_front_note_guest(kvm_vfio, vm->fd);
+	return kvm_vfio;
 }
 
 static int kvm_vfio_file(int kvm_vfio, int group, uint64_t attr)
@@ -141,19 +145,29 @@ static int kvm_vfio_file(int kvm_vfio, int group, uint64_t attr)
 
 int kiommu_kvm_add_group(int kvm_vfio, struct kiommu_device *dev)
 {
-	return kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_ADD);
+	int ret = kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_ADD);
+
+	if (!ret)
+		dev->guest = kvm_vfio;
+	return ret;
 }
 
 int kiommu_kvm_del_group(int kvm_vfio, struct kiommu_device *dev)
 {
-	return kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_DEL);
+	int ret = kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_DEL);
+
+	if (!ret)
+		dev->guest = -1;
+	return ret;
 }
 
-/* KVM has registered the guest already, if it was told of the group. */
+/*
+ * KVM has registered the guest with a container already, if it was told of the
+ * group.
+ */
 int kiommu_device_opened(struct kiommu_device *dev)
 {
-	(void)dev;
-	return 0;
+	return kiommu_front_start(dev);
 }
 
 void kiommu_vm_add_bar(struct kiommu_vm *vm, unsigned int i,
