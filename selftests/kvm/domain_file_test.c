@@ -38,6 +38,8 @@ FIXTURE_SETUP(domain)
 {
 	struct kiommu_area *area;
 
+	if (kiommu_front_lacks(KIOMMU_AT_HOME))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_AT_HOME));
 	self->pins = kiommu_pins();
 	self->kvm_refs = kiommu_kvm_refs();
 	ASSERT_EQ(0, kiommu_await_refs(0));

@@ -114,18 +114,22 @@ static void detach_all(struct kiommu *k)
 
 TEST_F_TIMEOUT(life, set_iommu, 240)
 {
+	const long refs = kiommu_front_refs(1);
 	struct kiommu *k = self->k;
 	int fd;
 
 	kiommu_attach(k, 0);
 	fd = k->vfio.fd;
 	EACH_BARE(kiommu_set_iommu(fd, VFIO_KVM_IOMMU), errors, {
-		EXPECT_EQ(EACH_RET ? 0 : 1, kiommu_await_refs(EACH_RET ? 0 : 1));
+		/* It may have the type already, but not the domain. */
+		if (!EACH_RET || !kiommu_front_is_file())
+			EXPECT_EQ(EACH_RET ? 0 : refs,
+				  kiommu_await_refs(EACH_RET ? 0 : refs));
 		if (EACH_RET)
 			EXPECT_EQ(0, kiommu_set_iommu(fd, VFIO_KVM_IOMMU));
 		EXPECT_EQ(KVM_IOMMU_STATE_CREATED, kiommu_get_state(fd));
 		detach_all(k);
-		EXPECT_EQ(0, kiommu_await_refs(0));
+		EXPECT_EQ(refs - 1, kiommu_await_refs(refs - 1));
 		attach_all(k);
 	});
 	/* Everything works after that. */
@@ -225,6 +229,8 @@ static void first_call(struct __test_metadata *_metadata, FIXTURE_DATA(life) *se
 {
 	struct kiommu *k = self->k;
 
+	if (kiommu_front_lacks(KIOMMU_CONTAINER_RULES))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_CONTAINER_RULES));
 	if (!kiommu_nic_lacks())
 		kiommu_nic_alone();
 	kiommu_setup(k, VFIO_KVM_IOMMU);
@@ -391,6 +397,8 @@ TEST_F_TIMEOUT(life, last_device_closed, 240)
 	struct kiommu_world *w = &self->w;
 	unsigned int failures = 0, fired = 1;
 
+	if (kiommu_front_lacks(KIOMMU_CONTAINER_RULES))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_CONTAINER_RULES));
 	set_up_world(self);
 	while (fired) {
 		EXPECT_CONVERGES();

@@ -296,7 +296,7 @@ FIXTURE_SETUP(foreign)
 	if (variant->inherited)
 		start_other(self, self->fd, -1);
 	else
-		send_file(sockets[0], self->fd);
+		send_file(sockets[0], kiommu_front_fd(self->fd));
 }
 
 FIXTURE_TEARDOWN(foreign)

@@ -66,6 +66,8 @@ FIXTURE_SETUP(moves)
 {
 	struct kiommu_area *area;
 
+	if (kiommu_front_lacks(KIOMMU_AT_HOME))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_AT_HOME));
 	if (kiommu_nic_lacks())
 		SKIP(return, "%s", kiommu_nic_lacks());
 	kiommu_nic_first();

@@ -302,7 +302,8 @@ static int leave(FIXTURE_DATA(containers) *self, int who, enum way way)
 		return 0;
 	default:
 		close_devices(self, who, false);
-		return 0;
+		/* The file of a domain keeps its guest. */
+		return kiommu_front_is_file() ? kiommu_stop(fd) : 0;
 	}
 }
 
