@@ -25,6 +25,13 @@ HOSTS := $(s390x-hosts) $(x86-hosts)
 # What vm-test runs: HOST takes words of HOSTS, TEST patterns.
 HOST ?= $(HOSTS)
 TEST ?= *_test
+# What the tests in VMs use domains through: container, or file. The suites of the
+# latter have names of their own.
+FRONT ?= container
+ifeq ($(filter container file,$(FRONT)),)
+$(error FRONT is container or file)
+endif
+front := $(if $(filter file,$(FRONT)),-file)
 
 # What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
@@ -56,7 +63,8 @@ demo: module demo-program ## the life of a domain in a VM: prints a table, leave
 
 .PHONY: test
 test: ## all tests: of the core in user space, of the module in VMs on each host IOMMU
-	@$(call run-suites,$(s390x-hosts) image unit-gcc unit-clang unit-s390x $(x86-hosts))
+	@$(call run-suites,$(s390x-hosts:%=%$(front)) image unit-gcc unit-clang \
+		unit-s390x $(x86-hosts:%=%$(front)))
 
 .PHONY: check
 check: module s390x-module ## format, style, spelling, sparse, symbols, headers, scripts
@@ -122,16 +130,16 @@ test-fast: build/setup.env ## what a change of the core needs first: its unit te
 	@KIOMMU_SEEDS=2 $(call run-suites,unit-fast)
 
 .PHONY: vm-test
-vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some
-	@$(call run-suites,$(HOST))
+vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains
+	@$(call run-suites,$(HOST:%=%$(front)))
 
 # Slow, so on two hosts unless some are named. The kernel is built first, so
 # that its messages appear at once.
 .PHONY: test-debug
 test-debug: ## vm-test on a kernel with KASAN, lockdep, kmemleak, UBSAN; HOST=, TEST= as there
 	@$(MAKE) debug-kernel || :
-	@$(call run-suites,$(addprefix debug-,$(if $(filter file,$(origin HOST)),\
-		intel-iommu amd-iommu,$(HOST))))
+	@$(call run-suites,$(addsuffix $(front),$(addprefix debug-,\
+		$(if $(filter file,$(origin HOST)),intel-iommu amd-iommu,$(HOST)))))
 
 .PHONY: asan tsan
 asan: ## unit tests under AddressSanitizer, which finds leaks, too, and UBSan
@@ -257,20 +265,20 @@ run-vm = mkdir -p build/results; rm -rf build/vm/$(1); status=0; \
 	$(if $(wanted),,echo "there is no test $(TEST)"; exit 1;) \
 	$(if $(2),,printf 'skip\t%s\t%s\t%s\n' $(1) "$(wanted)" \
 		"not for this machine" >build/results/$(1).tsv; exit 0;) \
-	selftests/vm/run --name $(1) $(3) $(2) || status=1; \
+	selftests/vm/run --name $(1) --front $(FRONT) $(3) $(2) || status=1; \
 	cp build/vm/$(1)/results.tsv build/results/$(1).tsv; exit $$status
 
 # On one host, hostile guests run for a minute each.
 suite-intel-iommu: soak := --soak 60
 
-.PHONY: $(x86-hosts:%=suite-%)
-$(x86-hosts:%=suite-%): suite-%: inject-module kvm-programs
-	@$(call run-vm,$*,$(x86-programs),--host $* $(soak) \
+.PHONY: $(x86-hosts:%=suite-%$(front))
+$(x86-hosts:%=suite-%$(front)): suite-%$(front): inject-module kvm-programs
+	@$(call run-vm,$*$(front),$(x86-programs),--host $* $(soak) \
 		--file $(module_dir)/$(inject)/kiommu_inject.ko)
 
-.PHONY: $(s390x-hosts:%=suite-%)
-$(s390x-hosts:%=suite-%): suite-%: s390x-test-modules s390x-programs
-	@$(call run-vm,$*,$(s390x-programs),--host $* \
+.PHONY: $(s390x-hosts:%=suite-%$(front))
+$(s390x-hosts:%=suite-%$(front)): suite-%$(front): s390x-test-modules s390x-programs
+	@$(call run-vm,$*$(front),$(s390x-programs),--host $* \
 		--test-module $(s390x)/module/selftests/modules/memory/kiommu_memory.ko \
 		--file $(s390x)/module/$(inject)/kiommu_inject.ko)
 
@@ -281,7 +289,7 @@ suite-image: s390x-kernel
 
 debug_kernel := build/debug/kernel
 debug_module := build/debug/module
-.PHONY: debug-kernel debug-module $(HOSTS:%=suite-debug-%)
+.PHONY: debug-kernel debug-module $(HOSTS:%=suite-debug-%$(front))
 debug-kernel: build/setup.env
 	@tools/setup/build-kernel debug $(debug_kernel) $(JOBS)
 
@@ -291,12 +299,12 @@ debug-module: debug-kernel
 	selftests/check/build-module --part $(inject) "$$kernel/headers" \
 		$(debug_module) $(JOBS)
 
-$(x86-hosts:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
-	@$(call run-vm,debug-$*,$(x86-programs),--host $* --debug $(debug_kernel) \
+$(x86-hosts:%=suite-debug-%$(front)): suite-debug-%$(front): debug-module kvm-programs
+	@$(call run-vm,debug-$*$(front),$(x86-programs),--host $* --debug $(debug_kernel) \
 		--module $(debug_module)/kvm-iommu/kvm_iommu.ko \
 		--file $(debug_module)/$(inject)/kiommu_inject.ko)
 
-$(s390x-hosts:%=suite-debug-%):
+$(s390x-hosts:%=suite-debug-%$(front)):
 	@echo "$@: there is no debug kernel for s390x"; exit 1
 
 # kvm-make DIR GOAL [VARIABLE=VALUE...]
