@@ -32,6 +32,8 @@ ifeq ($(filter container file,$(FRONT)),)
 $(error FRONT is container or file)
 endif
 front := $(if $(filter file,$(FRONT)),-file)
+# For time's sake `make test` takes one of them through files, the others not.
+both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file)
 
 # What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
@@ -64,7 +66,7 @@ demo: module demo-program ## the life of a domain in a VM: prints a table, leave
 .PHONY: test
 test: ## all tests: of the core in user space, of the module in VMs on each host IOMMU
 	@$(call run-suites,$(s390x-hosts:%=%$(front)) image unit-gcc unit-clang \
-		unit-s390x $(x86-hosts:%=%$(front)))
+		unit-s390x $(if $(front),$(x86-hosts:%=%$(front)),$(both-fronts)))
 
 .PHONY: check
 check: module s390x-module ## format, style, spelling, sparse, symbols, headers, scripts
@@ -265,20 +267,22 @@ run-vm = mkdir -p build/results; rm -rf build/vm/$(1); status=0; \
 	$(if $(wanted),,echo "there is no test $(TEST)"; exit 1;) \
 	$(if $(2),,printf 'skip\t%s\t%s\t%s\n' $(1) "$(wanted)" \
 		"not for this machine" >build/results/$(1).tsv; exit 0;) \
-	selftests/vm/run --name $(1) --front $(FRONT) $(3) $(2) || status=1; \
+	selftests/vm/run --name $(1) --front $(if $(filter %-file,$(1)),file,container) $(3) $(2) || status=1; \
 	cp build/vm/$(1)/results.tsv build/results/$(1).tsv; exit $$status
 
 # On one host, hostile guests run for a minute each.
 suite-intel-iommu: soak := --soak 60
 
-.PHONY: $(x86-hosts:%=suite-%$(front))
-$(x86-hosts:%=suite-%$(front)): suite-%$(front): inject-module kvm-programs
-	@$(call run-vm,$*$(front),$(x86-programs),--host $* $(soak) \
+x86-suites := $(x86-hosts) $(x86-hosts:%=%-file)
+.PHONY: $(x86-suites:%=suite-%)
+$(x86-suites:%=suite-%): suite-%: inject-module kvm-programs
+	@$(call run-vm,$*,$(x86-programs),--host $(patsubst %-file,%,$*) $(soak) \
 		--file $(module_dir)/$(inject)/kiommu_inject.ko)
 
-.PHONY: $(s390x-hosts:%=suite-%$(front))
-$(s390x-hosts:%=suite-%$(front)): suite-%$(front): s390x-test-modules s390x-programs
-	@$(call run-vm,$*$(front),$(s390x-programs),--host $* \
+s390x-suites := $(s390x-hosts) $(s390x-hosts:%=%-file)
+.PHONY: $(s390x-suites:%=suite-%)
+$(s390x-suites:%=suite-%): suite-%: s390x-test-modules s390x-programs
+	@$(call run-vm,$*,$(s390x-programs),--host $(patsubst %-file,%,$*) \
 		--test-module $(s390x)/module/selftests/modules/memory/kiommu_memory.ko \
 		--file $(s390x)/module/$(inject)/kiommu_inject.ko)
 
@@ -289,7 +293,8 @@ suite-image: s390x-kernel
 
 debug_kernel := build/debug/kernel
 debug_module := build/debug/module
-.PHONY: debug-kernel debug-module $(HOSTS:%=suite-debug-%$(front))
+.PHONY: debug-kernel debug-module $(x86-suites:%=suite-debug-%) \
+	$(s390x-suites:%=suite-debug-%)
 debug-kernel: build/setup.env
 	@tools/setup/build-kernel debug $(debug_kernel) $(JOBS)
 
@@ -299,12 +304,12 @@ debug-module: debug-kernel
 	selftests/check/build-module --part $(inject) "$$kernel/headers" \
 		$(debug_module) $(JOBS)
 
-$(x86-hosts:%=suite-debug-%$(front)): suite-debug-%$(front): debug-module kvm-programs
-	@$(call run-vm,debug-$*$(front),$(x86-programs),--host $* --debug $(debug_kernel) \
+$(x86-suites:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
+	@$(call run-vm,debug-$*,$(x86-programs),--host $(patsubst %-file,%,$*) --debug $(debug_kernel) \
 		--module $(debug_module)/kvm-iommu/kvm_iommu.ko \
 		--file $(debug_module)/$(inject)/kiommu_inject.ko)
 
-$(s390x-hosts:%=suite-debug-%$(front)):
+$(s390x-suites:%=suite-debug-%):
 	@echo "$@: there is no debug kernel for s390x"; exit 1
 
 # kvm-make DIR GOAL [VARIABLE=VALUE...]

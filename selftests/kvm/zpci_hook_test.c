@@ -16,6 +16,8 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
+#include "domain.h"
+#include "front.h"
 #include "kiommu_util.h"
 #include "zpci_hook.h"
 
@@ -524,6 +526,42 @@ TEST_F_TIMEOUT(hook, closed_while_started, 60)
 	EXPECT_EQ(-ENXIO, START(0));
 	EXPECT_EQ(0, STOP(0));
 	EXPECT_EQ(-ENOENT, STOP(0));
+}
+
+/* A function does not follow its group, so the group stays. */
+TEST_F_TIMEOUT(hook, started_function_stays, 60)
+{
+	struct kvm_iommu_attach r;
+	int domain, device;
+	uint32_t status;
+
+	if (zpci_lacks_hook(self->vm, DEV(0)))
+		SKIP(return, NO_HOOK);
+	if (kiommu_front_lacks(KIOMMU_AT_HOME))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_AT_HOME));
+	domain = kiommu_domain_create(self->vm);
+	ASSERT_LE(0, domain);
+	START_ENABLED(0);
+	EXPECT_EQ(-EBUSY, kiommu_domain_attach(domain, self->fd, &r));
+	EXPECT_EQ(KVM_IOMMU_STATUS_BUSY, r.status);
+	ASSERT_EQ(0, REG(0, self->iota));
+	EXPECT_EQ(0, RPCIT(0));
+	EXPECT_EQ(IOAT_RW, RIGHTS(0));
+	ASSERT_EQ(0, STOP(0));
+	device = kiommu_domain_attach(domain, self->fd, NULL);
+	ASSERT_LT(0, device);
+	/* It starts where the group is now. */
+	START_ENABLED(0);
+	ASSERT_EQ(0, REG(0, self->iota));
+	EXPECT_EQ(0, RPCIT(0));
+	EXPECT_EQ(IOAT_RW, kiommu_shadow_rights(domain, IOVA));
+	EXPECT_EQ(-EBUSY, kiommu_domain_detach(domain, device, &status));
+	EXPECT_EQ(KVM_IOMMU_STATUS_BUSY, status);
+	/* Closing takes the devices home all the same. */
+	kiommu_domain_close(domain);
+	EXPECT_NE(0, RPCIT(0));
+	STOP(0);
+	EXPECT_EQ(KVM_IOMMU_STATE_CREATED, STATE());
 }
 
 TEST_HARNESS_MAIN

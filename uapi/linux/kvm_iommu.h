@@ -203,7 +203,8 @@ enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_NO_FD = 47, /* [EBADF] no such file descriptor */
 	KVM_IOMMU_STATUS_FD_TYPE = 48, /* [EINVAL] descriptor of another kind */
 	KVM_IOMMU_STATUS_NO_DEVICE = 49, /* [ENODEV] no device is open */
-	KVM_IOMMU_STATUS_BUSY = 50, /* [EBUSY] another KVM is registered */
+	/* [EBUSY] another KVM is registered; a zPCI function is started */
+	KVM_IOMMU_STATUS_BUSY = 50,
 	KVM_IOMMU_STATUS_EXISTS = 51, /* [EEXIST] an anchor, a log, a device */
 	KVM_IOMMU_STATUS_NO_LOG = 52, /* [ENOENT] nothing is logged */
 	KVM_IOMMU_STATUS_KVM_GONE = 53, /* [ENODEV] KVM or process is going */

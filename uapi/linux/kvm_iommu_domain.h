@@ -68,7 +68,8 @@ struct kvm_iommu_domain_create {
  * that type (FD_TYPE), or what is mapped is reserved for one of its devices or
  * out of its reach, or its IOMMU has no 4 KiB pages or does not enforce the
  * coherency that others promise (UNSUITABLE); EEXIST it is attached here
- * already; ESTALE it is being released; ENOSPC more kinds of host IOMMUs than a
+ * already; ESTALE it is being released; EBUSY a zPCI function that KVM answers for
+ * is started in the domain that it leaves; ENOSPC more kinds of host IOMMUs than a
  * domain can have; ENOMEM; EINTR; or what the IOMMU driver returned. ENOTTY the
  * file is no domain's.
  */
@@ -97,7 +98,8 @@ struct kvm_iommu_attach {
  * domain, and the kernel's log its group.
  *
  * Errors (nothing changed): ENOENT there is no such device here (NOT_ATTACHED);
- * EINTR. ENOTTY the file is no domain's.
+ * EBUSY a zPCI function that KVM answers for is started here; EINTR. ENOTTY the
+ * file is no domain's.
  */
 struct kvm_iommu_detach {
 	__u32 size;

@@ -178,9 +178,20 @@ static void leave_table(struct kiommu_function *function)
 	mutex_unlock(&functions_lock);
 }
 
+/* The caller holds D: the group does not move meanwhile. */
+static bool is_in(const struct kiommu_function *function,
+		  const struct kiommu_object *object)
+{
+	struct iommu_group *group = iommu_group_get(&function->pdev->dev);
+	bool in = group && kiommu_object_has_group(object, group);
+
+	iommu_group_put(group);
+	return in;
+}
+
 /*
- * Return: as kiommu_object_start(); -ENXIO if the domain has no open
- * device or was released.
+ * Return: as kiommu_object_start(); -ENXIO if the domain is that of a container
+ * without an open device, was released, or has just lost the group.
  */
 static int enter_object(struct kiommu_function *function,
 			struct kiommu_guest *guest)
@@ -191,8 +202,10 @@ static int enter_object(struct kiommu_function *function,
 	ret = kiommu_lock_exclusive_killable(object);
 	if (ret)
 		return ret == -ESTALE ? -ENXIO : ret;
-	ret = kiommu_object_start(object, guest);
+	ret = is_in(function, object) ? kiommu_object_start(object, guest) :
+					-ENXIO;
 	if (ret >= 0) {
+		object->functions++;
 		function->registered = !ret;
 		WRITE_ONCE(function->live, true);
 	}
@@ -269,6 +282,7 @@ static struct kiommu_left leave_object(struct kiommu_function *function)
 	struct kiommu_object *object = function->object;
 	struct kiommu_left nothing = {};
 
+	object->functions--;
 	if (!object->domain)
 		return nothing;
 	kiommu_zpci_reset(&function->zpci, object->domain);

@@ -68,7 +68,7 @@ struct kiommu_function {
  * Context: as kiommu_guest_get(); in a thread of the KVM's process.
  * Return: 0; -EEXIST if the KVM has started it already; -EBUSY if another KVM
  * has the function or the domain; -ENXIO if the group is in no domain of
- * ours, or no device of the domain is open; -ENODEV if KVM, process or
+ * ours or just leaves it, or no device of its container is open; -ENODEV if KVM, process or
  * device is going away; -ENOMEM; -EINTR on a fatal signal. On failure nothing
  * has changed.
  */

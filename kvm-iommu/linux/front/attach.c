@@ -34,7 +34,6 @@ int kiommu_attach(struct kiommu_object *object, struct kvm_iommu_attach *cmd)
 	case -EEXIST:
 		cmd->status = KVM_IOMMU_STATUS_EXISTS;
 		break;
-	case -EBUSY:
 	case -ENODEV:
 		/* From the IOMMU driver; of no KVM. */
 		cmd->status = KVM_IOMMU_STATUS_OTHER;

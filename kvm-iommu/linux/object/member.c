@@ -157,7 +157,7 @@ static int move(struct kiommu_member *member, struct kiommu_object *from,
 	ret = kiommu_lock_pair(from, to, true);
 	if (ret)
 		return ret;
-	ret = enter(member, from, to, only);
+	ret = from->functions ? -EBUSY : enter(member, from, to, only);
 	if (!ret)
 		finish(member, from, to, only);
 	kiommu_unlock_pair(from, to);
@@ -173,17 +173,24 @@ static void leave_table(struct kiommu_member *member)
 	kiommu_member_put(member);
 }
 
-/* Return: 0; -EINTR if @killable. */
-static int come_home(struct kiommu_member *member, bool killable)
+/*
+ * @asked: it may be refused: -EINTR; -EBUSY if a zPCI function is started there.
+ * Otherwise returns 0.
+ */
+static int come_home(struct kiommu_member *member, bool asked)
 {
 	struct kiommu_object *from = member->at;
 	struct kiommu_group *home;
 	int ret;
 
 	lockdep_assert_held(&member->lock);
-	ret = kiommu_lock_pair(from, member->home, killable);
+	ret = kiommu_lock_pair(from, member->home, asked);
 	if (ret)
 		return ret;
+	if (asked && from->functions) {
+		kiommu_unlock_pair(from, member->home);
+		return -EBUSY;
+	}
 	for_each_place(home, member) {
 		kiommu_group_remove(from, home->at, home->host);
 		home->at = NULL;
@@ -382,6 +389,13 @@ void kiommu_members_detach(struct kiommu_object *object)
 		mutex_unlock(&member->lock);
 		kiommu_member_put(member);
 	}
+}
+
+bool kiommu_object_has_group(const struct kiommu_object *object,
+			     struct iommu_group *group)
+{
+	lockdep_assert_held(&object->lock);
+	return xa_load(&grouped, iommu_group_id(group)) == object;
 }
 
 struct kiommu_object *kiommu_object_of_group(struct iommu_group *group)

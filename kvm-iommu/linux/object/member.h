@@ -79,8 +79,9 @@ void kiommu_member_del_group(struct kiommu_member *member,
  * filled for a host that it did not have, blocked.
  *
  * Context: may sleep; no lock of lock.h is held.
- * Return: 0; -EEXIST it is attached to @object; -ESTALE it was released; -EINTR;
- * or as kiommu_group_add(). On failure nothing has changed.
+ * Return: 0; -EEXIST it is attached to @object; -ESTALE it was released; -EBUSY a
+ * zPCI function is started in the domain that it leaves; -EINTR; or as
+ * kiommu_group_add(). On failure nothing has changed.
  */
 int kiommu_member_attach(struct kiommu_member *member,
 			 struct kiommu_object *object, u32 *handle);
@@ -89,7 +90,7 @@ int kiommu_member_attach(struct kiommu_member *member,
  * kiommu_member_detach() - bring a member of a domain home
  *
  * Context: as kiommu_member_attach().
- * Return: 0; -ENOENT there is none with this number; -EINTR.
+ * Return: 0; -ENOENT there is none with this number; -EBUSY as above; -EINTR.
  */
 int kiommu_member_detach(struct kiommu_object *object, u32 handle);
 
@@ -101,5 +102,8 @@ void kiommu_members_detach(struct kiommu_object *object);
  * does not wait for any domain.
  */
 struct kiommu_object *kiommu_object_of_group(struct iommu_group *group);
+/* Whether it is in this domain. Context: D of the domain is held. */
+bool kiommu_object_has_group(const struct kiommu_object *object,
+			     struct iommu_group *group);
 
 #endif /* KIOMMU_MEMBER_H */

@@ -39,6 +39,8 @@ struct kiommu_guest;
  * @guest: the registered guest, or NULL.
  * @devices: open devices; has its own lock.
  * @sync: how the shadow follows the guest's tables.
+ * @functions: number of zPCI functions that are started here. They do not follow
+ *	their groups, so members stay.
  * @dirty_pages: VFIO_IOMMU_DIRTY_PAGES_FLAG_START was the last one set, not
  *	STOP.
  */
@@ -56,6 +58,7 @@ struct kiommu_object {
 	struct kiommu_guest *guest;
 	struct kiommu_devices devices;
 	struct kiommu_sync sync;
+	unsigned int functions;
 	bool dirty_pages;
 };
 
