@@ -68,9 +68,9 @@ struct kiommu_function {
  * Context: as kiommu_guest_get(); in a thread of the KVM's process.
  * Return: 0; -EEXIST if the KVM has started it already; -EBUSY if another KVM
  * has the function or the domain; -ENXIO if the group is in no domain of
- * ours or just leaves it, or no device of its container is open; -ENODEV if KVM, process or
- * device is going away; -ENOMEM; -EINTR on a fatal signal. On failure nothing
- * has changed.
+ * ours or just leaves it, or no device of its container is open; -ENODEV if
+ * KVM, process or device is going away; -ENOMEM; -EINTR on a fatal signal. On
+ * failure nothing has changed.
  */
 int kiommu_function_start(const void *key, struct zpci_dev *zdev);
 
