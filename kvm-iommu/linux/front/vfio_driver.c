@@ -19,7 +19,7 @@
 
 #include "front/ioctls.h"
 #include "front/vfio_driver.h"
-#include "front/vfio_iommu_driver.h"
+#include "front/vfio_private.h"
 #include "object/member.h"
 #include "object/object.h"
 

@@ -6,8 +6,8 @@
  * with their headers; vfio.ko exports both functions. Compare this copy with
  * that header before adding a kernel version below.
  */
-#ifndef KIOMMU_VFIO_IOMMU_DRIVER_H
-#define KIOMMU_VFIO_IOMMU_DRIVER_H
+#ifndef KIOMMU_VFIO_PRIVATE_H
+#define KIOMMU_VFIO_PRIVATE_H
 
 #include <linux/iommu.h>
 #include <linux/module.h>
@@ -48,4 +48,4 @@ struct vfio_iommu_driver_ops {
 int vfio_register_iommu_driver(const struct vfio_iommu_driver_ops *ops);
 void vfio_unregister_iommu_driver(const struct vfio_iommu_driver_ops *ops);
 
-#endif /* KIOMMU_VFIO_IOMMU_DRIVER_H */
+#endif /* KIOMMU_VFIO_PRIVATE_H */
