@@ -166,7 +166,7 @@ enum kvm_iommu_format {
  *	reported by VFIO_IOMMU_GET_INFO (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE).
  * @mapped_pages: out: pages in the shadow.
  * @pinned_pages: out: pages pinned and charged to locked_vm, for all
- *	containers of the KVM together; a page of a slot that is mapped at
+ *	domains of the KVM together; a page of a slot that is mapped at
  *	several IOVAs counts once. 0 in state created, as are @idle_pages, @idle_limit and
  *	@pin_bytes.
  * @shadow_bytes: out: kernel memory used for the shadow, and 4 KiB for each
@@ -227,6 +227,8 @@ struct kvm_iommu_info {
 #define KVM_IOMMU_FEATURE_ANCHOR_RIGHTS (1ull << 5)
 /* /dev/kvm_iommu (linux/kvm_iommu_domain.h). */
 #define KVM_IOMMU_FEATURE_DOMAIN_FILE (1ull << 6)
+/* KVM_IOMMU_ATTACH takes device files (/dev/vfio/devices). */
+#define KVM_IOMMU_FEATURE_DEVICE_FILE (1ull << 7)
 };
 #define KVM_IOMMU_GET_INFO _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 0)
 

@@ -47,31 +47,42 @@ struct kvm_iommu_domain_create {
  * @size: sizeof(struct kvm_iommu_attach).
  * @flags: must be 0.
  * @device_fd: a VFIO container of type VFIO_KVM_IOMMU: all of its groups, also
- *	those that are added to it later.
+ *	those that are added to it later; or a device file of VFIO
+ *	(/dev/vfio/devices/vfioN) that is bound to an iommufd: that device, which
+ *	must be alone in its group. KVM_IOMMU_FEATURE_DEVICE_FILE tells whether the
+ *	kernel has the latter.
  * @device: out: their number in this domain, for KVM_IOMMU_DETACH.
  * @status: out: enum kvm_iommu_status.
  * @__reserved: must be 0.
  *
- * The container keeps the right to the devices' DMA, and a domain of its own,
+ * A container keeps the right to the devices' DMA, and a domain of its own,
  * which its own descriptor refers to as before; but its devices use this domain
- * instead. Devices that are attached to another domain move. On return they use
- * what is mapped here. Until then, an access is translated by the old domain or
- * the new one, or is lost: the IOMMU's driver may block it for the moment of
- * the change, also if the call then fails, and while a host IOMMU that served
- * no device of this domain before is filled with what is mapped. Where it did
- * serve one, the time does not depend on what is mapped.
+ * instead. The iommufd keeps the right to the DMA of a device that is bound to
+ * it, and cannot attach the device meanwhile: VFIO_DEVICE_ATTACH_IOMMUFD_PT is
+ * EBUSY, as KVM_IOMMU_ATTACH is while that has attached it. Devices that are
+ * attached to another domain move. On return they use what is mapped here.
+ * Until then, an access is translated by the old domain or the new one, or is
+ * lost: the IOMMU's driver may block it for the moment of the change, also if
+ * the call then fails, and while a host IOMMU that served no device of this
+ * domain before is filled with what is mapped. Where it did serve one, the time
+ * does not depend on what is mapped.
  *
  * A container that is closed, or a group that is taken out of it, leaves the
- * domain.
+ * domain. The domain holds a device file open until KVM_IOMMU_DETACH or until
+ * its own file is closed: after all other descriptors were closed, the device
+ * stays attached, open and bound, and a driver cannot be unbound from it.
  *
- * Errors (nothing changed): EBADF no such fd; EINVAL the fd is no container of
- * that type (FD_TYPE), or what is mapped is reserved for one of its devices or
- * out of its reach, or its IOMMU has no 4 KiB pages or does not enforce the
- * coherency that others promise (UNSUITABLE); EEXIST it is attached here
- * already; ESTALE it is being released; EBUSY a zPCI function that KVM answers for
- * is started in the domain that it leaves; ENOSPC more kinds of host IOMMUs than a
- * domain can have; ENOMEM; EINTR; or what the IOMMU driver returned. ENOTTY the
- * file is no domain's.
+ * Errors (nothing changed): EBADF no such fd; EINVAL the fd is neither a
+ * container of that type nor a device file (FD_TYPE), or what is mapped is
+ * reserved for one of its devices or out of its reach, or its IOMMU has no 4
+ * KiB pages or does not enforce the coherency that others promise, or the
+ * device of a file is not alone in its group or has no IOMMU (UNSUITABLE);
+ * ENOTCONN a device file that is not bound to an iommufd (NOT_BOUND); EPERM its
+ * interrupts are not isolated (INTERRUPTS); EEXIST it is attached here already;
+ * ESTALE it is being released; EBUSY iommufd has attached it, or a zPCI
+ * function that KVM answers for is started in the domain that it leaves; ENOSPC
+ * more kinds of host IOMMUs than a domain can have; ENOMEM; EINTR; or what the
+ * IOMMU driver returned. ENOTTY the file is no domain's.
  */
 struct kvm_iommu_attach {
 	__u32 size;
@@ -91,9 +102,10 @@ struct kvm_iommu_attach {
  * @status: out: enum kvm_iommu_status.
  *
  * On return the devices use the own domain of their container again, which maps
- * nothing unless it was anchored and refreshed. If the IOMMU driver does not
- * take a device back, its DMA is blocked, whatever is mapped, until it is
- * attached to a domain or its group is put into a container anew:
+ * nothing unless it was anchored and refreshed. The DMA of a device file is
+ * blocked; iommufd may attach it then. If the IOMMU driver does not take a
+ * device of a container back, its DMA is blocked, whatever is mapped, until it
+ * is attached to a domain or its group is put into a container anew:
  * KVM_IOMMU_FAULT_HOST tells the reader of the faults of the container's
  * domain, and the kernel's log its group.
  *

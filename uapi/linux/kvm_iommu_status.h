@@ -58,7 +58,10 @@ enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_NO_FD = 47, /* [EBADF] no such file descriptor */
 	KVM_IOMMU_STATUS_FD_TYPE = 48, /* [EINVAL] descriptor of another kind */
 	KVM_IOMMU_STATUS_NO_DEVICE = 49, /* [ENODEV] no device is open */
-	/* [EBUSY] another KVM is registered; a zPCI function is started */
+	/*
+	 * [EBUSY] another KVM is registered; a zPCI function is started; iommufd
+	 * has the device
+	 */
 	KVM_IOMMU_STATUS_BUSY = 50,
 	KVM_IOMMU_STATUS_EXISTS = 51, /* [EEXIST] an anchor, a log, a device */
 	KVM_IOMMU_STATUS_NO_LOG = 52, /* [ENOENT] nothing is logged */
@@ -68,8 +71,10 @@ enum kvm_iommu_status {
 	KVM_IOMMU_STATUS_BAD_ADDRESS = 55,
 	KVM_IOMMU_STATUS_SAME_FD = 56, /* [EINVAL] doorbell and notification */
 	KVM_IOMMU_STATUS_NOT_ATTACHED = 57, /* [ENOENT] no such device here */
-	/* [EINVAL] the device's IOMMU cannot serve what is mapped */
+	/* [EINVAL] the device or its IOMMU cannot be served */
 	KVM_IOMMU_STATUS_UNSUITABLE = 58,
+	KVM_IOMMU_STATUS_NOT_BOUND = 59, /* [ENOTCONN] to an iommufd */
+	KVM_IOMMU_STATUS_INTERRUPTS = 60, /* [EPERM] they are not isolated */
 	/* Another errno; nothing more is known. */
 	KVM_IOMMU_STATUS_OTHER = 63,
 };

@@ -5,6 +5,8 @@
 #ifndef KIOMMU_ATTACH_H
 #define KIOMMU_ATTACH_H
 
+#include <linux/types.h>
+
 struct kiommu_object;
 struct kvm_iommu_attach;
 struct kvm_iommu_detach;
@@ -20,5 +22,8 @@ struct kvm_iommu_detach;
  */
 int kiommu_attach(struct kiommu_object *object, struct kvm_iommu_attach *cmd);
 int kiommu_detach(struct kiommu_object *object, struct kvm_iommu_detach *cmd);
+
+/* KVM_IOMMU_FEATURE_* that tell what KVM_IOMMU_ATTACH takes in this kernel. */
+u64 kiommu_attach_features(void);
 
 #endif /* KIOMMU_ATTACH_H */

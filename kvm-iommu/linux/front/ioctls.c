@@ -26,7 +26,7 @@ static u64 features(const struct kiommu_object *object)
 	u64 features = KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
 		       KVM_IOMMU_FEATURE_ANCHOR_RIGHTS |
 		       KVM_IOMMU_FEATURE_DOMAIN_FILE |
-		       kiommu_doorbell_features();
+		       kiommu_attach_features() | kiommu_doorbell_features();
 
 	if (object->guest && kiommu_tracking_possible(object->guest))
 		features |= KVM_IOMMU_FEATURE_TRACKED;

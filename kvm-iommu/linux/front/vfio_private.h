@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The interface between VFIO containers and their IOMMU drivers.
+ * What VFIO keeps in drivers/vfio/vfio.h: the interface between containers and
+ * their IOMMU drivers, and what is behind a device file.
  *
- * The kernel keeps it in drivers/vfio/vfio.h, which distributions do not ship
- * with their headers; vfio.ko exports both functions. Compare this copy with
- * that header before adding a kernel version below.
+ * Distributions do not ship that header; vfio.ko exports both functions. Compare
+ * this copy with it before adding a kernel version below.
  */
 #ifndef KIOMMU_VFIO_PRIVATE_H
 #define KIOMMU_VFIO_PRIVATE_H
@@ -15,8 +15,10 @@
 #include <linux/vfio.h>
 
 #if (LINUX_VERSION_CODE >> 8) != (KERNEL_VERSION(6, 12, 0) >> 8)
-#error "struct vfio_iommu_driver_ops has not been compared with this kernel"
+#error "this file has not been compared with this kernel"
 #endif
+
+struct vfio_group;
 
 enum vfio_group_type {
 	VFIO_IOMMU, /* a device behind an IOMMU */
@@ -43,6 +45,19 @@ struct vfio_iommu_driver_ops {
 		      size_t count, bool write);
 	struct iommu_domain *(*group_iommu_domain)(void *iommu_data,
 						   struct iommu_group *group);
+};
+
+/**
+ * struct vfio_device_file - the first fields of what is behind a device's file
+ * @device: valid as long as the file is open.
+ * @group: the group that the file came from; NULL if it was opened by its name.
+ * @access_granted: the device is open and, without @group, bound to an iommufd.
+ *	Read with smp_load_acquire(); it stays until the file is closed.
+ */
+struct vfio_device_file {
+	struct vfio_device *device;
+	struct vfio_group *group;
+	u8 access_granted;
 };
 
 int vfio_register_iommu_driver(const struct vfio_iommu_driver_ops *ops);

@@ -62,8 +62,6 @@ struct kiommu_host {
  *	if all of their DMA was blocked.
  * @away: its devices are in another domain. It keeps its place here, and the
  *	iommu_domain of @host stays as it is.
- * @at: where they are, if @away; see member.h.
- * @next: where they are going to.
  * @reserved: IOVAs that must not be mapped for it, in whole pages.
  * @reserved_count: entries of @reserved.
  */
@@ -73,8 +71,6 @@ struct kiommu_group {
 	struct kiommu_host *host;
 	struct kiommu_host *from;
 	bool away;
-	struct kiommu_group *at;
-	struct kiommu_group *next;
 	struct kiommu_window *reserved;
 	unsigned int reserved_count;
 };

@@ -163,6 +163,12 @@ int kiommu_lock_pair(struct kiommu_object *a, struct kiommu_object *b,
 {
 	int ret;
 
+	if (!b) {
+		if (killable)
+			return kiommu_lock_exclusive_killable(a);
+		kiommu_lock_exclusive(a);
+		return 0;
+	}
 	ret = lock_both(&a->lock, &b->lock, killable);
 	if (ret)
 		return ret;
@@ -184,6 +190,10 @@ void kiommu_unlock_pair(struct kiommu_object *a, struct kiommu_object *b)
 {
 	struct kiommu_guest *guest = a->guest;
 
+	if (!b) {
+		kiommu_unlock_exclusive(a);
+		return;
+	}
 	if (b->guest && b->guest != guest)
 		kiommu_guest_unlock(b->guest);
 	if (guest)

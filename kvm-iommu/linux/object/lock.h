@@ -59,6 +59,7 @@ void kiommu_unlock_exclusive(struct kiommu_object *object);
 
 /**
  * kiommu_lock_pair() - take D and P of two domains for writing
+ * @b: NULL: there is only one.
  * @killable: give up on a fatal signal.
  *
  * The domains may have the same guest. No lock is waited for while the same one of

@@ -2,12 +2,11 @@
 /*
  * Members of domains, see member.h.
  *
- * Each group of a member has a place at home (struct kiommu_group in its hosts)
- * and, while the member is attached, one in that domain (@at of the place at
- * home). Groups move with both domains locked for writing: IOMMU drivers do not
- * expect maps, unmaps and flushes of a domain that a device enters or leaves.
+ * Groups move with both domains locked for writing: IOMMU drivers do not expect
+ * maps, unmaps and flushes of a domain that a device enters or leaves.
  */
 #include <linux/err.h>
+#include <linux/iommu.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 
@@ -19,71 +18,175 @@
 /* Domains by the id of each group in them. Looked up under RCU. */
 static DEFINE_XARRAY(grouped);
 
-/* Each group of a member, by its place at home. */
-#define for_each_place(_place, _member) \
-	list_for_each_entry(_place, &(_member)->home->hosts.groups, list)
+/**
+ * struct part - one group of a member
+ * @list: entry in kiommu_member.groups.
+ * @group: referenced.
+ * @home: its place in the member's home, or NULL.
+ * @at: its place in the domain that the member is attached to, or NULL.
+ * @next: the place that its devices are going to.
+ */
+struct part {
+	struct list_head list;
+	struct iommu_group *group;
+	struct kiommu_group *home;
+	struct kiommu_group *at;
+	struct kiommu_group *next;
+};
+
+#define for_each_part(_part, _member) \
+	list_for_each_entry(_part, &(_member)->groups, list)
 
 /* Whether it is one of those meant: @only, or all if that is NULL. */
-static bool is_meant(const struct kiommu_group *home,
-		     const struct kiommu_group *only)
+static bool is_meant(const struct part *part, const struct part *only)
 {
-	return !only || home == only;
+	return !only || part == only;
+}
+
+static struct part *add_part(struct kiommu_member *member,
+			     struct iommu_group *group)
+{
+	struct part *part = kzalloc(sizeof(*part), GFP_KERNEL_ACCOUNT);
+
+	if (!part)
+		return NULL;
+	part->group = iommu_group_ref_get(group);
+	list_add(&part->list, &member->groups);
+	return part;
+}
+
+static void drop_part(struct part *part)
+{
+	list_del(&part->list);
+	iommu_group_put(part->group);
+	kfree(part);
+}
+
+static struct part *find_part(const struct kiommu_member *member,
+			      const struct iommu_group *group)
+{
+	struct part *part;
+
+	for_each_part(part, member)
+		if (part->group == group)
+			return part;
+	return NULL;
+}
+
+static void init_member(struct kiommu_member *member,
+			struct kiommu_object *home,
+			void (*free)(struct kiommu_member *member))
+{
+	refcount_set(&member->refs, 1);
+	mutex_init(&member->lock);
+	INIT_LIST_HEAD(&member->groups);
+	member->home = home;
+	member->free = free;
+}
+
+static void free_container(struct kiommu_member *member)
+{
+	kiommu_object_put(member->home);
+	kfree_rcu(member, rcu);
 }
 
 struct kiommu_member *kiommu_member_create(void)
 {
 	struct kiommu_member *member;
+	struct kiommu_object *home;
 
 	member = kzalloc(sizeof(*member), GFP_KERNEL_ACCOUNT);
 	if (!member)
 		return ERR_PTR(-ENOMEM);
-	member->home = kiommu_object_create(true);
-	if (IS_ERR(member->home)) {
-		struct kiommu_object *error = member->home;
-
+	home = kiommu_object_create(true);
+	if (IS_ERR(home)) {
 		kfree(member);
-		return ERR_CAST(error);
+		return ERR_CAST(home);
 	}
 	/* Calls on the member may still use it after it was released. */
-	refcount_inc(&member->home->refs);
-	refcount_set(&member->refs, 1);
-	mutex_init(&member->lock);
+	refcount_inc(&home->refs);
+	init_member(member, home, free_container);
 	return member;
+}
+
+int kiommu_member_init_device(struct kiommu_member *member,
+			      struct iommu_group *group,
+			      void (*free)(struct kiommu_member *member))
+{
+	int ret = kiommu_group_check(group);
+
+	if (ret)
+		return ret;
+	init_member(member, NULL, free);
+	return add_part(member, group) ? 0 : -ENOMEM;
 }
 
 void kiommu_member_put(struct kiommu_member *member)
 {
+	struct part *part, *next;
+
 	if (!refcount_dec_and_test(&member->refs))
 		return;
-	kiommu_object_put(member->home);
-	kfree_rcu(member, rcu);
+	list_for_each_entry_safe(part, next, &member->groups, list)
+		drop_part(part);
+	member->free(member);
 }
 
-/* An entry of the group exists, so none is allocated. */
-static void note_object(struct kiommu_group *place, struct kiommu_object *object)
+/*
+ * Makes room in the table for all groups of a member. Return: 0 or -ENOMEM.
+ */
+static int reserve_notes(struct kiommu_member *member)
 {
-	xa_store(&grouped, iommu_group_id(place->group), object, GFP_KERNEL);
+	struct part *part;
+	int ret;
+
+	for_each_part(part, member) {
+		ret = xa_reserve(&grouped, iommu_group_id(part->group),
+				 GFP_KERNEL_ACCOUNT);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
-/* Where the devices of a group are. */
-static struct kiommu_group *place_of(struct kiommu_group *home)
+/* Gives up the room that was not used. */
+static void release_notes(struct kiommu_member *member)
 {
-	return home->at ?: home;
+	struct part *part;
+
+	for_each_part(part, member)
+		xa_release(&grouped, iommu_group_id(part->group));
+}
+
+/*
+ * There is room for the group, so nothing is allocated. Without @object there is
+ * none any more.
+ */
+static void note_object(struct part *part, struct kiommu_object *object)
+{
+	xa_store(&grouped, iommu_group_id(part->group), object, GFP_KERNEL);
+}
+
+/* The host that the devices of a group are in, or NULL. */
+static struct kiommu_host *host_of(const struct part *part)
+{
+	const struct kiommu_group *place = part->at ?: part->home;
+
+	return place ? place->host : NULL;
 }
 
 /*
  * A hypervisor that shadows the tables for each device was told of what is mapped
- * in a host while the device was there. Now that it is back, it is told again; the
- * host's tables stay as they are.
+ * in a host of @object while the device was there. Now that it is back, it is told
+ * again; the host's tables stay as they are.
  */
 static void tell_hypervisor(struct kiommu_object *object,
-			    const struct kiommu_group *place)
+			    struct kiommu_host *host)
 {
-	struct kiommu_host *host = place->host;
 	kiommu_u64 pages;
 	int ret;
 
-	if (!host->shadowed || !object->guest)
+	if (!host || !host->shadowed || !object->guest)
 		return;
 	host->retold = true;
 	ret = kiommu_core_replay(object->domain,
@@ -98,69 +201,74 @@ static void tell_hypervisor(struct kiommu_object *object,
 static void retreat(struct kiommu_member *member, struct kiommu_object *from,
 		    struct kiommu_object *to)
 {
-	struct kiommu_group *home;
+	struct part *part;
 
-	for_each_place(home, member) {
-		if (!home->next)
+	for_each_part(part, member) {
+		if (!part->next)
 			continue;
-		kiommu_group_remove(to, home->next, place_of(home)->host);
-		home->next = NULL;
-		tell_hypervisor(from, place_of(home));
+		kiommu_group_remove(to, part->next, host_of(part));
+		part->next = NULL;
+		tell_hypervisor(from, host_of(part));
 	}
 }
 
 static int enter(struct kiommu_member *member, struct kiommu_object *from,
-		 struct kiommu_object *to, struct kiommu_group *only)
+		 struct kiommu_object *to, const struct part *only)
 {
-	struct kiommu_group *home, *next;
+	struct kiommu_group *next;
+	struct part *part;
 
-	for_each_place(home, member) {
-		if (!is_meant(home, only))
+	for_each_part(part, member) {
+		if (!is_meant(part, only))
 			continue;
-		next = kiommu_group_add(to, home->group, place_of(home)->host);
+		next = kiommu_group_add(to, part->group, host_of(part));
 		if (IS_ERR(next)) {
 			/* It may have been on its way. */
-			tell_hypervisor(from, place_of(home));
+			tell_hypervisor(from, host_of(part));
 			retreat(member, from, to);
 			return PTR_ERR(next);
 		}
-		home->next = next;
+		part->next = next;
 	}
 	return 0;
 }
 
 /* The devices are in @to. */
 static void finish(struct kiommu_member *member, struct kiommu_object *from,
-		   struct kiommu_object *to, struct kiommu_group *only)
+		   struct kiommu_object *to, const struct part *only)
 {
-	struct kiommu_group *home;
+	struct part *part;
 
-	for_each_place(home, member) {
-		if (!is_meant(home, only))
+	for_each_part(part, member) {
+		if (!is_meant(part, only))
 			continue;
-		if (home->at)
-			kiommu_group_forget(from, home->at);
-		home->away = true;
-		home->at = home->next;
-		home->next = NULL;
-		note_object(home, to);
+		if (part->at)
+			kiommu_group_forget(from, part->at);
+		if (part->home)
+			part->home->away = true;
+		part->at = part->next;
+		part->next = NULL;
+		note_object(part, to);
 	}
 }
 
-/* Moves all groups of a member, or one. Return: 0, or the member is unchanged. */
+/*
+ * Moves all groups of a member, or one. @from is NULL if they are blocked. Return:
+ * 0, or the member is unchanged.
+ */
 static int move(struct kiommu_member *member, struct kiommu_object *from,
-		struct kiommu_object *to, struct kiommu_group *only)
+		struct kiommu_object *to, const struct part *only)
 {
 	int ret;
 
 	lockdep_assert_held(&member->lock);
-	ret = kiommu_lock_pair(from, to, true);
+	ret = kiommu_lock_pair(to, from, true);
 	if (ret)
 		return ret;
-	ret = from->functions ? -EBUSY : enter(member, from, to, only);
+	ret = from && from->functions ? -EBUSY : enter(member, from, to, only);
 	if (!ret)
 		finish(member, from, to, only);
-	kiommu_unlock_pair(from, to);
+	kiommu_unlock_pair(to, from);
 	return ret;
 }
 
@@ -180,7 +288,7 @@ static void leave_table(struct kiommu_member *member)
 static int come_home(struct kiommu_member *member, bool asked)
 {
 	struct kiommu_object *from = member->at;
-	struct kiommu_group *home;
+	struct part *part;
 	int ret;
 
 	lockdep_assert_held(&member->lock);
@@ -191,12 +299,15 @@ static int come_home(struct kiommu_member *member, bool asked)
 		kiommu_unlock_pair(from, member->home);
 		return -EBUSY;
 	}
-	for_each_place(home, member) {
-		kiommu_group_remove(from, home->at, home->host);
-		home->at = NULL;
-		home->away = false;
-		note_object(home, member->home);
-		tell_hypervisor(member->home, home);
+	for_each_part(part, member) {
+		struct kiommu_group *at = part->at;
+
+		part->at = NULL;
+		kiommu_group_remove(from, at, host_of(part));
+		if (part->home)
+			part->home->away = false;
+		note_object(part, member->home);
+		tell_hypervisor(member->home, host_of(part));
 	}
 	kiommu_unlock_pair(from, member->home);
 	leave_table(member);
@@ -214,52 +325,61 @@ void kiommu_member_release(struct kiommu_member *member)
 	kiommu_member_put(member);
 }
 
-static int add_at_home(struct kiommu_member *member, struct iommu_group *group,
-		       struct kiommu_group **added)
+static int add_at_home(struct kiommu_object *home, struct part *part)
 {
-	struct kiommu_object *home = member->home;
 	struct kiommu_group *place;
 
-	if (kiommu_group_find(home, group))
-		return -EINVAL;
 	kiommu_lock_exclusive(home);
-	place = kiommu_group_add(home, group, NULL);
+	place = kiommu_group_add(home, part->group, NULL);
 	kiommu_unlock_exclusive(home);
 	if (IS_ERR(place))
 		return PTR_ERR(place);
-	*added = place;
+	part->home = place;
 	return 0;
 }
 
-static void del_at_home(struct kiommu_member *member, struct kiommu_group *place)
+static void del_at_home(struct kiommu_object *home, struct part *part)
 {
-	struct kiommu_object *home = member->home;
-
 	kiommu_lock_exclusive(home);
-	if (place->away)
-		kiommu_group_forget(home, place);
+	if (part->home->away)
+		kiommu_group_forget(home, part->home);
 	else
-		kiommu_group_remove(home, place, NULL);
+		kiommu_group_remove(home, part->home, NULL);
 	kiommu_unlock_exclusive(home);
+}
+
+static int join(struct kiommu_member *member, struct part *part)
+{
+	int ret;
+
+	ret = add_at_home(member->home, part);
+	if (ret)
+		return ret;
+	ret = xa_err(xa_store(&grouped, iommu_group_id(part->group),
+			      member->home, GFP_KERNEL_ACCOUNT));
+	if (!ret && member->at) {
+		ret = move(member, member->home, member->at, part);
+		if (ret)
+			note_object(part, NULL);
+	}
+	if (ret)
+		del_at_home(member->home, part);
+	return ret;
 }
 
 static int add_group(struct kiommu_member *member, struct iommu_group *group)
 {
-	struct kiommu_group *place;
+	struct part *part;
 	int ret;
 
-	ret = add_at_home(member, group, &place);
+	if (find_part(member, group))
+		return -EINVAL;
+	part = add_part(member, group);
+	if (!part)
+		return -ENOMEM;
+	ret = join(member, part);
 	if (ret)
-		return ret;
-	ret = xa_err(xa_store(&grouped, iommu_group_id(group), member->home,
-			      GFP_KERNEL_ACCOUNT));
-	if (!ret && member->at) {
-		ret = move(member, member->home, member->at, place);
-		if (ret)
-			xa_erase(&grouped, iommu_group_id(group));
-	}
-	if (ret)
-		del_at_home(member, place);
+		drop_part(part);
 	return ret;
 }
 
@@ -276,22 +396,27 @@ int kiommu_member_add_group(struct kiommu_member *member,
 	return ret;
 }
 
+static void del_group(struct kiommu_member *member, struct part *part)
+{
+	note_object(part, NULL);
+	if (part->at) {
+		kiommu_lock_exclusive(member->at);
+		kiommu_group_remove(member->at, part->at, NULL);
+		kiommu_unlock_exclusive(member->at);
+	}
+	del_at_home(member->home, part);
+	drop_part(part);
+}
+
 void kiommu_member_del_group(struct kiommu_member *member,
 			     struct iommu_group *group)
 {
-	struct kiommu_group *place;
+	struct part *part;
 
 	mutex_lock(&member->lock);
-	place = kiommu_group_find(member->home, group);
-	if (place) {
-		xa_erase(&grouped, iommu_group_id(group));
-		if (place->at) {
-			kiommu_lock_exclusive(member->at);
-			kiommu_group_remove(member->at, place->at, NULL);
-			kiommu_unlock_exclusive(member->at);
-		}
-		del_at_home(member, place);
-	}
+	part = find_part(member, group);
+	if (part)
+		del_group(member, part);
 	mutex_unlock(&member->lock);
 }
 
@@ -306,15 +431,16 @@ static int attach(struct kiommu_member *member, struct kiommu_object *object,
 		return -ESTALE;
 	if (member->at == object)
 		return -EEXIST;
+	ret = reserve_notes(member);
+	if (ret)
+		goto err_notes;
 	ret = xa_alloc(&object->members, &number, member, xa_limit_31b,
 		       GFP_KERNEL_ACCOUNT);
 	if (ret)
-		return ret;
+		goto err_notes;
 	ret = move(member, member->at ?: member->home, object, NULL);
-	if (ret) {
-		xa_erase(&object->members, number);
-		return ret;
-	}
+	if (ret)
+		goto err_number;
 	refcount_inc(&member->refs);
 	if (member->at)
 		leave_table(member);
@@ -323,6 +449,12 @@ static int attach(struct kiommu_member *member, struct kiommu_object *object,
 	member->handle = number;
 	*handle = number;
 	return 0;
+
+err_number:
+	xa_erase(&object->members, number);
+err_notes:
+	release_notes(member);
+	return ret;
 }
 
 int kiommu_member_attach(struct kiommu_member *member,
