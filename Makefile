@@ -25,15 +25,20 @@ HOSTS := $(s390x-hosts) $(x86-hosts)
 # What vm-test runs: HOST takes words of HOSTS, TEST patterns.
 HOST ?= $(HOSTS)
 TEST ?= *_test
-# What the tests in VMs use domains through: container, or file. The suites of the
-# latter have names of their own.
+# What the tests in VMs use domains through: container, file, or cdev. The suites of
+# the others have names of their own.
 FRONT ?= container
-ifeq ($(filter container file,$(FRONT)),)
-$(error FRONT is container or file)
+ifeq ($(filter container file cdev,$(FRONT)),)
+$(error FRONT is container, file or cdev)
 endif
-front := $(if $(filter file,$(FRONT)),-file)
-# For time's sake `make test` takes one of them through files, the others not.
-both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file)
+front := $(if $(filter-out container,$(FRONT)),-$(FRONT))
+# front-of NAME, host-of NAME: what the name of a suite says.
+front-of = $(or $(filter file cdev,$(lastword $(subst -, ,$(1)))),container)
+host-of = $(patsubst %-cdev,%,$(patsubst %-file,%,$(1)))
+# For time's sake `make test` takes one of them through files, the others not, and
+# some tests only through files of devices.
+both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files
+device-files-tests := device_file_test failures_life_test groups_test lifetime_test
 
 # What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
@@ -132,7 +137,7 @@ test-fast: build/setup.env ## what a change of the core needs first: its unit te
 	@KIOMMU_SEEDS=2 $(call run-suites,unit-fast)
 
 .PHONY: vm-test
-vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains
+vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains; FRONT=cdev: and files of devices
 	@$(call run-suites,$(HOST:%=%$(front)))
 
 # Slow, so on two hosts unless some are named. The kernel is built first, so
@@ -245,8 +250,8 @@ $(stress-sanitizers:%=suite-stress-%): suite-stress-%: build/setup.env
 		$(stress-seconds) '$(SEED)' \
 		-DCMAKE_CXX_COMPILER=clang++-14 -DSANITIZE=$(sanitize-$*)
 
-# for-kernel KERNEL DIR: empties DIR if its contents are for another kernel of
-# ours, which make and Kbuild do not notice: they only compare times.
+# for-kernel KERNEL DIR: empties DIR if its contents are for another kernel, or
+# other modules, of ours, which make and Kbuild do not notice: they only compare times.
 for-kernel = kernel=$$(readlink -f $(1)); \
 	[ "$$(cat $(2)/kernel 2>/dev/null)" = "$$kernel" ] || rm -rf $(2); \
 	mkdir -p $(2); echo "$$kernel" >$(2)/kernel
@@ -267,7 +272,7 @@ run-vm = mkdir -p build/results; rm -rf build/vm/$(1); status=0; \
 	$(if $(wanted),,echo "there is no test $(TEST)"; exit 1;) \
 	$(if $(2),,printf 'skip\t%s\t%s\t%s\n' $(1) "$(wanted)" \
 		"not for this machine" >build/results/$(1).tsv; exit 0;) \
-	selftests/vm/run --name $(1) --front $(if $(filter %-file,$(1)),file,container) $(3) $(2) || status=1; \
+	selftests/vm/run --name $(1) --front $(call front-of,$(1)) $(3) $(2) || status=1; \
 	cp build/vm/$(1)/results.tsv build/results/$(1).tsv; exit $$status
 
 # On one host, hostile guests run for a minute each.
@@ -276,13 +281,41 @@ suite-intel-iommu: soak := --soak 60
 x86-suites := $(x86-hosts) $(x86-hosts:%=%-file)
 .PHONY: $(x86-suites:%=suite-%)
 $(x86-suites:%=suite-%): suite-%: inject-module kvm-programs
-	@$(call run-vm,$*,$(x86-programs),--host $(patsubst %-file,%,$*) $(soak) \
+	@$(call run-vm,$*,$(x86-programs),--host $(call host-of,$*) $(soak) \
 		--file $(module_dir)/$(inject)/kiommu_inject.ko)
 
-s390x-suites := $(s390x-hosts) $(s390x-hosts:%=%-file)
+# On the stock kernel with modules that Debian does not build, and the module for
+# them.
+cdev_modules := build/iommufd/modules
+cdev_module := build/iommufd/module
+.PHONY: iommufd-modules cdev-module
+iommufd-modules: build/setup.env
+	@tools/setup/build-modules iommufd $(cdev_modules) $(JOBS)
+
+cdev-module: iommufd-modules
+	@echo "building the module for kernels with iommufd"
+	@$(call for-kernel,$(cdev_modules),$(cdev_module))
+	@selftests/check/build-module --modules $(cdev_modules) $(KERNEL_HEADERS) \
+		$(cdev_module) $(JOBS)
+	@selftests/check/build-module --part $(inject) --modules $(cdev_modules) \
+		$(KERNEL_HEADERS) $(cdev_module) $(JOBS)
+
+with-cdev := --modules $(cdev_modules) --module $(cdev_module)/kvm-iommu/kvm_iommu.ko \
+	--file $(cdev_module)/$(inject)/kiommu_inject.ko
+x86-cdev-suites := $(x86-hosts:%=%-cdev)
+.PHONY: $(x86-cdev-suites:%=suite-%)
+$(x86-cdev-suites:%=suite-%): suite-%: cdev-module kvm-programs
+	@$(call run-vm,$*,$(x86-programs),--host $(call host-of,$*) $(with-cdev))
+
+.PHONY: suite-device-files
+suite-device-files: cdev-module kvm-programs
+	@$(call run-vm,device-files,$(device-files-tests:%=build/kvm/bin/%),\
+		--host intel-iommu --front cdev $(with-cdev))
+
+s390x-suites := $(s390x-hosts) $(s390x-hosts:%=%-file) $(s390x-hosts:%=%-cdev)
 .PHONY: $(s390x-suites:%=suite-%)
 $(s390x-suites:%=suite-%): suite-%: s390x-test-modules s390x-programs
-	@$(call run-vm,$*,$(s390x-programs),--host $(patsubst %-file,%,$*) \
+	@$(call run-vm,$*,$(s390x-programs),--host $(call host-of,$*) \
 		--test-module $(s390x)/module/selftests/modules/memory/kiommu_memory.ko \
 		--file $(s390x)/module/$(inject)/kiommu_inject.ko)
 
@@ -293,7 +326,8 @@ suite-image: s390x-kernel
 
 debug_kernel := build/debug/kernel
 debug_module := build/debug/module
-.PHONY: debug-kernel debug-module $(x86-suites:%=suite-debug-%) \
+debug-suites := $(x86-suites) $(x86-cdev-suites)
+.PHONY: debug-kernel debug-module $(debug-suites:%=suite-debug-%) \
 	$(s390x-suites:%=suite-debug-%)
 debug-kernel: build/setup.env
 	@tools/setup/build-kernel debug $(debug_kernel) $(JOBS)
@@ -304,8 +338,8 @@ debug-module: debug-kernel
 	selftests/check/build-module --part $(inject) "$$kernel/headers" \
 		$(debug_module) $(JOBS)
 
-$(x86-suites:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
-	@$(call run-vm,debug-$*,$(x86-programs),--host $(patsubst %-file,%,$*) --debug $(debug_kernel) \
+$(debug-suites:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
+	@$(call run-vm,debug-$*,$(x86-programs),--host $(call host-of,$*) --debug $(debug_kernel) \
 		--module $(debug_module)/kvm-iommu/kvm_iommu.ko \
 		--file $(debug_module)/$(inject)/kiommu_inject.ko)
 

@@ -13,6 +13,7 @@
 #include "kvm_test_harness.h"
 #include "kvm_util.h"
 
+#include "cdev.h"
 #include "kiommu_util.h"
 
 #define IOVA (KIOMMU_IOVA_BASE + 0x100000ull)
@@ -374,6 +375,7 @@ TEST_F_TIMEOUT(abi, get_info, 120)
 	EXPECT_EQ(256ull << 20, info.shadow_limit);
 	EXPECT_EQ(KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
 		  KVM_IOMMU_FEATURE_ANCHOR_RIGHTS | KVM_IOMMU_FEATURE_DOMAIN_FILE |
+		  (kiommu_cdev_possible() ? KVM_IOMMU_FEATURE_DEVICE_FILE : 0) |
 		  KIOMMU_KERNEL_FEATURES,
 		  info.features & ~(KVM_IOMMU_FEATURE_RING_INLINE |
 				    KVM_IOMMU_FEATURE_TRACKED));

@@ -10,6 +10,7 @@
 
 #include "test_util.h"
 
+#include "cdev.h"
 #include "domain.h"
 #include "front.h"
 #include "ioctls.h"
@@ -35,11 +36,21 @@ static void put_beside(int fd, int other)
 	__atomic_store_n(&beside[fd], other + 1, __ATOMIC_RELEASE);
 }
 
-bool kiommu_front_is_file(void)
+static bool front_is(const char *name)
 {
 	const char *front = getenv("KIOMMU_FRONT");
 
-	return front && !strcmp(front, "file");
+	return front && !strcmp(front, name);
+}
+
+bool kiommu_front_is_cdev(void)
+{
+	return front_is("cdev");
+}
+
+bool kiommu_front_is_file(void)
+{
+	return front_is("file") || kiommu_front_is_cdev();
 }
 
 const char *kiommu_front_lacks(enum kiommu_front_property property)
@@ -51,6 +62,9 @@ const char *kiommu_front_lacks(enum kiommu_front_property property)
 		return "a rule of containers, not of domains with a file";
 	case KIOMMU_AT_HOME:
 		return "the test attaches containers to domains by itself";
+	case KIOMMU_GROUPS:
+		return kiommu_front_is_cdev() ?
+		       "a rule of groups, not of device files" : NULL;
 	default:
 		return NULL;
 	}
@@ -58,7 +72,8 @@ const char *kiommu_front_lacks(enum kiommu_front_property property)
 
 long kiommu_front_refs(unsigned int containers)
 {
-	return kiommu_front_is_file() ? 2l * containers : containers;
+	/* A container, and its domain. */
+	return front_is("file") ? 2l * containers : containers;
 }
 
 int kiommu_front_fd(int container)
@@ -103,23 +118,59 @@ static int attach(int domain, int container)
 	return kiommu_ioctl(domain, KVM_IOMMU_ATTACH, &cmd);
 }
 
-int kiommu_front_set_iommu(int container)
+static int give_type(int container, int domain)
+{
+	int ret = ioctl(container, VFIO_SET_IOMMU, VFIO_KVM_IOMMU) ? -errno : 0;
+
+	/* It may have got its type before, when it could not be attached. */
+	if (!ret || (ret == -EINVAL && file_beside(container) < 0))
+		ret = attach(domain, container);
+	return ret;
+}
+
+static int set_iommu(int container)
 {
 	int domain = kiommu_domain_create(-1);
 	int ret;
 
 	if (domain < 0)
 		return domain;
-	ret = ioctl(container, VFIO_SET_IOMMU, VFIO_KVM_IOMMU) ? -errno : 0;
-	/* It may have got its type before, when it could not be attached. */
-	if (!ret || (ret == -EINVAL && file_beside(container) < 0))
-		ret = attach(domain, container);
+	if (kiommu_front_is_cdev())
+		ret = kiommu_cdev_enter(container, domain);
+	else
+		ret = give_type(container, domain);
 	if (ret < 0) {
 		__real_close(domain);
 		return ret;
 	}
 	put_beside(container, replace(file_beside(container), domain));
 	return 0;
+}
+
+bool kiommu_front_takes(int fd, unsigned long request, void *arg, int *ret)
+{
+	if (!kiommu_front_is_file())
+		return false;
+	if (request == VFIO_SET_IOMMU && arg == (void *)VFIO_KVM_IOMMU) {
+		*ret = set_iommu(fd);
+		return true;
+	}
+	if (!kiommu_front_is_cdev())
+		return false;
+	switch (request) {
+	case VFIO_GROUP_SET_CONTAINER:
+		*ret = kiommu_cdev_set_container(fd, *(int *)arg,
+						 file_beside(*(int *)arg));
+		return true;
+	case VFIO_GROUP_UNSET_CONTAINER:
+		*ret = kiommu_cdev_unset_container(fd);
+		return true;
+	case VFIO_GROUP_GET_DEVICE_FD:
+		*ret = kiommu_cdev_get_device(fd, arg);
+		return true;
+	default:
+		return false;
+	}
 }
 
 void kiommu_front_note_guest(int kvm_vfio, int vm_fd)
@@ -159,6 +210,8 @@ int __wrap_close(int fd)
 	/* First, because the number may be another file's at once. */
 	if (other >= 0)
 		put_beside(fd, -1);
+	if (kiommu_front_is_cdev())
+		kiommu_cdev_forget(fd);
 	ret = __real_close(fd);
 	error = errno;
 	if (other >= 0)

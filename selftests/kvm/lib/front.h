@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The front that tests use domains through: a VFIO container, or a file of the
- * domain (KIOMMU_FRONT=file, see selftests/vm/init).
+ * domain (KIOMMU_FRONT=file, see selftests/vm/init), or that and files of devices
+ * instead of containers (cdev, see cdev.h).
  *
  * Tests know containers only. With files, the library creates a domain for each
  * container that gets the type VFIO_KVM_IOMMU, attaches the container to it, and
@@ -31,12 +32,16 @@ enum kiommu_front_property {
 	KIOMMU_CONTAINER_RULES,
 	/* Containers have no other domain than their own. */
 	KIOMMU_AT_HOME,
+	/* Devices are opened by their groups, and reset when they are closed. */
+	KIOMMU_GROUPS,
 };
 
 /* Return: NULL if the front has the property, else why not. */
 const char *kiommu_front_lacks(enum kiommu_front_property property);
 
+/* Domains have a file; also true if the front is cdev. */
 bool kiommu_front_is_file(void);
+bool kiommu_front_is_cdev(void);
 
 /* References to the module that so many containers hold, with their domains. */
 long kiommu_front_refs(unsigned int containers);
@@ -50,8 +55,11 @@ int kiommu_front_fd(int container);
 
 /* For ioctls.c: the file that takes @request, issued on @fd. */
 int kiommu_front_of(int fd, unsigned long request);
-/* For ioctls.c: VFIO_SET_IOMMU(VFIO_KVM_IOMMU). Return: 0 or -errno. */
-int kiommu_front_set_iommu(int container);
+/*
+ * For ioctls.c: whether the library does what a request asks for; if so, @ret is set
+ * to what the ioctl returns, or -errno.
+ */
+bool kiommu_front_takes(int fd, unsigned long request, void *arg, int *ret);
 
 /* For guest_vm.c: @kvm_vfio stands for the guest of the file @vm_fd. */
 void kiommu_front_note_guest(int kvm_vfio, int vm_fd);

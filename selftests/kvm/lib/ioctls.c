@@ -16,9 +16,8 @@ int kiommu_ioctl(int fd, unsigned long request, void *arg)
 {
 	int ret;
 
-	if (request == VFIO_SET_IOMMU && arg == (void *)VFIO_KVM_IOMMU &&
-	    kiommu_front_is_file())
-		return kiommu_front_set_iommu(fd);
+	if (kiommu_front_takes(fd, request, arg, &ret))
+		return ret;
 	ret = ioctl(kiommu_front_of(fd, request), request, arg);
 	return ret < 0 ? -errno : ret;
 }

@@ -143,9 +143,14 @@ static int kvm_vfio_file(int kvm_vfio, int group, uint64_t attr)
 	return ret ? -errno : 0;
 }
 
+/*
+ * KVM would keep the group's file, or the device's, open, so that the other could not
+ * take its place (cdev.h).
+ */
 int kiommu_kvm_add_group(int kvm_vfio, struct kiommu_device *dev)
 {
-	int ret = kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_ADD);
+	int ret = kiommu_front_is_cdev() ? 0 :
+		  kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_ADD);
 
 	if (!ret)
 		dev->guest = kvm_vfio;
@@ -154,7 +159,8 @@ int kiommu_kvm_add_group(int kvm_vfio, struct kiommu_device *dev)
 
 int kiommu_kvm_del_group(int kvm_vfio, struct kiommu_device *dev)
 {
-	int ret = kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_DEL);
+	int ret = kiommu_front_is_cdev() ? 0 :
+		  kvm_vfio_file(kvm_vfio, dev->group, KVM_DEV_VFIO_FILE_DEL);
 
 	if (!ret)
 		dev->guest = -1;
