@@ -27,7 +27,6 @@
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 16ull
-#define BYTES 128ull
 
 FIXTURE(device_file) {
 	struct kiommu k; /* without its container */
@@ -120,12 +119,7 @@ static int fd_of(FIXTURE_DATA(device_file) *self, unsigned int dev)
 static bool reaches(FIXTURE_DATA(device_file) *self, unsigned int dev, uint64_t to,
 		    uint8_t seed)
 {
-	kiommu_fill(self->mem, PAGE, seed);
-	kiommu_fill(self->mem + to * PAGE, PAGE, 0xee);
-	TEST_ASSERT(!kiommu_guest_call(&self->k.vm, kiommu_dma_copy,
-				       self->k.dma[dev], IOVA + to * PAGE, IOVA,
-				       BYTES), "DMA");
-	return kiommu_count_equal(self->mem + to * PAGE, BYTES, seed) == BYTES;
+	return kiommu_reaches(&self->k, dev, self->mem, IOVA, to, seed);
 }
 
 #define EXPECT_ATTACH(_ret, _status, _fd) do {				\
@@ -482,53 +476,16 @@ TEST_F_TIMEOUT(device_file, closed_in_each_order, 240)
 	self->fd = -1;
 }
 
-struct mover {
-	pthread_t thread;
-	int fd;
-	int device_fd;
-	int wrong;
-};
-
-static void *move_about(void *arg)
-{
-	struct mover *m = arg;
-
-	for (unsigned int i = 0; i < 200; i++) {
-		int device = kiommu_domain_attach(m->fd, m->device_fd, NULL);
-		int ret;
-
-		/* It stayed here since the last round. */
-		if (device == -EEXIST)
-			continue;
-		ret = device > 0 && i % 2 ?
-		      kiommu_domain_detach(m->fd, device, NULL) : 0;
-		/* Another thread may have taken it away. */
-		if (device <= 0 || (ret && ret != -ENOENT)) {
-			m->wrong = device <= 0 ? device : ret;
-			break;
-		}
-	}
-	return NULL;
-}
-
 TEST_F_TIMEOUT(device_file, threads_attach_one_device, 240)
 {
-	struct mover movers[3];
+	int fds[3];
 
 	open_and_bind(self, 0);
-	for (unsigned int i = 0; i < ARRAY_SIZE(movers); i++) {
-		movers[i] = (struct mover){
-			.fd = make_domain(self),
-			.device_fd = fd_of(self, 0),
-		};
-		ASSERT_EQ(0, pthread_create(&movers[i].thread, NULL, move_about,
-					    &movers[i]));
-	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(movers); i++) {
-		pthread_join(movers[i].thread, NULL);
-		EXPECT_EQ(0, movers[i].wrong);
-		kiommu_domain_close(movers[i].fd);
-	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = make_domain(self);
+	EXPECT_EQ(0, kiommu_domains_compete(fds, ARRAY_SIZE(fds), fd_of(self, 0)));
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
+		kiommu_domain_close(fds[i]);
 	EXPECT_FALSE(reaches(self, 0, 3, 80));
 	ASSERT_LT(0, kiommu_domain_attach(self->fd, fd_of(self, 0), NULL));
 	EXPECT_TRUE(reaches(self, 0, 3, 81));

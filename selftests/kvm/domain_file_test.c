@@ -21,7 +21,7 @@
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 512ull
-#define BYTES 128ull
+#define BYTES KIOMMU_REACH
 
 FIXTURE(domain) {
 	struct kiommu k;
@@ -68,12 +68,7 @@ FIXTURE_TEARDOWN(domain)
 static bool reaches(FIXTURE_DATA(domain) *self, unsigned int dev, uint64_t to,
 		    uint8_t seed)
 {
-	kiommu_fill(self->mem, PAGE, seed);
-	kiommu_fill(self->mem + to * PAGE, PAGE, 0xee);
-	TEST_ASSERT(!kiommu_guest_call(&self->k.vm, kiommu_dma_copy,
-				       self->k.dma[dev], IOVA + to * PAGE, IOVA,
-				       BYTES), "DMA");
-	return kiommu_count_equal(self->mem + to * PAGE, BYTES, seed) == BYTES;
+	return kiommu_reaches(&self->k, dev, self->mem, IOVA, to, seed);
 }
 
 static void fill_domain(struct __test_metadata *_metadata,
@@ -512,57 +507,20 @@ TEST_F_TIMEOUT(domain, in_another_process, 120)
 	EXPECT_TRUE(reaches(self, 0, 3, 70));
 }
 
-struct mover {
-	pthread_t thread;
-	int fd;
-	int container;
-	int wrong;
-};
-
-/* Attaches and detaches; others do so, too. */
-static void *move_about(void *arg)
-{
-	struct mover *m = arg;
-
-	for (unsigned int i = 0; i < 200; i++) {
-		int device = kiommu_domain_attach(m->fd, m->container, NULL);
-		int ret;
-
-		/* It stayed here since the last round. */
-		if (device == -EEXIST)
-			continue;
-		ret = device > 0 && i % 2 ?
-		      kiommu_domain_detach(m->fd, device, NULL) : 0;
-		/* Another thread may have taken it away. */
-		if (device <= 0 || (ret && ret != -ENOENT)) {
-			m->wrong = device <= 0 ? device : ret;
-			break;
-		}
-	}
-	return NULL;
-}
-
 TEST_F_TIMEOUT(domain, threads_attach_one_device, 240)
 {
-	struct mover movers[3];
+	int fds[3];
 
 	fill_domain(_metadata, self);
-	for (unsigned int i = 0; i < ARRAY_SIZE(movers); i++) {
-		movers[i] = (struct mover){
-			.fd = kiommu_domain_create(self->k.vm.fd),
-			.container = self->container,
-		};
-		ASSERT_LE(0, movers[i].fd);
-		ASSERT_EQ(0, kiommu_register_tables(movers[i].fd, self->t));
-		ASSERT_EQ(0, kiommu_refresh(movers[i].fd, IOVA, 16 * PAGE, NULL));
-		ASSERT_EQ(0, pthread_create(&movers[i].thread, NULL, move_about,
-					    &movers[i]));
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = kiommu_domain_create(self->k.vm.fd);
+		ASSERT_LE(0, fds[i]);
+		ASSERT_EQ(0, kiommu_register_tables(fds[i], self->t));
+		ASSERT_EQ(0, kiommu_refresh(fds[i], IOVA, 16 * PAGE, NULL));
 	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(movers); i++) {
-		pthread_join(movers[i].thread, NULL);
-		EXPECT_EQ(0, movers[i].wrong);
-		kiommu_domain_close(movers[i].fd);
-	}
+	EXPECT_EQ(0, kiommu_domains_compete(fds, ARRAY_SIZE(fds), self->container));
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
+		kiommu_domain_close(fds[i]);
 	EXPECT_FALSE(reaches(self, 0, 3, 80));
 	ASSERT_LT(0, kiommu_domain_attach(self->fd, self->container, NULL));
 	EXPECT_TRUE(reaches(self, 0, 3, 81));

@@ -120,6 +120,8 @@ TEST_F_TIMEOUT(life, set_iommu, 240)
 
 	kiommu_attach(k, 0);
 	fd = k->vfio.fd;
+	if (kiommu_front_lacks(KIOMMU_GROUPS))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_GROUPS));
 	EACH_BARE(kiommu_set_iommu(fd, VFIO_KVM_IOMMU), errors, {
 		/* It may have the type already, but not the domain. */
 		if (!EACH_RET || !kiommu_front_is_file())
@@ -265,6 +267,8 @@ static void join(struct __test_metadata *_metadata, FIXTURE_DATA(life) *self,
 
 	kiommu_set_param("domain_per_group", domain_per_group);
 	set_up_world(self);
+	if (kiommu_front_lacks(KIOMMU_GROUPS))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_GROUPS));
 	if (w->k->vfio.count < 2)
 		SKIP(return, "needs two devices");
 	kiommu_close_device(w->k, 1);
@@ -335,6 +339,8 @@ TEST_F_TIMEOUT(life, leave, 240)
 	struct kiommu_device *dev = &self->k->vfio.dev[1];
 
 	set_up_world(self);
+	if (kiommu_front_lacks(KIOMMU_GROUPS))
+		SKIP(return, "%s", kiommu_front_lacks(KIOMMU_GROUPS));
 	if (w->k->vfio.count < 2)
 		SKIP(return, "needs two devices");
 	kiommu_close_device(w->k, 1);

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "test_util.h"
+
 #include "domain.h"
 #include "ioctls.h"
 #include "vfio.h"
@@ -113,4 +115,51 @@ void kiommu_domain_close(int fd)
 	forget(fd, -1, 0);
 	pthread_mutex_unlock(&attached_lock);
 	close(fd);
+}
+
+struct mover {
+	pthread_t thread;
+	int fd;
+	int device_fd;
+	int wrong;
+};
+
+static void *move_about(void *arg)
+{
+	struct mover *m = arg;
+
+	for (unsigned int i = 0; i < 200 && !m->wrong; i++) {
+		int device = kiommu_domain_attach(m->fd, m->device_fd, NULL);
+
+		int ret = 0;
+
+		/* It stayed here since the last round. */
+		if (device == -EEXIST)
+			continue;
+		TEST_ASSERT(device, "a device has number 0");
+		if (device > 0 && i % 2)
+			ret = kiommu_domain_detach(m->fd, device, NULL);
+		/* Another thread may have taken it away. */
+		m->wrong = device < 0 ? device : ret == -ENOENT ? 0 : ret;
+	}
+	return NULL;
+}
+
+int kiommu_domains_compete(const int *fds, unsigned int count, int device_fd)
+{
+	struct mover movers[8] = {};
+	int wrong = 0;
+
+	TEST_ASSERT(count <= ARRAY_SIZE(movers), "many threads: %u", count);
+	for (unsigned int i = 0; i < count; i++) {
+		movers[i].fd = fds[i];
+		movers[i].device_fd = device_fd;
+		TEST_ASSERT(!pthread_create(&movers[i].thread, NULL, move_about,
+					    &movers[i]), "pthread_create");
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		pthread_join(movers[i].thread, NULL);
+		wrong = wrong ?: movers[i].wrong;
+	}
+	return wrong;
 }

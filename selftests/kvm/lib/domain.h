@@ -25,6 +25,13 @@ int kiommu_domain_detach(int fd, uint32_t device, uint32_t *status);
 void kiommu_domain_close(int fd);
 
 /*
+ * A thread for each of the domains @fds attaches @device_fd to its domain again and
+ * again, and detaches it now and then. Return: 0, or the first -errno that cannot come
+ * of the other threads.
+ */
+int kiommu_domains_compete(const int *fds, unsigned int count, int device_fd);
+
+/*
  * The domain that a container was attached to by these functions, in this
  * process; @container itself if to none.
  */

@@ -32,7 +32,7 @@ enum kiommu_front_property {
 	KIOMMU_CONTAINER_RULES,
 	/* Containers have no other domain than their own. */
 	KIOMMU_AT_HOME,
-	/* Devices are opened by their groups, and reset when they are closed. */
+	/* What a test does with groups and containers are single calls of VFIO. */
 	KIOMMU_GROUPS,
 };
 

@@ -116,6 +116,20 @@ int kiommu_move_device(struct kiommu *k, unsigned int i)
 	return other.fd;
 }
 
+bool kiommu_reaches(struct kiommu *k, unsigned int dev, char *mem, uint64_t iova,
+		    uint64_t to, uint8_t seed)
+{
+	char *there = mem + to * KIOMMU_PAGE;
+	uint64_t ret;
+
+	kiommu_fill(mem, KIOMMU_PAGE, seed);
+	kiommu_fill(there, KIOMMU_PAGE, ~seed);
+	ret = kiommu_guest_call(&k->vm, kiommu_dma_copy, k->dma[dev],
+				iova + to * KIOMMU_PAGE, iova, KIOMMU_REACH);
+	TEST_ASSERT(!ret, "DMA: %ld", (long)ret);
+	return kiommu_count_equal(there, KIOMMU_REACH, seed) == KIOMMU_REACH;
+}
+
 void kiommu_setup(struct kiommu *k, unsigned long type)
 {
 	kiommu_attach(k, type);

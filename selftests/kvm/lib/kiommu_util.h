@@ -82,6 +82,14 @@ void kiommu_close_device(struct kiommu *k, unsigned int i);
  */
 int kiommu_move_device(struct kiommu *k, unsigned int i);
 
+/*
+ * Device @dev copies the first KIOMMU_REACH bytes of @mem, which are mapped at @iova,
+ * to page @to behind that. @seed: of the pattern. Return: whether they have come there.
+ */
+bool kiommu_reaches(struct kiommu *k, unsigned int dev, char *mem, uint64_t iova,
+		    uint64_t to, uint8_t seed);
+#define KIOMMU_REACH 128ull
+
 /* All steps: with VFIO_KVM_IOMMU the domain is in state started. */
 void kiommu_setup(struct kiommu *k, unsigned long type);
 /* May be called in any state. */
