@@ -23,7 +23,7 @@
 
 /* Groups in containers. */
 static struct member {
-	int fd;			/* of the group, or of its device; 0: free */
+	int fd; /* of the group, or of its device; -1: closed; 0: free */
 	int container;
 	int id;			/* of the group */
 	bool is_device;		/* fd is of the device */
@@ -120,7 +120,7 @@ int kiommu_cdev_detach_ioas(int fd)
 static struct member *find_member(int fd)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(members); i++)
-		if (members[i].fd == fd)
+		if (fd >= 0 && members[i].fd == fd)
 			return &members[i];
 	return NULL;
 }
@@ -314,11 +314,19 @@ int kiommu_cdev_enter(int container, int domain)
 void kiommu_cdev_forget(int fd)
 {
 	pthread_mutex_lock(&members_lock);
-	for (unsigned int i = 0; i < ARRAY_SIZE(members); i++) {
-		if (fd > 0 && members[i].opened == fd)
-			members[i].opened = 0;
-		if (fd > 0 && members[i].fd == fd)
-			members[i].fd = 0;
+	for (unsigned int i = 0; i < ARRAY_SIZE(members) && fd > 0; i++) {
+		struct member *m = &members[i];
+
+		if (m->opened == fd)
+			m->opened = 0;
+		if (m->fd == fd)
+			m->fd = -1;
+		if (m->fd >= 0 || m->opened)
+			continue;
+		/* As a group leaves its container; the domain may have gone. */
+		if (m->is_device)
+			detach(m);
+		m->fd = 0;
 	}
 	pthread_mutex_unlock(&members_lock);
 }

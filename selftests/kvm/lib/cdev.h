@@ -41,7 +41,7 @@ int kiommu_cdev_get_device(int group, const char *name);
  */
 int kiommu_cdev_enter(int container, int domain);
 
-/* The file is about to be closed. */
+/* The file is about to be closed; with all files of a group, it leaves its container. */
 void kiommu_cdev_forget(int fd);
 
 #endif
