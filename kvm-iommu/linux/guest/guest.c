@@ -34,6 +34,7 @@
 #include <linux/srcu.h>
 
 #include "guest/guest.h"
+#include "port/compat.h"
 
 static unsigned long idle_pins_mb = 64;
 module_param(idle_pins_mb, ulong, 0644);
@@ -471,7 +472,7 @@ void kiommu_guest_slots_changed(const void *key)
 	/* May be the last reference; the caller holds what the key names. */
 	kiommu_guest_put(guest);
 }
-EXPORT_SYMBOL_NS_GPL(kiommu_guest_slots_changed, KVM_IOMMU);
+EXPORT_SYMBOL_NS_GPL(kiommu_guest_slots_changed, KIOMMU_NAMESPACE(KVM_IOMMU));
 
 void kiommu_memory_register(struct kiommu_memory_provider *provider)
 {
@@ -479,7 +480,7 @@ void kiommu_memory_register(struct kiommu_memory_provider *provider)
 	list_add_rcu(&provider->list, &providers);
 	mutex_unlock(&guests_lock);
 }
-EXPORT_SYMBOL_NS_GPL(kiommu_memory_register, KVM_IOMMU);
+EXPORT_SYMBOL_NS_GPL(kiommu_memory_register, KIOMMU_NAMESPACE(KVM_IOMMU));
 
 void kiommu_memory_unregister(struct kiommu_memory_provider *provider)
 {
@@ -488,7 +489,7 @@ void kiommu_memory_unregister(struct kiommu_memory_provider *provider)
 	mutex_unlock(&guests_lock);
 	synchronize_srcu(&providers_srcu);
 }
-EXPORT_SYMBOL_NS_GPL(kiommu_memory_unregister, KVM_IOMMU);
+EXPORT_SYMBOL_NS_GPL(kiommu_memory_unregister, KIOMMU_NAMESPACE(KVM_IOMMU));
 
 /*
  * Callbacks are unregistered first, then the work that they queue is drained,

@@ -7,9 +7,39 @@
 #include <linux/slab.h>
 
 #include "host/hosts.h"
+#include "port/compat.h"
 
-/* for iommu_group_replace_domain() */
-MODULE_IMPORT_NS(IOMMUFD_INTERNAL);
+/*
+ * The kernel has these for iommufd, in a header that is not installed. They keep
+ * a handle with a group: what was attached or replaced by one of them must be
+ * detached by the last one. The handle is only read as long as the group is there,
+ * and all groups of a domain can share one. Replacing leaves the group where it was
+ * on failure.
+ */
+int iommu_attach_group_handle(struct iommu_domain *domain,
+			      struct iommu_group *group,
+			      struct iommu_attach_handle *handle);
+int iommu_replace_group_handle(struct iommu_group *group,
+			       struct iommu_domain *new_domain,
+			       struct iommu_attach_handle *handle);
+void iommu_detach_group_handle(struct iommu_domain *domain,
+			       struct iommu_group *group);
+MODULE_IMPORT_NS(KIOMMU_NAMESPACE(IOMMUFD_INTERNAL));
+
+static int attach(struct kiommu_host *host, struct iommu_group *group)
+{
+	return iommu_attach_group_handle(host->domain, group, host->handle);
+}
+
+static int replace(struct kiommu_host *host, struct iommu_group *group)
+{
+	return iommu_replace_group_handle(group, host->domain, host->handle);
+}
+
+static void detach(struct kiommu_host *host, struct iommu_group *group)
+{
+	iommu_detach_group_handle(host->domain, group);
+}
 
 void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long object,
 		       const struct kiommu_host_reports *reports)
@@ -169,7 +199,7 @@ static bool can_replace_at_once(const struct kiommu_host *from)
 /* The way back: @group has been in @to before, or is to be blocked. */
 static void go_to(struct iommu_group *group, struct kiommu_host *to)
 {
-	if (!iommu_attach_group(to->domain, group))
+	if (!attach(to, group))
 		return;
 	to->hosts->reports->blocked(to->hosts->object, group);
 	pr_warn("kvm_iommu: group %d: DMA is blocked until it is attached anew\n",
@@ -182,14 +212,14 @@ int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group
 	int ret;
 
 	if (!from)
-		return iommu_attach_group(host->domain, group->group);
-	/* iommu_group_replace_domain() does not check this. */
+		return attach(host, group->group);
+	/* iommu_replace_group_handle() does not check this. */
 	if (!iommu_group_for_each_dev(group->group, host->domain, is_served))
 		return -EINVAL;
 	if (can_replace_at_once(from))
-		return iommu_group_replace_domain(group->group, host->domain);
-	iommu_detach_group(from->domain, group->group);
-	ret = iommu_attach_group(host->domain, group->group);
+		return replace(host, group->group);
+	detach(from, group->group);
+	ret = attach(host, group->group);
 	if (ret)
 		go_to(group->group, from);
 	return ret;
@@ -198,10 +228,9 @@ int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group
 void kiommu_host_exit(struct kiommu_host *host, struct iommu_group *group,
 		      struct kiommu_host *to)
 {
-	if (to && can_replace_at_once(host) &&
-	    !iommu_group_replace_domain(group, to->domain))
+	if (to && can_replace_at_once(host) && !replace(to, group))
 		return;
-	iommu_detach_group(host->domain, group);
+	detach(host, group);
 	if (to)
 		go_to(group, to);
 }
@@ -229,6 +258,7 @@ static int host_attach(struct kiommu_host *host,
 		ret = iommu_get_msi_cookie(host->domain, msi_base);
 		if (ret && ret != -ENODEV)
 			goto err_detach;
+		host->msi = !ret;
 	}
 	ret = probe_split(host, group);
 	if (ret)
@@ -263,7 +293,10 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 		ret = PTR_ERR(host->domain);
 		goto err_free;
 	}
-	watch_faults(hosts, host->domain);
+	host->handle = &host->handles[0];
+	/* Since 6.16 a domain has a handler of faults or an MSI cookie, not both. */
+	if (!msi_base)
+		watch_faults(hosts, host->domain);
 	ret = host_attach(host, group, msi_base);
 	if (ret)
 		goto err_domain;
@@ -305,12 +338,11 @@ static bool can_replace(const struct kiommu_host *host,
  * the group.
  */
 static void put_back(const struct kiommu_hosts *hosts,
-		     const struct kiommu_host *host,
-		     struct kiommu_group *group)
+		     struct kiommu_host *host, struct kiommu_group *group)
 {
-	if (!iommu_group_replace_domain(group->group, host->domain))
+	if (!replace(host, group->group))
 		return;
-	iommu_detach_group(host->domain, group->group);
+	detach(host, group->group);
 	hosts->reports->blocked(hosts->object, group->group);
 	pr_warn("kvm_iommu: group %d: DMA is blocked until an anchor is taken back\n",
 		iommu_group_id(group->group));
@@ -324,7 +356,7 @@ static bool is_left_alone(const struct kiommu_hosts *hosts,
 	list_for_each_entry(group, &hosts->groups, list)
 		if (group->host == host && group->away)
 			return true;
-	return host->domain->iova_cookie;
+	return host->msi;
 }
 
 /*
@@ -334,6 +366,7 @@ static bool is_left_alone(const struct kiommu_hosts *hosts,
  */
 static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 {
+	struct iommu_attach_handle *handle;
 	struct iommu_domain *domain = NULL;
 	struct kiommu_group *group;
 	struct device *dev = NULL;
@@ -343,6 +376,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 		return 0;
 	if (is_left_alone(hosts, host))
 		return -EOPNOTSUPP;
+	handle = &host->handles[host->handle == &host->handles[0]];
 	list_for_each_entry(group, &hosts->groups, list) {
 		if (group->host != host)
 			continue;
@@ -355,7 +389,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 				return PTR_ERR(domain);
 			watch_faults(hosts, domain);
 		}
-		ret = iommu_group_replace_domain(group->group, domain);
+		ret = iommu_replace_group_handle(group->group, domain, handle);
 		if (ret)
 			break;
 	}
@@ -365,6 +399,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 		ret = -EINVAL;
 	if (!ret) {
 		swap(host->domain, domain);
+		host->handle = handle;
 	} else {
 		list_for_each_entry(group, &hosts->groups, list)
 			if (group->host == host)

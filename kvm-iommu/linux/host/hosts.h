@@ -35,6 +35,9 @@ struct kiommu_host_reports {
  * struct kiommu_host - one domain of a host IOMMU
  * @hosts: the domain that it belongs to.
  * @domain: the kernel's paging domain.
+ * @handle: what the IOMMU core keeps of each group in @domain; one of @handles.
+ * @handles: the other one is for the domain that replaces @domain.
+ * @msi: @domain maps the pages that software-managed interrupts are written to.
  * @coherent: the IOMMU blocks no-snoop transactions.
  * @shadowed: a hypervisor below us shadows the tables, and walks what is
  *	flushed.
@@ -46,6 +49,9 @@ struct kiommu_host_reports {
 struct kiommu_host {
 	struct kiommu_hosts *hosts;
 	struct iommu_domain *domain;
+	struct iommu_attach_handle *handle;
+	struct iommu_attach_handle handles[2];
+	bool msi;
 	bool coherent;
 	bool shadowed;
 	bool retold;
@@ -98,13 +104,6 @@ struct kiommu_hosts {
 	struct kiommu_host_caps caps;
 	struct rb_root_cached mmio;
 };
-
-/*
- * The kernel has this for iommufd, in a header that is not installed: it moves
- * a group from one domain to another, and leaves it in the first on failure.
- */
-int iommu_group_replace_domain(struct iommu_group *group,
-			       struct iommu_domain *new_domain);
 
 void kiommu_hosts_init(struct kiommu_hosts *hosts, unsigned long object,
 		       const struct kiommu_host_reports *reports);
