@@ -17,10 +17,13 @@
  * vCPU's thread and with kvm->srcu held for reading: see tracked_pages.c.
  */
 #include <linux/interval_tree.h>
+#include <linux/kallsyms.h>
 #include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/version.h>
 
 #include "guest/guest.h"
 
@@ -56,18 +59,56 @@ static struct kvm_memory *to_kvm_memory(struct kiommu_memory *memory)
 	return container_of(memory, struct kvm_memory, memory);
 }
 
-static const void *key_of_file(struct file *file)
+/* Whether the file is that of a VM, whose private_data is the struct kvm. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+
+static bool is_vm(struct file *file)
 {
 	bool (*is_kvm)(struct file *file);
-	const void *key = NULL;
+	bool ret;
 
 	is_kvm = symbol_get(file_is_kvm);
 	if (!is_kvm)
-		return NULL;
-	if (is_kvm(file))
-		key = file->private_data;
+		return false;
+	ret = is_kvm(file);
 	symbol_put(file_is_kvm);
-	return key;
+	return ret;
+}
+
+#else
+
+/*
+ * file_is_kvm() is for KVM's own modules only by now. So the kernel is asked for the
+ * name of the function that serves the file's ioctls. That of VMs is a static function
+ * of kvm.ko, kvm_vm_ioctl(), which itself takes any file that it is called for to be a
+ * VM's. User space chooses neither the operations of a file nor the names of
+ * functions; module names are unique, and the file keeps the module from going away.
+ * The offset must be 0, and nothing may follow the module: "kvm_vm_ioctl+0x0/0x123
+ * [kvm]", without the last word if KVM is built in. Where names are missing
+ * (CONFIG_KALLSYMS), or a compiler has changed this one, no file is a VM's.
+ */
+static noinline_for_stack bool is_vm(struct file *file)
+{
+	static const char function[] = "kvm_vm_ioctl+0x0/0x";
+	const unsigned long ioctl = (unsigned long)file->f_op->unlocked_ioctl;
+	char name[KSYM_SYMBOL_LEN];
+	size_t size;
+
+	if (!ioctl)
+		return false;
+	sprint_symbol(name, ioctl);
+	size = str_has_prefix(name, function);
+	if (!size)
+		return false;
+	size += strspn(name + size, "0123456789abcdef");
+	return !strcmp(name + size, IS_MODULE(CONFIG_KVM) ? " [kvm]" : "");
+}
+
+#endif
+
+static const void *key_of_file(struct file *file)
+{
+	return is_vm(file) ? file->private_data : NULL;
 }
 
 static int get_kvm(struct kvm_memory *memory, struct kvm *kvm)
@@ -149,7 +190,7 @@ static int find_slot(struct kiommu_memory *memory, u64 gfn,
 		slot->flags = 0;
 		if (found->flags & KVM_MEM_READONLY)
 			slot->flags |= KIOMMU_SLOT_READ_ONLY;
-		if (kvm_slot_can_be_private(found))
+		if (found->flags & KVM_MEM_GUEST_MEMFD)
 			slot->flags |= KIOMMU_SLOT_PRIVATE;
 		ret = 0;
 		break;
