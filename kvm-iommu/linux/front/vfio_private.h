@@ -14,7 +14,8 @@
 #include <linux/version.h>
 #include <linux/vfio.h>
 
-#if (LINUX_VERSION_CODE >> 8) != (KERNEL_VERSION(6, 12, 0) >> 8)
+#if (LINUX_VERSION_CODE >> 8) != (KERNEL_VERSION(6, 12, 0) >> 8) && \
+	(LINUX_VERSION_CODE >> 8) != (KERNEL_VERSION(7, 3, 0) >> 8)
 #error "this file has not been compared with this kernel"
 #endif
 
