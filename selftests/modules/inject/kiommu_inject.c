@@ -32,6 +32,16 @@
 #include <linux/irq_work.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/version.h>
+
+/*
+ * Since 6.19 drivers may leave their tables to the kernel (generic_pt): maps then go
+ * by the operations of the tables, not by those of the domain.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define HAVE_GENERIC_PT
+#include <linux/generic_pt/iommu.h>
+#endif
 
 /* Faults that are reported in one interrupt. */
 #define IN_ONE_INTERRUPT 256
@@ -119,6 +129,12 @@ static int set_device(const char *text, const struct kernel_param *param)
 	pci_dev_put(device);
 	device = pdev;
 	domain = iommu_get_domain_for_dev(&device->dev);
+	handler = NULL;
+#ifdef HAVE_GENERIC_PT
+	/* Since 6.16 other cookies lie in the same place. */
+	if (domain && domain->cookie_type != IOMMU_COOKIE_FAULT_HANDLER)
+		return 0;
+#endif
 	handler = domain ? domain->handler : NULL;
 	handler_token = domain ? domain->handler_token : NULL;
 	return 0;
@@ -126,7 +142,7 @@ static int set_device(const char *text, const struct kernel_param *param)
 
 /*
  * The domain whose maps are refused, or NULL. It has a copy of its driver's
- * operations, with three of them replaced.
+ * operations, with three of them replaced; so have its tables, with one.
  */
 static struct iommu_domain *refusing;
 static const struct iommu_domain_ops *driver_ops;
@@ -136,18 +152,75 @@ static long refusals;
 static atomic_long_t refused;
 static bool refuse_attach;
 
+static bool is_refused(void)
+{
+	long left = atomic_long_dec_return(&maps_until_refusal);
+
+	if (left > 0 || left <= -READ_ONCE(refusals))
+		return false;
+	atomic_long_inc(&refused);
+	return true;
+}
+
 static int refuse_map_pages(struct iommu_domain *domain, unsigned long iova,
 			    phys_addr_t paddr, size_t pgsize, size_t pgcount,
 			    int prot, gfp_t gfp, size_t *mapped)
 {
-	long left = atomic_long_dec_return(&maps_until_refusal);
-
-	if (left <= 0 && left > -READ_ONCE(refusals)) {
-		atomic_long_inc(&refused);
+	if (is_refused())
 		return -ENOMEM;
-	}
 	return driver_ops->map_pages(domain, iova, paddr, pgsize, pgcount, prot,
 				     gfp, mapped);
+}
+
+#ifdef HAVE_GENERIC_PT
+
+static const struct pt_iommu_ops *table_ops;
+static struct pt_iommu_ops refusing_table_ops;
+
+static int refuse_map_range(struct pt_iommu *table, dma_addr_t iova,
+			    phys_addr_t paddr, dma_addr_t len, unsigned int prot,
+			    gfp_t gfp, size_t *mapped)
+{
+	if (is_refused())
+		return -ENOMEM;
+	return table_ops->map_range(table, iova, paddr, len, prot, gfp, mapped);
+}
+
+static void refuse_tables(struct iommu_domain *domain)
+{
+	struct pt_iommu *table = iommupt_from_domain(domain);
+
+	if (!table)
+		return;
+	table_ops = table->ops;
+	refusing_table_ops = *table_ops;
+	refusing_table_ops.map_range = refuse_map_range;
+	WRITE_ONCE(table->ops, &refusing_table_ops);
+}
+
+static void accept_tables(struct iommu_domain *domain)
+{
+	struct pt_iommu *table = iommupt_from_domain(domain);
+
+	if (table)
+		WRITE_ONCE(table->ops, table_ops);
+}
+
+static int refuse_attach_dev(struct iommu_domain *domain, struct device *dev,
+			     struct iommu_domain *old)
+{
+	return READ_ONCE(refuse_attach) ? -ENOMEM :
+	       driver_ops->attach_dev(domain, dev, old);
+}
+
+#else
+
+static void refuse_tables(struct iommu_domain *domain)
+{
+}
+
+static void accept_tables(struct iommu_domain *domain)
+{
 }
 
 static int refuse_attach_dev(struct iommu_domain *domain, struct device *dev)
@@ -156,10 +229,14 @@ static int refuse_attach_dev(struct iommu_domain *domain, struct device *dev)
 	       driver_ops->attach_dev(domain, dev);
 }
 
+#endif
+
 static void stop_refusing(void)
 {
-	if (refusing)
+	if (refusing) {
 		WRITE_ONCE(refusing->ops, driver_ops);
+		accept_tables(refusing);
+	}
 	refusing = NULL;
 }
 
@@ -180,17 +257,19 @@ static int set_refuse(const char *text, const struct kernel_param *param)
 	if (!first)
 		return 0;
 	domain = device ? iommu_get_domain_for_dev(&device->dev) : NULL;
-	if (!domain || !domain->ops->map_pages)
+	if (!domain || !(domain->type & __IOMMU_DOMAIN_PAGING))
 		return -ENODEV;
 	driver_ops = domain->ops;
 	refusing_ops = *driver_ops;
-	refusing_ops.map_pages = refuse_map_pages;
+	if (driver_ops->map_pages)
+		refusing_ops.map_pages = refuse_map_pages;
 	refusing_ops.attach_dev = refuse_attach_dev;
 	refusing_ops.free = refuse_free;
 	atomic_long_set(&maps_until_refusal, first);
 	refusals = count;
 	atomic_long_set(&refused, 0);
 	refusing = domain;
+	refuse_tables(domain);
 	WRITE_ONCE(domain->ops, &refusing_ops);
 	return 0;
 }
