@@ -35,6 +35,11 @@ front := $(if $(filter-out container,$(FRONT)),-$(FRONT))
 # front-of NAME, host-of NAME: what the name of a suite says.
 front-of = $(or $(filter file cdev,$(lastword $(subst -, ,$(1)))),container)
 host-of = $(patsubst %-cdev,%,$(patsubst %-file,%,$(1)))
+# The kernel that vm-test boots: the stock one, or that of the next line.
+KERNEL ?=
+ifneq ($(filter-out next,$(KERNEL)),)
+$(error KERNEL is next, or empty)
+endif
 # For time's sake `make test` takes one of them through files, the others not, and
 # some tests only through files of devices.
 both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files
@@ -74,7 +79,7 @@ test: ## all tests: of the core in user space, of the module in VMs on each host
 		unit-s390x $(if $(front),$(x86-hosts:%=%$(front)),$(both-fronts)))
 
 .PHONY: check
-check: module s390x-module ## format, style, spelling, sparse, symbols, headers, scripts
+check: module s390x-module next-module ## format, style, spelling, sparse, symbols, headers, scripts
 	@selftests/check/check
 
 ##@ Figures
@@ -126,6 +131,21 @@ s390x-module: s390x-kernel ## build kvm_iommu.ko for it
 	@echo "building the module for s390x"
 	@$(call build-for,$(s390x)/kernel,$(s390x)/module,$(s390x-flags))
 
+# The next kernel line: a backported kernel, and trixie's compiler to build for it.
+next := build/next
+.PHONY: next-kernel next-module
+next-kernel: build/setup.env
+	@tools/setup/next-kernel $(next)/kernel
+
+next-module: next-kernel ## build kvm_iommu.ko against the next kernel line (see docs/kernels.md)
+	@echo "building the module for the next kernel line"
+	@$(call for-kernel,$(next)/kernel,$(next)/module); \
+	for part in kvm-iommu $(inject); do \
+		selftests/check/build-module --part $$part --root "$$kernel/root" \
+			"/usr/src/linux-headers-$$(<"$$kernel/release")" \
+			$(next)/module $(JOBS); \
+	done
+
 .PHONY: unit
 unit: ## unit tests of the core in user space: gcc, clang 14, big-endian (s390x)
 	@$(call run-suites,unit-gcc unit-clang unit-s390x)
@@ -137,8 +157,9 @@ test-fast: build/setup.env ## what a change of the core needs first: its unit te
 	@KIOMMU_SEEDS=2 $(call run-suites,unit-fast)
 
 .PHONY: vm-test
-vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains; FRONT=cdev: and files of devices
-	@$(call run-suites,$(HOST:%=%$(front)))
+vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains; FRONT=cdev: and files of devices; KERNEL=next: on the next kernel line
+	@$(call run-suites,$(addsuffix $(front),$(if $(KERNEL),$(addprefix $(KERNEL)-,\
+		$(if $(filter file,$(origin HOST)),$(x86-hosts),$(HOST))),$(HOST))))
 
 # Slow, so on two hosts unless some are named. The kernel is built first, so
 # that its messages appear at once.
@@ -284,6 +305,13 @@ $(x86-suites:%=suite-%): suite-%: inject-module kvm-programs
 	@$(call run-vm,$*,$(x86-programs),--host $(call host-of,$*) $(soak) \
 		--file $(module_dir)/$(inject)/kiommu_inject.ko)
 
+.PHONY: $(x86-suites:%=suite-next-%)
+$(x86-suites:%=suite-next-%): suite-next-%: next-module kvm-programs
+	@$(call run-vm,next-$*,$(x86-programs),--host $(call host-of,$*) \
+		--kernel $(next)/kernel \
+		--module $(next)/module/kvm-iommu/kvm_iommu.ko \
+		--file $(next)/module/$(inject)/kiommu_inject.ko)
+
 # On the stock kernel with modules that Debian does not build, and the module for
 # them.
 cdev_modules := build/iommufd/modules
@@ -328,7 +356,7 @@ debug_kernel := build/debug/kernel
 debug_module := build/debug/module
 debug-suites := $(x86-suites) $(x86-cdev-suites)
 .PHONY: debug-kernel debug-module $(debug-suites:%=suite-debug-%) \
-	$(s390x-suites:%=suite-debug-%)
+	$(s390x-suites:%=suite-debug-%) $(s390x-suites:%=suite-next-%)
 debug-kernel: build/setup.env
 	@tools/setup/build-kernel debug $(debug_kernel) $(JOBS)
 
@@ -343,8 +371,8 @@ $(debug-suites:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
 		--module $(debug_module)/kvm-iommu/kvm_iommu.ko \
 		--file $(debug_module)/$(inject)/kiommu_inject.ko)
 
-$(s390x-suites:%=suite-debug-%):
-	@echo "$@: there is no debug kernel for s390x"; exit 1
+$(s390x-suites:%=suite-debug-%) $(s390x-suites:%=suite-next-%):
+	@echo "$@: there is no such kernel for s390x"; exit 1
 
 # kvm-make DIR GOAL [VARIABLE=VALUE...]
 kvm-make = mkdir -p $(1); \
