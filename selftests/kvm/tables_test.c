@@ -237,14 +237,10 @@ static void add(struct pages *pages, uint64_t iova, uint64_t frame,
 	pages->page[pages->count++] = (struct reached){ iova, frame, rights };
 }
 
-/*
- * The rights that a mapping has in the tables. The VT-d driver of Linux 6.12
- * sets bit 0 in every entry (__domain_mapping(): DMA_FL_PTE_PRESENT), which is
- * the right to read in the second stage.
- */
-static uint32_t rights_of(uint32_t format, uint32_t flags)
+/* The rights that a mapping has in the tables. */
+static uint32_t rights_of(uint32_t flags)
 {
-	uint32_t rights = format == KVM_IOMMU_FORMAT_VTD_SS ? KVM_IOMMU_READ : 0;
+	uint32_t rights = kiommu_host_has(KIOMMU_WRITE_ONLY) ? 0 : KVM_IOMMU_READ;
 
 	if (flags & R)
 		rights |= KVM_IOMMU_READ;
@@ -261,7 +257,7 @@ static void expect(FIXTURE_DATA(tables) *self)
 	pages->count = 0;
 	for (unsigned int i = 0; i < self->count; i++) {
 		const struct mapping *m = &self->mapping[i];
-		uint32_t rights = rights_of(self->head.format, m->rights);
+		uint32_t rights = rights_of(m->rights);
 
 		for (uint64_t at = 0; at < m->size; at += PAGE)
 			add(pages, m->iova + at,

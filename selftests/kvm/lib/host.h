@@ -22,6 +22,8 @@ enum kiommu_property {
 	KIOMMU_KVM,
 	/* BARs can be mapped, as memory slots and for DMA of other devices. */
 	KIOMMU_BARS,
+	/* Tables of the host tell pages that can only be written from others. */
+	KIOMMU_WRITE_ONLY,
 };
 
 /* Return: NULL if the host has the property, else why not. */

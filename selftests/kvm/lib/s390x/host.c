@@ -11,6 +11,8 @@ const char *kiommu_host_lacks(enum kiommu_property property)
 		return "the guest is not a KVM";
 	case KIOMMU_BARS:
 		return "BARs of zPCI functions cannot be mapped";
+	case KIOMMU_WRITE_ONLY:
+		return "zPCI's tables let functions read all that they may write";
 	default:
 		return NULL;
 	}
