@@ -206,11 +206,18 @@ static void accept_tables(struct iommu_domain *domain)
 		WRITE_ONCE(table->ops, table_ops);
 }
 
+/* Intel's driver knows a domain's kind by its operations: it sees its own. */
 static int refuse_attach_dev(struct iommu_domain *domain, struct device *dev,
 			     struct iommu_domain *old)
 {
-	return READ_ONCE(refuse_attach) ? -ENOMEM :
-	       driver_ops->attach_dev(domain, dev, old);
+	int ret;
+
+	if (READ_ONCE(refuse_attach))
+		return -ENOMEM;
+	WRITE_ONCE(domain->ops, driver_ops);
+	ret = driver_ops->attach_dev(domain, dev, old);
+	WRITE_ONCE(domain->ops, &refusing_ops);
+	return ret;
 }
 
 #else
