@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include "kvm_test_harness.h"
@@ -120,6 +122,39 @@ TEST_F_TIMEOUT(domain, create_refuses, 120)
 					(void *)VFIO_KVM_IOMMU));
 	close(control);
 	close(null);
+}
+
+/* KVM's other files are not taken for a VM, though most of them name one. */
+TEST_F_TIMEOUT(domain, create_refuses_other_files_of_kvm, 120)
+{
+	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
+	struct kvm_create_guest_memfd memory = { .size = PAGE };
+	int kvm, vm, others[8], count = 0;
+
+	if (kiommu_host_lacks(KIOMMU_KVM))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_KVM));
+	kvm = open("/dev/kvm", O_RDWR);
+	ASSERT_LE(0, kvm);
+	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	ASSERT_LE(0, vm);
+	others[count++] = kvm;
+	others[count++] = ioctl(vm, KVM_CREATE_VCPU, 0);
+	ASSERT_EQ(0, ioctl(vm, KVM_CREATE_DEVICE, &device));
+	others[count++] = device.fd;
+	others[count++] = ioctl(vm, KVM_GET_STATS_FD, NULL);
+	others[count++] = ioctl(others[1], KVM_GET_STATS_FD, NULL);
+	for (int i = 0; i < count; i++)
+		ASSERT_LE(0, others[i]);
+	others[count] = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &memory);
+	if (others[count] >= 0)
+		count++;
+	others[count++] = eventfd(0, 0);
+	for (int i = 0; i < count; i++) {
+		EXPECT_CREATE(-EINVAL, KVM_IOMMU_STATUS_FD_TYPE, kvm_fd = others[i]);
+		close(others[i]);
+	}
+	EXPECT_CREATE(0, 0, kvm_fd = vm);
+	close(vm);
 }
 
 /* The descriptor limit leaves no domain behind. */
