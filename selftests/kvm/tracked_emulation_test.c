@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mode TRACKED and stores that KVM cannot emulate: AVX, cmpxchg16b. The vCPU
+ * Mode TRACKED and stores that KVM cannot emulate: cmpxchg16b, and those of AVX,
+ * on newer kernels but for its plain moves. The vCPU
  * exits each time it is run, until its VMM has untracked the page or ended the
  * mode. Then the CPU does the whole store, and a refresh brings the shadow up
  * to date. Stores that KVM can emulate, 16 bytes of SSE, do not exit.
@@ -122,16 +123,37 @@ static uint64_t store_ymm_aligned(void *to, const void *values)
 	return 0;
 }
 
+/* No kernel emulates these two. */
+static uint64_t store_extracted(void *to, const void *values)
+{
+	GUEST_SYNC(0);
+	asm volatile("vmovdqu (%1), %%ymm0; vextractf128 $0, %%ymm0, (%0); vzeroupper"
+		     : : "r"(to), "r"(values) : "xmm0", "memory");
+	return 0;
+}
+
+static uint64_t store_masked(void *to, const void *values)
+{
+	GUEST_SYNC(0);
+	asm volatile("vpcmpeqd %%xmm1, %%xmm1, %%xmm1; vinsertf128 $1, %%xmm1, %%ymm1, %%ymm1\n\t"
+		     "vmovdqu (%1), %%ymm0; vmaskmovpd %%ymm0, %%ymm1, (%0); vzeroupper"
+		     : : "r"(to), "r"(values) : "xmm0", "xmm1", "memory");
+	return 0;
+}
+
 static const struct kind {
 	const char *name;
 	void *fn;
 	uint32_t words; /* words of 8 bytes that it stores */
 	bool avx;
+	bool move; /* newer kernels emulate it */
 } kinds[] = {
-	{ "cmpxchg16b", store_cmpxchg16b, 2, false },
-	{ "vmovdqu of 16 bytes", store_avx_xmm, 2, true },
-	{ "vmovdqu of 32 bytes", store_ymm, 4, true },
-	{ "vmovaps of 32 bytes", store_ymm_aligned, 4, true },
+	{ "cmpxchg16b", store_cmpxchg16b, 2, false, false },
+	{ "vextractf128", store_extracted, 2, true, false },
+	{ "vmaskmovpd", store_masked, 4, true, false },
+	{ "vmovdqu of 16 bytes", store_avx_xmm, 2, true, true },
+	{ "vmovdqu of 32 bytes", store_ymm, 4, true, true },
+	{ "vmovaps of 32 bytes", store_ymm_aligned, 4, true, true },
 };
 
 /* Return: NULL, or why guests cannot use AVX here. */
@@ -200,15 +222,37 @@ static bool goes_on(FIXTURE_DATA(emulation) *self)
 	       get_ucall(self->k.vm.vcpu, &uc) == UCALL_SYNC;
 }
 
-TEST_F_TIMEOUT(emulation, what_kvm_emulates_is_followed, 120)
+static void expect_followed(struct __test_metadata *_metadata,
+			    FIXTURE_DATA(emulation) *self, void *store,
+			    uint32_t words)
 {
+	memset(self->entry, 0, PAGE);
+	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, KIOMMU_2M, NULL));
 	choose_values(self, 1);
-	kiommu_guest_call(&self->k.vm, store_xmm, self->entry + 8, self->values);
-	EXPECT_EQ(0, count_mapped(self, 8, 2, 1));
+	kiommu_guest_call(&self->k.vm, store, self->entry + 8, self->values);
+	EXPECT_EQ(0, count_mapped(self, 8, words, 1));
 	ASSERT_TRUE(goes_on(self));
-	EXPECT_EQ(2, count_mapped(self, 8, 2, 1));
+	EXPECT_EQ(words, count_mapped(self, 8, words, 1));
 	EXPECT_EQ(3, kiommu_tracked_pages(self->fd));
 	EXPECT_EQ(0, kiommu_poll_now(self->faults));
+}
+
+TEST_F_TIMEOUT(emulation, what_kvm_emulates_is_followed, 120)
+{
+	expect_followed(_metadata, self, store_xmm, 2);
+}
+
+TEST_F_TIMEOUT(emulation, avx_moves_are_followed, 120)
+{
+	if (kiommu_host_lacks(KIOMMU_AVX_MOVES))
+		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_AVX_MOVES));
+	if (lacks_avx())
+		SKIP(return, "%s", lacks_avx());
+	enable_avx(self);
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i].move)
+			expect_followed(_metadata, self, kinds[i].fn,
+					kinds[i].words);
 }
 
 TEST_F_TIMEOUT(emulation, untrack_arguments, 120)
@@ -282,7 +326,8 @@ TEST_F_TIMEOUT(emulation, recovers_from_avx, 120)
 		SKIP(return, "%s", lacks_avx());
 	enable_avx(self);
 	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
-		if (!kinds[i].avx)
+		if (!kinds[i].avx ||
+		    (kinds[i].move && kiommu_host_has(KIOMMU_AVX_MOVES)))
 			continue;
 		TH_LOG("%s", kinds[i].name);
 		recover(_metadata, self, &kinds[i]);
@@ -302,7 +347,8 @@ TEST_F_TIMEOUT(emulation, avx_across_the_end_of_a_page, 120)
 		uint64_t index = mine - self->entry;
 
 		choose_values(self, 1);
-		kiommu_guest_call(&self->k.vm, store_ymm, places[i], self->values);
+		kiommu_guest_call(&self->k.vm, store_masked, places[i],
+				  self->values);
 		ASSERT_TRUE(fails_to_emulate(self));
 		EXPECT_EQ(0, *mine);
 		/* Untrack all memory. */
@@ -324,7 +370,7 @@ TEST_F_TIMEOUT(emulation, avx_recovers_by_another_mode, 120)
 		SKIP(return, "%s", lacks_avx());
 	enable_avx(self);
 	choose_values(self, 1);
-	kiommu_guest_call(&self->k.vm, store_ymm, self->entry, self->values);
+	kiommu_guest_call(&self->k.vm, store_masked, self->entry, self->values);
 	ASSERT_TRUE(fails_to_emulate(self));
 	ASSERT_EQ(0, kiommu_set_explicit(self->fd));
 	ASSERT_TRUE(goes_on(self));

@@ -10,6 +10,9 @@
 #define KIOMMU_SELFTEST_HOST_H
 
 #include <stdbool.h>
+#include <stdlib.h>
+
+#include <sys/utsname.h>
 
 /* KIOMMU_IOVA_BASE: the first IOVA that can be mapped on the host. */
 #include "arch.h"
@@ -24,6 +27,8 @@ enum kiommu_property {
 	KIOMMU_BARS,
 	/* Tables of the host tell pages that can only be written from others. */
 	KIOMMU_WRITE_ONLY,
+	/* KVM emulates vmovdqu, vmovaps and the like. */
+	KIOMMU_AVX_MOVES,
 };
 
 /* Return: NULL if the host has the property, else why not. */
@@ -32,6 +37,14 @@ const char *kiommu_host_lacks(enum kiommu_property property);
 static inline bool kiommu_host_has(enum kiommu_property property)
 {
 	return !kiommu_host_lacks(property);
+}
+
+/* Whether the next kernel line runs, where it behaves in another way. */
+static inline bool kiommu_on_kernel_7(void)
+{
+	struct utsname name;
+
+	return !uname(&name) && atoi(name.release) >= 7;
 }
 
 #endif

@@ -4,16 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sys/utsname.h>
-
 #include "host.h"
-
-static bool is_kernel_7(void)
-{
-	struct utsname name;
-
-	return !uname(&name) && atoi(name.release) >= 7;
-}
 
 /*
  * The VT-d driver of 6.12 sets bit 0 in every entry (__domain_mapping():
@@ -23,12 +14,15 @@ static bool is_kernel_7(void)
 static bool is_always_readable(void)
 {
 	return !strncmp(getenv("KIOMMU_HOST"), "intel", strlen("intel")) &&
-	       !is_kernel_7();
+	       !kiommu_on_kernel_7();
 }
 
 const char *kiommu_host_lacks(enum kiommu_property property)
 {
 	if (property == KIOMMU_WRITE_ONLY && is_always_readable())
 		return "VT-d's driver lets devices read all that they may write";
+	/* x86_decode_avx() of 7.3 */
+	if (property == KIOMMU_AVX_MOVES && !kiommu_on_kernel_7())
+		return "KVM emulates no AVX";
 	return NULL;
 }
