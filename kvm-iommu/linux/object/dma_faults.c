@@ -2,7 +2,7 @@
 /*
  * Faults of devices, see faults.h: devices that the host's IOMMU refuses to
  * take into a domain again, and accesses that it blocked, as far as its driver
- * reports them (report_iommu_fault()). In 6.12 the driver of AMD-Vi does; no
+ * reports them (report_iommu_fault()). In 6.12 and 7.3 the driver of AMD-Vi does; no
  * other driver for x86 or s390 does.
  *
  * A driver may report a fault at any time and in any context, even of a domain
