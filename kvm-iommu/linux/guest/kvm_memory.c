@@ -60,7 +60,7 @@ static struct kvm_memory *to_kvm_memory(struct kiommu_memory *memory)
 }
 
 /* Whether the file is that of a VM, whose private_data is the struct kvm. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#if KERNEL_VERSION(7, 0, 0) > LINUX_VERSION_CODE
 
 static bool is_vm(struct file *file)
 {

@@ -7,23 +7,9 @@
 #include <linux/slab.h>
 
 #include "host/hosts.h"
+#include "host/iommu_private.h"
 #include "port/compat.h"
 
-/*
- * The kernel has these for iommufd, in a header that is not installed. They keep
- * a handle with a group: what was attached or replaced by one of them must be
- * detached by the last one. The handle is only read as long as the group is there,
- * and all groups of a domain can share one. Replacing leaves the group where it was
- * on failure.
- */
-int iommu_attach_group_handle(struct iommu_domain *domain,
-			      struct iommu_group *group,
-			      struct iommu_attach_handle *handle);
-int iommu_replace_group_handle(struct iommu_group *group,
-			       struct iommu_domain *new_domain,
-			       struct iommu_attach_handle *handle);
-void iommu_detach_group_handle(struct iommu_domain *domain,
-			       struct iommu_group *group);
 MODULE_IMPORT_NS(KIOMMU_NAMESPACE(IOMMUFD_INTERNAL));
 
 static int attach(struct kiommu_host *host, struct iommu_group *group)

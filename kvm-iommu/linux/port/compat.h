@@ -10,7 +10,7 @@
 #include <linux/version.h>
 
 /* Since 6.13 the namespace of a symbol is given as a string, not as a word. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#if KERNEL_VERSION(6, 13, 0) <= LINUX_VERSION_CODE
 #define KIOMMU_NAMESPACE(name) __stringify(name)
 #else
 #define KIOMMU_NAMESPACE(name) name

@@ -32,13 +32,13 @@
 #include <linux/irq_work.h>
 #include <linux/module.h>
 #include <linux/pci.h>
-#include <linux/version.h>
 
 /*
- * Since 6.19 drivers may leave their tables to the kernel (generic_pt): maps then go
- * by the operations of the tables, not by those of the domain.
+ * In newer kernels drivers may leave their tables to the kernel: maps then go by the
+ * operations of the tables, not by those of the domain. What else has changed by then
+ * depends on this, too.
  */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#if __has_include("linux/generic_pt/iommu.h")
 #define HAVE_GENERIC_PT
 #include <linux/generic_pt/iommu.h>
 #endif
@@ -131,7 +131,7 @@ static int set_device(const char *text, const struct kernel_param *param)
 	domain = iommu_get_domain_for_dev(&device->dev);
 	handler = NULL;
 #ifdef HAVE_GENERIC_PT
-	/* Since 6.16 other cookies lie in the same place. */
+	/* Other cookies lie in the same place. */
 	if (domain && domain->cookie_type != IOMMU_COOKIE_FAULT_HANDLER)
 		return 0;
 #endif
