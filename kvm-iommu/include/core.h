@@ -372,6 +372,7 @@ int kiommu_core_set_host_caps(struct kiommu_domain *domain,
 /**
  * kiommu_core_replay() - map everything that is shadowed in one new host
  * @host: index that the adapter gave the host.
+ * @killable: give up on a fatal signal.
  *
  * Device memory is not replayed: that is up to the adapter.
  *
@@ -379,7 +380,8 @@ int kiommu_core_set_host_caps(struct kiommu_domain *domain,
  * Return: 0; -ENOMEM, -EIO, or -EINTR on a fatal signal: then the adapter must
  * drop the tables of the host.
  */
-int kiommu_core_replay(struct kiommu_domain *domain, kiommu_u32 host);
+int kiommu_core_replay(struct kiommu_domain *domain, kiommu_u32 host,
+		       kiommu_u32 killable);
 
 /**
  * kiommu_core_start() - register guest memory

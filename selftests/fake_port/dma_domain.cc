@@ -281,16 +281,16 @@ int DmaDomain::exclusive(const std::function<int(kiommu_domain*)>& function,
               [&] { return function(domain_); });
 }
 
-int DmaDomain::replay(std::uint32_t host) {
+int DmaDomain::replay(std::uint32_t host, bool killable) {
   return call(Locks::kExclusive, false,
-              [&] { return kiommu_core_replay(domain_, host); });
+              [&] { return kiommu_core_replay(domain_, host, killable); });
 }
 
 int DmaDomain::add_host(HostKind kind) {
   return call(Locks::kExclusive, false, [&] {
     const std::uint32_t index = iommus.add(kind);
     const int error = set_caps_locked();
-    return error != 0 ? error : kiommu_core_replay(domain_, index);
+    return error != 0 ? error : kiommu_core_replay(domain_, index, 1);
   });
 }
 

@@ -70,7 +70,7 @@ class DmaDomain {
                                          std::uint64_t pages);
   int unmap_writable(std::uint64_t iova, std::uint64_t length,
                      std::vector<kiommu_u64>* bits, std::uint64_t* unmapped);
-  int replay(std::uint32_t host);
+  int replay(std::uint32_t host, bool killable = true);
   // A host joins, and all that is mapped is mapped in it; or the host that
   // joined last leaves. Other threads may be at work.
   int add_host(HostKind kind);

@@ -101,6 +101,20 @@ TEST(Hosts, ReplayCanBeKilled) {
   expect_consistent(world);
 }
 
+// What has to be done whatever happens is done, even by a process that was
+// killed.
+TEST(Hosts, ReplayNeedNotBeKillable) {
+  W world = make_world({port::kAmd});
+  map_a_few(world);
+  const u32 index = world.iommus.add(port::kAmd);
+  ASSERT_EQ(world.set_caps(), 0);
+  faults().interrupt.arm(1);
+  EXPECT_EQ(world.replay(index, false), 0);
+  faults() = {};
+  EXPECT_EQ(world.iommus[1].blocks().size(), world.iommus[0].blocks().size());
+  expect_consistent(world);
+}
+
 TEST(Hosts, ReplayOfNothingIsNothing) {
   W world = make_world({port::kVtd});
   const u32 index = world.iommus.add(port::kVtd);

@@ -190,8 +190,9 @@ int kiommu_core_set_host_caps(kiommu_domain* domain,
   return to_errno(domain->domain.set_host_caps(*caps));
 }
 
-int kiommu_core_replay(kiommu_domain* domain, kiommu_u32 host) {
-  return to_errno(domain->domain.replay(host));
+int kiommu_core_replay(kiommu_domain* domain, kiommu_u32 host,
+                       kiommu_u32 killable) {
+  return to_errno(domain->domain.replay(host, killable != 0));
 }
 
 int kiommu_core_start(kiommu_domain* domain, kiommu_pins* pins) {

@@ -37,10 +37,10 @@ Result<void> Domain::set_host_caps(const kiommu_host_caps& caps) {
   return {};
 }
 
-Result<void> Domain::replay(uint32_t host) {
+Result<void> Domain::replay(uint32_t host, bool killable) {
   if (pins_ == nullptr) return {};
   Operation operation(*this, {0, kLastPage});
-  return shadow_.replay(operation.workspace(), host);
+  return shadow_.replay(operation.workspace(), host, killable);
 }
 
 Result<void> Domain::start(PinTable* pins) {

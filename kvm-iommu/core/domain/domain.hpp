@@ -55,7 +55,7 @@ class Domain {
 
   // Exclusive: the caller holds D and P for writing, see core.h.
   Result<void> set_host_caps(const kiommu_host_caps& caps);
-  Result<void> replay(uint32_t host);
+  Result<void> replay(uint32_t host, bool killable);
   Result<void> start(PinTable* pins);
   Result<void> stop();
   Result<void> register_ioat(const kiommu_anchor& anchor);

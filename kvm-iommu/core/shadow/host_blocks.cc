@@ -123,7 +123,8 @@ Result<void> Shadow::map_existing(Workspace& workspace, uint32_t host,
   return map();
 }
 
-Result<void> Shadow::replay(Workspace& workspace, uint32_t host) {
+Result<void> Shadow::replay(Workspace& workspace, uint32_t host,
+                            bool killable) {
   uint64_t page = 0;
   while (auto run =
              next_run(workspace.leaf, {page, ~uint64_t{0} >> kPageShift})) {
@@ -131,7 +132,8 @@ Result<void> Shadow::replay(Workspace& workspace, uint32_t host) {
     // one, so this costs no further calls.
     const uint64_t cut = hosts_.cut_pages();
     for (page = run->first; page <= run->last && !run->mmio;) {
-      if (kiommu_port_interrupted() != 0) return fail(Status::kInterrupted);
+      if (killable && kiommu_port_interrupted() != 0)
+        return fail(Status::kInterrupted);
       const uint64_t end = page | (cut - 1);
       const uint64_t last = end < run->last ? end : run->last;
       uint64_t done = 0;

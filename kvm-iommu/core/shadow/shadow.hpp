@@ -105,7 +105,7 @@ class Shadow {
   Span span_at(Workspace& workspace, uint64_t page, uint64_t last) const;
   // Maps everything but device memory in a new host. The errors are kNoMemory,
   // kHost and kInterrupted.
-  Result<void> replay(Workspace& workspace, uint32_t host);
+  Result<void> replay(Workspace& workspace, uint32_t host, bool killable);
   // Has the hosts free the empty tables that they keep. Nothing may be mapped.
   // If that fails, the tables stay, and stay counted.
   void renew_hosts(kiommu_hosts* hosts);

@@ -182,13 +182,34 @@ static bool can_replace_at_once(const struct kiommu_host *from)
 	return from->split != KIOMMU_SPLIT_CALL;
 }
 
-/* The way back: @group has been in @to before, or is to be blocked. */
+/*
+ * Whether the devices of a group are in a domain of ours that they were put into. They
+ * are not if a driver has refused to take them back and they are blocked; whoever owns
+ * their DMA, iommufd for one, may have attached them to something else since. That must
+ * not be replaced or detached then: the IOMMU core would not check whose it is. As long
+ * as they are here, nobody else can attach them.
+ */
+static bool is_in(const struct iommu_domain *domain, struct iommu_group *group)
+{
+	struct device *dev = NULL;
+
+	iommu_group_for_each_dev(group, &dev, first_device);
+	return !dev || iommu_get_domain_for_dev(dev) == domain;
+}
+
+static bool is_here(const struct kiommu_host *host, struct iommu_group *group)
+{
+	return is_in(host->domain, group);
+}
+
+/* The way back: @group has been in @to before. */
 static void go_to(struct iommu_group *group, struct kiommu_host *to)
 {
+	to->untold |= to->shadowed;
 	if (!attach(to, group))
 		return;
 	to->hosts->reports->blocked(to->hosts->object, group);
-	pr_warn("kvm_iommu: group %d: DMA is blocked until it is attached anew\n",
+	pr_warn("kvm_iommu: group %d: DMA is blocked until it is detached, or attached elsewhere\n",
 		iommu_group_id(group));
 }
 
@@ -197,7 +218,7 @@ int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group
 	struct kiommu_host *from = group->from;
 	int ret;
 
-	if (!from)
+	if (!from || !is_here(from, group->group))
 		return attach(host, group->group);
 	/* iommu_replace_group_handle() does not check this. */
 	if (!iommu_group_for_each_dev(group->group, host->domain, is_served))
@@ -214,9 +235,14 @@ int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group
 void kiommu_host_exit(struct kiommu_host *host, struct iommu_group *group,
 		      struct kiommu_host *to)
 {
-	if (to && can_replace_at_once(host) && !replace(to, group))
+	const bool here = is_here(host, group);
+
+	if (here && to && can_replace_at_once(host) && !replace(to, group)) {
+		to->untold |= to->shadowed;
 		return;
-	detach(host, group);
+	}
+	if (here)
+		detach(host, group);
 	if (to)
 		go_to(group, to);
 }
@@ -317,16 +343,17 @@ static bool can_replace(const struct kiommu_host *host,
 }
 
 /*
- * A group that can be attached to neither domain is attached to none, and its
- * DMA is blocked. The call that unsets the anchor succeeds all the same, so the
- * reader of faults is told. The core still counts empty tables, and asks to
- * renew the hosts again when an anchor is unset the next time; that attaches
- * the group.
+ * Takes a group out of @domain, which was to replace that of @host. A group that can
+ * be attached to neither is attached to none, and its DMA is blocked. The call that
+ * unsets the anchor succeeds all the same, so the reader of faults is told. The core
+ * still counts empty tables, and asks to renew the hosts again when an anchor is unset
+ * the next time; that attaches the group.
  */
 static void put_back(const struct kiommu_hosts *hosts,
-		     struct kiommu_host *host, struct kiommu_group *group)
+		     struct kiommu_host *host, struct kiommu_group *group,
+		     const struct iommu_domain *domain)
 {
-	if (!replace(host, group->group))
+	if (!is_in(domain, group->group) || !replace(host, group->group))
 		return;
 	detach(host, group->group);
 	hosts->reports->blocked(hosts->object, group->group);
@@ -356,6 +383,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 	struct iommu_domain *domain = NULL;
 	struct kiommu_group *group;
 	struct device *dev = NULL;
+	bool missing = false;
 	int ret = 0;
 
 	if (host->split == KIOMMU_SPLIT_CALL)
@@ -375,6 +403,13 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 				return PTR_ERR(domain);
 			watch_faults(hosts, domain);
 		}
+		if (!is_here(host, group->group)) {
+			/* Blocked before; perhaps it can come back now. */
+			if (iommu_attach_group_handle(domain, group->group,
+						      handle))
+				missing = true;
+			continue;
+		}
 		ret = iommu_replace_group_handle(group->group, domain, handle);
 		if (ret)
 			break;
@@ -389,10 +424,11 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 	} else {
 		list_for_each_entry(group, &hosts->groups, list)
 			if (group->host == host)
-				put_back(hosts, host, group);
+				put_back(hosts, host, group, domain);
 	}
 	iommu_domain_free(domain);
-	return ret;
+	/* So that it is tried again. */
+	return missing ? -EBUSY : ret;
 }
 
 /* Hosts after one that fails are renewed the next time. */

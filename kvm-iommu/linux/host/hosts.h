@@ -41,6 +41,8 @@ struct kiommu_host_reports {
  * @coherent: the IOMMU blocks no-snoop transactions.
  * @shadowed: a hypervisor below us shadows the tables, and walks what is
  *	flushed.
+ * @untold: a device has come back, and the hypervisor that shadows the tables has
+ *	yet to be told of what they map.
  * @retold: its tables hold what is mapped now; only the hypervisor that shadows
  *	them is told.
  * @split: see enum kiommu_host_split.
@@ -54,6 +56,7 @@ struct kiommu_host {
 	bool msi;
 	bool coherent;
 	bool shadowed;
+	bool untold;
 	bool retold;
 	enum kiommu_host_split split;
 	unsigned int groups;

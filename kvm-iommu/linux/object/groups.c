@@ -229,7 +229,7 @@ static int fill_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 		     struct kiommu_mmio *mmio, struct kiommu_host *host)
 {
 	return kiommu_mmio_add_host(mmio, hosts, host) ?:
-	       kiommu_core_replay(domain, kiommu_host_index(hosts, host));
+	       kiommu_core_replay(domain, kiommu_host_index(hosts, host), 1);
 }
 
 /*

@@ -177,8 +177,9 @@ static struct kiommu_host *host_of(const struct part *part)
 
 /*
  * A hypervisor that shadows the tables for each device was told of what is mapped
- * in a host of @object while the device was there. Now that it is back, it is told
- * again; the host's tables stay as they are.
+ * in a host of @object while the device was there. If it has been away, it is told
+ * again; the host's tables stay as they are. A task that is being killed does so,
+ * too, because others may use the domain.
  */
 static void tell_hypervisor(struct kiommu_object *object,
 			    struct kiommu_host *host)
@@ -186,11 +187,14 @@ static void tell_hypervisor(struct kiommu_object *object,
 	kiommu_u64 pages;
 	int ret;
 
-	if (!host || !host->shadowed || !object->guest)
+	if (!host || !host->untold)
+		return;
+	host->untold = false;
+	if (!object->guest)
 		return;
 	host->retold = true;
 	ret = kiommu_core_replay(object->domain,
-				 kiommu_host_index(&object->hosts, host));
+				 kiommu_host_index(&object->hosts, host), 0);
 	host->retold = false;
 	/* If it cannot be told, nothing is mapped; -ENOMEM of this means so, too. */
 	if (ret)
