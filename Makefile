@@ -43,7 +43,7 @@ endif
 # For time's sake `make test` takes one of them through files, the others not, and
 # some tests only through files of devices.
 both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files
-device-files-tests := device_file_test groups_test lifetime_test race_test
+device-files-tests := device_file_test device_fails_test groups_test lifetime_test
 
 # What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)

@@ -20,123 +20,47 @@
 #include "kvm_util.h"
 
 #include "cdev.h"
+#include "device_file.h"
 #include "domain.h"
-#include "fail_nth.h"
-#include "kiommu_util.h"
 
 #define PAGE KIOMMU_PAGE
-#define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
-#define PAGES 16ull
+#define IOVA KIOMMU_FILE_IOVA
 
 FIXTURE(device_file) {
-	struct kiommu k; /* without its container */
-	int fd; /* a domain that maps @mem at IOVA */
-	struct ioat *t;
-	char *mem;
+	struct kiommu_device_files f;
+	struct kiommu *k;
 	uint64_t pins;
 	long kvm_refs;
 };
 
-static int make_domain(FIXTURE_DATA(device_file) *self)
-{
-	int fd = kiommu_domain_create(self->k.vm.fd);
-
-	TEST_ASSERT(fd >= 0, "DOMAIN_CREATE: %d", fd);
-	TEST_ASSERT(!kiommu_register_tables(fd, self->t), "REGISTER_IOAT");
-	TEST_ASSERT(!kiommu_refresh(fd, IOVA, PAGES * PAGE, NULL), "REFRESH");
-	return fd;
-}
-
-/* Opens the file of a device. */
-static void open_device(FIXTURE_DATA(device_file) *self, unsigned int i)
-{
-	struct kiommu_device *dev = &self->k.vfio.dev[i];
-
-	dev->fd = kiommu_cdev_open(dev->group_id);
-	TEST_ASSERT(dev->fd >= 0, "%s: %d", dev->bdf, dev->fd);
-	/* Where the library finds its domain. */
-	dev->container = dev->fd;
-}
-
-/* Gets it ready for DMA. */
-static void bind_device(FIXTURE_DATA(device_file) *self, unsigned int i)
-{
-	struct kiommu_device *dev = &self->k.vfio.dev[i];
-	int ret = kiommu_cdev_bind(dev->fd);
-
-	TEST_ASSERT(!ret, "%s: bind: %d", dev->bdf, ret);
-	kiommu_device_enable(dev, 1);
-	kiommu_device_map(dev);
-	kiommu_vm_add_bar(&self->k.vm, i, dev);
-	self->k.bar[i] = dev->bar;
-	self->k.dma[i] = kiommu_dma_open(dev, &self->k.vm, i);
-}
-
-static void open_and_bind(FIXTURE_DATA(device_file) *self, unsigned int i)
-{
-	open_device(self, i);
-	bind_device(self, i);
-}
-
 FIXTURE_SETUP(device_file)
 {
-	struct kiommu_area *area;
-
 	if (!kiommu_cdev_possible())
 		SKIP(return, "the kernel has no device files");
 	self->pins = kiommu_pins();
 	self->kvm_refs = kiommu_kvm_refs();
 	ASSERT_EQ(0, kiommu_await_refs(0));
-	memset(&self->k, 0, sizeof(self->k));
-	self->k.kvm_vfio = -1;
-	self->k.locked_vm = kiommu_locked_vm();
-	kiommu_container_open(&self->k.vfio);
-	close(self->k.vfio.fd);
-	self->k.vfio.fd = -1;
-	kiommu_vm_create(&self->k.vm, KIOMMU_AREA_SIZE, VM_MEM_SRC_ANONYMOUS_THP);
-	area = self->k.vm.area;
-	self->mem = kiommu_alloc(area, PAGES * PAGE, PAGE);
-	self->t = ioat_new(area, KVM_IOMMU_FORMAT_VTD_SS, 3);
-	ioat_map_pages(self->t, IOVA, kiommu_gpa(area, self->mem), PAGES, IOAT_RW);
-	self->fd = make_domain(self);
+	self->k = &self->f.k;
+	kiommu_device_files_setup(&self->f);
 }
 
 FIXTURE_TEARDOWN(device_file)
 {
-	if (self->fd >= 0)
-		kiommu_domain_close(self->fd);
-	kiommu_teardown(&self->k);
-	EXPECT_EQ(self->k.locked_vm, kiommu_locked_vm());
+	kiommu_device_files_teardown(&self->f);
+	EXPECT_EQ(self->k->locked_vm, kiommu_locked_vm());
 	EXPECT_EQ(0, kiommu_await_refs(0));
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
 static int fd_of(FIXTURE_DATA(device_file) *self, unsigned int dev)
 {
-	return self->k.vfio.dev[dev].fd;
-}
-
-/* Device @dev copies page 0 to page @to, by their IOVAs. */
-static bool reaches(FIXTURE_DATA(device_file) *self, unsigned int dev, uint64_t to,
-		    uint8_t seed)
-{
-	return kiommu_reaches(&self->k, dev, self->mem, IOVA, to, seed);
-}
-
-/*
- * Whether a device that is attached to none of our domains does not reach the page.
- * (Not tried with a disk, whose own queue would be out of reach, too.)
- */
-static bool blocked(FIXTURE_DATA(device_file) *self, unsigned int dev, uint64_t to,
-		    uint8_t seed)
-{
-	return kiommu_host_lacks(KIOMMU_BARS) || !reaches(self, dev, to, seed);
+	return self->k->vfio.dev[dev].fd;
 }
 
 #define EXPECT_ATTACH(_ret, _status, _fd) do {				\
 	struct kvm_iommu_attach _r;					\
 									\
-	EXPECT_EQ(_ret, kiommu_domain_attach(self->fd, _fd, &_r));	\
+	EXPECT_EQ(_ret, kiommu_domain_attach(self->f.fd, _fd, &_r));	\
 	EXPECT_EQ(_status, (int)_r.status);				\
 	EXPECT_EQ(0, (int)_r.device);					\
 } while (0)
@@ -146,42 +70,42 @@ TEST_F_TIMEOUT(device_file, bound_and_attached_to_nothing, 120)
 	struct kvm_iommu_info info;
 	int other, device;
 
-	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
+	ASSERT_EQ(0, kiommu_get_info(self->f.fd, &info));
 	EXPECT_TRUE(info.features & KVM_IOMMU_FEATURE_DEVICE_FILE);
-	open_device(self, 0);
+	kiommu_device_file_open(&self->f, 0);
 	EXPECT_ATTACH(-ENOTCONN, KVM_IOMMU_STATUS_NOT_BOUND, fd_of(self, 0));
-	bind_device(self, 0);
+	kiommu_device_file_bind(&self->f, 0);
 	/* Another file of the same device does not have it, and never will. */
-	other = kiommu_cdev_open(self->k.vfio.dev[0].group_id);
+	other = kiommu_cdev_open(self->k->vfio.dev[0].group_id);
 	ASSERT_LE(0, other);
 	EXPECT_ATTACH(-ENOTCONN, KVM_IOMMU_STATUS_NOT_BOUND, other);
 	EXPECT_EQ(-EINVAL, kiommu_cdev_bind(other));
 
 	ASSERT_EQ(0, kiommu_cdev_attach_ioas(fd_of(self, 0)));
 	EXPECT_ATTACH(-EBUSY, KVM_IOMMU_STATUS_BUSY, fd_of(self, 0));
-	EXPECT_TRUE(blocked(self, 0, 3, 1));
+	EXPECT_TRUE(kiommu_device_file_blocked(&self->f, 0, 3, 1));
 	ASSERT_EQ(0, kiommu_cdev_detach_ioas(fd_of(self, 0)));
-	EXPECT_TRUE(blocked(self, 0, 3, 2));
+	EXPECT_TRUE(kiommu_device_file_blocked(&self->f, 0, 3, 2));
 
-	device = kiommu_domain_attach(self->fd, fd_of(self, 0), NULL);
+	device = kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL);
 	ASSERT_LT(0, device);
-	EXPECT_TRUE(reaches(self, 0, 3, 3));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 3));
 	EXPECT_ATTACH(-EEXIST, KVM_IOMMU_STATUS_EXISTS, fd_of(self, 0));
 	EXPECT_ATTACH(-ENOTCONN, KVM_IOMMU_STATUS_NOT_BOUND, other);
 	EXPECT_EQ(-EBUSY, kiommu_cdev_attach_ioas(fd_of(self, 0)));
 	EXPECT_EQ(0, kiommu_cdev_detach_ioas(fd_of(self, 0)));
-	EXPECT_TRUE(reaches(self, 0, 3, 4));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 4));
 
 	/* It has no other domain to go back to. */
-	EXPECT_EQ(-ENOENT, kiommu_domain_detach(self->fd, device + 1, NULL));
-	EXPECT_EQ(0, kiommu_domain_detach(self->fd, device, NULL));
-	EXPECT_TRUE(blocked(self, 0, 3, 5));
-	EXPECT_EQ(-ENOENT, kiommu_domain_detach(self->fd, device, NULL));
+	EXPECT_EQ(-ENOENT, kiommu_domain_detach(self->f.fd, device + 1, NULL));
+	EXPECT_EQ(0, kiommu_domain_detach(self->f.fd, device, NULL));
+	EXPECT_TRUE(kiommu_device_file_blocked(&self->f, 0, 3, 5));
+	EXPECT_EQ(-ENOENT, kiommu_domain_detach(self->f.fd, device, NULL));
 	EXPECT_EQ(0, kiommu_cdev_attach_ioas(fd_of(self, 0)));
 	EXPECT_ATTACH(-EBUSY, KVM_IOMMU_STATUS_BUSY, fd_of(self, 0));
 	EXPECT_EQ(0, kiommu_cdev_detach_ioas(fd_of(self, 0)));
-	ASSERT_LT(0, kiommu_domain_attach(self->fd, fd_of(self, 0), NULL));
-	EXPECT_TRUE(reaches(self, 0, 3, 6));
+	ASSERT_LT(0, kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 6));
 	close(other);
 }
 
@@ -214,13 +138,13 @@ TEST_F_TIMEOUT(device_file, not_by_two_fronts, 120)
 	kiommu_container_close(&c);
 
 	/* And the other way round. */
-	open_and_bind(self, 0);
-	ASSERT_LT(0, kiommu_domain_attach(self->fd, fd_of(self, 0), NULL));
-	snprintf(path, sizeof(path), "/dev/vfio/%d", self->k.vfio.dev[0].group_id);
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	ASSERT_LT(0, kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL));
+	snprintf(path, sizeof(path), "/dev/vfio/%d", self->k->vfio.dev[0].group_id);
 	group = open(path, O_RDWR);
 	EXPECT_EQ(-1, group);
 	EXPECT_EQ(EBUSY, errno);
-	EXPECT_TRUE(reaches(self, 0, 2, 10));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 2, 10));
 }
 
 /* What it is attached to, all devices of its group would be. */
@@ -243,30 +167,30 @@ TEST_F_TIMEOUT(device_file, not_alone_in_its_group, 120)
 
 TEST_F_TIMEOUT(device_file, moves, 120)
 {
-	int second = make_domain(self), device;
+	int second = kiommu_device_files_domain(&self->f), device;
 
-	ioat_unmap(self->t, IOVA + 5 * PAGE, 0);
+	ioat_unmap(self->f.t, IOVA + 5 * PAGE, 0);
 	ASSERT_EQ(0, kiommu_refresh(second, IOVA + 5 * PAGE, PAGE, NULL));
-	open_and_bind(self, 0);
-	device = kiommu_domain_attach(self->fd, fd_of(self, 0), NULL);
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	device = kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL);
 	ASSERT_LT(0, device);
-	EXPECT_TRUE(reaches(self, 0, 5, 20));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 5, 20));
 	for (unsigned int i = 0; i < 20; i++) {
 		ASSERT_LT(0, kiommu_domain_attach(second, fd_of(self, 0), NULL));
-		EXPECT_EQ(-ENOENT, kiommu_domain_detach(self->fd, device, NULL));
-		EXPECT_FALSE(reaches(self, 0, 5, 21));
-		EXPECT_TRUE(reaches(self, 0, 6, 22));
-		device = kiommu_domain_attach(self->fd, fd_of(self, 0), NULL);
+		EXPECT_EQ(-ENOENT, kiommu_domain_detach(self->f.fd, device, NULL));
+		EXPECT_FALSE(kiommu_device_file_reaches(&self->f, 0, 5, 21));
+		EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 6, 22));
+		device = kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL);
 		ASSERT_LT(0, device);
-		EXPECT_TRUE(reaches(self, 0, 5, 23));
+		EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 5, 23));
 	}
 	/* The domain that it left can go, and the one that it is in. */
 	kiommu_domain_close(second);
-	EXPECT_TRUE(reaches(self, 0, 5, 24));
-	second = make_domain(self);
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 5, 24));
+	second = kiommu_device_files_domain(&self->f);
 	ASSERT_LT(0, kiommu_domain_attach(second, fd_of(self, 0), NULL));
 	kiommu_domain_close(second);
-	EXPECT_TRUE(blocked(self, 0, 6, 25));
+	EXPECT_TRUE(kiommu_device_file_blocked(&self->f, 0, 6, 25));
 	EXPECT_EQ(0, kiommu_cdev_attach_ioas(fd_of(self, 0)));
 	EXPECT_EQ(0, kiommu_cdev_detach_ioas(fd_of(self, 0)));
 }
@@ -275,58 +199,58 @@ TEST_F_TIMEOUT(device_file, moves, 120)
 TEST_F_TIMEOUT(device_file, two_devices, 120)
 {
 	struct kvm_iommu_info info;
-	int second = make_domain(self);
+	int second = kiommu_device_files_domain(&self->f);
 
-	if (self->k.vfio.count < 2) {
+	if (self->k->vfio.count < 2) {
 		kiommu_domain_close(second);
 		SKIP(return, "needs two devices");
 	}
 	for (unsigned int i = 0; i < 2; i++) {
-		open_and_bind(self, i);
-		ASSERT_LT(0, kiommu_domain_attach(self->fd, fd_of(self, i), NULL));
+		kiommu_device_file_open_and_bind(&self->f, i);
+		ASSERT_LT(0, kiommu_domain_attach(self->f.fd, fd_of(self, i), NULL));
 	}
 	for (unsigned int i = 0; i < 2; i++)
-		EXPECT_TRUE(reaches(self, i, 3 + i, 30 + i));
+		EXPECT_TRUE(kiommu_device_file_reaches(&self->f, i, 3 + i, 30 + i));
 	ASSERT_LT(0, kiommu_domain_attach(second, fd_of(self, 1), NULL));
 	ASSERT_EQ(0, kiommu_unregister(second));
-	EXPECT_TRUE(reaches(self, 0, 3, 32));
-	EXPECT_FALSE(reaches(self, 1, 3, 33));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 32));
+	EXPECT_FALSE(kiommu_device_file_reaches(&self->f, 1, 3, 33));
 	ASSERT_EQ(0, kiommu_get_info(second, &info));
 	EXPECT_TRUE(info.page_sizes & PAGE);
 	kiommu_domain_close(second);
-	EXPECT_TRUE(reaches(self, 0, 3, 34));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 34));
 }
 
 /* The domain keeps the device open and bound. */
 TEST_F_TIMEOUT(device_file, closed_while_attached, 120)
 {
-	struct kiommu_device *dev = &self->k.vfio.dev[0];
+	struct kiommu_device *dev = &self->k->vfio.dev[0];
 	int device, other;
 
 	for (unsigned int i = 0; i < 3; i++) {
-		open_and_bind(self, 0);
-		device = kiommu_domain_attach(self->fd, dev->fd, NULL);
+		kiommu_device_file_open_and_bind(&self->f, 0);
+		device = kiommu_domain_attach(self->f.fd, dev->fd, NULL);
 		ASSERT_LT(0, device);
-		EXPECT_TRUE(reaches(self, 0, 3, 40));
-		kiommu_close_device(&self->k, 0);
+		EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 40));
+		kiommu_close_device(self->k, 0);
 		other = kiommu_cdev_open(dev->group_id);
 		ASSERT_LE(0, other);
 		EXPECT_EQ(-EINVAL, kiommu_cdev_bind(other));
 		EXPECT_ATTACH(-ENOTCONN, KVM_IOMMU_STATUS_NOT_BOUND, other);
 		if (i == 2)
 			break;
-		ASSERT_EQ(0, kiommu_domain_detach(self->fd, device, NULL));
+		ASSERT_EQ(0, kiommu_domain_detach(self->f.fd, device, NULL));
 		EXPECT_EQ(0, kiommu_cdev_bind(other));
 		close(other);
 	}
 	/* So does the end of the domain give it back. */
-	kiommu_domain_close(self->fd);
+	kiommu_domain_close(self->f.fd);
 	EXPECT_EQ(0, kiommu_cdev_bind(other));
 	close(other);
-	self->fd = make_domain(self);
-	open_and_bind(self, 0);
-	ASSERT_LT(0, kiommu_domain_attach(self->fd, dev->fd, NULL));
-	EXPECT_TRUE(reaches(self, 0, 3, 41));
+	self->f.fd = kiommu_device_files_domain(&self->f);
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	ASSERT_LT(0, kiommu_domain_attach(self->f.fd, dev->fd, NULL));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 41));
 }
 
 static int write_to(const char *path, const char *text)
@@ -368,7 +292,7 @@ static int request_eventfd(int device)
  */
 TEST_F_TIMEOUT(device_file, removed_while_attached, 240)
 {
-	struct kiommu_device *dev = &self->k.vfio.dev[0];
+	struct kiommu_device *dev = &self->k->vfio.dev[0];
 	struct pollfd asked = { .events = POLLIN };
 	char path[128];
 	pthread_t thread;
@@ -377,18 +301,18 @@ TEST_F_TIMEOUT(device_file, removed_while_attached, 240)
 
 	if (kiommu_host_lacks(KIOMMU_BARS))
 		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_BARS));
-	open_and_bind(self, 0);
-	device = kiommu_domain_attach(self->fd, dev->fd, NULL);
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	device = kiommu_domain_attach(self->f.fd, dev->fd, NULL);
 	ASSERT_LT(0, device);
 	asked.fd = request_eventfd(dev->fd);
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", dev->bdf);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, remove_device, path));
 	EXPECT_EQ(1, poll(&asked, 1, 60000));
-	EXPECT_TRUE(reaches(self, 0, 3, 50));
-	kiommu_close_device(&self->k, 0);
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 50));
+	kiommu_close_device(self->k, 0);
 	usleep(100000);
 	EXPECT_EQ(EBUSY, pthread_tryjoin_np(thread, NULL));
-	EXPECT_EQ(0, kiommu_domain_detach(self->fd, device, NULL));
+	EXPECT_EQ(0, kiommu_domain_detach(self->f.fd, device, NULL));
 	ASSERT_EQ(0, pthread_join(thread, &removed));
 	EXPECT_EQ(0, (long)removed);
 	EXPECT_NE(0, access(path, F_OK));
@@ -400,10 +324,10 @@ TEST_F_TIMEOUT(device_file, removed_while_attached, 240)
 		 dev->bdf);
 	ASSERT_EQ(0, write_to(path, "vfio-pci"));
 	ASSERT_EQ(0, write_to("/sys/bus/pci/drivers_probe", dev->bdf));
-	kiommu_container_open(&self->k.vfio);
-	open_and_bind(self, 0);
-	ASSERT_LT(0, kiommu_domain_attach(self->fd, dev->fd, NULL));
-	EXPECT_TRUE(reaches(self, 0, 3, 51));
+	kiommu_container_open(&self->k->vfio);
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	ASSERT_LT(0, kiommu_domain_attach(self->f.fd, dev->fd, NULL));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 51));
 }
 
 enum what { DOMAIN, DEVICE, IOMMUFD, KVM, WHATS };
@@ -412,18 +336,18 @@ static void close_one(FIXTURE_DATA(device_file) *self, enum what what)
 {
 	switch (what) {
 	case DOMAIN:
-		close(self->fd);
+		close(self->f.fd);
 		break;
 	case DEVICE:
-		kiommu_device_close(&self->k.vfio.dev[0]);
+		kiommu_device_close(&self->k->vfio.dev[0]);
 		break;
 	case IOMMUFD:
 		kiommu_cdev_close_iommufd();
 		break;
 	default:
-		kiommu_vm_free(&self->k.vm);
-		if (self->k.kvm_vfio >= 0)
-			close(self->k.kvm_vfio);
+		kiommu_vm_free(&self->k->vm);
+		if (self->k->kvm_vfio >= 0)
+			close(self->k->kvm_vfio);
 	}
 }
 
@@ -434,8 +358,8 @@ static void tell_kvm(FIXTURE_DATA(device_file) *self)
 
 	if (kiommu_host_lacks(KIOMMU_KVM))
 		return;
-	self->k.kvm_vfio = kvm_create_device(self->k.vm.vm, KVM_DEV_TYPE_VFIO);
-	kvm_device_attr_set(self->k.kvm_vfio, KVM_DEV_VFIO_FILE,
+	self->k->kvm_vfio = kvm_create_device(self->k->vm.vm, KVM_DEV_TYPE_VFIO);
+	kvm_device_attr_set(self->k->kvm_vfio, KVM_DEV_VFIO_FILE,
 			    KVM_DEV_VFIO_FILE_ADD, &fd);
 }
 
@@ -448,16 +372,16 @@ static void live_and_leave(FIXTURE_DATA(device_file) *self, unsigned int order)
 	enum what left[WHATS] = { DOMAIN, DEVICE, IOMMUFD, KVM };
 	unsigned int count;
 
-	kiommu_vm_create(&self->k.vm, KIOMMU_AREA_SIZE, VM_MEM_SRC_ANONYMOUS_THP);
-	self->fd = kiommu_domain_create(self->k.vm.fd);
-	TEST_ASSERT(self->fd >= 0, "DOMAIN_CREATE: %d", self->fd);
-	TEST_ASSERT(!kiommu_register_identity(self->fd, 0), "anchor");
-	TEST_ASSERT(!kiommu_refresh(self->fd, self->k.vm.area->gpa, 64 * PAGE, NULL),
+	kiommu_vm_create(&self->k->vm, KIOMMU_AREA_SIZE, VM_MEM_SRC_ANONYMOUS_THP);
+	self->f.fd = kiommu_domain_create(self->k->vm.fd);
+	TEST_ASSERT(self->f.fd >= 0, "DOMAIN_CREATE: %d", self->f.fd);
+	TEST_ASSERT(!kiommu_register_identity(self->f.fd, 0), "anchor");
+	TEST_ASSERT(!kiommu_refresh(self->f.fd, self->k->vm.area->gpa, 64 * PAGE, NULL),
 		    "REFRESH");
-	open_device(self, 0);
+	kiommu_device_file_open(&self->f, 0);
 	tell_kvm(self);
-	bind_device(self, 0);
-	TEST_ASSERT(kiommu_domain_attach(self->fd, fd_of(self, 0), NULL) > 0,
+	kiommu_device_file_bind(&self->f, 0);
+	TEST_ASSERT(kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL) > 0,
 		    "ATTACH");
 	for (count = WHATS; count > order % 2 * 2; count--) {
 		unsigned int i = order / 2 % count;
@@ -471,8 +395,8 @@ static void live_and_leave(FIXTURE_DATA(device_file) *self, unsigned int order)
 
 TEST_F_TIMEOUT(device_file, closed_in_each_order, 240)
 {
-	kiommu_domain_close(self->fd);
-	kiommu_vm_free(&self->k.vm);
+	kiommu_domain_close(self->f.fd);
+	kiommu_vm_free(&self->k->vm);
 	for (unsigned int i = 0; i < 2 * 24; i++) {
 		int status = -1;
 		pid_t child = fork();
@@ -484,98 +408,22 @@ TEST_F_TIMEOUT(device_file, closed_in_each_order, 240)
 		ASSERT_EQ(0, kiommu_await_refs(0));
 		KIOMMU_EXPECT_NOTHING_LEFT();
 	}
-	self->fd = -1;
+	self->f.fd = -1;
 }
 
 TEST_F_TIMEOUT(device_file, threads_attach_one_device, 240)
 {
 	int fds[3];
 
-	open_and_bind(self, 0);
+	kiommu_device_file_open_and_bind(&self->f, 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
-		fds[i] = make_domain(self);
+		fds[i] = kiommu_device_files_domain(&self->f);
 	EXPECT_EQ(0, kiommu_domains_compete(fds, ARRAY_SIZE(fds), fd_of(self, 0)));
 	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
 		kiommu_domain_close(fds[i]);
-	EXPECT_TRUE(blocked(self, 0, 3, 80));
-	ASSERT_LT(0, kiommu_domain_attach(self->fd, fd_of(self, 0), NULL));
-	EXPECT_TRUE(reaches(self, 0, 3, 81));
-}
-
-/* Return: whether there was an @n-th allocation or copy of ATTACH to fail. */
-static bool attach_failing(int domain, int device_fd, unsigned int n, int *ret)
-{
-	struct kvm_iommu_attach cmd = {
-		.size = sizeof(cmd), .device_fd = device_fd,
-	};
-
-	kiommu_fail_nth(n);
-	*ret = kiommu_ioctl(domain, KVM_IOMMU_ATTACH, &cmd);
-	return kiommu_fail_nth_fired();
-}
-
-TEST_F_TIMEOUT(device_file, without_memory, 600)
-{
-	int spare = make_domain(self), ret, device;
-	bool fired = true, attached;
-	unsigned int n;
-
-	if (kiommu_fail_nth_lacks()) {
-		kiommu_domain_close(spare);
-		SKIP(return, "%s", kiommu_fail_nth_lacks());
-	}
-	kiommu_fail_charged_alone();
-	open_and_bind(self, 0);
-	for (n = 1; fired; n++) {
-		ASSERT_GT(2000, n);
-		fired = attach_failing(self->fd, fd_of(self, 0), n, &ret);
-		attached = reaches(self, 0, 3, n % 100);
-		/* -EFAULT: where the answer could not be stored, too. */
-		EXPECT_TRUE(ret == -EFAULT || attached == !ret) {
-			TH_LOG("failure %u: %d, attached %d", n, ret, attached);
-		}
-		EXPECT_TRUE(!ret || ret == -ENOMEM || ret == -EFAULT) {
-			TH_LOG("failure %u: %d", n, ret);
-		}
-		if (!attached)
-			continue;
-		device = kiommu_domain_attach(spare, fd_of(self, 0), NULL);
-		ASSERT_LT(0, device);
-		ASSERT_EQ(0, kiommu_domain_detach(spare, device, NULL));
-	}
-	EXPECT_LT(3, n);
-	kiommu_domain_close(spare);
-}
-
-TEST_F_TIMEOUT(device_file, moves_without_memory, 600)
-{
-	int second = make_domain(self), ret, device;
-	bool fired = true;
-	unsigned int n;
-
-	if (kiommu_fail_nth_lacks()) {
-		kiommu_domain_close(second);
-		SKIP(return, "%s", kiommu_fail_nth_lacks());
-	}
-	kiommu_fail_charged_alone();
-	open_and_bind(self, 0);
-	ASSERT_LT(0, kiommu_domain_attach(self->fd, fd_of(self, 0), NULL));
-	for (n = 1; fired; n++) {
-		ASSERT_GT(2000, n);
-		fired = attach_failing(second, fd_of(self, 0), n, &ret);
-		EXPECT_TRUE(reaches(self, 0, 3, n % 100)) {
-			TH_LOG("failure %u: %d", n, ret);
-		}
-		device = kiommu_domain_attach(self->fd, fd_of(self, 0), NULL);
-		/* It is in one of both, in which one the call has said. */
-		EXPECT_TRUE((ret == -ENOMEM && device == -EEXIST) ||
-			    (!ret && device > 0) ||
-			    (ret == -EFAULT && (device == -EEXIST || device > 0))) {
-			TH_LOG("failure %u: %d, then %d", n, ret, device);
-		}
-	}
-	EXPECT_LT(3, n);
-	kiommu_domain_close(second);
+	EXPECT_TRUE(kiommu_device_file_blocked(&self->f, 0, 3, 80));
+	ASSERT_LT(0, kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 81));
 }
 
 TEST_HARNESS_MAIN

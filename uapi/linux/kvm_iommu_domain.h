@@ -72,7 +72,12 @@ struct kvm_iommu_domain_create {
  * its own file is closed: after all other descriptors were closed, the device
  * stays attached, open and bound, and a driver cannot be unbound from it.
  *
- * Errors (nothing changed): EBADF no such fd; EINVAL the fd is neither a
+ * If an IOMMU driver fails to take a device back after a move has failed, its
+ * DMA is blocked until KVM_IOMMU_DETACH, or KVM_IOMMU_ATTACH to another domain;
+ * KVM_IOMMU_FAULT_HOST tells the reader of the faults of the domain that it was
+ * in.
+ *
+ * Errors (nothing changed but for that): EBADF no such fd; EINVAL the fd is neither a
  * container of that type nor a device file (FD_TYPE), or what is mapped is
  * reserved for one of its devices or out of its reach, or its IOMMU has no 4
  * KiB pages or does not enforce the coherency that others promise, or the

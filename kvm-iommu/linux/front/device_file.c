@@ -5,8 +5,9 @@
  * VFIO_DEVICE_BIND_IOMMUFD claims the device's DMA for the iommufd, which blocks it
  * until VFIO_DEVICE_ATTACH_IOMMUFD_PT. Between the two, a domain of ours can be
  * attached like one of iommufd's own. Each of them then refuses the device to the
- * other (EBUSY), because the IOMMU core does. Only closing the file unbinds the
- * device, so whoever has a domain attached holds the file.
+ * other (EBUSY), because the IOMMU core does, as long as the device is not blocked:
+ * see is_in() in host/hosts.c. Only closing the file unbinds the device, so whoever
+ * has a domain attached holds the file.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -41,7 +42,10 @@ static void free_device_file(struct kiommu_member *member)
 	spin_lock(&device_files_lock);
 	list_del(&device->list);
 	spin_unlock(&device_files_lock);
-	/* At once, so that the device can be opened anew when the call returns. */
+	/*
+	 * fput() of an exiting task would leave it to a work item, and the device
+	 * would still be busy when the task is gone.
+	 */
 	__fput_sync(device->file);
 	kfree(device);
 }
