@@ -223,8 +223,13 @@ int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group
 	/* iommu_replace_group_handle() does not check this. */
 	if (!iommu_group_for_each_dev(group->group, host->domain, is_served))
 		return -EINVAL;
-	if (can_replace_at_once(from))
-		return replace(host, group->group);
+	if (can_replace_at_once(from)) {
+		ret = replace(host, group->group);
+		/* It was taken back, but may have been on its way. */
+		if (ret)
+			from->untold |= from->shadowed;
+		return ret;
+	}
 	detach(from, group->group);
 	ret = attach(host, group->group);
 	if (ret)

@@ -181,9 +181,9 @@ static struct kiommu_host *host_of(const struct part *part)
  * again; the host's tables stay as they are. A task that is being killed does so,
  * too, because others may use the domain.
  */
-static void tell_hypervisor(struct kiommu_object *object,
-			    struct kiommu_host *host)
+static void tell_hypervisor(struct kiommu_object *object, const struct part *part)
 {
+	struct kiommu_host *host = host_of(part);
 	kiommu_u64 pages;
 	int ret;
 
@@ -196,9 +196,11 @@ static void tell_hypervisor(struct kiommu_object *object,
 	ret = kiommu_core_replay(object->domain,
 				 kiommu_host_index(&object->hosts, host), 0);
 	host->retold = false;
-	/* If it cannot be told, nothing is mapped; -ENOMEM of this means so, too. */
-	if (ret)
-		kiommu_core_unmap_all(object->domain, &pages);
+	if (!ret)
+		return;
+	/* It could not, so nothing is mapped; -ENOMEM of this means so, too. */
+	kiommu_core_unmap_all(object->domain, &pages);
+	object->hosts.reports->blocked(object->id, part->group);
 }
 
 /* Takes back what enter() has done. */
@@ -212,7 +214,7 @@ static void retreat(struct kiommu_member *member, struct kiommu_object *from,
 			continue;
 		kiommu_group_remove(to, part->next, host_of(part));
 		part->next = NULL;
-		tell_hypervisor(from, host_of(part));
+		tell_hypervisor(from, part);
 	}
 }
 
@@ -228,7 +230,7 @@ static int enter(struct kiommu_member *member, struct kiommu_object *from,
 		next = kiommu_group_add(to, part->group, host_of(part));
 		if (IS_ERR(next)) {
 			/* It may have been on its way. */
-			tell_hypervisor(from, host_of(part));
+			tell_hypervisor(from, part);
 			retreat(member, from, to);
 			return PTR_ERR(next);
 		}
@@ -311,7 +313,7 @@ static int come_home(struct kiommu_member *member, bool asked)
 		if (part->home)
 			part->home->away = false;
 		note_object(part, member->home);
-		tell_hypervisor(member->home, host_of(part));
+		tell_hypervisor(member->home, part);
 	}
 	kiommu_unlock_pair(from, member->home);
 	leave_table(member);
