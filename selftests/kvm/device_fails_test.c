@@ -208,7 +208,7 @@ TEST_F_TIMEOUT(device_fails, blocked_then_given_to_iommufd, 240)
 	ASSERT_LT(0, device);
 	if (!kiommu_load_inject(&self->k->vfio.dev[0])) {
 		kiommu_domain_close(second);
-		SKIP(return, "kiommu_inject.ko is not there");
+		SKIP(return, KIOMMU_NO_INJECT);
 	}
 	/* Unsetting the anchor renews the host, which fails, and the way back. */
 	kiommu_refuse_maps(1, 1000000);
