@@ -213,6 +213,21 @@ static void go_to(struct iommu_group *group, struct kiommu_host *to)
 		iommu_group_id(group));
 }
 
+/*
+ * @host was to be replaced for @group, and was not. On 6.12 the IOMMU core puts all
+ * devices back. Since then it takes a driver that fails to have left the device alone,
+ * but VT-d's has blocked it by then. So it is attached anew. EBUSY: a device is being
+ * reset; nothing was tried, and nothing can be attached.
+ */
+static void put_back_into(struct kiommu_host *host, struct iommu_group *group,
+			  int why)
+{
+	if (why == -EBUSY)
+		return;
+	detach(host, group);
+	go_to(group, host);
+}
+
 int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group)
 {
 	struct kiommu_host *from = group->from;
@@ -225,9 +240,8 @@ int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group
 		return -EINVAL;
 	if (can_replace_at_once(from)) {
 		ret = replace(host, group->group);
-		/* It was taken back, but may have been on its way. */
 		if (ret)
-			from->untold |= from->shadowed;
+			put_back_into(from, group->group, ret);
 		return ret;
 	}
 	detach(from, group->group);
@@ -416,8 +430,10 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 			continue;
 		}
 		ret = iommu_replace_group_handle(group->group, domain, handle);
-		if (ret)
+		if (ret) {
+			put_back_into(host, group->group, ret);
 			break;
+		}
 	}
 	if (!domain)
 		return 0;
