@@ -15,6 +15,7 @@
 
 #include "domain.h"
 #include "fail_nth.h"
+#include "faults.h"
 #include "kiommu_util.h"
 #include "nic.h"
 
@@ -226,6 +227,51 @@ TEST_F_TIMEOUT(moves, without_memory, 600)
 		}
 	}
 	EXPECT_LT(3, n);
+}
+
+/*
+ * The host's driver does not accept the new domain once it has taken the device out
+ * of the old one: the device is put back.
+ */
+TEST_F_TIMEOUT(moves, driver_refuses_the_domain, 120)
+{
+	long refused;
+	int ret;
+
+	if (!kiommu_load_inject(&self->k.vfio.dev[0]))
+		SKIP(return, KIOMMU_NO_INJECT);
+	ASSERT_LT(0, kiommu_domain_attach(self->at[0].fd, self->container, NULL));
+	EXPECT_TRUE(lands_at(self, FIRST));
+	kiommu_refuse_ids();
+	ret = kiommu_domain_attach(self->at[1].fd, self->container, NULL);
+	refused = kiommu_allow_ids();
+	kiommu_unload_inject();
+	TH_LOG("%ld numbers refused, ATTACH: %d", refused, ret);
+	/* A driver that needs no numbers moves it. */
+	EXPECT_TRUE(refused > 0 ? ret == -ENOSPC || ret == -ENOMEM : ret > 0);
+	EXPECT_TRUE(lands_at(self, ret < 0 ? FIRST : SECOND));
+	if (ret < 0)
+		ret = kiommu_domain_attach(self->at[1].fd, self->container, NULL);
+	EXPECT_LT(0, ret);
+	EXPECT_TRUE(lands_at(self, SECOND));
+}
+
+/* The same where the domain is to be renewed, because its anchor was unset. */
+TEST_F_TIMEOUT(moves, driver_refuses_the_new_tables, 120)
+{
+	struct ioat *t = make_tables(self, HOME);
+	long refused;
+
+	if (!kiommu_load_inject(&self->k.vfio.dev[0]))
+		SKIP(return, KIOMMU_NO_INJECT);
+	EXPECT_TRUE(lands_at(self, HOME));
+	kiommu_refuse_ids();
+	EXPECT_EQ(0, kiommu_unregister(self->container));
+	refused = kiommu_allow_ids();
+	kiommu_unload_inject();
+	TH_LOG("%ld numbers refused", refused);
+	ASSERT_EQ(0, fill_domain(self->container, t));
+	EXPECT_TRUE(lands_at(self, HOME));
 }
 
 TEST_HARNESS_MAIN

@@ -143,6 +143,29 @@ unsigned long kiommu_allow_maps(void)
 	return refused;
 }
 
+static void set_refuse_ids(const char *text)
+{
+	int ret = write_parameter("refuse_ids", text);
+
+	TEST_ASSERT(!ret, "refuse_ids: %d", ret);
+}
+
+void kiommu_refuse_ids(void)
+{
+	set_refuse_ids("1");
+}
+
+long kiommu_allow_ids(void)
+{
+	FILE *file = fopen(PARAMETERS "ids_refused", "r");
+	long refused = 0;
+
+	TEST_ASSERT(file && fscanf(file, "%ld", &refused) == 1, "ids_refused");
+	fclose(file);
+	set_refuse_ids("0");
+	return refused;
+}
+
 uint32_t kiommu_fault_device(const struct kiommu_device *dev)
 {
 	unsigned int segment, bus, slot, function;

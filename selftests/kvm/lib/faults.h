@@ -64,6 +64,14 @@ unsigned long kiommu_allow_maps(void);
 /* While maps of that domain are refused: whether attaching devices is, too. */
 void kiommu_refuse_attach(bool refuse);
 
+/*
+ * Whether the kernel has no numbers left for this process, see refuse_ids of the
+ * module. The second function ends that, and returns how many were refused, or -1 if
+ * this kernel cannot be made to.
+ */
+void kiommu_refuse_ids(void);
+long kiommu_allow_ids(void);
+
 /* A guest with a file of faults, for the fixtures of tests. */
 struct kiommu_faulty {
 	struct kiommu k;

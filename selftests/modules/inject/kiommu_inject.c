@@ -24,12 +24,20 @@
  *              written: 1: attaching devices to that domain fails with ENOMEM,
  *              too, until 0 is written, or maps succeed again
  *
+ *   refuse_ids written: 1: the kernel has no numbers left (ida_alloc_range()) for
+ *              the process that writes this, until 0 is written: Intel's driver
+ *              needs one for each domain that a device is attached to
+ *   ids_refused
+ *              read: how many times since 1 was written; -1: they cannot be refused
+ *
  * The writer makes sure that the device stays in its domain meanwhile (except
  * for "late"), and that kvm_iommu.ko stays loaded. If a domain is freed while
  * its maps are refused, maps are no longer refused.
  */
 #include <linux/iommu.h>
+#include <linux/idr.h>
 #include <linux/irq_work.h>
+#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 
@@ -281,6 +289,80 @@ static int set_refuse(const char *text, const struct kernel_param *param)
 	return 0;
 }
 
+#ifdef CONFIG_KRETPROBES
+
+static pid_t without_ids; /* 0: nobody */
+static atomic_long_t ids_refused;
+
+/* Keeps the IDA, so that the number can be given back. */
+static int id_wanted(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	*(void **)instance->data =
+		(void *)regs_get_kernel_argument(regs, 0);
+	return current->tgid != READ_ONCE(without_ids);
+}
+
+static int id_got(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	int id = (int)regs_return_value(regs);
+
+	if (id < 0)
+		return 0;
+	ida_free(*(void **)instance->data, id);
+	regs_set_return_value(regs, -ENOSPC);
+	atomic_long_inc(&ids_refused);
+	return 0;
+}
+
+static struct kretprobe ids = {
+	.kp.symbol_name = "ida_alloc_range",
+	.entry_handler = id_wanted,
+	.handler = id_got,
+	.data_size = sizeof(void *),
+};
+
+static int set_refuse_ids(const char *text, const struct kernel_param *param)
+{
+	bool refuse, refusing = without_ids;
+	int ret = kstrtobool(text, &refuse);
+
+	if (ret || refuse == refusing)
+		return ret;
+	if (refuse) {
+		atomic_long_set(&ids_refused, 0);
+		without_ids = current->tgid;
+		/* What an earlier registration has left there is in the way. */
+		ids.kp.addr = NULL;
+		ids.kp.flags = 0;
+		ret = register_kretprobe(&ids);
+		if (!ret)
+			return 0;
+	} else {
+		unregister_kretprobe(&ids);
+	}
+	without_ids = 0;
+	return ret;
+}
+
+static int get_ids_refused(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%ld\n", atomic_long_read(&ids_refused));
+}
+
+#else
+
+static int set_refuse_ids(const char *text, const struct kernel_param *param)
+{
+	return 0;
+}
+
+static int get_ids_refused(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "-1\n");
+}
+
+#endif
+
 static int get_refused(char *buffer, const struct kernel_param *param)
 {
 	return sysfs_emit(buffer, "%ld\n", atomic_long_read(&refused));
@@ -288,6 +370,8 @@ static int get_refused(char *buffer, const struct kernel_param *param)
 
 static const struct kernel_param_ops refuse_ops = { .set = set_refuse };
 static const struct kernel_param_ops refused_ops = { .get = get_refused };
+static const struct kernel_param_ops refuse_ids_ops = { .set = set_refuse_ids };
+static const struct kernel_param_ops ids_refused_ops = { .get = get_ids_refused };
 static const struct kernel_param_ops report_ops = { .set = set_report };
 static const struct kernel_param_ops device_ops = { .set = set_device };
 
@@ -297,6 +381,8 @@ module_param(unhandled, ulong, 0400);
 module_param_cb(refuse, &refuse_ops, NULL, 0200);
 module_param_cb(refused, &refused_ops, NULL, 0400);
 module_param(refuse_attach, bool, 0200);
+module_param_cb(refuse_ids, &refuse_ids_ops, NULL, 0200);
+module_param_cb(ids_refused, &ids_refused_ops, NULL, 0400);
 
 static int __init inject_init(void)
 {
@@ -307,6 +393,7 @@ module_init(inject_init);
 static void __exit inject_exit(void)
 {
 	stop_refusing();
+	set_refuse_ids("0", NULL);
 	pci_dev_put(device);
 }
 module_exit(inject_exit);
