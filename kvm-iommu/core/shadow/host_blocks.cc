@@ -128,11 +128,11 @@ Result<void> Shadow::replay(Workspace& workspace, uint32_t host,
   uint64_t page = 0;
   while (auto run =
              next_run(workspace.leaf, {page, ~uint64_t{0} >> kPageShift})) {
-    // Check for a fatal signal at each multiple of `cut`: no map call crosses
-    // one, so this costs no further calls.
+    // Yield, and check for a fatal signal, at each multiple of `cut`: no map
+    // call crosses one, so this costs no further calls.
     const uint64_t cut = hosts_.cut_pages();
     for (page = run->first; page <= run->last && !run->mmio;) {
-      if (killable && kiommu_port_interrupted() != 0)
+      if (kiommu_port_interrupted() != 0 && killable)
         return fail(Status::kInterrupted);
       const uint64_t end = page | (cut - 1);
       const uint64_t last = end < run->last ? end : run->last;
