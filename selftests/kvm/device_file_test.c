@@ -263,6 +263,24 @@ static int write_to(const char *path, const char *text)
 	return ret;
 }
 
+/* A device whose interrupts can reach others is refused, as with a container. */
+TEST_F_TIMEOUT(device_file, interrupts_not_isolated, 120)
+{
+	const char *allow = "/sys/module/kvm_iommu/parameters/allow_unsafe_interrupts";
+	const bool unsafe = !strcmp(getenv("KIOMMU_UNSAFE_INTERRUPTS") ?: "", "1");
+
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	ASSERT_EQ(0, write_to(allow, "0"));
+	if (unsafe)
+		EXPECT_ATTACH(-EPERM, KVM_IOMMU_STATUS_INTERRUPTS, fd_of(self, 0));
+	else
+		EXPECT_LT(0, kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL));
+	ASSERT_EQ(0, write_to(allow, unsafe ? "1" : "0"));
+	if (unsafe)
+		EXPECT_LT(0, kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 45));
+}
+
 static void *remove_device(void *path)
 {
 	return (void *)(long)write_to(path, "1");
@@ -315,6 +333,9 @@ TEST_F_TIMEOUT(device_file, removed_while_attached, 240)
 	EXPECT_EQ(0, kiommu_domain_detach(self->f.fd, device, NULL));
 	ASSERT_EQ(0, pthread_join(thread, &removed));
 	EXPECT_EQ(0, (long)removed);
+	EXPECT_NE(0, access(path, F_OK));
+	/* Nobody refers to its group any more. */
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d", dev->group_id);
 	EXPECT_NE(0, access(path, F_OK));
 	close(asked.fd);
 
