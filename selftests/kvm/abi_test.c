@@ -14,6 +14,7 @@
 #include "kvm_util.h"
 
 #include "cdev.h"
+#include "faults.h"
 #include "kiommu_util.h"
 
 #define IOVA (KIOMMU_IOVA_BASE + 0x100000ull)
@@ -328,6 +329,23 @@ TEST_F_TIMEOUT(abi, each_failure_has_a_status, 120)
 		EXPECT_EQ(error, try_op(self, op, op->size, op->status, 0x5a));
 		EXPECT_EQ(expected, status_of(self, op));
 	}
+}
+
+/* A file whose function for ioctls has the name of KVM's, but not in KVM. */
+TEST_F_TIMEOUT(abi, start_with_a_namesake_of_kvm, 120)
+{
+	struct kvm_iommu_start cmd = { .size = sizeof(cmd) };
+
+	if (!kiommu_load_inject(&self->k.vfio.dev[0]))
+		SKIP(return, KIOMMU_NO_INJECT);
+	ASSERT_EQ(0, kiommu_stop(self->fd));
+	cmd.kvm_fd = open("/dev/kiommu_not_kvm", O_RDWR);
+	ASSERT_LE(0, cmd.kvm_fd);
+	EXPECT_EQ(-EINVAL, kiommu_ioctl(self->fd, KVM_IOMMU_START, &cmd));
+	EXPECT_EQ(KVM_IOMMU_STATUS_FD_TYPE, cmd.status);
+	close(cmd.kvm_fd);
+	kiommu_unload_inject();
+	EXPECT_EQ(0, kiommu_start(self->fd, self->k.vm.fd));
 }
 
 TEST_F_TIMEOUT(abi, unknown_requests, 120)

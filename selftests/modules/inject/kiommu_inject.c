@@ -30,6 +30,9 @@
  *   ids_refused
  *              read: how many times since 1 was written; -1: they cannot be refused
  *
+ * /dev/kiommu_not_kvm is a file whose ioctls a function serves that has the name of
+ * KVM's for VMs, in this module.
+ *
  * The writer makes sure that the device stays in its domain meanwhile (except
  * for "late"), and that kvm_iommu.ko stays loaded. If a domain is freed while
  * its maps are refused, maps are no longer refused.
@@ -38,6 +41,7 @@
 #include <linux/idr.h>
 #include <linux/irq_work.h>
 #include <linux/kprobes.h>
+#include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 
@@ -368,6 +372,24 @@ static int get_refused(char *buffer, const struct kernel_param *param)
 	return sysfs_emit(buffer, "%ld\n", atomic_long_read(&refused));
 }
 
+/* Not inlined, and of this name: see guest/kvm_memory.c. */
+static noinline long kvm_vm_ioctl(struct file *file, unsigned int cmd,
+				  unsigned long arg)
+{
+	return -ENOTTY;
+}
+
+static const struct file_operations not_kvm_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = kvm_vm_ioctl,
+};
+
+static struct miscdevice not_kvm = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "kiommu_not_kvm",
+	.fops = &not_kvm_fops,
+};
+
 static const struct kernel_param_ops refuse_ops = { .set = set_refuse };
 static const struct kernel_param_ops refused_ops = { .get = get_refused };
 static const struct kernel_param_ops refuse_ids_ops = { .set = set_refuse_ids };
@@ -386,12 +408,13 @@ module_param_cb(ids_refused, &ids_refused_ops, NULL, 0400);
 
 static int __init inject_init(void)
 {
-	return 0;
+	return misc_register(&not_kvm);
 }
 module_init(inject_init);
 
 static void __exit inject_exit(void)
 {
+	misc_deregister(&not_kvm);
 	stop_refusing();
 	set_refuse_ids("0", NULL);
 	pci_dev_put(device);
