@@ -138,9 +138,24 @@ static int probe_split(struct kiommu_host *host,
 	return ret;
 }
 
-static int first_device(struct device *dev, void *data)
+/* By a callback, like type1: while it runs, the device cannot leave its group. */
+static int alloc_for_first(struct device *dev, void *data)
 {
-	*(struct device **)data = dev;
+	*(struct iommu_domain **)data = iommu_paging_domain_alloc(dev);
+	return 1;
+}
+
+static struct iommu_domain *alloc_domain(const struct kiommu_group *group)
+{
+	struct iommu_domain *domain = ERR_PTR(-ENODEV);
+
+	iommu_group_for_each_dev(group->group, &domain, alloc_for_first);
+	return domain;
+}
+
+static int get_first(struct device *dev, void *data)
+{
+	*(struct device **)data = get_device(dev);
 	return 1;
 }
 
@@ -191,10 +206,19 @@ static bool can_replace_at_once(const struct kiommu_host *from)
  */
 static bool is_in(const struct iommu_domain *domain, struct iommu_group *group)
 {
-	struct device *dev = NULL;
+	struct iommu_domain *at;
+	struct device *dev;
 
-	iommu_group_for_each_dev(group, &dev, first_device);
-	return !dev || iommu_get_domain_for_dev(dev) == domain;
+	do {
+		dev = NULL;
+		iommu_group_for_each_dev(group, &dev, get_first);
+		if (!dev)
+			return true;
+		at = iommu_get_domain_for_dev(dev);
+		put_device(dev);
+		/* None: it was just removed, and there may be others. */
+	} while (!at);
+	return at == domain;
 }
 
 static bool is_here(const struct kiommu_host *host, struct iommu_group *group)
@@ -305,21 +329,17 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
 				       phys_addr_t msi_base)
 {
-	struct device *dev = NULL;
 	struct kiommu_host *host;
 	int ret;
 
 	if (hosts->count == KIOMMU_MAX_HOSTS)
 		return ERR_PTR(-ENOSPC);
-	iommu_group_for_each_dev(group->group, &dev, first_device);
-	if (!dev)
-		return ERR_PTR(-ENODEV);
 	host = kzalloc(sizeof(*host), GFP_KERNEL_ACCOUNT);
 	if (!host)
 		return ERR_PTR(-ENOMEM);
 
 	host->hosts = hosts;
-	host->domain = iommu_paging_domain_alloc(dev);
+	host->domain = alloc_domain(group);
 	if (IS_ERR(host->domain)) {
 		ret = PTR_ERR(host->domain);
 		goto err_free;
@@ -401,7 +421,6 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 	struct iommu_attach_handle *handle;
 	struct iommu_domain *domain = NULL;
 	struct kiommu_group *group;
-	struct device *dev = NULL;
 	bool missing = false;
 	int ret = 0;
 
@@ -414,10 +433,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 		if (group->host != host)
 			continue;
 		if (!domain) {
-			iommu_group_for_each_dev(group->group, &dev,
-						 first_device);
-			domain = dev ? iommu_paging_domain_alloc(dev) :
-				       ERR_PTR(-ENODEV);
+			domain = alloc_domain(group);
 			if (IS_ERR(domain))
 				return PTR_ERR(domain);
 			watch_faults(hosts, domain);
