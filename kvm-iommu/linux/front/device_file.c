@@ -143,8 +143,14 @@ struct kiommu_member *kiommu_device_of_file(struct file *file)
 	/* Pairs with VFIO_DEVICE_BIND_IOMMUFD: the device is bound by then. */
 	if (!smp_load_acquire(&vfio->access_granted))
 		return ERR_PTR(-ENOTCONN);
-	/* Mediated devices, and those without an IOMMU, do not bind their DMA. */
+	/* Mediated devices do not bind their DMA. */
 	if (!vfio_iommufd_device_ictx(vfio->device))
+		return ERR_PTR(-EINVAL);
+	/*
+	 * Since 7.x iommufd binds devices without an IOMMU, which VFIO gives a group of
+	 * its own making. It asks this of all others.
+	 */
+	if (!device_iommu_capable(vfio->device->dev, IOMMU_CAP_CACHE_COHERENCY))
 		return ERR_PTR(-EINVAL);
 	group = iommu_group_get(vfio->device->dev);
 	if (!group)
