@@ -260,4 +260,18 @@ TEST_F_TIMEOUT(device_fails, killed_in_a_move, 240)
 	kiommu_domain_close(fds[1]);
 }
 
+/*
+ * The last thing that happens before the module goes is an attachment that fails. A
+ * debug kernel finds the memory that it has left.
+ */
+TEST_F_TIMEOUT(device_fails, refused_at_last, 120)
+{
+	struct kvm_iommu_attach r;
+
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	ASSERT_EQ(0, kiommu_cdev_attach_ioas(fd_of(self, 0)));
+	EXPECT_EQ(-EBUSY, kiommu_domain_attach(self->f.fd, fd_of(self, 0), &r));
+	EXPECT_EQ(0, kiommu_cdev_detach_ioas(fd_of(self, 0)));
+}
+
 TEST_HARNESS_MAIN
