@@ -260,6 +260,46 @@ TEST_F_TIMEOUT(device_fails, killed_in_a_move, 240)
 	kiommu_domain_close(fds[1]);
 }
 
+struct asker {
+	pthread_t thread;
+	int domain, fd;
+	bool wrong;
+};
+
+static void *ask_in_vain(void *arg)
+{
+	struct asker *a = arg;
+
+	for (unsigned int i = 0; i < 5000 && !a->wrong; i++)
+		a->wrong = kiommu_domain_attach(a->domain, a->fd, NULL) != -EBUSY;
+	return NULL;
+}
+
+/*
+ * What one call makes of a device file and drops again is not what another one finds.
+ * Says something only on a machine with two CPUs.
+ */
+TEST_F_TIMEOUT(device_fails, refused_by_threads, 240)
+{
+	struct asker askers[3] = {};
+
+	kiommu_device_file_open_and_bind(&self->f, 0);
+	ASSERT_EQ(0, kiommu_cdev_attach_ioas(fd_of(self, 0)));
+	for (unsigned int i = 0; i < ARRAY_SIZE(askers); i++) {
+		askers[i].domain = self->f.fd;
+		askers[i].fd = fd_of(self, 0);
+		ASSERT_EQ(0, pthread_create(&askers[i].thread, NULL, ask_in_vain,
+					    &askers[i]));
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(askers); i++) {
+		pthread_join(askers[i].thread, NULL);
+		EXPECT_FALSE(askers[i].wrong);
+	}
+	EXPECT_EQ(0, kiommu_cdev_detach_ioas(fd_of(self, 0)));
+	ASSERT_LT(0, kiommu_domain_attach(self->f.fd, fd_of(self, 0), NULL));
+	EXPECT_TRUE(kiommu_device_file_reaches(&self->f, 0, 3, 1));
+}
+
 /*
  * The last thing that happens before the module goes is an attachment that fails. A
  * debug kernel finds the memory that it has left.
