@@ -238,14 +238,18 @@ static void go_to(struct iommu_group *group, struct kiommu_host *to)
 }
 
 /*
- * @host was to be replaced for @group, and was not. On 6.12 the IOMMU core puts all
- * devices back. Since then it takes a driver that fails to have left the device alone,
- * but VT-d's has blocked it by then. So it is attached anew. EBUSY: a device is being
- * reset; nothing was tried, and nothing can be attached.
+ * @host was to be replaced for @group, and was not. Where the IOMMU core has not put all
+ * devices back, they are attached anew. EBUSY, there: a device is being reset; nothing
+ * was tried, and nothing can be attached.
  */
 static void put_back_into(struct kiommu_host *host, struct iommu_group *group,
 			  int why)
 {
+	if (KIOMMU_REPLACE_REVERTS) {
+		/* It may have been on its way. */
+		host->untold |= host->shadowed;
+		return;
+	}
 	if (why == -EBUSY)
 		return;
 	detach(host, group);
