@@ -193,6 +193,32 @@ int kiommu_core_pins_unregister(struct kiommu_pins *pins, kiommu_u64 gpa,
 				kiommu_u64 length, kiommu_u32 *status);
 
 /**
+ * kiommu_core_pins_release() - unpin the idle pages of a range
+ * @first_gfn: first GFN.
+ * @last_gfn: last GFN, inclusive.
+ *
+ * Other than trimming, which does not choose: afterwards no page of the range is
+ * pinned that is not mapped, but for preregistered slots. Never allocates.
+ *
+ * Lock: P.
+ */
+void kiommu_core_pins_release(struct kiommu_pins *pins, kiommu_u64 first_gfn,
+			      kiommu_u64 last_gfn);
+
+/* Number of slots that the table knows. Lock: P, also for reading. */
+kiommu_u64 kiommu_core_pins_slots(const struct kiommu_pins *pins);
+
+/**
+ * kiommu_core_pins_forget_slots() - free what is known of slots without pins
+ *
+ * They are looked up again when they are needed. For a guest with far more slots
+ * than are in use. Slots that are preregistered or have a dirty log stay.
+ *
+ * Lock: P.
+ */
+void kiommu_core_pins_forget_slots(struct kiommu_pins *pins);
+
+/**
  * kiommu_core_slots_changed() - memory slots may have been deleted or changed
  * @first_gfn: first GFN of what may have changed.
  * @last_gfn: last GFN, inclusive.
@@ -418,6 +444,25 @@ int kiommu_core_unregister_ioat(struct kiommu_domain *domain);
 int kiommu_core_refresh(struct kiommu_domain *domain, kiommu_u64 iova,
 			kiommu_u64 length,
 			struct kiommu_refresh_result *result);
+
+/**
+ * kiommu_core_map() - map a range without tables, all of it or nothing
+ * @iova: first byte, a multiple of 4096.
+ * @length: bytes, a multiple of 4096, not 0. Nothing may be mapped in the range.
+ * @rights: KVM_IOMMU_READ, KVM_IOMMU_WRITE; not 0. Memory that cannot be had
+ *	with these is mapped with less, as by a refresh.
+ *
+ * The anchor must be the identity: GPA = IOVA - offset. Idle pins may be left
+ * over, also on failure.
+ *
+ * Lock: shared.
+ * Return: 0; else nothing is mapped in the range, and @status says why: as
+ * kiommu_core_refresh(), where also what a refresh of the identity leaves out is
+ * an error: no slot, private memory, device memory that cannot be mapped
+ * (-EIO), a reserved window (-EIO); -EEXIST: another anchor is set.
+ */
+int kiommu_core_map(struct kiommu_domain *domain, kiommu_u64 iova,
+		    kiommu_u64 length, kiommu_u32 rights, kiommu_u32 *status);
 
 /**
  * kiommu_core_unmap() - unmap what is mapped in [iova, iova + length)

@@ -153,6 +153,16 @@ RefreshOutcome DmaDomain::refresh(std::uint64_t iova, std::uint64_t length) {
   return outcome;
 }
 
+int DmaDomain::map(std::uint64_t iova, std::uint64_t length, unsigned rights,
+                   kiommu_u32* status) {
+  before_call();
+  const int error = call(Locks::kShared, false, [&] {
+    return kiommu_core_map(domain_, iova, length, rights, status);
+  });
+  after_call();
+  return error;
+}
+
 int DmaDomain::unmap(std::uint64_t iova, std::uint64_t length,
                      std::uint64_t* unmapped) {
   kiommu_u64 pages = 0;

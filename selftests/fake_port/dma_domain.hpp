@@ -51,6 +51,8 @@ class DmaDomain {
   int anchor(const kiommu_anchor& anchor, kiommu_u32* status = nullptr);
   int unanchor();
   RefreshOutcome refresh(std::uint64_t iova, std::uint64_t length);
+  int map(std::uint64_t iova, std::uint64_t length, unsigned rights,
+          kiommu_u32* status);
   int unmap(std::uint64_t iova, std::uint64_t length,
             std::uint64_t* unmapped = nullptr);
   int unmap_all(kiommu_u64* unmapped);

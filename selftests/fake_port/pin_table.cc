@@ -38,6 +38,16 @@ std::uint64_t PinTable::trim(std::uint64_t keep) {
   return kiommu_core_pins_trim(pins_, keep);
 }
 
+std::uint64_t PinTable::slots() {
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  return kiommu_core_pins_slots(pins_);
+}
+
+void PinTable::forget_slots() {
+  const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+  kiommu_core_pins_forget_slots(pins_);
+}
+
 void PinTable::before_call() {
   if (notices_slots && generation_ != guest_.generation()) slots_changed();
 }

@@ -27,6 +27,8 @@ class PinTable {
 
   void set_idle_limit(std::uint64_t pages);
   std::uint64_t trim(std::uint64_t keep);
+  std::uint64_t slots();
+  void forget_slots();
   // What an adapter does before and after each call: it reports removed slots,
   // and trims what is due.
   void before_call();

@@ -167,6 +167,19 @@ int kiommu_core_pins_unregister(kiommu_pins* pins, kiommu_u64 gpa,
   return answer(pins->pins.unregister(gpa, length), status);
 }
 
+void kiommu_core_pins_release(kiommu_pins* pins, kiommu_u64 first_gfn,
+                              kiommu_u64 last_gfn) {
+  pins->pins.release_idle(first_gfn, last_gfn);
+}
+
+kiommu_u64 kiommu_core_pins_slots(const kiommu_pins* pins) {
+  return pins->pins.slot_count();
+}
+
+void kiommu_core_pins_forget_slots(kiommu_pins* pins) {
+  pins->pins.forget_slots();
+}
+
 void kiommu_core_slots_changed(kiommu_pins* pins, kiommu_u64 first_gfn,
                                kiommu_u64 last_gfn) {
   kiommu::slots_changed(pins->pins, first_gfn, last_gfn);
@@ -219,6 +232,11 @@ int kiommu_core_refresh(kiommu_domain* domain, kiommu_u64 iova,
   auto done = domain->domain.refresh(iova, length, result);
   if (!done) result->status = status_code(done.error());
   return to_errno(done);
+}
+
+int kiommu_core_map(kiommu_domain* domain, kiommu_u64 iova, kiommu_u64 length,
+                    kiommu_u32 rights, kiommu_u32* status) {
+  return answer(domain->domain.map(iova, length, {rights}), status);
 }
 
 int kiommu_core_unmap(kiommu_domain* domain, kiommu_u64 iova, kiommu_u64 length,

@@ -73,6 +73,12 @@ class Domain {
   Result<void> refresh(uint64_t iova, uint64_t length,
                        kiommu_refresh_result* result);
   Result<void> refresh(IovaRange range, kiommu_refresh_result* result);
+  // Maps a range to GPA = IOVA - offset, as the identity anchor that is set
+  // says, but with `rights`, and all of it: if some page cannot be mapped, none
+  // is. Nothing may be mapped in the range. The errors are those of a refresh,
+  // where what a refresh leaves out is an error as well; kAnchorBusy for
+  // another anchor.
+  Result<void> map(uint64_t iova, uint64_t length, Rights rights);
   // Refreshes or unmaps several ranges, sorted and not overlapping, with one
   // flush.
   struct Change {
@@ -185,6 +191,7 @@ class Domain {
   void tell_lost(const Outcome& outcome, std::optional<IovaPages> told);
   void report_lost(IovaPages pages, Status why);
   void cut(IovaRange range, bool keep = false, uint64_t walk = 0);
+  Result<void> map_pages(Workspace& workspace, IovaPages pages, Rights rights);
   Result<void> drop_stale(Workspace& workspace, IovaRange range);
   Result<void> unmap_range(IovaRange range, uint64_t* unmapped,
                            kiommu_u64* writable = nullptr);

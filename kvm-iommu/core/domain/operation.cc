@@ -16,7 +16,8 @@ IovaPages leaves_of(IovaPages range) {
 Domain::Operation::Operation(Domain& domain, IovaPages range)
     : domain_(domain), workspace_(domain.workspaces_.take(leaves_of(range))) {
   if (workspace_ == nullptr) return;
-  workspace_->begin(*domain.pins_);
+  const uint64_t pages = range.last - range.first + 1;
+  workspace_->begin(*domain.pins_, pages);
   for (;;) {
     const IovaPages reach = domain_.shadow_.reach(*workspace_);
     if (workspace_->range.contains(reach)) break;
@@ -28,21 +29,23 @@ Domain::Operation::Operation(Domain& domain, IovaPages range)
       workspace_ = nullptr;
       return;
     }
-    workspace_->begin(*domain.pins_);
+    workspace_->begin(*domain.pins_, pages);
   }
 }
 
 Domain::Operation::~Operation() {
   if (workspace_ == nullptr) return;
-  [[maybe_unused]] const Outcome told = finish();
+  if (!finished_) {
+    [[maybe_unused]] const Outcome told = finish();
+  }
   workspace_->end();
   domain_.workspaces_.give(*workspace_);
 }
 
 Outcome Domain::Operation::finish(std::optional<IovaPages> told) {
+  finished_ = true;
   domain_.shadow_.settle(*workspace_);
   const Outcome outcome = workspace_->outcome;
-  workspace_->outcome = {};
   domain_.shadow_.count(outcome);
   if (outcome.failed()) domain_.tell_lost(outcome, told);
   return outcome;

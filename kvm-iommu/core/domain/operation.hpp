@@ -25,12 +25,13 @@ class Domain::Operation {
   // Completes what was done so far: the hosts and IOTLBs are up to date. Lost
   // pages are reported by faults, except for those in `told`, which the caller
   // reports; in mode TRACKED, pages of tables that map them go out of sync. The
-  // destructor does the same for what was done since.
+  // destructor does it otherwise. Nothing may be done after it.
   Outcome finish(std::optional<IovaPages> told = {});
 
  private:
   Domain& domain_;
   Workspace* workspace_;
+  bool finished_ = false;
 };
 
 template <class Wants>

@@ -287,7 +287,7 @@ Result<uint64_t*> OperationPins::ensure_node(Chunk& chunk) {
 // many may be pinned.
 uint64_t OperationPins::charge(uint64_t pages) {
   if (charged_ >= pages) return pages;
-  const uint64_t more = pages > kCharge ? pages : kCharge;
+  const uint64_t more = pages > charge_ ? pages : charge_;
   if (kiommu_port_account(pins_.guest(), more) == 0) {
     charged_ += more;
     return pages;

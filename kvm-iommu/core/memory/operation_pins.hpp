@@ -12,8 +12,10 @@ namespace kiommu {
 
 class OperationPins {
  public:
-  // `pfns`: scratch space for kChunkPages PFNs.
-  OperationPins(PinTable& pins, kiommu_u64* pfns) : pins_(pins), pfns_(pfns) {}
+  // `pfns`: scratch space for kChunkPages PFNs. `most`: how many pages may have
+  // to be pinned.
+  OperationPins(PinTable& pins, kiommu_u64* pfns, uint64_t most)
+      : pins_(pins), pfns_(pfns), charge_(most < kCharge ? most : kCharge) {}
   OperationPins(const OperationPins&) = delete;
   OperationPins& operator=(const OperationPins&) = delete;
 
@@ -65,7 +67,7 @@ class OperationPins {
   void finish();
 
  private:
-  // Pages charged at a time.
+  // The most pages that are charged at a time.
   static constexpr uint64_t kCharge = kChunkPages;
 
   class Lookup;
@@ -90,6 +92,7 @@ class OperationPins {
 
   PinTable& pins_;
   kiommu_u64* pfns_;
+  const uint64_t charge_;  // pages charged at a time
   bool limited_ = false;
   uint64_t charged_ = 0;  // to locked_vm, and not used yet
   // The pages pinned last, all of one chunk. They will most likely be held

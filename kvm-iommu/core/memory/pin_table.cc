@@ -45,6 +45,22 @@ bool is_idle(uint64_t pin) {
   return (pin & pin::kValid) != 0 && (pin & pin::kHoldersMask) == 0;
 }
 
+// Whether none of a node's pages is pinned. Looks at those from `first` on, and
+// then at the others: where one was released, its neighbours often are still
+// pinned.
+bool is_empty(const uint64_t* node, unsigned first) {
+  constexpr unsigned kStep = 8;
+  unsigned at = first / kStep * kStep;
+  for (unsigned n = 0; n < kChunkPages; n += kStep) {
+    uint64_t any = 0;
+#pragma GCC unroll 8
+    for (unsigned j = 0; j < kStep; ++j) any |= node[at + j];
+    if (any != 0) return false;
+    at = (at + kStep) % kChunkPages;
+  }
+  return true;
+}
+
 // The number of idle pages in a chunk.
 uint64_t idle_pages(const Chunk& chunk) {
   if (Chunk::is_huge(chunk.word)) return chunk.holders == 0 ? kChunkPages : 0;
@@ -85,13 +101,13 @@ uint64_t PinTable::pfn(const Slot& slot, uint64_t gfn) {
          pin::kPfnShift;
 }
 
-// Unpins the pages of a chunk whose pins `select` accepts. A huge chunk is
-// released as a whole or not at all: select() is called with a pin made up for
-// it. A chunk that becomes empty gives its node back. Returns the number of
-// pages unpinned.
+// Unpins the pages [first, end) of a chunk whose pins `select` accepts. A huge
+// chunk is released as a whole or not at all: select() is called with a pin
+// made up for it. A chunk that becomes empty gives its node back. Returns the
+// number of pages unpinned.
 template <class Select>
-uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
-                                 Select select) {
+uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk, unsigned first,
+                                 unsigned end, Select select) {
   uint64_t released = 0;
   UnpinRun run(guest_);
   if (Chunk::is_huge(chunk.word)) {
@@ -106,18 +122,13 @@ uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
     chunk.holders = 0;
     released = kChunkPages;
   } else if (uint64_t* node = Chunk::node(chunk.word)) {
-    bool empty = true;
-    for (unsigned i = 0; i < kChunkPages; ++i) {
-      if (node[i] == 0) continue;
-      if (!select(node[i])) {
-        empty = false;
-        continue;
-      }
+    for (unsigned i = first; i < end; ++i) {
+      if (node[i] == 0 || !select(node[i])) continue;
       run.add(node[i] >> pin::kPfnShift, 1, (node[i] & pin::kDirty) != 0);
       node[i] = 0;
       ++released;
     }
-    if (empty) {
+    if (is_empty(node, end % kChunkPages)) {
       free_node(node);
       chunk.word = 0;
     }
@@ -132,11 +143,12 @@ uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk,
 // of them if it is huge.
 uint64_t PinTable::release_first_idle(const Slot& slot, uint64_t most) {
   Chunk& chunk = *IdleQueue::first_chunk(slot);
-  const uint64_t released = release_chunk(slot, chunk, [&](uint64_t pin) {
-    if (!is_idle(pin) || most == 0) return false;
-    --most;
-    return true;
-  });
+  const uint64_t released =
+      release_chunk(slot, chunk, 0, kChunkPages, [&](uint64_t pin) {
+        if (!is_idle(pin) || most == 0) return false;
+        --most;
+        return true;
+      });
   if (most > 0 || idle_pages(chunk) == 0) idle_chunks_.remove_first(slot);
   kiommu_port_yield();
   return released;
@@ -157,9 +169,24 @@ void PinTable::release_slot(Slot& slot) {
   idle_chunks_.remove_all(slot);
   for (uint64_t i = 0; i < slot.chunk_count(); ++i) {
     if (slot.chunks[i].word == 0) continue;
-    release_chunk(slot, slot.chunks[i], [](uint64_t) { return true; });
+    release_chunk(slot, slot.chunks[i], 0, kChunkPages,
+                  [](uint64_t) { return true; });
     kiommu_port_yield();
   }
+}
+
+void PinTable::forget_slots() {
+  slots_.remove_if([this](const Slot& slot) {
+    for (uint64_t i = 0; slot.chunks != nullptr && i < slot.chunk_count();
+         ++i) {
+      if (slot.chunks[i].word != 0) return false;
+    }
+    if (slot.preregistered || slot.dirty != nullptr) return false;
+    // Chunks whose pins went with those of another slot are still queued.
+    idle_chunks_.remove_all(slot);
+    kiommu_port_yield();
+    return true;
+  });
 }
 
 void PinTable::release_stale(Slot& slot, uint64_t first_gfn,
@@ -167,8 +194,28 @@ void PinTable::release_stale(Slot& slot, uint64_t first_gfn,
   for (uint64_t i = slot.chunk_index(first_gfn);
        i <= slot.chunk_index(last_gfn); ++i) {
     if (slot.chunks[i].word == 0) continue;
-    release_chunk(slot, slot.chunks[i],
+    release_chunk(slot, slot.chunks[i], 0, kChunkPages,
                   [](uint64_t pin) { return (pin & pin::kStale) != 0; });
+  }
+}
+
+void PinTable::release_idle(uint64_t first_gfn, uint64_t last_gfn) {
+  for (uint64_t at = slots_.index_of(first_gfn);
+       at < slots_.count() && slots_.at(at).first_gfn <= last_gfn; ++at) {
+    const Slot& slot = slots_.at(at);
+    if (slot.chunks == nullptr || slot.preregistered) continue;
+    const uint64_t first =
+        first_gfn > slot.first_gfn ? first_gfn : slot.first_gfn;
+    const uint64_t last =
+        last_gfn < slot.last_gfn() ? last_gfn : slot.last_gfn();
+    for (uint64_t gfn = first; gfn <= last;) {
+      const uint64_t end = gfn | (kChunkPages - 1);
+      const unsigned from = gfn % kChunkPages;
+      const uint64_t to = end < last ? end : last;
+      release_chunk(slot, slot.chunk(gfn), from, to % kChunkPages + 1, is_idle);
+      gfn = end + 1;
+    }
+    kiommu_port_yield();
   }
 }
 
@@ -225,7 +272,7 @@ Result<void> PinTable::pin_slot(Slot& slot) {
   if (slot.may_be_private) return fail(Status::kPrivate);
   auto* scratch = static_cast<kiommu_u64*>(kiommu_port_alloc_node());
   if (scratch == nullptr) return fail(Status::kNoMemory);
-  OperationPins pins(*this, scratch);
+  OperationPins pins(*this, scratch, slot.pages);
   Result<void> result;
   uint64_t gfn = slot.first_gfn;
   while (result && gfn <= slot.last_gfn()) {

@@ -48,11 +48,18 @@ class PinTable {
   Result<void> preregister(uint64_t gpa, uint64_t length);
   Result<void> unregister(uint64_t gpa, uint64_t length);
 
+  uint64_t slot_count() const { return slots_.count(); }
+  // Removes the slots of which no page is pinned, see
+  // kiommu_core_pins_forget_slots().
+  void forget_slots();
   // Unpins all pages of a slot, none of which may be held.
   void release_slot(Slot& slot);
   // Unpins the pages marked stale in the chunks of [first_gfn, last_gfn]; none
   // of these pages may be held.
   void release_stale(Slot& slot, uint64_t first_gfn, uint64_t last_gfn);
+  // Unpins the idle pages in [first_gfn, last_gfn], unless they are
+  // preregistered. The cost is proportional to what is pinned there.
+  void release_idle(uint64_t first_gfn, uint64_t last_gfn);
   // Turns a huge chunk into a node with a word per page, all without holders:
   // if there are holders, the caller must count them anew. The only error is
   // kNoMemory.
@@ -90,7 +97,8 @@ class PinTable {
     return __atomic_load_n(&counter, __ATOMIC_RELAXED);
   }
   template <class Select>
-  uint64_t release_chunk(const Slot& slot, Chunk& chunk, Select select);
+  uint64_t release_chunk(const Slot& slot, Chunk& chunk, unsigned first,
+                         unsigned end, Select select);
   uint64_t release_first_idle(const Slot& slot, uint64_t most);
   template <class Function>
   Result<void> for_slots(uint64_t gpa, uint64_t length, Function function);

@@ -150,8 +150,7 @@ bool SlotTable::is_current(const Slot& slot) const {
          same(slot, told);
 }
 
-void SlotTable::remove(uint64_t index) {
-  Slot* slot = table_[index];
+void SlotTable::free_slot(Slot* slot) {
   if (slot->chunks != nullptr) {
     kiommu_port_free_array(slot->chunks);
     release(chunks_bytes(*slot));
@@ -159,6 +158,10 @@ void SlotTable::remove(uint64_t index) {
   remove_dirty_blocks(*slot);
   kiommu_port_free_array(slot);
   release(sizeof(Slot));
+}
+
+void SlotTable::remove(uint64_t index) {
+  free_slot(table_[index]);
   --count_;
   ++removals_;
   for (uint64_t i = index; i < count_; ++i) table_[i] = table_[i + 1];

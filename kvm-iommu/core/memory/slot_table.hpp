@@ -42,6 +42,9 @@ class SlotTable {
   bool is_current(const Slot& slot) const;
   // Removes a slot, which must not have any pins.
   void remove(uint64_t index);
+  // Removes the slots for which `unused(slot)` is true, in one pass.
+  template <class Unused>
+  void remove_if(Unused unused);
   // The number of slots removed so far. It changes under P for writing only.
   uint64_t removals() const { return removals_; }
   // Bytes of kernel memory of the table and the slots.
@@ -54,6 +57,7 @@ class SlotTable {
   void remove_dirty_blocks(Slot& slot);
   void* allocate(uint64_t bytes);
   void release(uint64_t bytes);
+  void free_slot(Slot* slot);
 
   kiommu_guest* guest_;
   kiommu_mutex* mutex_;
@@ -64,5 +68,20 @@ class SlotTable {
   uint64_t removals_ = 0;
   bool logging_ = false;  // written under P for writing
 };
+
+template <class Unused>
+void SlotTable::remove_if(Unused unused) {
+  uint64_t kept = 0;
+  for (uint64_t i = 0; i < count_; ++i) {
+    Slot* slot = table_[i];
+    if (unused(*slot)) {
+      free_slot(slot);
+    } else {
+      table_[kept++] = slot;
+    }
+  }
+  if (kept != count_) ++removals_;
+  count_ = kept;
+}
 
 }  // namespace kiommu

@@ -25,6 +25,12 @@ class [[nodiscard]] Outcome {
   uint64_t mapped = 0;    // pages
   uint64_t unmapped = 0;  // pages
 
+  // As it was made, which costs more.
+  void reset() {
+    mapped = 0;
+    unmapped = 0;
+    count_ = 0;
+  }
   void lose(IovaPages pages, Status why);
   // The caller refreshes these pages once more, or reports them itself: they no
   // longer count as lost.

@@ -32,13 +32,13 @@ void free_memory(WorkspaceMemory memory) {
 
 }  // namespace
 
-void Workspace::begin(PinTable& table) {
-  outcome = {};
+void Workspace::begin(PinTable& table, uint64_t pages) {
+  outcome.reset();
   leaf = {};
   if (!guest_memory || !guest_memory->is_current()) {
     guest_memory.emplace(table.guest(), table.slots());
   }
-  pins.emplace(table, memory.new_pfns);
+  pins.emplace(table, memory.new_pfns, pages);
 }
 
 Workspace* Workspace::create(kiommu_hosts* hosts) {

@@ -45,8 +45,8 @@ class Workspace {
   static Workspace* create(kiommu_hosts* hosts);
   static void destroy(Workspace* workspace);
 
-  // Begin and end an operation on the guest's memory.
-  void begin(PinTable& table);
+  // Begin and end an operation on the guest's memory, for up to `pages` pages.
+  void begin(PinTable& table, uint64_t pages);
   void end() {
     pins->finish();
     pins.reset();
