@@ -194,6 +194,8 @@ struct kvm_iommu_info {
 #define KVM_IOMMU_INFO_CACHE_COHERENT (1u << 0) /* no-snoop is enforced */
 /* A device was opened with another KVM; until the last one is closed. */
 #define KVM_IOMMU_INFO_KVM_CONFLICT (1u << 1)
+/* No KVM, but memory that a client of type1 has mapped or may map again. */
+#define KVM_IOMMU_INFO_USER_MAPS (1u << 2)
 	__u32 state;
 	__u32 format;
 	__aligned_u64 iota;
@@ -248,9 +250,10 @@ struct kvm_iommu_info {
  * until KVM_IOMMU_STOP or until that is closed.
  *
  * Errors (nothing changed): EBADF no such fd; EINVAL the fd is not a KVM
- * (FD_TYPE); EBUSY another KVM is registered; EPERM the KVM is another
- * process's; ENODEV no device of the container is open (NO_DEVICE), or the KVM
- * or its process is going away (KVM_GONE); ENOMEM; EOPNOTSUPP.
+ * (FD_TYPE); EBUSY another KVM is registered, or a client of type1 has
+ * mappings; EPERM the KVM is another process's; ENODEV no device of the container
+ * is open (NO_DEVICE), or the KVM or its process is going away (KVM_GONE); ENOMEM;
+ * EOPNOTSUPP.
  */
 struct kvm_iommu_start {
 	__u32 size;
@@ -506,6 +509,11 @@ struct kvm_iommu_set_idle_limit {
  * Ioctls of type1 that work on the same container
  *
  * They have type1's structs, without a status: there is the errno alone.
+ *
+ * In a container of type VFIO_TYPE1v2_IOMMU that this module serves (its parameter
+ * type1), until a KVM is registered by KVM_IOMMU_START: as type1 does them, of the
+ * caller's memory at vaddr; docs/fronts.md says where that differs. What follows is
+ * for all other cases.
  *
  * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges, migration
  *	(page size and largest bitmap of VFIO_IOMMU_DIRTY_PAGES), and DMA avail:

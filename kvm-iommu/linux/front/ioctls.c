@@ -62,6 +62,11 @@ static int get_info(struct kiommu_object *object,
 		.unsynced_pages = core.unsynced_pages,
 		.features = features(object),
 	};
+	if (object->user) {
+		/* Its anchor is not one that a caller has set. */
+		info->flags |= KVM_IOMMU_INFO_USER_MAPS;
+		info->state = KVM_IOMMU_STATE_CREATED;
+	}
 	if (kiommu_hosts_coherent(&object->hosts))
 		info->flags |= KVM_IOMMU_INFO_CACHE_COHERENT;
 	if (READ_ONCE(object->devices.conflict))
@@ -99,6 +104,8 @@ static int register_ioat(struct kiommu_object *object,
 static int unregister_ioat(struct kiommu_object *object,
 			   union kiommu_ucmd *ucmd)
 {
+	if (object->user)
+		return -ENODEV;
 	return kiommu_core_unregister_ioat(object->domain);
 }
 
@@ -189,6 +196,7 @@ static void finish_fault_fd(union kiommu_ucmd *ucmd, bool stored)
  */
 int kiommu_start_fd(struct kiommu_object *object, int kvm_fd, u32 *status)
 {
+	struct kiommu_left left;
 	struct kiommu_guest *guest;
 	int ret;
 
@@ -203,8 +211,10 @@ int kiommu_start_fd(struct kiommu_object *object, int kvm_fd, u32 *status)
 	}
 	ret = kiommu_lock_exclusive_killable(object);
 	if (!ret) {
+		left = kiommu_object_stop_unused(object);
 		ret = kiommu_object_start(object, guest);
 		kiommu_unlock_exclusive(object);
+		kiommu_object_leave(left);
 		if (ret == -ENODEV)
 			*status = KVM_IOMMU_STATUS_NO_DEVICE;
 	}
@@ -220,13 +230,14 @@ static int start(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 
 static int stop(struct kiommu_object *object, union kiommu_ucmd *ucmd)
 {
-	struct kiommu_left left;
+	struct kiommu_left left = {};
 	int ret;
 
 	ret = kiommu_lock_exclusive_killable(object);
 	if (ret)
 		return ret;
-	left = kiommu_object_stop(object);
+	if (!object->user)
+		left = kiommu_object_stop(object);
 	kiommu_unlock_exclusive(object);
 	kiommu_object_leave(left);
 	return left.guest ? 0 : -ENODEV;

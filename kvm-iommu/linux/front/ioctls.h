@@ -25,6 +25,9 @@ long kiommu_ioctl(struct kiommu_object *object, unsigned int cmd,
 long kiommu_type1_ioctl(struct kiommu_object *object, unsigned int cmd,
 			unsigned long arg);
 
+/* Whether containers of type1 are ours, too (module parameter type1). */
+bool kiommu_serves_type1(void);
+
 /* VFIO_CHECK_EXTENSION; of the driver if there is no domain yet. */
 long kiommu_check_extension(struct kiommu_object *object,
 			    unsigned long extension);

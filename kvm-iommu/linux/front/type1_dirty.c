@@ -20,6 +20,7 @@
 #include "front/ioctls.h"
 #include "object/lock.h"
 #include "object/object.h"
+#include "object/user_maps.h"
 
 /* Same as type1's DIRTY_BITMAP_SIZE_MAX. */
 #define BITMAP_SIZE_MAX kiommu_bitmap_bytes(INT_MAX)
@@ -67,14 +68,20 @@ static int set_dirty_pages(struct kiommu_object *object, bool on)
 static int do_part(struct kiommu_object *object, u64 iova, u64 pages,
 		   kiommu_u64 *bits, u64 *unmapped)
 {
+	bool user = kiommu_takes_user_maps(object);
 	kiommu_u64 count = 0;
 	int ret;
 
 	if (!object->dirty_pages)
 		return -EINVAL;
-	if (!unmapped)
-		return kiommu_core_writable_pages(object->domain, iova,
-						  pages, bits);
+	if (!unmapped || user) {
+		ret = kiommu_core_writable_pages(object->domain, iova, pages,
+						 bits);
+		if (!ret && unmapped)
+			kiommu_user_maps_block(object, iova, iova +
+					       (pages << PAGE_SHIFT) - 1);
+		return ret;
+	}
 	ret = kiommu_core_unmap_writable(object->domain, iova,
 					 pages << PAGE_SHIFT, bits, &count);
 	*unmapped += count;
@@ -128,6 +135,21 @@ static int for_parts(struct kiommu_object *object, u64 iova, u64 size,
 	return ended ?: ret;
 }
 
+/* Type1 knows the mappings that a client has made, and takes no part of one. */
+static int check_maps(struct kiommu_object *object, u64 iova, u64 size)
+{
+	int ret;
+
+	ret = kiommu_lock_shared(object);
+	if (ret)
+		return ret;
+	if (!object->dirty_pages ||
+	    (object->user && kiommu_user_maps_cut(object, iova, iova + size - 1)))
+		ret = -EINVAL;
+	kiommu_unlock_shared(object);
+	return ret;
+}
+
 static long get_bitmap(struct kiommu_object *object, void __user *argp,
 		       u32 bytes)
 {
@@ -141,7 +163,8 @@ static long get_bitmap(struct kiommu_object *object, void __user *argp,
 	if (range.iova + range.size < range.iova ||
 	    !PAGE_ALIGNED(range.iova) || !PAGE_ALIGNED(range.size))
 		return -EINVAL;
-	ret = check_bitmap(&range.bitmap, range.size);
+	ret = check_bitmap(&range.bitmap, range.size) ?:
+	      check_maps(object, range.iova, range.size);
 	if (ret)
 		return ret;
 	return for_parts(object, range.iova, range.size, &range.bitmap,
@@ -192,7 +215,8 @@ long kiommu_type1_unmap_dirty(struct kiommu_object *object,
 	if (unmap.iova + unmap.size - 1 < unmap.iova ||
 	    !PAGE_ALIGNED(unmap.iova) || !PAGE_ALIGNED(unmap.size))
 		return -EINVAL;
-	ret = check_bitmap(&bitmap, unmap.size);
+	ret = check_bitmap(&bitmap, unmap.size) ?:
+	      check_maps(object, unmap.iova, unmap.size);
 	if (ret)
 		return ret;
 	/* A call whose answer could not be stored must change nothing. */
@@ -203,7 +227,13 @@ long kiommu_type1_unmap_dirty(struct kiommu_object *object,
 	ret = for_parts(object, unmap.iova, unmap.size, &bitmap, &pages);
 	if (ret && ret != -ENOMEM)
 		return ret;
-	unmap.size = pages << PAGE_SHIFT;
+	if (kiommu_takes_user_maps(object))
+		ret = kiommu_user_unmap(object, unmap.iova,
+					unmap.iova + unmap.size - 1, &unmap.size);
+	else
+		unmap.size = pages << PAGE_SHIFT;
+	if (ret && ret != -ENOMEM)
+		return ret;
 	if (copy_to_user(argp, &unmap, min_size))
 		return -EFAULT;
 	return ret;

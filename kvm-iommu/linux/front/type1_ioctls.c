@@ -3,7 +3,11 @@
  * Ioctls of type1 on our domains, see linux/kvm_iommu.h: a VMM that knows
  * type1 can ask for page sizes and IOVA ranges, map and unmap. For dirty pages
  * see type1_dirty.c.
+ *
+ * In the domain of a container that was opened as one of type1 they do what type1
+ * does, with the same checks and errors in the same order, until a KVM is registered.
  */
+#include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vfio.h>
@@ -14,6 +18,16 @@
 #include "front/ioctls.h"
 #include "object/lock.h"
 #include "object/object.h"
+#include "object/user_maps.h"
+
+static bool type1;
+module_param(type1, bool, 0644);
+MODULE_PARM_DESC(type1, "Serve containers of type VFIO_TYPE1v2_IOMMU, too (default: no)");
+
+bool kiommu_serves_type1(void)
+{
+	return READ_ONCE(type1);
+}
 
 long kiommu_check_extension(struct kiommu_object *object,
 			    unsigned long extension)
@@ -23,6 +37,8 @@ long kiommu_check_extension(struct kiommu_object *object,
 	switch (extension) {
 	case VFIO_KVM_IOMMU:
 		return 1;
+	case VFIO_TYPE1v2_IOMMU:
+		return object ? object->type1 : kiommu_serves_type1();
 	case VFIO_UNMAP_ALL:
 		return object ? 1 : 0;
 	case VFIO_DMA_CC_IOMMU:
@@ -39,12 +55,12 @@ long kiommu_check_extension(struct kiommu_object *object,
 	}
 }
 
-/* Adds the unreserved parts of the aperture as a capability. */
-static int add_iova_ranges(const struct kiommu_host_caps *caps,
+/* Adds the unreserved parts of the aperture up to @end as a capability. */
+static int add_iova_ranges(const struct kiommu_host_caps *caps, u64 end,
 			   struct vfio_info_cap *chain)
 {
 	struct vfio_iommu_type1_info_cap_iova_range *cap;
-	u64 first = caps->aperture.first;
+	u64 first = caps->aperture.first, last = min(caps->aperture.last, end);
 	size_t size = struct_size(cap, iova_ranges, caps->reserved_count + 1);
 	bool more = true;
 	u32 i, n = 0;
@@ -58,18 +74,18 @@ static int add_iova_ranges(const struct kiommu_host_caps *caps,
 
 		if (window->last < first)
 			continue;
-		if (window->first > caps->aperture.last)
+		if (window->first > last)
 			break;
 		if (window->first > first) {
 			cap->iova_ranges[n].start = first;
 			cap->iova_ranges[n++].end = window->first - 1;
 		}
-		more = window->last < caps->aperture.last;
+		more = window->last < last;
 		first = window->last + 1;
 	}
 	if (more) {
 		cap->iova_ranges[n].start = first;
-		cap->iova_ranges[n++].end = caps->aperture.last;
+		cap->iova_ranges[n++].end = last;
 	}
 	cap->nr_iovas = n;
 	cap->header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;
@@ -90,6 +106,10 @@ static int add_dma_avail(struct kiommu_object *object,
 	struct kiommu_core_info core;
 	u64 left = 0;
 
+	if (object->type1) {
+		cap.avail = kiommu_user_maps_avail(object);
+		return vfio_info_add_capability(chain, &cap.header, sizeof(cap));
+	}
 	kiommu_core_get_info(object->domain, &core);
 	if (core.shadow_bytes < core.shadow_limit)
 		left = (core.shadow_limit - core.shadow_bytes) >> PAGE_SHIFT;
@@ -100,7 +120,9 @@ static int add_dma_avail(struct kiommu_object *object,
 static int add_capabilities(struct kiommu_object *object,
 			    struct vfio_info_cap *chain)
 {
-	return add_iova_ranges(&object->hosts.caps, chain) ?:
+	u64 end = object->type1 ? KIOMMU_USER_IOVA_END - 1 : U64_MAX;
+
+	return add_iova_ranges(&object->hosts.caps, end, chain) ?:
 	       kiommu_add_migration_cap(chain) ?:
 	       add_dma_avail(object, chain);
 }
@@ -127,9 +149,11 @@ static long get_info(struct kiommu_object *object, void __user *argp)
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
 	/*
 	 * The guest's pages are mapped as they come, so any size from 4 KiB on
-	 * is fine.
+	 * is fine. Type1 tells those of the host's tables.
 	 */
-	info.iova_pgsizes = PAGE_MASK;
+	info.iova_pgsizes = object->type1 ?
+		(object->hosts.caps.page_sizes & PAGE_MASK) | PAGE_SIZE :
+		PAGE_MASK;
 	ret = add_capabilities(object, &chain);
 	kiommu_unlock_shared(object);
 	if (ret)
@@ -147,6 +171,59 @@ static long get_info(struct kiommu_object *object, void __user *argp)
 		ret = -EFAULT;
 out:
 	kfree(chain.buf);
+	return ret;
+}
+
+/* Whether @iova, @size are not a range of whole pages: type1 says EINVAL. */
+static bool is_bad_range(u64 iova, u64 size)
+{
+	return !size || !PAGE_ALIGNED(iova | size) || iova + size - 1 < iova;
+}
+
+static long map_user(struct kiommu_object *object, void __user *argp)
+{
+	const size_t min_size = offsetofend(struct vfio_iommu_type1_dma_map, size);
+	const u32 rights = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+	struct vfio_iommu_type1_dma_map map;
+	struct kiommu_user_mapping mapping;
+
+	if (copy_from_user(&map, argp, min_size))
+		return -EFAULT;
+	if (map.argsz < min_size || map.flags & ~rights || !map.flags ||
+	    is_bad_range(map.iova, map.size) || is_bad_range(map.vaddr, map.size))
+		return -EINVAL;
+	mapping = (struct kiommu_user_mapping){
+		.iova = map.iova,
+		.size = map.size,
+		.vaddr = map.vaddr,
+		.rights = map.flags,
+	};
+	return kiommu_user_map(object, &mapping);
+}
+
+static long unmap_user(struct kiommu_object *object, void __user *argp)
+{
+	const size_t min_size =
+		offsetofend(struct vfio_iommu_type1_dma_unmap, size);
+	struct vfio_iommu_type1_dma_unmap unmap;
+	u64 last;
+	int ret;
+
+	if (copy_from_user(&unmap, argp, min_size))
+		return -EFAULT;
+	if (unmap.argsz < min_size)
+		return -EINVAL;
+	if (unmap.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
+		return kiommu_type1_unmap_dirty(object, argp);
+	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+		return -EINVAL;
+	if (unmap.flags ? unmap.iova || unmap.size :
+			  is_bad_range(unmap.iova, unmap.size))
+		return -EINVAL;
+	last = unmap.flags ? U64_MAX : unmap.iova + unmap.size - 1;
+	ret = kiommu_user_unmap(object, unmap.iova, last, &unmap.size);
+	if (!ret && copy_to_user(argp, &unmap, min_size))
+		ret = -EFAULT;
 	return ret;
 }
 
@@ -216,6 +293,7 @@ long kiommu_type1_ioctl(struct kiommu_object *object, unsigned int cmd,
 			unsigned long arg)
 {
 	void __user *argp = (void __user *)arg;
+	bool user;
 	int ret;
 
 	if (!object)
@@ -227,13 +305,14 @@ long kiommu_type1_ioctl(struct kiommu_object *object, unsigned int cmd,
 	 */
 	if (ret && !(ret == -ENOMEM && cmd == VFIO_IOMMU_UNMAP_DMA))
 		return ret;
+	user = kiommu_takes_user_maps(object);
 	switch (cmd) {
 	case VFIO_IOMMU_GET_INFO:
 		return get_info(object, argp);
 	case VFIO_IOMMU_MAP_DMA:
-		return map_dma(object, argp);
+		return user ? map_user(object, argp) : map_dma(object, argp);
 	case VFIO_IOMMU_UNMAP_DMA:
-		return unmap_dma(object, argp);
+		return user ? unmap_user(object, argp) : unmap_dma(object, argp);
 	case VFIO_IOMMU_DIRTY_PAGES:
 		return kiommu_type1_dirty_pages(object, argp);
 	default:

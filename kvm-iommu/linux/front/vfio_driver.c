@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VFIO containers of type VFIO_KVM_IOMMU: each is a member, with a domain of its
- * own, and the front of that.
+ * VFIO containers of type VFIO_KVM_IOMMU, or of type1 if that is asked for: each
+ * is a member, with a domain of its own, and the front of that.
  *
  * VFIO calls attach_group, detach_group and release under the container's
  * group_lock, register_device and unregister_device under the lock of the
@@ -32,11 +32,13 @@ static void *kiommu_vfio_open(unsigned long arg)
 	unsigned long id;
 	int ret;
 
-	if (arg != VFIO_KVM_IOMMU)
+	if (arg != VFIO_KVM_IOMMU &&
+	    !(arg == VFIO_TYPE1v2_IOMMU && kiommu_serves_type1()))
 		return ERR_PTR(-EINVAL);
 	container = kiommu_member_create();
 	if (IS_ERR(container))
 		return ERR_CAST(container);
+	container->home->type1 = arg == VFIO_TYPE1v2_IOMMU;
 	id = container->home->id;
 	ret = xa_insert(&containers, id, container, GFP_KERNEL_ACCOUNT);
 	if (!ret)
@@ -91,12 +93,19 @@ static void kiommu_vfio_detach_group(void *iommu_data,
 	kiommu_member_put(container);
 }
 
+/* The KVM that a device came with. A client of type1 does not expect one. */
+static struct kvm *kvm_of(const struct kiommu_member *container,
+			  const struct vfio_device *vdev)
+{
+	return container->home->type1 ? NULL : vdev->kvm;
+}
+
 static void kiommu_vfio_register_device(void *iommu_data,
 					struct vfio_device *vdev)
 {
 	struct kiommu_member *container = container_get(iommu_data);
 
-	kiommu_devices_open(container->home, vdev->kvm);
+	kiommu_devices_open(container->home, kvm_of(container, vdev));
 	kiommu_member_put(container);
 }
 
@@ -105,7 +114,7 @@ static void kiommu_vfio_unregister_device(void *iommu_data,
 {
 	struct kiommu_member *container = container_get(iommu_data);
 
-	kiommu_devices_close(container->home, vdev->kvm);
+	kiommu_devices_close(container->home, kvm_of(container, vdev));
 	kiommu_member_put(container);
 }
 

@@ -105,13 +105,18 @@ void kiommu_guest_kick(struct kiommu_guest *guest)
 	queue_work(guest->wq, &guest->work);
 }
 
+/* A memory and its provider, whose module is referenced. */
+struct found {
+	const struct kiommu_memory_provider *provider;
+	struct kiommu_memory *memory;
+};
+
 /*
  * Asks a provider for the memory that @key names. Return: 0; -ENOENT if it is
  * not this provider's; -ENODEV if it is going away; -ENOMEM.
  */
-static int get_memory(struct kiommu_guest *guest,
-		      const struct kiommu_memory_provider *provider,
-		      const void *key)
+static int get_memory(const struct kiommu_memory_provider *provider,
+		      const void *key, struct found *found)
 {
 	struct kiommu_memory *memory;
 
@@ -126,21 +131,19 @@ static int get_memory(struct kiommu_guest *guest,
 		module_put(provider->owner);
 		return memory ? PTR_ERR(memory) : -ENOENT;
 	}
-	guest->provider = provider;
-	guest->memory = memory;
-	guest->mm = memory->mm;
+	*found = (struct found){ provider, memory };
 	return 0;
 }
 
-static void put_memory(struct kiommu_guest *guest)
+static void put_memory(struct found found)
 {
-	struct module *owner = guest->provider->owner;
+	struct module *owner = found.provider->owner;
 
-	guest->provider->put(guest->memory);
+	found.provider->put(found.memory);
 	module_put(owner);
 }
 
-static int find_memory(struct kiommu_guest *guest, const void *key)
+static int find_memory(const void *key, struct found *found)
 {
 	const struct kiommu_memory_provider *provider;
 	int ret = -ENOENT;
@@ -149,7 +152,7 @@ static int find_memory(struct kiommu_guest *guest, const void *key)
 	idx = srcu_read_lock(&providers_srcu);
 	list_for_each_entry_srcu(provider, &providers, list,
 				 srcu_read_lock_held(&providers_srcu)) {
-		ret = get_memory(guest, provider, key);
+		ret = get_memory(provider, key, found);
 		if (ret != -ENOENT)
 			break;
 	}
@@ -170,17 +173,19 @@ static struct workqueue_struct *alloc_works(void)
 
 /*
  * Makes what does not depend on others. The guest is in no list, and no
- * notifier is registered.
+ * notifier is registered. Consumes what was found; the caller has another reference
+ * to what its key names.
  */
-static struct kiommu_guest *alloc_guest(const void *key)
+static struct kiommu_guest *alloc_guest(struct found found, u64 idle_limit)
 {
-	u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
 	struct kiommu_guest *guest;
-	int ret;
 
 	guest = kzalloc(sizeof(*guest), GFP_KERNEL_ACCOUNT);
 	if (!guest)
-		return ERR_PTR(-ENOMEM);
+		goto err_memory;
+	guest->provider = found.provider;
+	guest->memory = found.memory;
+	guest->mm = found.memory->mm;
 	refcount_set(&guest->refs, 1);
 	INIT_LIST_HEAD(&guest->list);
 	init_completion(&guest->made);
@@ -191,36 +196,31 @@ static struct kiommu_guest *alloc_guest(const void *key)
 	kiommu_tracked_init(&guest->tracked);
 	kiommu_notifier_init(&guest->notifier);
 
-	ret = -ENOMEM;
 	guest->wq = alloc_works();
 	if (!guest->wq)
 		goto err_free;
-	ret = find_memory(guest, key);
-	if (ret)
+	if (kiommu_core_pins_create(guest, idle_limit, &guest->pins))
 		goto err_works;
-	ret = kiommu_core_pins_create(guest, limit << (20 - PAGE_SHIFT),
-				      &guest->pins);
-	if (ret)
-		goto err_memory;
 	return guest;
 
-err_memory:
-	/* Not the last reference to what the key names: the caller has one. */
-	put_memory(guest);
 err_works:
 	destroy_workqueue(guest->wq);
 err_free:
 	kfree(guest);
-	return ERR_PTR(ret);
+err_memory:
+	put_memory(found);
+	return ERR_PTR(-ENOMEM);
 }
 
 /* No callback comes any more. Work that callbacks have queued is done first. */
 static void free_guest(struct kiommu_guest *guest)
 {
+	const struct found found = { guest->provider, guest->memory };
+
 	destroy_workqueue(guest->wq);
 	kiommu_core_pins_destroy(guest->pins);
 	kiommu_tracked_destroy(&guest->tracked);
-	put_memory(guest);
+	put_memory(found);
 	kfree(guest);
 }
 
@@ -377,6 +377,19 @@ static struct kiommu_guest *make_guest(struct kiommu_guest *guest)
 	return guest;
 }
 
+/* Returns a new guest with the memory that @key names; it is in no list yet. */
+static struct kiommu_guest *alloc_guest_of_key(const void *key)
+{
+	u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
+	struct found found;
+	int ret;
+
+	ret = find_memory(key, &found);
+	if (ret)
+		return ERR_PTR(ret);
+	return alloc_guest(found, limit << (20 - PAGE_SHIFT));
+}
+
 /*
  * @mm: the process that the guest must belong to, or NULL for any.
  */
@@ -387,7 +400,7 @@ static struct kiommu_guest *find_or_make(const void *key, struct mm_struct *mm)
 
 	guest = look_up(key);
 	if (!guest) {
-		guest = alloc_guest(key);
+		guest = alloc_guest_of_key(key);
 		if (IS_ERR(guest))
 			return guest;
 		if (mm && guest->mm != mm) {
@@ -397,6 +410,25 @@ static struct kiommu_guest *find_or_make(const void *key, struct mm_struct *mm)
 		guest = make_guest(guest);
 	}
 	ret = mm && guest->mm != mm ? -EPERM : wait_until_made(guest);
+	if (!ret)
+		return guest;
+	kiommu_guest_put(guest);
+	return ERR_PTR(ret);
+}
+
+struct kiommu_guest *
+kiommu_guest_create(const struct kiommu_memory_provider *provider,
+		    struct kiommu_memory *memory)
+{
+	struct kiommu_guest *guest;
+	int ret;
+
+	__module_get(provider->owner);
+	guest = alloc_guest((struct found){ provider, memory }, 0);
+	if (IS_ERR(guest))
+		return guest;
+	guest = make_guest(guest);
+	ret = wait_until_made(guest);
 	if (!ret)
 		return guest;
 	kiommu_guest_put(guest);

@@ -89,6 +89,20 @@ struct kiommu_guest {
 struct kiommu_guest *kiommu_guest_get(const void *key);
 
 /**
+ * kiommu_guest_create() - make a guest of a memory that only the caller knows
+ * @provider: need not be registered.
+ * @memory: consumed: put if this fails.
+ *
+ * It keeps no idle pins.
+ *
+ * Context: as kiommu_guest_get().
+ * Return: as kiommu_guest_get().
+ */
+struct kiommu_guest *
+kiommu_guest_create(const struct kiommu_memory_provider *provider,
+		    struct kiommu_memory *memory);
+
+/**
  * kiommu_guest_get_fd() - get the guest of a file descriptor
  *
  * The file is KVM's or another provider's.

@@ -58,6 +58,17 @@ struct kiommu_memory {
 };
 
 /**
+ * struct kiommu_stretch - memory of the process behind a part of a slot
+ * @hva: address of its first byte.
+ * @write: it is to be pinned for writing, or not at all. Else it is pinned for
+ *	reading.
+ */
+struct kiommu_stretch {
+	unsigned long hva;
+	bool write;
+};
+
+/**
  * struct kiommu_memory_provider - operations of a provider
  * @owner: module of the functions; referenced by each guest.
  * @key_of_file: returns the key of the guest that the file belongs to, or NULL
@@ -90,6 +101,10 @@ struct kiommu_memory {
  *	slot has the page; -ENOMEM.
  * @untrack: the opposite. Not called for pages whose slot is gone and that
  *	kiommu_tracked_forget() has dropped.
+ * @resolve: optional, for slots whose hva is not an address of the process:
+ *	finds the memory at @address of a slot, of @pages pages at most. Returns
+ *	how many pages it has, 0 if there is none. Called, under the locks of
+ *	operations, when pages are to be pinned or device memory to be mapped.
  * @list: used by kvm_iommu.
  */
 struct kiommu_memory_provider {
@@ -107,6 +122,8 @@ struct kiommu_memory_provider {
 	bool (*can_track)(struct kiommu_memory *memory);
 	int (*track)(struct kiommu_memory *memory, u64 gfn);
 	void (*untrack)(struct kiommu_memory *memory, u64 gfn);
+	u32 (*resolve)(struct kiommu_memory *memory, u64 address, u32 pages,
+		       struct kiommu_stretch *stretch);
 	struct list_head list;
 };
 

@@ -359,9 +359,14 @@ int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_guest *guest,
 			 kiommu_u64 iova, kiommu_u64 hva, kiommu_u32 pages,
 			 kiommu_u32 rights)
 {
+	struct kiommu_stretch at = { .hva = hva };
 	struct kiommu_record *record;
 	int attempt, ret = -EFAULT;
 
+	if (guest->provider->resolve)
+		pages = guest->provider->resolve(guest->memory, hva, pages, &at);
+	if (!pages)
+		return -EFAULT;
 	record = kzalloc(sizeof(*record), GFP_KERNEL_ACCOUNT);
 	if (!record)
 		return -ENOMEM;
@@ -374,7 +379,7 @@ int kiommu_port_mmio_map(struct kiommu_batch *batch, struct kiommu_guest *guest,
 		return -EFAULT;
 	}
 	for (attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-		ret = try_map(guest, hva, min_t(u32, pages, RECORD_PAGES),
+		ret = try_map(guest, at.hva, min_t(u32, pages, RECORD_PAGES),
 			      rights & KIOMMU_WRITE, record);
 		if (ret != -EAGAIN || fatal_signal_pending(current))
 			break;

@@ -265,6 +265,9 @@ void kiommu_notifier_settle(struct kiommu_guest *guest)
 	bool revoked;
 
 	lockdep_assert_held_write(&guest->lock);
+	/* What comes later has the guest settled anew. */
+	if (!kiommu_notifier_due(guest))
+		return;
 	spin_lock(&notifier->lock);
 	count = notifier->count;
 	for (i = 0; i < count; i++)

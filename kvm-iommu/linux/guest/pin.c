@@ -51,9 +51,12 @@ static void explain(struct mm_struct *mm, unsigned long hva, long error,
 	}
 }
 
-/* Pins within one mapping, and explains failures. */
+/*
+ * Pins within one mapping, and explains failures. @exact: for writing or not at
+ * all.
+ */
 static kiommu_u32 pin_slowly(struct mm_struct *mm, unsigned long hva,
-			     unsigned long count, bool write,
+			     unsigned long count, bool write, bool exact,
 			     struct page **pages,
 			     struct kiommu_pin_result *result)
 {
@@ -72,7 +75,8 @@ static kiommu_u32 pin_slowly(struct mm_struct *mm, unsigned long hva,
 	}
 
 	vma = vma_lookup(mm, hva);
-	result->writable = write && vma && (vma->vm_flags & VM_WRITE);
+	result->writable = write &&
+			   (exact || (vma && (vma->vm_flags & VM_WRITE)));
 	if (result->writable)
 		flags |= FOLL_WRITE;
 	/* What holds for this mapping need not hold for the next one. */
@@ -111,12 +115,22 @@ kiommu_u32 kiommu_port_pin(struct kiommu_guest *guest, kiommu_u64 hva,
 {
 	/* The page pointers are replaced in place: both are 8 bytes each. */
 	struct page **pages = (struct page **)pfns;
+	bool exact = guest->provider->resolve;
+	struct kiommu_stretch at = { .hva = hva, .write = write };
 	kiommu_u32 i, pinned;
 
 	static_assert(sizeof(*pages) == sizeof(*pfns));
-	pinned = pin_fast(guest->mm, hva, count, write, pages, result);
+	if (exact) {
+		count = guest->provider->resolve(guest->memory, hva, count, &at);
+		if (!count) {
+			result->failure = KIOMMU_PIN_UNBACKED;
+			return 0;
+		}
+	}
+	pinned = pin_fast(guest->mm, at.hva, count, at.write, pages, result);
 	if (unlikely(!pinned))
-		pinned = pin_slowly(guest->mm, hva, count, write, pages, result);
+		pinned = pin_slowly(guest->mm, at.hva, count, at.write, exact,
+				    pages, result);
 	for (i = 0; i < pinned; i++)
 		pfns[i] = page_to_pfn(pages[i]);
 	return pinned;

@@ -130,7 +130,8 @@ static int settle_devices(struct kiommu_object *object,
 	ret = 1;
 	if (take_due(&object->devices, kvm, &leaves) && guest)
 		ret = 0;
-	if (leaves)
+	/* Mappings of a client's own memory need no open device. */
+	if (leaves && !object->user)
 		left = kiommu_object_stop(object);
 	if (!ret)
 		ret = kiommu_object_start(object, guest);

@@ -91,6 +91,8 @@ struct kiommu_object *kiommu_object_get(unsigned long id)
 
 int kiommu_object_check_caller(const struct kiommu_object *object)
 {
+	if (object->user)
+		return -ENODEV;
 	if (object->guest && object->guest->mm != current->mm)
 		return -EPERM;
 	return 0;
@@ -150,6 +152,7 @@ struct kiommu_left kiommu_object_stop(struct kiommu_object *object)
 	left.sync = kiommu_sync_reset(object);
 	kiommu_core_stop(object->domain);
 	object->guest = NULL;
+	WRITE_ONCE(object->user, false);
 	kiommu_guest_unlock(left.guest);
 	return left;
 }

@@ -28,6 +28,8 @@ struct kiommu_guest;
  * @of_container: it is the own domain of a VFIO container, so a registration
  *	lasts while a device of that is open, see devices.h. Otherwise it has a
  *	file, and a registration lasts as long as that is open.
+ * @type1: it is that of a container of type1 (VFIO_TYPE1v2_IOMMU), whose client can
+ *	map its own memory, see user_maps.h. Does not change.
  * @members: members that are attached to it by their number, each referenced;
  *	has its own lock, see member.h.
  * @fault_reader: reader of its faults.
@@ -37,6 +39,8 @@ struct kiommu_guest;
  * @domain: the core's domain; NULL once the front has released it.
  * @hosts: host IOMMUs and groups.
  * @guest: the registered guest, or NULL.
+ * @user: @guest is not a KVM, but the memory of a client of type1. Also read
+ *	without @lock.
  * @devices: open devices; has its own lock.
  * @sync: how the shadow follows the guest's tables.
  * @functions: number of zPCI functions that are started here. They do not follow
@@ -49,6 +53,7 @@ struct kiommu_object {
 	struct rcu_head rcu;
 	unsigned long id;
 	bool of_container;
+	bool type1;
 	struct xarray members;
 	struct kiommu_fault_reader fault_reader;
 	struct kiommu_faults *faults;
@@ -56,6 +61,7 @@ struct kiommu_object {
 	struct kiommu_domain *domain;
 	struct kiommu_hosts hosts;
 	struct kiommu_guest *guest;
+	bool user;
 	struct kiommu_devices devices;
 	struct kiommu_sync sync;
 	unsigned int functions;
@@ -91,7 +97,8 @@ void kiommu_object_put(struct kiommu_object *object);
  * Calls that have guest memory read are for the guest's own process.
  *
  * Context: the domain is locked.
- * Return: 0; -EPERM if a KVM of another process is registered.
+ * Return: 0; -EPERM if a KVM of another process is registered; -ENODEV if it is
+ * user memory that is registered.
  */
 int kiommu_object_check_caller(const struct kiommu_object *object);
 
@@ -133,6 +140,12 @@ struct kiommu_left {
  * kiommu_unlock_exclusive(); its guest is NULL if none was registered.
  */
 struct kiommu_left kiommu_object_stop(struct kiommu_object *object);
+
+/*
+ * The same for user memory of which nothing is mapped; else nothing is done. See
+ * user_maps.c.
+ */
+struct kiommu_left kiommu_object_stop_unused(struct kiommu_object *object);
 
 /* Context: as kiommu_guest_put() and kiommu_sync_leave(). */
 void kiommu_object_leave(struct kiommu_left left);
