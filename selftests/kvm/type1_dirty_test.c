@@ -2,7 +2,7 @@
 /*
  * Dirty pages as clients of type1 get them: VFIO_IOMMU_DIRTY_PAGES and
  * VFIO_IOMMU_UNMAP_DMA with a bitmap. Calls fail for the same reasons as in
- * type1, so each test also runs with that, if the machine has it.
+ * type1, so each test also runs with that, and with our driver in its place.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 #include "kvm_util.h"
 
 #include "kiommu_util.h"
+#include "type1.h"
 
 #define PAGE KIOMMU_PAGE
 #define IOVA (KIOMMU_IOVA_BASE + 0x10000000ull)
@@ -33,16 +34,23 @@ FIXTURE(dirty) {
 
 FIXTURE_VARIANT(dirty) {
 	unsigned long type;
+	bool serve;
 };
 
 FIXTURE_VARIANT_ADD(dirty, type1) { .type = VFIO_TYPE1v2_IOMMU };
 FIXTURE_VARIANT_ADD(dirty, kvm_iommu) { .type = VFIO_KVM_IOMMU };
+FIXTURE_VARIANT_ADD(dirty, ours_as_type1) {
+	.type = VFIO_TYPE1v2_IOMMU,
+	.serve = true,
+};
 
 FIXTURE_SETUP(dirty)
 {
 	struct kiommu_area *area;
 
+	kiommu_serve_type1(variant->serve);
 	kiommu_setup(&self->k, variant->type);
+	kiommu_serve_type1(false);
 	self->fd = self->k.vfio.fd;
 	area = self->k.vm.area;
 	self->mem = kiommu_alloc(area, SIZE, PAGE);

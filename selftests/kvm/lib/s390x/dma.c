@@ -91,9 +91,16 @@ uint64_t kiommu_dma_pins_made(void)
 	return pins_made;
 }
 
+/* Whether mappings are those of a client of type1. */
 static bool is_type1(const struct dma *d)
 {
-	return kiommu_check_extension(d->dev->container, VFIO_TYPE1v2_IOMMU) == 1;
+	const int fd = d->dev->container;
+
+	if (kiommu_check_extension(fd, VFIO_TYPE1v2_IOMMU) != 1 ||
+	    kiommu_domain_of(fd) != fd)
+		return false;
+	return kiommu_check_extension(fd, VFIO_KVM_IOMMU) != 1 ||
+	       kiommu_get_state(fd) == KVM_IOMMU_STATE_CREATED;
 }
 
 /* Maps the memory as a guest would. Return: its IOVA. */

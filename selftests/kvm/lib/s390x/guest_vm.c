@@ -155,10 +155,12 @@ int kiommu_device_opened(struct kiommu_device *dev)
 {
 	int ret;
 
-	if (dev->guest < 0)
+	/* A client of type1 has no guest registered, until it asks for that. */
+	if (dev->guest < 0 ||
+	    kiommu_check_extension(dev->container, VFIO_TYPE1v2_IOMMU) == 1)
 		return 0;
 	ret = kiommu_start(dev->container, dev->guest);
-	return ret == -EBUSY || ret == -ENOTTY ? 0 : ret;
+	return ret == -EBUSY ? 0 : ret;
 }
 
 void kiommu_vm_add_bar(struct kiommu_vm *vm, unsigned int i,
