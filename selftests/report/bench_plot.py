@@ -45,7 +45,9 @@ def groups(rows):
     """{name and unit: [cost for each of BARS, None if there is none]}"""
     found = {}
     for r in rows:
-        if not r["unit"].startswith("instructions/") or "cold" in r["name"]:
+        if not r["unit"].startswith("instructions/"):
+            continue
+        if any(word in r["name"] for word in ("cold", "type1=1")):
             continue
         label = f"{r['name']}\n{r['unit']}"
         costs = found.setdefault(label, [r["floor"], r["ours"], None, None])

@@ -12,6 +12,7 @@ scattered\tpair\tpage\tfloor\tmap, unmap\t500.00\t600.00
 scattered\tpair\tpage\tfloor\tmap_sg, unmap\t400.00\t100.00
 scattered\tpair\tpage\ttype1\ta call for each leaf\t3000.00\t1500.00
 scattered\tpair\tpage\ttype1\tat its best\t2000.00\t500.00
+scattered\tpair\tpage\ttype1=1\ta call for each leaf\t2500.00\t1500.00
 scattered\tpair\tpage\tours\trefresh\t300.00\t250.00
 scattered\tpair\tpage\tcold\trefresh\t2000.00\t600.00
 1 GiB, unchanged\tunchanged\tpage\tours\trefresh\t0.00\t3.00
@@ -37,6 +38,7 @@ class Bench(unittest.TestCase):
                 ("scattered", bench.LEAF),
                 ("scattered", bench.BEST),
                 ("scattered, cold pins", bench.BEST),
+                ("scattered, type1=1, a call for each leaf", bench.LEAF),
                 ("1 GiB, unchanged", None),
             ],
         )
@@ -45,14 +47,15 @@ class Bench(unittest.TestCase):
         self.assertEqual(self.rows[0]["floor"], 500)
         self.assertEqual(self.rows[0]["floor_way"], "map_sg, unmap")
         self.assertEqual(self.rows[0]["ours_over_floor"], 1.1)
-        self.assertIsNone(self.rows[3]["floor"])
+        self.assertIsNone(self.rows[4]["floor"])
 
     def test_judgement(self):
         words = [bench.judgement(r) for r in self.rows]
         self.assertEqual(words[0], "reached (<= 1.2), reached (>= 7)")
         self.assertEqual(words[1], "reached (<= 1.2)")
         self.assertEqual(words[2], "MISSED (>= 1)")
-        self.assertEqual(words[3], "")
+        self.assertEqual(words[3], "reached (>= 1)")
+        self.assertEqual(words[4], "")
 
     def test_memory(self):
         self.assertEqual(len(self.memory), 1)

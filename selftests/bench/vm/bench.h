@@ -76,7 +76,7 @@ struct bench_case bench_changed(const struct bench_case *c);
 /* The contenders: each runs the cases for which bench_wanted() is true. */
 bool bench_wanted(const struct bench_case *c);
 void bench_ours(bool cold);
-void bench_type1(void);
+void bench_type1(bool ours);
 void bench_floor(const char *device);
 
 /* Instructions of each round; @index counts the warm-up rounds, too. */

@@ -37,7 +37,8 @@ int main(int argc, char **argv)
 	bench_report_open(argv[1]);
 	bench_memory_init();
 	bench_floor(second);
-	bench_type1();
+	bench_type1(false);
+	bench_type1(true);
 	bench_ours(false);
 	bench_ours(true);
 	return 0;

@@ -3,12 +3,14 @@
  * vfio_iommu_type1 as it comes with the kernel: once with a call for each leaf,
  * as a VMM makes that follows a guest's invalidations; and once at its best,
  * with a call for each run that is contiguous in IOVA and in the VMM's memory,
- * and one call that unmaps all.
+ * and one call that unmaps all. The same calls then go to kvm_iommu.ko in its place
+ * (module parameter type1).
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "bench.h"
+#include "type1.h"
 
 #define RIGHTS (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 /* Fewer mappings than type1 allows (dma_entry_limit is 65535). */
@@ -75,7 +77,7 @@ static void measure(int fd, const struct bench_case *pair, way_fn map_way,
 	}
 }
 
-static void run_case(int fd, const struct bench_case *c)
+static void run_case(int fd, const struct bench_case *c, const char *who)
 {
 	struct bench_case pair = *c;
 	struct bench_samples s;
@@ -86,11 +88,11 @@ static void run_case(int fd, const struct bench_case *c)
 		pair = bench_changed(c);
 	if (pair.count < MOST) {
 		measure(fd, &pair, map_leaves, unmap_leaves, &s);
-		bench_report(c, "type1", "a call for each leaf", &s);
+		bench_report(c, who, "a call for each leaf", &s);
 	}
 	if (!pair.each) {
 		measure(fd, &pair, map_runs, unmap_all, &s);
-		bench_report(c, "type1", "at its best", &s);
+		bench_report(c, who, "at its best", &s);
 	}
 }
 
@@ -124,14 +126,18 @@ static void report_memory(int fd)
 	unmap_all(fd, &c);
 }
 
-void bench_type1(void)
+void bench_type1(bool ours)
 {
 	struct kiommu k;
 
+	kiommu_serve_type1(ours);
 	kiommu_setup(&k, VFIO_TYPE1v2_IOMMU);
+	kiommu_serve_type1(false);
 	for (unsigned int i = 0; i < bench_case_count; i++)
 		if (bench_wanted(&bench_cases[i]))
-			run_case(k.vfio.fd, &bench_cases[i]);
-	report_memory(k.vfio.fd);
+			run_case(k.vfio.fd, &bench_cases[i],
+				 ours ? "type1=1" : "type1");
+	if (!ours)
+		report_memory(k.vfio.fd);
 	kiommu_teardown(&k);
 }
