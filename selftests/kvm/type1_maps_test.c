@@ -404,6 +404,39 @@ TEST_F_TIMEOUT(maps, scattered, 240)
 		EXPECT_GE(most / 4, pin_bytes(self->fd));
 }
 
+/* Maps that fail leave nothing behind, however many there are, and wherever. */
+TEST_F_TIMEOUT(maps, failures_are_forgotten, 240)
+{
+	char *end;
+
+	if (!variant->ours)
+		SKIP(return, "counts what kvm_iommu.ko keeps");
+	kiommu_teardown(&self->k);
+	/* 256 tables. */
+	kiommu_set_param("shadow_limit_mb", "1");
+	kiommu_serve_type1(true);
+	kiommu_setup(&self->k, VFIO_TYPE1v2_IOMMU);
+	kiommu_serve_type1(false);
+	kiommu_set_param("shadow_limit_mb", "256");
+	self->fd = self->k.vfio.fd;
+	end = self->mem + SIZE - PAGE;
+	ASSERT_EQ(0, munmap(end, PAGE));
+	for (uint64_t i = 0; i < 700; i++) {
+		/* Without memory, */
+		ASSERT_EQ(-EFAULT, kiommu_map_dma(self->fd, end,
+						  IOVA + i * (1ull << 27), PAGE,
+						  RW));
+		/* and with some of it. */
+		ASSERT_EQ(-EFAULT, kiommu_map_dma(self->fd, end - PAGE,
+						  IOVA + i * KIOMMU_2M,
+						  2 * PAGE, RW));
+	}
+	EXPECT_GE(256 << 10, pin_bytes(self->fd));
+	EXPECT_EQ(0, locked_pages(self));
+	EXPECT_EQ(0, map(self, 0, 1));
+	EXPECT_EQ(1, unmap_all(self));
+}
+
 TEST_F_TIMEOUT(maps, device_memory, 120)
 {
 	struct kiommu_device *dev = &self->k.vfio.dev[0];

@@ -197,19 +197,24 @@ static int enter_object(struct kiommu_function *function,
 			struct kiommu_guest *guest)
 {
 	struct kiommu_object *object = function->object;
+	struct kiommu_left left = {};
 	int ret;
 
 	ret = kiommu_lock_exclusive_killable(object);
 	if (ret)
 		return ret == -ESTALE ? -ENXIO : ret;
-	ret = is_in(function, object) ? kiommu_object_start(object, guest) :
-					-ENXIO;
+	ret = -ENXIO;
+	if (is_in(function, object)) {
+		left = kiommu_object_stop_unused(object);
+		ret = kiommu_object_start(object, guest);
+	}
 	if (ret >= 0) {
 		object->functions++;
 		function->registered = !ret;
 		WRITE_ONCE(function->live, true);
 	}
 	kiommu_unlock_exclusive(object);
+	kiommu_object_leave(left);
 	/* -ENODEV is for a KVM or a function that is going away. */
 	return ret == -ENODEV ? -ENXIO : ret;
 }

@@ -68,20 +68,17 @@ static int set_dirty_pages(struct kiommu_object *object, bool on)
 static int do_part(struct kiommu_object *object, u64 iova, u64 pages,
 		   kiommu_u64 *bits, u64 *unmapped)
 {
-	bool user = kiommu_takes_user_maps(object);
 	kiommu_u64 count = 0;
 	int ret;
 
 	if (!object->dirty_pages)
 		return -EINVAL;
-	if (!unmapped || user) {
-		ret = kiommu_core_writable_pages(object->domain, iova, pages,
-						 bits);
-		if (!ret && unmapped)
-			kiommu_user_maps_block(object, iova, iova +
-					       (pages << PAGE_SHIFT) - 1);
-		return ret;
-	}
+	if (!unmapped)
+		return kiommu_core_writable_pages(object->domain, iova,
+						  pages, bits);
+	/* The KVM has left since the call began. */
+	if (object->user)
+		return -EBUSY;
 	ret = kiommu_core_unmap_writable(object->domain, iova,
 					 pages << PAGE_SHIFT, bits, &count);
 	*unmapped += count;
@@ -135,14 +132,19 @@ static int for_parts(struct kiommu_object *object, u64 iova, u64 size,
 	return ended ?: ret;
 }
 
-/* Type1 knows the mappings that a client has made, and takes no part of one. */
-static int check_maps(struct kiommu_object *object, u64 iova, u64 size)
+/*
+ * Type1 knows the mappings that a client has made, and takes no part of one. @user:
+ * set if the call is for such mappings.
+ */
+static int check_maps(struct kiommu_object *object, u64 iova, u64 size,
+		      bool *user)
 {
 	int ret;
 
 	ret = kiommu_lock_shared(object);
 	if (ret)
 		return ret;
+	*user = kiommu_takes_user_maps(object);
 	if (!object->dirty_pages ||
 	    (object->user && kiommu_user_maps_cut(object, iova, iova + size - 1)))
 		ret = -EINVAL;
@@ -154,6 +156,7 @@ static long get_bitmap(struct kiommu_object *object, void __user *argp,
 		       u32 bytes)
 {
 	struct vfio_iommu_type1_dirty_bitmap_get range;
+	bool user;
 	int ret;
 
 	if (bytes < sizeof(range))
@@ -164,7 +167,7 @@ static long get_bitmap(struct kiommu_object *object, void __user *argp,
 	    !PAGE_ALIGNED(range.iova) || !PAGE_ALIGNED(range.size))
 		return -EINVAL;
 	ret = check_bitmap(&range.bitmap, range.size) ?:
-	      check_maps(object, range.iova, range.size);
+	      check_maps(object, range.iova, range.size, &user);
 	if (ret)
 		return ret;
 	return for_parts(object, range.iova, range.size, &range.bitmap,
@@ -203,6 +206,7 @@ long kiommu_type1_unmap_dirty(struct kiommu_object *object,
 	struct vfio_iommu_type1_dma_unmap unmap;
 	struct vfio_bitmap bitmap;
 	u64 pages = 0;
+	bool user;
 	int ret;
 
 	if (copy_from_user(&unmap, argp, min_size))
@@ -216,7 +220,7 @@ long kiommu_type1_unmap_dirty(struct kiommu_object *object,
 	    !PAGE_ALIGNED(unmap.iova) || !PAGE_ALIGNED(unmap.size))
 		return -EINVAL;
 	ret = check_bitmap(&bitmap, unmap.size) ?:
-	      check_maps(object, unmap.iova, unmap.size);
+	      check_maps(object, unmap.iova, unmap.size, &user);
 	if (ret)
 		return ret;
 	/* A call whose answer could not be stored must change nothing. */
@@ -224,16 +228,19 @@ long kiommu_type1_unmap_dirty(struct kiommu_object *object,
 	    clear_user(bitmap.data,
 		       kiommu_bitmap_bytes(unmap.size >> PAGE_SHIFT)))
 		return -EFAULT;
-	ret = for_parts(object, unmap.iova, unmap.size, &bitmap, &pages);
+	/* Mappings go as a whole, once all bits are stored. */
+	ret = for_parts(object, unmap.iova, unmap.size, &bitmap,
+			user ? NULL : &pages);
 	if (ret && ret != -ENOMEM)
 		return ret;
-	if (kiommu_takes_user_maps(object))
+	if (user) {
 		ret = kiommu_user_unmap(object, unmap.iova,
 					unmap.iova + unmap.size - 1, &unmap.size);
-	else
+		if (ret)
+			return ret;
+	} else {
 		unmap.size = pages << PAGE_SHIFT;
-	if (ret && ret != -ENOMEM)
-		return ret;
+	}
 	if (copy_to_user(argp, &unmap, min_size))
 		return -EFAULT;
 	return ret;

@@ -40,7 +40,7 @@ long kiommu_check_extension(struct kiommu_object *object,
 	case VFIO_TYPE1v2_IOMMU:
 		return object ? object->type1 : kiommu_serves_type1();
 	case VFIO_UNMAP_ALL:
-		return object ? 1 : 0;
+		return object || kiommu_serves_type1();
 	case VFIO_DMA_CC_IOMMU:
 		if (!object)
 			return 0;
@@ -238,12 +238,16 @@ static long map_dma(struct kiommu_object *object, void __user *argp)
 		return -EFAULT;
 	if (map.argsz < sizeof(map))
 		return -EINVAL;
-	if (map.flags != rights)
-		return -EOPNOTSUPP;
 	ret = kiommu_lock_shared(object);
 	if (ret)
 		return ret;
-	ret = kiommu_object_check_caller(object);
+	/* It was asked without D whether there is a KVM. */
+	if (object->user) {
+		kiommu_unlock_shared(object);
+		return map_user(object, argp);
+	}
+	ret = map.flags != rights ? -EOPNOTSUPP :
+				    kiommu_object_check_caller(object);
 	if (!ret)
 		ret = kiommu_core_refresh(object->domain, map.iova,
 					  map.size, &result);
@@ -275,6 +279,10 @@ static long unmap_dma(struct kiommu_object *object, void __user *argp)
 	ret = kiommu_lock_shared(object);
 	if (ret)
 		return ret;
+	if (object->user) {
+		kiommu_unlock_shared(object);
+		return unmap_user(object, argp);
+	}
 	if (unmap.flags)
 		ret = kiommu_core_unmap_all(object->domain, &pages);
 	else

@@ -118,20 +118,6 @@ int kiommu_user_memory_begin(struct kiommu_guest *guest,
 	return 0;
 }
 
-void kiommu_user_memory_end(struct kiommu_guest *guest, bool made)
-{
-	struct user_memory *user = memory_of(guest);
-
-	const struct interval_tree_node *node = &user->being_made->node;
-
-	lockdep_assert_held_write(&guest->lock);
-	if (!made) {
-		kiommu_core_pins_release(guest->pins, node->start, node->last);
-		remove(user, user->being_made);
-	}
-	user->being_made = NULL;
-}
-
 /*
  * A client can map and unmap all over its address space, so what the core knows of
  * slots that are not in use any more must have a bound. At least half of what is
@@ -142,6 +128,21 @@ static void forget_slots(struct kiommu_guest *guest, struct user_memory *user)
 	if (kiommu_core_pins_slots(guest->pins) <= 2 * user->slots + SPARE_SLOTS)
 		return;
 	kiommu_core_pins_forget_slots(guest->pins);
+}
+
+void kiommu_user_memory_end(struct kiommu_guest *guest, bool made)
+{
+	struct user_memory *user = memory_of(guest);
+
+	const struct interval_tree_node *node = &user->being_made->node;
+
+	lockdep_assert_held_write(&guest->lock);
+	if (!made) {
+		kiommu_core_pins_release(guest->pins, node->start, node->last);
+		remove(user, user->being_made);
+		forget_slots(guest, user);
+	}
+	user->being_made = NULL;
 }
 
 u64 kiommu_user_memory_remove(struct kiommu_guest *guest, u64 first, u64 last)
@@ -174,8 +175,10 @@ static void put_memory(struct kiommu_memory *memory)
 	struct user_memory *user = to_user_memory(memory);
 	struct entry *entry;
 
-	while ((entry = first_entry(user, 0, U64_MAX)))
+	while ((entry = first_entry(user, 0, U64_MAX))) {
 		remove(user, entry);
+		cond_resched();
+	}
 	mmdrop(memory->mm);
 	kfree(user);
 }

@@ -166,17 +166,49 @@ static int map_locked(struct kiommu_object *object,
 	return ret ? map_error(ret, status) : 0;
 }
 
-int kiommu_user_map(struct kiommu_object *object,
-		    const struct kiommu_user_mapping *mapping)
+/*
+ * Whether hosts may keep so many empty tables that they should be given back,
+ * which is possible while nothing is mapped.
+ */
+static bool has_empty_tables(struct kiommu_object *object)
+{
+	struct kiommu_core_info info;
+
+	if (kiommu_user_mappings(object->guest))
+		return false;
+	kiommu_core_get_info(object->domain, &info);
+	return info.shadow_bytes > info.shadow_limit / 2;
+}
+
+/* @tidy: set if it failed and left too many empty tables. */
+static int try_map(struct kiommu_object *object,
+		   const struct kiommu_user_mapping *mapping, bool *tidy)
 {
 	int ret;
 
+	*tidy = false;
 	ret = lock_for_map(object);
 	if (ret)
 		return ret;
 	ret = map_locked(object, mapping);
+	if (ret)
+		*tidy = has_empty_tables(object);
 	kiommu_unlock_pins(object);
 	return ret;
+}
+
+int kiommu_user_map(struct kiommu_object *object,
+		    const struct kiommu_user_mapping *mapping)
+{
+	bool tidy;
+	int ret;
+
+	ret = try_map(object, mapping, &tidy);
+	if (!ret || !tidy)
+		return ret;
+	/* Maps that failed have left tables, too. */
+	stop_unused(object);
+	return ret == -ENOSPC ? try_map(object, mapping, &tidy) : ret;
 }
 
 bool kiommu_user_maps_cut(const struct kiommu_object *object, u64 first,
@@ -195,7 +227,8 @@ bool kiommu_user_maps_cut(const struct kiommu_object *object, u64 first,
 	return mapping && mapping->iova + mapping->size - 1 != last;
 }
 
-void kiommu_user_maps_block(struct kiommu_object *object, u64 first, u64 last)
+/* Takes what is mapped in a range out of the hosts. Context: D and P. */
+static void block(struct kiommu_object *object, u64 first, u64 last)
 {
 	const struct kiommu_window *aperture = &object->hosts.caps.aperture;
 	kiommu_u64 pages;
@@ -206,20 +239,6 @@ void kiommu_user_maps_block(struct kiommu_object *object, u64 first, u64 last)
 	if (first <= last)
 		kiommu_core_unmap(object->domain, first, last - first + 1,
 				  &pages);
-}
-
-/*
- * Whether hosts may keep so many empty tables that they should be given back,
- * which is possible while nothing is mapped.
- */
-static bool has_empty_tables(struct kiommu_object *object)
-{
-	struct kiommu_core_info info;
-
-	if (kiommu_user_mappings(object->guest))
-		return false;
-	kiommu_core_get_info(object->domain, &info);
-	return info.shadow_bytes > info.shadow_limit / 2;
 }
 
 int kiommu_user_unmap(struct kiommu_object *object, u64 first, u64 last,
@@ -237,7 +256,7 @@ int kiommu_user_unmap(struct kiommu_object *object, u64 first, u64 last,
 	} else if (kiommu_user_maps_cut(object, first, last)) {
 		ret = -EINVAL;
 	} else {
-		kiommu_user_maps_block(object, first, last);
+		block(object, first, last);
 		*bytes = kiommu_user_memory_remove(object->guest, first, last);
 		tidy = has_empty_tables(object);
 	}

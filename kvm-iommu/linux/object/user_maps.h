@@ -28,8 +28,8 @@ bool kiommu_takes_user_maps(const struct kiommu_object *object);
  * many, or the shadow is full; -EINVAL if some IOVA cannot be mapped; -EPERM if
  * there are mappings of another process; -EBUSY if a KVM was registered
  * meanwhile; -EFAULT for memory that is missing, or cannot be had with these rights;
- * -ENOMEM also for RLIMIT_MEMLOCK; -EINTR; -ESTALE; or what the host's IOMMU
- * driver returned. Nothing has changed then.
+ * -ENOMEM also for RLIMIT_MEMLOCK; -EIO if a host's IOMMU driver refuses; -EAGAIN for
+ * device memory that keeps changing; -EINTR; -ESTALE. Nothing has changed then.
  */
 int kiommu_user_map(struct kiommu_object *object,
 		    const struct kiommu_user_mapping *mapping);
@@ -53,12 +53,6 @@ int kiommu_user_unmap(struct kiommu_object *object, u64 first, u64 last,
  */
 bool kiommu_user_maps_cut(const struct kiommu_object *object, u64 first,
 			  u64 last);
-
-/*
- * Takes what is mapped in a range out of the hosts; the client's mappings stay, to
- * be removed by kiommu_user_unmap(). Context: as above.
- */
-void kiommu_user_maps_block(struct kiommu_object *object, u64 first, u64 last);
 
 /* Mappings that can still be made. Context: D for reading at least. */
 unsigned int kiommu_user_maps_avail(const struct kiommu_object *object);
