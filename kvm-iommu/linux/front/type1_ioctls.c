@@ -201,30 +201,19 @@ static long map_user(struct kiommu_object *object, void __user *argp)
 	return kiommu_user_map(object, &mapping);
 }
 
-static long unmap_user(struct kiommu_object *object, void __user *argp)
+static int unmap_user(struct kiommu_object *object,
+		      struct vfio_iommu_type1_dma_unmap *unmap)
 {
-	const size_t min_size =
-		offsetofend(struct vfio_iommu_type1_dma_unmap, size);
-	struct vfio_iommu_type1_dma_unmap unmap;
-	u64 last;
-	int ret;
+	const bool all = unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL;
 
-	if (copy_from_user(&unmap, argp, min_size))
-		return -EFAULT;
-	if (unmap.argsz < min_size)
+	if (unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
 		return -EINVAL;
-	if (unmap.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
-		return kiommu_type1_unmap_dirty(object, argp);
-	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+	if (all ? unmap->iova || unmap->size :
+		  is_bad_range(unmap->iova, unmap->size))
 		return -EINVAL;
-	if (unmap.flags ? unmap.iova || unmap.size :
-			  is_bad_range(unmap.iova, unmap.size))
-		return -EINVAL;
-	last = unmap.flags ? U64_MAX : unmap.iova + unmap.size - 1;
-	ret = kiommu_user_unmap(object, unmap.iova, last, &unmap.size);
-	if (!ret && copy_to_user(argp, &unmap, min_size))
-		ret = -EFAULT;
-	return ret;
+	return kiommu_user_unmap(object, unmap->iova,
+				 all ? U64_MAX : unmap->iova + unmap->size - 1,
+				 &unmap->size);
 }
 
 static long map_dma(struct kiommu_object *object, void __user *argp)
@@ -255,12 +244,39 @@ static long map_dma(struct kiommu_object *object, void __user *argp)
 	return ret;
 }
 
-static long unmap_dma(struct kiommu_object *object, void __user *argp)
+static int unmap_guest(struct kiommu_object *object,
+		       struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	u64 pages = 0;
+	int ret;
+
+	if (unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+		return -EOPNOTSUPP;
+	if (unmap->flags && (unmap->iova || unmap->size))
+		return -EINVAL;
+	ret = kiommu_lock_shared(object);
+	if (ret)
+		return ret;
+	/* As in map_dma(). */
+	if (object->user) {
+		kiommu_unlock_shared(object);
+		return unmap_user(object, unmap);
+	}
+	if (unmap->flags)
+		ret = kiommu_core_unmap_all(object->domain, &pages);
+	else
+		ret = kiommu_core_unmap(object->domain, unmap->iova,
+					unmap->size, &pages);
+	kiommu_unlock_shared(object);
+	unmap->size = pages << PAGE_SHIFT;
+	return ret;
+}
+
+static long unmap_dma(struct kiommu_object *object, void __user *argp, bool user)
 {
 	const size_t min_size =
 		offsetofend(struct vfio_iommu_type1_dma_unmap, size);
 	struct vfio_iommu_type1_dma_unmap unmap;
-	u64 pages = 0;
 	int ret;
 
 	if (copy_from_user(&unmap, argp, min_size))
@@ -269,29 +285,12 @@ static long unmap_dma(struct kiommu_object *object, void __user *argp)
 		return -EINVAL;
 	if (unmap.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
 		return kiommu_type1_unmap_dirty(object, argp);
-	if (unmap.flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
-		return -EOPNOTSUPP;
-	if (unmap.flags && (unmap.iova || unmap.size))
-		return -EINVAL;
 	/* A call whose answer could not be stored must change nothing. */
 	if (copy_to_user(argp, &unmap, min_size))
 		return -EFAULT;
-	ret = kiommu_lock_shared(object);
-	if (ret)
-		return ret;
-	if (object->user) {
-		kiommu_unlock_shared(object);
-		return unmap_user(object, argp);
-	}
-	if (unmap.flags)
-		ret = kiommu_core_unmap_all(object->domain, &pages);
-	else
-		ret = kiommu_core_unmap(object->domain, unmap.iova,
-					unmap.size, &pages);
-	kiommu_unlock_shared(object);
+	ret = user ? unmap_user(object, &unmap) : unmap_guest(object, &unmap);
 	if (ret && ret != -ENOMEM)
 		return ret;
-	unmap.size = pages << PAGE_SHIFT;
 	if (copy_to_user(argp, &unmap, min_size))
 		return -EFAULT;
 	return ret;
@@ -320,7 +319,7 @@ long kiommu_type1_ioctl(struct kiommu_object *object, unsigned int cmd,
 	case VFIO_IOMMU_MAP_DMA:
 		return user ? map_user(object, argp) : map_dma(object, argp);
 	case VFIO_IOMMU_UNMAP_DMA:
-		return user ? unmap_user(object, argp) : unmap_dma(object, argp);
+		return unmap_dma(object, argp, user);
 	case VFIO_IOMMU_DIRTY_PAGES:
 		return kiommu_type1_dirty_pages(object, argp);
 	default:

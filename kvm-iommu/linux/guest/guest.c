@@ -173,8 +173,7 @@ static struct workqueue_struct *alloc_works(void)
 
 /*
  * Makes what does not depend on others. The guest is in no list, and no
- * notifier is registered. Consumes what was found; the caller has another reference
- * to what its key names.
+ * notifier is registered. Consumes what was found, also on failure.
  */
 static struct kiommu_guest *alloc_guest(struct found found, u64 idle_limit)
 {
