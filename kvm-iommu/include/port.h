@@ -167,12 +167,14 @@ int kiommu_port_look_up(struct kiommu_guest *guest, kiommu_u64 hva,
 
 /**
  * kiommu_port_unpin() - unpin a run of pages
+ * @hva: where the first one was pinned; the others follow it.
+ * @pfn: what the first one is; the others follow it.
  * @dirty: a device may have written to them.
  *
  * Never allocates, cannot fail.
  */
-void kiommu_port_unpin(struct kiommu_guest *guest, kiommu_u64 pfn,
-		       kiommu_u64 count, int dirty);
+void kiommu_port_unpin(struct kiommu_guest *guest, kiommu_u64 hva,
+		       kiommu_u64 pfn, kiommu_u64 count, int dirty);
 
 /**
  * kiommu_port_account() - charge pages to locked_vm of @guest's process

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "host_memory.hpp"
@@ -133,7 +134,8 @@ class GuestMemory {
   std::uint32_t pin(std::uint64_t hva, std::uint32_t count, bool write,
                     kiommu_u64* pfns, kiommu_pin_result* result);
   int look_up(std::uint64_t hva, std::uint32_t count, kiommu_u64* pfns);
-  void unpin(std::uint64_t pfn, std::uint64_t count, bool dirty);
+  void unpin(std::uint64_t hva, std::uint64_t pfn, std::uint64_t count,
+             bool dirty);
   int account(std::uint64_t pages);
   void unaccount(std::uint64_t pages);
   int track(std::uint64_t gfn);
@@ -178,6 +180,8 @@ class GuestMemory {
   std::uint64_t next_hva_ = 0x7f0000000000;
   std::uint64_t accounted_ = 0;
   std::uint64_t pins_ = 0;
+  // How often each page was pinned where: PFN and HVA.
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> pinned_at_;
   // How often a page is tracked, by GFN: in a slot, and when its slot was
   // removed.
   std::map<std::uint64_t, unsigned> tracked_;

@@ -143,6 +143,7 @@ std::uint32_t GuestMemory::pin(std::uint64_t hva, std::uint32_t count,
     pfns[done] = touch(hva + done * kPageBytes);
     as_one = as_one && pfns[done] == pfns[0] + done;
     host_.pin(pfns[done], result->writable != 0);
+    ++pinned_at_[{pfns[done], hva + done * kPageBytes}];
   }
   if (as_one && done == kMostPages) host_.pinned_as_one(pfns[0]);
   pins_ += done;
@@ -172,11 +173,21 @@ int GuestMemory::look_up(std::uint64_t hva, std::uint32_t count,
   return 0;
 }
 
-void GuestMemory::unpin(std::uint64_t pfn, std::uint64_t count, bool dirty) {
+void GuestMemory::unpin(std::uint64_t hva, std::uint64_t pfn,
+                        std::uint64_t count, bool dirty) {
   const Locked locked(mutex_);
   ++unpin_calls;
   if (count == 0 || count > pins_) violation("unpin of ", count, " pages");
   pins_ -= count;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto at = pinned_at_.find({pfn + i, hva + i * kPageBytes});
+    if (at == pinned_at_.end()) {
+      violation("unpin of pfn ", pfn + i, ", which was not pinned at HVA ",
+                hva + i * kPageBytes);
+    } else if (--at->second == 0) {
+      pinned_at_.erase(at);
+    }
+  }
   host_.unpin(pfn, count, dirty);
 }
 
@@ -239,10 +250,10 @@ int kiommu_port_look_up(kiommu_guest* mem, kiommu_u64 hva, kiommu_u32 count,
   return mem->memory->look_up(hva, count, pfns);
 }
 
-void kiommu_port_unpin(kiommu_guest* mem, kiommu_u64 pfn, kiommu_u64 count,
-                       int dirty) {
+void kiommu_port_unpin(kiommu_guest* mem, kiommu_u64 hva, kiommu_u64 pfn,
+                       kiommu_u64 count, int dirty) {
   entered("unpin");
-  mem->memory->unpin(pfn, count, dirty != 0);
+  mem->memory->unpin(hva, pfn, count, dirty != 0);
 }
 
 int kiommu_port_account(kiommu_guest* mem, kiommu_u64 pages) {

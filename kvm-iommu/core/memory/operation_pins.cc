@@ -346,9 +346,7 @@ OperationPins::Made OperationPins::make(Slot& slot, uint64_t gfn,
   if (n == kChunkPages && try_huge(slot, gfn, writable)) return {.count = n};
   auto node = ensure_node(chunk);
   if (!node || *node == nullptr) {
-    for (unsigned i = 0; i < n; ++i) {
-      kiommu_port_unpin(pins_.guest(), pfns_[i], 1, 0);
-    }
+    for (unsigned i = 0; i < n; ++i) unpin(slot, gfn, i);
     if (!node) return {.why = node.error()};
     return {.count = n};
   }
@@ -388,7 +386,7 @@ void OperationPins::install(Slot& slot, uint64_t* node, uint64_t gfn,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
       ++installed;
     } else {
-      kiommu_port_unpin(pins_.guest(), pfns_[i], 1, 0);
+      unpin(slot, gfn, i);
     }
   }
   charged_ -= installed;

@@ -87,6 +87,11 @@ class OperationPins {
   Result<uint64_t*> ensure_node(Chunk& chunk);
   uint64_t charge(uint64_t pages);
   bool try_huge(Slot& slot, uint64_t gfn, bool writable);
+  // Gives page `i` of those that were just pinned from `gfn` on back.
+  void unpin(const Slot& slot, uint64_t gfn, uint64_t i) {
+    kiommu_port_unpin(pins_.guest(), slot.hva_of(gfn + i).value, pfns_[i], 1,
+                      0);
+  }
   void install(Slot& slot, uint64_t* node, uint64_t gfn, uint64_t count,
                bool writable);
 

@@ -11,17 +11,22 @@ namespace {
 
 constexpr uint64_t kLastGfn = ~uint64_t{0} >> kPageShift;
 
-// Gathers contiguous PFNs, to unpin them in one call.
+// Gathers neighbours, in GFNs and PFNs, of one slot, to unpin them in one call.
 class UnpinRun {
  public:
-  explicit UnpinRun(kiommu_guest* guest) : guest_(guest) {}
+  UnpinRun(kiommu_guest* guest, const Slot& slot)
+      : guest_(guest), slot_(slot) {}
   ~UnpinRun() { flush(); }
   UnpinRun(const UnpinRun&) = delete;
   UnpinRun& operator=(const UnpinRun&) = delete;
 
-  void add(uint64_t pfn, uint64_t count, bool dirty) {
-    if (count_ > 0 && (pfn != pfn_ + count_ || dirty != dirty_)) flush();
+  void add(uint64_t gfn, uint64_t pfn, uint64_t count, bool dirty) {
+    if (count_ > 0 && (gfn != gfn_ + count_ || pfn != pfn_ + count_ ||
+                       dirty != dirty_)) {
+      flush();
+    }
     if (count_ == 0) {
+      gfn_ = gfn;
       pfn_ = pfn;
       dirty_ = dirty;
     }
@@ -30,12 +35,16 @@ class UnpinRun {
 
   // Unpins what was gathered.
   void flush() {
-    if (count_ > 0) kiommu_port_unpin(guest_, pfn_, count_, dirty_);
+    if (count_ > 0) {
+      kiommu_port_unpin(guest_, slot_.hva_of(gfn_).value, pfn_, count_, dirty_);
+    }
     count_ = 0;
   }
 
  private:
   kiommu_guest* guest_;
+  const Slot& slot_;
+  uint64_t gfn_ = 0;
   uint64_t pfn_ = 0;
   uint64_t count_ = 0;
   bool dirty_ = false;
@@ -109,14 +118,16 @@ template <class Select>
 uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk, unsigned first,
                                  unsigned end, Select select) {
   uint64_t released = 0;
-  UnpinRun run(guest_);
+  UnpinRun run(guest_, slot);
+  // Of a chunk that begins below the slot, its first pages have no pins.
+  const uint64_t base = slot.chunk_base(&chunk - slot.chunks);
   if (Chunk::is_huge(chunk.word)) {
     const bool stale = (chunk.word & Chunk::kStale) != 0;
     if (!select(pin::kValid | (chunk.holders > 0 ? pin::kHolder : 0) |
                 (stale ? pin::kStale : 0))) {
       return 0;
     }
-    run.add(Chunk::pfn(chunk.word), kChunkPages,
+    run.add(base, Chunk::pfn(chunk.word), kChunkPages,
             (chunk.word & Chunk::kDirty) != 0);
     chunk.word = 0;
     chunk.holders = 0;
@@ -124,7 +135,8 @@ uint64_t PinTable::release_chunk(const Slot& slot, Chunk& chunk, unsigned first,
   } else if (uint64_t* node = Chunk::node(chunk.word)) {
     for (unsigned i = first; i < end; ++i) {
       if (node[i] == 0 || !select(node[i])) continue;
-      run.add(node[i] >> pin::kPfnShift, 1, (node[i] & pin::kDirty) != 0);
+      run.add(base + i, node[i] >> pin::kPfnShift, 1,
+              (node[i] & pin::kDirty) != 0);
       node[i] = 0;
       ++released;
     }

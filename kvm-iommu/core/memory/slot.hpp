@@ -46,14 +46,17 @@ struct Slot : Memslot {
   Chunk& chunk(uint64_t gfn) const {
     return chunks[clamp_index(chunk_index(gfn), chunk_count())];
   }
+  // The first page of a chunk, which may be below the slot.
+  uint64_t chunk_base(uint64_t index) const {
+    return (first_gfn / kChunkPages + index) * kChunkPages;
+  }
   // The first and the last page of a chunk that are in the slot.
   uint64_t chunk_first(uint64_t index) const {
-    const uint64_t gfn = (first_gfn / kChunkPages + index) * kChunkPages;
+    const uint64_t gfn = chunk_base(index);
     return gfn < first_gfn ? first_gfn : gfn;
   }
   uint64_t chunk_last(uint64_t index) const {
-    const uint64_t gfn =
-        (first_gfn / kChunkPages + index) * kChunkPages + kChunkPages - 1;
+    const uint64_t gfn = chunk_base(index) + kChunkPages - 1;
     return gfn > last_gfn() ? last_gfn() : gfn;
   }
   uint64_t dirty_blocks() const {

@@ -136,8 +136,8 @@ kiommu_u32 kiommu_port_pin(struct kiommu_guest *guest, kiommu_u64 hva,
 	return pinned;
 }
 
-void kiommu_port_unpin(struct kiommu_guest *guest, kiommu_u64 pfn,
-		       kiommu_u64 count, int dirty)
+void kiommu_port_unpin(struct kiommu_guest *guest, kiommu_u64 hva,
+		       kiommu_u64 pfn, kiommu_u64 count, int dirty)
 {
 	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
 }

@@ -87,7 +87,8 @@ kiommu_u32 kiommu_port_pin(kiommu_guest* mem, kiommu_u64 hva, kiommu_u32 count,
 }
 
 int kiommu_port_look_up(kiommu_guest*, kiommu_u64, kiommu_u32, kiommu_u64*) {}
-void kiommu_port_unpin(kiommu_guest*, kiommu_u64, kiommu_u64, int) {}
+void kiommu_port_unpin(kiommu_guest*, kiommu_u64, kiommu_u64, kiommu_u64, int) {
+}
 int kiommu_port_account(kiommu_guest*, kiommu_u64) { return 0; }
 void kiommu_port_unaccount(kiommu_guest*, kiommu_u64) {}
 
