@@ -231,6 +231,8 @@ struct kvm_iommu_info {
 #define KVM_IOMMU_FEATURE_DOMAIN_FILE (1ull << 6)
 /* KVM_IOMMU_ATTACH takes device files (/dev/vfio/devices). */
 #define KVM_IOMMU_FEATURE_DEVICE_FILE (1ull << 7)
+/* IOMMU_HWPT_DATA_KVM_IOMMU of iommufd (linux/kvm_iommu_hwpt.h). */
+#define KVM_IOMMU_FEATURE_HWPT (1ull << 8)
 };
 #define KVM_IOMMU_GET_INFO _IO(KVM_IOMMU_TYPE, KVM_IOMMU_BASE + 0)
 
@@ -502,6 +504,7 @@ struct kvm_iommu_set_idle_limit {
 
 #include <linux/kvm_iommu_domain.h>
 #include <linux/kvm_iommu_faults.h>
+#include <linux/kvm_iommu_hwpt.h>
 #include <linux/kvm_iommu_pages.h>
 #include <linux/kvm_iommu_sync.h>
 

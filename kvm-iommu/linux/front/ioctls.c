@@ -12,6 +12,7 @@
 #include "front/attach.h"
 #include "front/command.h"
 #include "front/dirty.h"
+#include "front/hwpt.h"
 #include "front/ioctls.h"
 #include "guest/guest.h"
 #include "object/doorbell.h"
@@ -26,7 +27,8 @@ static u64 features(const struct kiommu_object *object)
 	u64 features = KVM_IOMMU_FEATURE_P2P | KVM_IOMMU_FEATURE_DIRTY_LOG |
 		       KVM_IOMMU_FEATURE_ANCHOR_RIGHTS |
 		       KVM_IOMMU_FEATURE_DOMAIN_FILE |
-		       kiommu_attach_features() | kiommu_doorbell_features();
+		       kiommu_attach_features() | kiommu_hwpt_features() |
+		       kiommu_doorbell_features();
 
 	if (object->guest && kiommu_tracking_possible(object->guest))
 		features |= KVM_IOMMU_FEATURE_TRACKED;

@@ -6,6 +6,7 @@
 
 #include "zpci_hook.h"
 #include "front/domain_file.h"
+#include "front/hwpt.h"
 #include "front/vfio_driver.h"
 #include "guest/guest.h"
 #include "object/devices.h"
@@ -33,9 +34,14 @@ static int __init kiommu_init(void)
 	ret = kiommu_vfio_register();
 	if (ret)
 		goto err_files;
+	ret = kiommu_hwpt_register();
+	if (ret)
+		goto err_vfio;
 	kiommu_domain_files_ready();
 	return 0;
 
+err_vfio:
+	kiommu_vfio_unregister();
 err_files:
 	kiommu_domain_files_unregister();
 err_hook:
@@ -50,6 +56,7 @@ module_init(kiommu_init);
 
 static void __exit kiommu_exit(void)
 {
+	kiommu_hwpt_unregister();
 	kiommu_vfio_unregister();
 	kiommu_domain_files_unregister();
 	kiommu_zpci_hook_exit();

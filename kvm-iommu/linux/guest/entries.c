@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Reads of the guest's tables, reads and writes of its ring. Only the process
- * whose memory it is can do these, and only in ordinary memory.
+ * whose memory it is can do these, and only in ordinary memory. A provider with
+ * functions of its own reads by itself, and has no ring.
  *
  * Locks: mmap_lock for reading, with the notifier's lock inside it; both are
  * released before the copy.
@@ -67,6 +68,8 @@ int kiommu_port_read_entries(struct kiommu_guest *guest, kiommu_u64 hva,
 	kiommu_u32 i;
 	int ret;
 
+	if (!kiommu_guest_of_process(guest))
+		return guest->provider->read(guest->memory, hva, entries, count);
 	if (current->mm != guest->mm)
 		return -EPERM;
 	ret = check_no_mmio(guest, hva, count * sizeof(*from));
@@ -116,7 +119,7 @@ int kiommu_port_write_entries(struct kiommu_guest *guest, kiommu_u64 hva,
 	kiommu_u32 i;
 	int ret;
 
-	if (current->mm != guest->mm)
+	if (!kiommu_guest_of_process(guest) || current->mm != guest->mm)
 		return -EPERM;
 	ret = check_no_mmio(guest, hva, count * sizeof(*to));
 	if (ret)

@@ -171,12 +171,21 @@ static struct workqueue_struct *alloc_works(void)
 	return alloc_workqueue("kvm_iommu", WQ_UNBOUND, 0);
 }
 
+/* Idle pages that a guest may keep pinned. */
+static u64 idle_limit(void)
+{
+	const u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
+
+	return limit << (20 - PAGE_SHIFT);
+}
+
 /*
  * Makes what does not depend on others. The guest is in no list, and no
  * notifier is registered. Consumes what was found, also on failure.
  */
-static struct kiommu_guest *alloc_guest(struct found found, u64 idle_limit)
+static struct kiommu_guest *alloc_guest(struct found found)
 {
+	const u64 limit = found.provider->resolve ? 0 : idle_limit();
 	struct kiommu_guest *guest;
 
 	guest = kzalloc(sizeof(*guest), GFP_KERNEL_ACCOUNT);
@@ -198,7 +207,7 @@ static struct kiommu_guest *alloc_guest(struct found found, u64 idle_limit)
 	guest->wq = alloc_works();
 	if (!guest->wq)
 		goto err_free;
-	if (kiommu_core_pins_create(guest, idle_limit, &guest->pins))
+	if (kiommu_core_pins_create(guest, limit, &guest->pins))
 		goto err_works;
 	return guest;
 
@@ -211,13 +220,20 @@ err_memory:
 	return ERR_PTR(-ENOMEM);
 }
 
-/* No callback comes any more. Work that callbacks have queued is done first. */
+/*
+ * No callback comes any more but kiommu_slots_deleted(), for memory that is not put
+ * yet: whoever takes it away waits there until it is unpinned. Work that callbacks
+ * have queued is done first.
+ */
 static void free_guest(struct kiommu_guest *guest)
 {
 	const struct found found = { guest->provider, guest->memory };
 
 	destroy_workqueue(guest->wq);
+	down_write(&guest->lock);
 	kiommu_core_pins_destroy(guest->pins);
+	guest->pins = NULL;
+	up_write(&guest->lock);
 	kiommu_tracked_destroy(&guest->tracked);
 	put_memory(found);
 	kfree(guest);
@@ -379,14 +395,13 @@ static struct kiommu_guest *make_guest(struct kiommu_guest *guest)
 /* Returns a new guest with the memory that @key names; it is in no list yet. */
 static struct kiommu_guest *alloc_guest_of_key(const void *key)
 {
-	u64 limit = min(READ_ONCE(idle_pins_mb), ULONG_MAX >> 20);
 	struct found found;
 	int ret;
 
 	ret = find_memory(key, &found);
 	if (ret)
 		return ERR_PTR(ret);
-	return alloc_guest(found, limit << (20 - PAGE_SHIFT));
+	return alloc_guest(found);
 }
 
 /*
@@ -415,6 +430,16 @@ static struct kiommu_guest *find_or_make(const void *key, struct mm_struct *mm)
 	return ERR_PTR(ret);
 }
 
+/* No memory of a process is watched, so nothing can fail or has to be waited for. */
+static void make_without_process(struct kiommu_guest *guest)
+{
+	mutex_lock(&guests_lock);
+	list_add(&guest->list, &guests);
+	mutex_unlock(&guests_lock);
+	kiommu_slots_watch(guest);
+	complete_all(&guest->made);
+}
+
 struct kiommu_guest *
 kiommu_guest_create(const struct kiommu_memory_provider *provider,
 		    struct kiommu_memory *memory)
@@ -423,9 +448,13 @@ kiommu_guest_create(const struct kiommu_memory_provider *provider,
 	int ret;
 
 	__module_get(provider->owner);
-	guest = alloc_guest((struct found){ provider, memory }, 0);
+	guest = alloc_guest((struct found){ provider, memory });
 	if (IS_ERR(guest))
 		return guest;
+	if (!kiommu_guest_of_process(guest)) {
+		make_without_process(guest);
+		return guest;
+	}
 	guest = make_guest(guest);
 	ret = wait_until_made(guest);
 	if (!ret)
@@ -536,7 +565,8 @@ void kiommu_guest_put(struct kiommu_guest *guest)
 
 	if (!guest->error) {
 		kiommu_slots_ignore(guest);
-		kiommu_notifier_unregister(guest);
+		if (kiommu_guest_of_process(guest))
+			kiommu_notifier_unregister(guest);
 	}
 	free_guest(guest);
 }

@@ -36,7 +36,8 @@
  * @mm: mm of the guest's process; same as that of @memory.
  * @lock: P of core.h; protects the pin table and what depends on it. For the
  *	lock order see lock.h.
- * @pins: the core's pin table.
+ * @pins: the core's pin table; NULL, with @lock held for writing, once the guest
+ *	is being freed.
  * @slots: the memory slots that the core knows of.
  * @notifier: what happened to the process's memory.
  * @mmio: device memory that is mapped for other devices.
@@ -48,7 +49,7 @@
  * @shrink: idle pages that memory pressure asked for and that @work has not
  *	unpinned yet.
  *
- * @provider, @memory, @mm, @pins and @wq do not change during its lifetime.
+ * @provider, @memory, @mm, @wq and, until it is freed, @pins do not change.
  */
 struct kiommu_guest {
 	refcount_t refs;
@@ -93,9 +94,10 @@ struct kiommu_guest *kiommu_guest_get(const void *key);
  * @provider: need not be registered.
  * @memory: consumed: put if this fails.
  *
- * It keeps no idle pins.
+ * It keeps no idle pins if @provider has @resolve.
  *
- * Context: as kiommu_guest_get().
+ * Context: as kiommu_guest_get(). If @provider pins by itself, no lock of a
+ * process is waited for, and only -ENOMEM is returned.
  * Return: as kiommu_guest_get().
  */
 struct kiommu_guest *
@@ -113,6 +115,12 @@ kiommu_guest_create(const struct kiommu_memory_provider *provider,
  * then; or what kiommu_guest_get() returns.
  */
 struct kiommu_guest *kiommu_guest_get_fd(int fd);
+
+/* Whether its memory is that of a process, which alone may have it read. */
+static inline bool kiommu_guest_of_process(const struct kiommu_guest *guest)
+{
+	return !guest->provider->pin;
+}
 
 /*
  * Takes another reference. Context: any; the caller has a reference, or holds D

@@ -2,7 +2,9 @@
 /*
  * Providers of guest memory: memory slots over the memory of one process. KVM
  * is built in (kvm_memory.c); another module can register a provider of its
- * own.
+ * own. A provider that pins by itself has memory of its own instead: the
+ * addresses of its slots (hva) are what it takes them for, nobody else looks at
+ * them, and any process may have its tables read (ioas_memory.c).
  *
  * A guest is known by its key: the address of an object of its provider. Keys
  * are compared and passed back, and only the provider dereferences them. For
@@ -14,7 +16,8 @@
  * functions of a provider may be called as follows:
  *
  *   key_of_file, get  any time while it is registered
- *   find_slot, hold_hva, generation  any time between get and put
+ *   find_slot, hold_hva, generation, pin, unpin, read  any time between get
+ *     and put
  *   can_track  any time between get and put
  *   listen, ignore  alternately, between get and put, ignore last
  *   track, untrack  between listen and ignore
@@ -45,8 +48,9 @@ struct module;
 /**
  * struct kiommu_memory - a guest's memory; part of an object of its provider
  * @key: key of the guest.
- * @mm: mm of the process whose memory backs the slots; referenced (mmgrab) by
- *	the provider until the memory is put.
+ * @mm: mm of the process whose memory backs the slots, or that is charged for
+ *	kernel memory if the provider pins by itself; referenced (mmgrab) by the
+ *	provider until the memory is put.
  *
  * Both are set by get() and do not change. Several guests may get the same
  * memory, one after the other: when one is put, there may be a successor
@@ -85,7 +89,7 @@ struct kiommu_stretch {
  *	so it must not wait for anyone who changes slots and waits for them.
  * @hold_hva: whether a slot has memory in [first, last], addresses in @mm.
  *	Called by MMU notifiers: must not sleep, nor take a lock under which
- *	memory is allocated.
+ *	memory is allocated. NULL if @pin is set.
  * @generation: a number that changes when slots change. Slots that are looked
  *	up after it are at least as new. Any context.
  * @listen: optional, for a provider that is told of deleted slots in a context
@@ -105,6 +109,12 @@ struct kiommu_stretch {
  *	finds the memory at @address of a slot, of @pages pages at most. Returns
  *	how many pages it has, 0 if there is none. Called, under the locks of
  *	operations, when pages are to be pinned or device memory to be mapped.
+ * @pin: optional, with the two below: as kiommu_port_pin(). What it pins stays
+ *	pinned, and charged, until @unpin. Memory that goes away goes with its
+ *	slot, so the MMU notifier is not registered.
+ * @unpin: unpins pages by their addresses, each once for each time that it was
+ *	pinned. Called with the guest's lock held, and when the guest is freed.
+ * @read: as kiommu_port_read_entries().
  * @list: used by kvm_iommu.
  */
 struct kiommu_memory_provider {
@@ -124,6 +134,11 @@ struct kiommu_memory_provider {
 	void (*untrack)(struct kiommu_memory *memory, u64 gfn);
 	u32 (*resolve)(struct kiommu_memory *memory, u64 address, u32 pages,
 		       struct kiommu_stretch *stretch);
+	u32 (*pin)(struct kiommu_memory *memory, u64 hva, u32 count, bool write,
+		   u64 *pfns, struct kiommu_pin_result *result);
+	void (*unpin)(struct kiommu_memory *memory, u64 hva, u64 count);
+	int (*read)(struct kiommu_memory *memory, u64 hva, u64 *entries,
+		    u32 count);
 	struct list_head list;
 };
 

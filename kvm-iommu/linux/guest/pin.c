@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Long-term pins of the guest's memory, charged to locked_vm of its process.
+ * Long-term pins of the guest's memory, charged to locked_vm of its process. A
+ * provider with functions of its own pins, and charges, by itself.
  *
  * Locks: mmap_lock, inside the guest's lock: for reading to pin, for writing to
  * charge.
@@ -120,6 +121,9 @@ kiommu_u32 kiommu_port_pin(struct kiommu_guest *guest, kiommu_u64 hva,
 	kiommu_u32 i, pinned;
 
 	static_assert(sizeof(*pages) == sizeof(*pfns));
+	if (!kiommu_guest_of_process(guest))
+		return guest->provider->pin(guest->memory, hva, count, write,
+					    pfns, result);
 	if (exact) {
 		count = guest->provider->resolve(guest->memory, hva, count, &at);
 		if (!count) {
@@ -139,6 +143,10 @@ kiommu_u32 kiommu_port_pin(struct kiommu_guest *guest, kiommu_u64 hva,
 void kiommu_port_unpin(struct kiommu_guest *guest, kiommu_u64 hva,
 		       kiommu_u64 pfn, kiommu_u64 count, int dirty)
 {
+	if (!kiommu_guest_of_process(guest)) {
+		guest->provider->unpin(guest->memory, hva, count);
+		return;
+	}
 	unpin_user_page_range_dirty_lock(pfn_to_page(pfn), count, dirty);
 }
 
@@ -147,6 +155,8 @@ int kiommu_port_account(struct kiommu_guest *guest, kiommu_u64 pages)
 {
 	int ret;
 
+	if (!kiommu_guest_of_process(guest))
+		return 0;
 	if (mmap_write_lock_killable(guest->mm))
 		return -EINTR;
 	ret = __account_locked_vm(guest->mm, pages, true, current,
@@ -162,6 +172,8 @@ int kiommu_port_account(struct kiommu_guest *guest, kiommu_u64 pages)
  */
 void kiommu_port_unaccount(struct kiommu_guest *guest, kiommu_u64 pages)
 {
+	if (!kiommu_guest_of_process(guest))
+		return;
 	if (current->mm != guest->mm)
 		mmap_write_lock(guest->mm);
 	else if (mmap_write_lock_killable(guest->mm))

@@ -57,6 +57,11 @@ void kiommu_slots_settle(struct kiommu_guest *guest)
 void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages)
 {
 	down_write(&guest->lock);
+	if (!guest->pins) {
+		/* It is being freed, and nothing is pinned any more. */
+		up_write(&guest->lock);
+		return;
+	}
 	if (pages) {
 		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
 		kiommu_core_slots_changed(guest->pins, gfn, gfn + pages - 1);

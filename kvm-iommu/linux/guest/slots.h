@@ -77,7 +77,8 @@ void kiommu_slots_settle(struct kiommu_guest *guest);
  * On return nothing in deleted slots is mapped or pinned.
  *
  * Context: may sleep; may be called under kvm->slots_lock, but under no lock of
- * lock.h.
+ * lock.h. The caller has a reference, or the provider has not put the memory of
+ * @guest yet.
  */
 void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages);
 

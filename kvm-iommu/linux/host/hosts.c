@@ -138,18 +138,44 @@ static int probe_split(struct kiommu_host *host,
 	return ret;
 }
 
-/* By a callback, like type1: while it runs, the device cannot leave its group. */
-static int alloc_for_first(struct device *dev, void *data)
+static int alloc_own(struct device *dev, void *data)
 {
 	*(struct iommu_domain **)data = iommu_paging_domain_alloc(dev);
 	return 1;
 }
 
-static struct iommu_domain *alloc_domain(const struct kiommu_group *group)
+/*
+ * As iommufd does it: a domain of domain_alloc_user() can do all that it will before it
+ * is attached. (Later kernels have no other.)
+ */
+static int alloc_lent(struct device *dev, void *data)
+{
+#ifdef KIOMMU_HWPT
+	const struct iommu_ops *ops = dev->iommu->iommu_dev->ops;
+	struct iommu_domain *domain;
+
+	if (ops->domain_alloc_user) {
+		domain = ops->domain_alloc_user(dev, 0, NULL, NULL);
+		if (!IS_ERR(domain))
+			domain->owner = ops;
+		*(struct iommu_domain **)data = domain;
+		return 1;
+	}
+#endif
+	return alloc_own(dev, data);
+}
+
+/*
+ * For the first device of @group. By a callback, like type1: while it runs, the device
+ * cannot leave its group.
+ */
+static struct iommu_domain *alloc_domain(const struct kiommu_group *group,
+					 bool lent)
 {
 	struct iommu_domain *domain = ERR_PTR(-ENODEV);
 
-	iommu_group_for_each_dev(group->group, &domain, alloc_for_first);
+	iommu_group_for_each_dev(group->group, &domain,
+				 lent ? alloc_lent : alloc_own);
 	return domain;
 }
 
@@ -256,6 +282,13 @@ static void put_back_into(struct kiommu_host *host, struct iommu_group *group,
 	go_to(group, host);
 }
 
+bool kiommu_host_suits(const struct kiommu_host *host,
+		       const struct kiommu_group *group)
+{
+	return iommu_group_for_each_dev(group->group, host->domain, is_served) &&
+	       host->coherent == kiommu_group_coherent(group);
+}
+
 int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group)
 {
 	struct kiommu_host *from = group->from;
@@ -294,44 +327,51 @@ void kiommu_host_exit(struct kiommu_host *host, struct iommu_group *group,
 		go_to(group, to);
 }
 
+/*
+ * Finds out what a domain can do. A domain that is lent is attached to nothing
+ * yet, so its driver would promise coherency for whatever comes.
+ */
+static int settle(struct kiommu_host *host, const struct kiommu_group *group,
+		  phys_addr_t msi_base)
+{
+	const struct iommu_domain_ops *ops = host->domain->ops;
+	const bool coherent = kiommu_group_coherent(group);
+	int ret;
+
+	if (!(host->domain->pgsize_bitmap & SZ_4K))
+		return -EINVAL;
+	host->shadowed = kiommu_group_shadowed(group);
+	if (ops->enforce_cache_coherency && (coherent || !host->lent))
+		host->coherent = ops->enforce_cache_coherency(host->domain);
+	if (coherent && !host->coherent)
+		return -EINVAL;
+	if (msi_base) {
+		ret = iommu_get_msi_cookie(host->domain, msi_base);
+		if (ret && ret != -ENODEV)
+			return ret;
+		host->msi = !ret;
+	}
+	return probe_split(host, group);
+}
+
+/* The first attachment settles what a domain can do. */
 static int host_attach(struct kiommu_host *host,
 		       const struct kiommu_group *group, phys_addr_t msi_base)
 {
-	const struct iommu_domain_ops *ops = host->domain->ops;
 	int ret;
 
 	ret = kiommu_host_enter(host, group);
 	if (ret)
 		return ret;
-
-	/* The first attachment settles what a domain can do. */
-	ret = -EINVAL;
-	if (!(host->domain->pgsize_bitmap & SZ_4K))
-		goto err_detach;
-	host->shadowed = kiommu_group_shadowed(group);
-	if (ops->enforce_cache_coherency)
-		host->coherent = ops->enforce_cache_coherency(host->domain);
-	if (kiommu_group_coherent(group) && !host->coherent)
-		goto err_detach;
-	if (msi_base) {
-		ret = iommu_get_msi_cookie(host->domain, msi_base);
-		if (ret && ret != -ENODEV)
-			goto err_detach;
-		host->msi = !ret;
-	}
-	ret = probe_split(host, group);
+	ret = settle(host, group, msi_base);
 	if (ret)
-		goto err_detach;
-	return 0;
-
-err_detach:
-	kiommu_host_exit(host, group->group, group->from);
+		kiommu_host_exit(host, group->group, group->from);
 	return ret;
 }
 
 struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
-				       phys_addr_t msi_base)
+				       phys_addr_t msi_base, bool lent)
 {
 	struct kiommu_host *host;
 	int ret;
@@ -343,7 +383,8 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 		return ERR_PTR(-ENOMEM);
 
 	host->hosts = hosts;
-	host->domain = alloc_domain(group);
+	host->lent = lent;
+	host->domain = alloc_domain(group, lent);
 	if (IS_ERR(host->domain)) {
 		ret = PTR_ERR(host->domain);
 		goto err_free;
@@ -352,7 +393,8 @@ struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 	/* Since 6.16 a domain has a handler of faults or an MSI cookie, not both. */
 	if (!msi_base)
 		watch_faults(hosts, host->domain);
-	ret = host_attach(host, group, msi_base);
+	ret = lent ? settle(host, group, msi_base) :
+		     host_attach(host, group, msi_base);
 	if (ret)
 		goto err_domain;
 	return host;
@@ -412,13 +454,13 @@ static bool is_left_alone(const struct kiommu_hosts *hosts,
 	list_for_each_entry(group, &hosts->groups, list)
 		if (group->host == host && group->away)
 			return true;
-	return host->msi;
+	return host->msi || host->lent;
 }
 
 /*
  * IOMMU drivers keep tables that have become empty until the domain is freed. A
  * domain with an MSI cookie has to stay, because its MSI pages are mapped in
- * it, and so has one that a group is away from.
+ * it, and so have one that a group is away from and one that is lent.
  */
 static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 {
@@ -437,7 +479,7 @@ static int renew_host(struct kiommu_hosts *hosts, struct kiommu_host *host)
 		if (group->host != host)
 			continue;
 		if (!domain) {
-			domain = alloc_domain(group);
+			domain = alloc_domain(group, false);
 			if (IS_ERR(domain))
 				return PTR_ERR(domain);
 			watch_faults(hosts, domain);

@@ -37,6 +37,7 @@ struct kiommu_host_reports {
  * @domain: the kernel's paging domain.
  * @handle: what the IOMMU core keeps of each group in @domain; one of @handles.
  * @handles: the other one is for the domain that replaces @domain.
+ * @lent: somebody else attaches devices to @domain, which stays the same.
  * @msi: @domain maps the pages that software-managed interrupts are written to.
  * @coherent: the IOMMU blocks no-snoop transactions.
  * @shadowed: a hypervisor below us shadows the tables, and walks what is
@@ -46,13 +47,15 @@ struct kiommu_host_reports {
  * @retold: its tables hold what is mapped now; only the hypervisor that shadows
  *	them is told.
  * @split: see enum kiommu_host_split.
- * @groups: number of groups attached; the host is destroyed with the last one.
+ * @groups: number of groups that are attached, or, of a domain that is lent, may
+ *	be; the host is destroyed with the last one.
  */
 struct kiommu_host {
 	struct kiommu_hosts *hosts;
 	struct iommu_domain *domain;
 	struct iommu_attach_handle *handle;
 	struct iommu_attach_handle handles[2];
+	bool lent;
 	bool msi;
 	bool coherent;
 	bool shadowed;
@@ -132,9 +135,17 @@ int kiommu_host_enter(struct kiommu_host *host, const struct kiommu_group *group
 void kiommu_host_exit(struct kiommu_host *host, struct iommu_group *group,
 		      struct kiommu_host *to);
 
+/*
+ * Whether the devices of a group can be attached to a domain that is lent: nobody
+ * else checks that when they come from another one.
+ */
+bool kiommu_host_suits(const struct kiommu_host *host,
+		       const struct kiommu_group *group);
+
 /**
  * kiommu_host_create() - create a domain for a group, with the group attached
  * @msi_base: base of the software-managed MSI window, or 0.
+ * @lent: somebody else will attach it.
  *
  * The tables of the domain are empty, so the group's devices cannot reach
  * anything. The host is not in @hosts yet.
@@ -144,11 +155,12 @@ void kiommu_host_exit(struct kiommu_host *host, struct iommu_group *group,
  * already, or no usable IOVA for the devices; -ENODEV if the group has no
  * device; -ENOMEM; -EINVAL if the IOMMU has no 4 KiB pages, or if it does not
  * enforce the cache coherency that it promised; or what the IOMMU driver
- * returned.
+ * returned. With @lent also an error if the domain cannot be mapped before it is
+ * attached.
  */
 struct kiommu_host *kiommu_host_create(struct kiommu_hosts *hosts,
 				       struct kiommu_group *group,
-				       phys_addr_t msi_base);
+				       phys_addr_t msi_base, bool lent);
 
 /*
  * Whether a hypervisor below us shadows the tables of the group's devices, and

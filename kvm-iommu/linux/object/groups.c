@@ -244,7 +244,7 @@ static int find_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
 	if (!READ_ONCE(domain_per_group) && can_share(domain, group))
 		host = share_host(hosts, group);
 	if (!host)
-		host = kiommu_host_create(hosts, group, msi_base);
+		host = kiommu_host_create(hosts, group, msi_base, false);
 	if (IS_ERR(host))
 		return PTR_ERR(host);
 	group->host = host;
@@ -325,6 +325,88 @@ struct kiommu_group *kiommu_group_add(struct kiommu_object *object,
 		return group;
 	free_group(group);
 	return ERR_PTR(ret);
+}
+
+/*
+ * The host of a domain that is lent; @group, which is in the list, can use it. It
+ * is made for the first group.
+ */
+static int lend_host(struct kiommu_hosts *hosts, struct kiommu_domain *domain,
+		     struct kiommu_group *group, phys_addr_t msi_base)
+{
+	struct kiommu_host *host = hosts->count ? hosts->hosts[0] : NULL;
+
+	if (host && (!kiommu_host_suits(host, group) ||
+		     !can_share(domain, group)))
+		return -EINVAL;
+	if (!host)
+		host = kiommu_host_create(hosts, group, msi_base, true);
+	if (IS_ERR(host))
+		return PTR_ERR(host);
+	group->host = host;
+	host->groups++;
+	return 0;
+}
+
+static int lend_to(struct kiommu_object *object, struct kiommu_group *group)
+{
+	struct kiommu_hosts *hosts = &object->hosts;
+	phys_addr_t msi_base;
+	int ret;
+
+	ret = read_reserved(group, &msi_base);
+	if (ret)
+		return ret;
+	list_add(&group->list, &hosts->groups);
+	ret = lend_host(hosts, object->domain, group, msi_base);
+	if (ret)
+		goto err_list;
+	ret = update_caps(hosts, object->domain);
+	if (ret)
+		goto err_host;
+	if (!hosts->count)
+		ret = fill_host(hosts, object->domain, mmio_of(object),
+				group->host);
+	if (!ret)
+		return 0;
+
+err_host:
+	drop_host(hosts, mmio_of(object), group->host);
+err_list:
+	list_del(&group->list);
+	return ret;
+}
+
+int kiommu_group_lend(struct kiommu_object *object, struct device *dev)
+{
+	struct iommu_group *iommu_group = iommu_group_get(dev);
+	struct kiommu_group *group;
+	int ret = 0;
+
+	lockdep_assert_held_write(&object->lock);
+	if (!iommu_group)
+		return -ENODEV;
+	if (kiommu_group_find(object, iommu_group))
+		goto out;
+	ret = -ENOMEM;
+	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	if (!group)
+		goto out;
+	group->group = iommu_group_ref_get(iommu_group);
+	ret = lend_to(object, group);
+	if (ret)
+		free_group(group);
+out:
+	iommu_group_put(iommu_group);
+	return ret;
+}
+
+void kiommu_groups_take_back(struct kiommu_object *object)
+{
+	struct kiommu_group *group, *next;
+
+	list_for_each_entry_safe(group, next, &object->hosts.groups, list)
+		kiommu_group_forget(object, group);
 }
 
 void kiommu_group_forget(struct kiommu_object *object,

@@ -5,6 +5,7 @@
 #ifndef KIOMMU_GROUPS_H
 #define KIOMMU_GROUPS_H
 
+struct device;
 struct iommu_group;
 struct kiommu_group;
 struct kiommu_host;
@@ -49,6 +50,26 @@ void kiommu_group_remove(struct kiommu_object *object,
 /* The same for a place that the devices have left. Context: as above. */
 void kiommu_group_forget(struct kiommu_object *object,
 			 struct kiommu_group *group);
+
+/**
+ * kiommu_group_lend() - let somebody else attach a device to the domain
+ * @dev: a device of the group that will be attached; for the first one the domain's
+ *	only host is made, whose iommu_domain it is.
+ *
+ * The IOVAs that are reserved for the group stay so until kiommu_groups_take_back(),
+ * also while it is not attached. A group that has been here before is let in at
+ * once.
+ *
+ * Context: kiommu_lock_exclusive().
+ * Return: 0; -EINVAL if something mapped conflicts with what is reserved for the
+ * group, or the host cannot serve it; or as kiommu_host_create().
+ */
+int kiommu_group_lend(struct kiommu_object *object, struct device *dev);
+
+/*
+ * Frees what has been lent; nothing is attached. Context: kiommu_lock_exclusive().
+ */
+void kiommu_groups_take_back(struct kiommu_object *object);
 
 /*
  * Returns a group's place in the domain, or NULL. Context: places are not changed

@@ -91,9 +91,11 @@ struct kiommu_object *kiommu_object_get(unsigned long id)
 
 int kiommu_object_check_caller(const struct kiommu_object *object)
 {
+	const struct kiommu_guest *guest = object->guest;
+
 	if (object->user)
 		return -ENODEV;
-	if (object->guest && object->guest->mm != current->mm)
+	if (guest && kiommu_guest_of_process(guest) && guest->mm != current->mm)
 		return -EPERM;
 	return 0;
 }

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * An IOAS as the provider of a guest's memory, see ioas_memory.h and
+ * memory_provider.h.
+ *
+ * Slots are the areas of the IOAS, one for each IOMMU_IOAS_MAP. The address of a
+ * page (hva) is its IOVA in the IOAS, as is its GPA, so a slot that the core has
+ * not been told of yet names no other memory than what is there now.
+ *
+ * Pages are pinned by an access of iommufd, each page by itself, because an access
+ * ends as it began: the core unpins in other portions than it pins in. iommufd has
+ * pinned and charged the pages for the parent HWPT, so this is a reference.
+ *
+ * IOMMU_IOAS_UNMAP calls unmapped() for an area that has accesses. By then no
+ * lookup finds it, and no access is added. On return it must have none: that is
+ * what kiommu_slots_deleted() does, in the order clear, flush, unpin. An area
+ * without accesses goes without a call, and the generation tells.
+ *
+ * Locks: unmapped() is called with no lock of iommufd held, and takes the guest's
+ * lock P. Inside P, the functions here take iommufd_access.ioas_lock, and in it
+ * iova_rwsem for reading and the mutex of the pages, which nobody holds while he
+ * waits for us. iommufd does not wait for these locks killably; it holds them for
+ * work on its own lists, and the mutex while it pins what IOMMU_IOAS_MAP maps, but
+ * no page of an area that is not mapped yet is asked for here, unless
+ * IOMMU_IOAS_COPY made both of one memory.
+ */
+#include <linux/highmem.h>
+#include <linux/iommu.h>
+#include <linux/iommufd.h>
+#include <linux/iommufd_provider.h>
+#include <linux/module.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "guest/guest.h"
+#include "guest/ioas_memory.h"
+#include "port/compat.h"
+
+MODULE_IMPORT_NS(KIOMMU_NAMESPACE(IOMMUFD));
+
+/**
+ * struct ioas_memory - an IOAS that is a guest's memory
+ * @memory: its key is the address of this struct.
+ * @access: attached to the IOAS.
+ * @guest: set once the guest is made; nothing is pinned before. Valid until
+ *	the memory is put, which waits for unmapped().
+ */
+struct ioas_memory {
+	struct kiommu_memory memory;
+	struct iommufd_access *access;
+	struct kiommu_guest *guest;
+};
+
+static struct ioas_memory *to_ioas(struct kiommu_memory *memory)
+{
+	return container_of(memory, struct ioas_memory, memory);
+}
+
+static void unmapped(void *data, unsigned long iova, unsigned long length)
+{
+	struct kiommu_guest *guest =
+		READ_ONCE(((struct ioas_memory *)data)->guest);
+	u64 first = iova >> PAGE_SHIFT;
+	u64 last = (iova + length - 1) >> PAGE_SHIFT;
+
+	if (guest)
+		kiommu_slots_deleted(guest, first, last - first + 1);
+}
+
+static const struct iommufd_access_ops access_ops = {
+	.needs_pin_pages = 1,
+	.unmap = unmapped,
+};
+
+static struct ioas_memory *create_memory(struct iommufd_ctx *ictx, u32 ioas_id)
+{
+	struct ioas_memory *memory;
+	int ret;
+
+	memory = kzalloc(sizeof(*memory), GFP_KERNEL_ACCOUNT);
+	if (!memory)
+		return ERR_PTR(-ENOMEM);
+	memory->access = iommufd_access_create_internal(ictx, &access_ops,
+							memory);
+	if (IS_ERR(memory->access)) {
+		ret = PTR_ERR(memory->access);
+		goto err_free;
+	}
+	ret = iommufd_access_attach(memory->access, ioas_id);
+	if (ret)
+		goto err_access;
+	memory->memory.key = memory;
+	memory->memory.mm = current->mm;
+	mmgrab(memory->memory.mm);
+	return memory;
+
+err_access:
+	iommufd_access_destroy(memory->access);
+err_free:
+	kfree(memory);
+	return ERR_PTR(ret);
+}
+
+static void put_memory(struct kiommu_memory *base)
+{
+	struct ioas_memory *memory = to_ioas(base);
+
+	iommufd_access_destroy(memory->access);
+	mmdrop(base->mm);
+	kfree(memory);
+}
+
+/* An area that devices may only write cannot be a slot. */
+static int find_slot(struct kiommu_memory *base, u64 gfn,
+		     struct kiommu_slot *slot)
+{
+	struct iommufd_access *access = to_ioas(base)->access;
+	struct iommufd_access_area area;
+	u64 iova = gfn << PAGE_SHIFT;
+
+	do {
+		if (!iommufd_access_find_area(access, iova, &area))
+			return -ENOENT;
+		if (area.prot & IOMMU_READ) {
+			slot->first_gfn = area.iova >> PAGE_SHIFT;
+			slot->pages = area.length >> PAGE_SHIFT;
+			slot->hva = area.iova;
+			slot->flags = area.prot & IOMMU_WRITE ?
+				      0 : KIOMMU_SLOT_READ_ONLY;
+			return 0;
+		}
+		iova = area.iova + area.length;
+	} while (iova && !fatal_signal_pending(current));
+	return -ENOENT;
+}
+
+static u64 generation(struct kiommu_memory *base)
+{
+	return iommufd_access_generation(to_ioas(base)->access);
+}
+
+static int pin_page(struct kiommu_memory *base, u64 iova, bool write,
+		    struct page **page)
+{
+	return iommufd_access_pin_pages(to_ioas(base)->access, iova, PAGE_SIZE,
+					page, write ? IOMMUFD_ACCESS_RW_WRITE :
+						      IOMMUFD_ACCESS_RW_READ);
+}
+
+static void unpin_pages(struct kiommu_memory *base, u64 iova, u64 count)
+{
+	u64 i;
+
+	for (i = 0; i < count; i++)
+		iommufd_access_unpin_pages(to_ioas(base)->access,
+					   iova + i * PAGE_SIZE, PAGE_SIZE);
+}
+
+static void explain(int error, struct kiommu_pin_result *result)
+{
+	result->extent = 1;
+	if (fatal_signal_pending(current))
+		result->failure = KIOMMU_PIN_INTERRUPTED;
+	else if (error == -ENOMEM)
+		result->failure = KIOMMU_PIN_NO_MEMORY;
+	else
+		result->failure = KIOMMU_PIN_UNBACKED;
+}
+
+static u32 pin_pages(struct kiommu_memory *base, u64 iova, u32 count, bool write,
+		     u64 *pfns, struct kiommu_pin_result *result)
+{
+	struct page *page;
+	u32 pinned;
+	int ret;
+
+	result->writable = write;
+	for (pinned = 0; pinned < count; pinned++) {
+		if (pinned && fatal_signal_pending(current))
+			break;
+		ret = pin_page(base, iova + pinned * PAGE_SIZE,
+			       result->writable, &page);
+		if (ret == -EPERM && write && !pinned) {
+			result->writable = false;
+			ret = pin_page(base, iova, false, &page);
+		}
+		if (ret) {
+			if (!pinned)
+				explain(ret, result);
+			break;
+		}
+		pfns[pinned] = page_to_pfn(page);
+		cond_resched();
+	}
+	return pinned;
+}
+
+/*
+ * iommufd_access_rw() would copy bytes, from whatever is at the process's address
+ * now. Entries are to be read whole, from the memory that devices would reach.
+ */
+static int read_entries(struct kiommu_memory *base, u64 iova, u64 *entries,
+			u32 count)
+{
+	while (count) {
+		const u64 offset = iova & ~PAGE_MASK;
+		u32 part = min_t(u32, count, (PAGE_SIZE - offset) / sizeof(u64));
+		struct page *page;
+		const u64 *from;
+		u32 i;
+
+		if (pin_page(base, iova & PAGE_MASK, false, &page))
+			return -EFAULT;
+		from = kmap_local_page(page) + offset;
+		for (i = 0; i < part; i++)
+			entries[i] = READ_ONCE(from[i]);
+		kunmap_local(from);
+		unpin_pages(base, iova & PAGE_MASK, 1);
+		iova += part * sizeof(u64);
+		entries += part;
+		count -= part;
+	}
+	return 0;
+}
+
+static const struct kiommu_memory_provider ioas_provider = {
+	.owner = THIS_MODULE,
+	.put = put_memory,
+	.find_slot = find_slot,
+	.generation = generation,
+	.pin = pin_pages,
+	.unpin = unpin_pages,
+	.read = read_entries,
+};
+
+struct kiommu_guest *kiommu_ioas_guest(struct iommufd_ctx *ictx, u32 ioas_id)
+{
+	struct ioas_memory *memory = create_memory(ictx, ioas_id);
+	struct kiommu_guest *guest;
+
+	if (IS_ERR(memory))
+		return ERR_CAST(memory);
+	guest = kiommu_guest_create(&ioas_provider, &memory->memory);
+	if (!IS_ERR(guest))
+		WRITE_ONCE(memory->guest, guest);
+	return guest;
+}
