@@ -340,6 +340,21 @@ suite-device-files: cdev-module kvm-programs
 	@$(call run-vm,device-files,$(device-files-tests:%=build/kvm/bin/%),\
 		--host intel-iommu --front cdev $(with-cdev))
 
+# The same with an iommufd that is patched, for domains that are HWPTs.
+hwpt_modules := build/hwpt/modules
+hwpt_module := build/hwpt/module
+.PHONY: hwpt-modules hwpt-module
+hwpt-modules: build/setup.env
+	@tools/setup/build-modules hwpt $(hwpt_modules) $(JOBS)
+
+hwpt-module: hwpt-modules
+	@echo "building the module for an iommufd with providers of HWPTs"
+	@$(call for-kernel,$(hwpt_modules),$(hwpt_module))
+	@selftests/check/build-module --modules $(hwpt_modules) $(KERNEL_HEADERS) \
+		$(hwpt_module) $(JOBS)
+	@selftests/check/build-module --part $(inject) --modules $(hwpt_modules) \
+		$(KERNEL_HEADERS) $(hwpt_module) $(JOBS)
+
 s390x-suites := $(s390x-hosts) $(s390x-hosts:%=%-file) $(s390x-hosts:%=%-cdev)
 .PHONY: $(s390x-suites:%=suite-%)
 $(s390x-suites:%=suite-%): suite-%: s390x-test-modules s390x-programs

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Domains that are HWPTs of an iommufd (linux/kvm_iommu_hwpt.h), step by step, and
+ * set up at once: memory, an IOAS that maps it, its HWPT as a parent, tables, and
+ * devices by their files. There is no KVM: the test drives the devices.
+ *
+ * Functions that return int return 0 or -errno.
+ */
+#ifndef KIOMMU_SELFTEST_HWPT_H
+#define KIOMMU_SELFTEST_HWPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/kvm_iommu.h>
+
+#include "area.h"
+#include "tables.h"
+#include "vfio.h"
+
+/* The memory: three areas of the IOAS, at KIOMMU_HWPT_GPA, as far apart as long. */
+#define KIOMMU_HWPT_GPA 0x40000000ull
+#define KIOMMU_HWPT_AREA (1ull << 20)
+enum kiommu_hwpt_area {
+	KIOMMU_HWPT_TABLES,
+	KIOMMU_HWPT_DATA,
+	KIOMMU_HWPT_READ_ONLY,
+	KIOMMU_HWPT_AREAS,
+};
+
+/* Where the tables map the data, page by page. */
+#define KIOMMU_HWPT_IOVA 0x80000000ull
+#define KIOMMU_HWPT_PAGES 16ull
+
+struct kiommu_hwpt {
+	struct kiommu_container devices;	/* a list, without its container */
+	uint32_t dev_id[KIOMMU_MAX_DEVICES];	/* of the iommufd; 0: not bound */
+	int iommufd;
+	uint32_t ioas;
+	uint32_t parent;
+	char *memory;
+	struct kiommu_area tables;
+	char *data;
+	char *read_only;
+	struct ioat *t;
+};
+
+/* Whether the kernel's iommufd takes providers. */
+bool kiommu_hwpt_possible(void);
+
+/* Everything, device 0 bound and ready for DMA, but nothing attached. */
+void kiommu_hwpt_setup(struct kiommu_hwpt *h);
+void kiommu_hwpt_teardown(struct kiommu_hwpt *h);
+
+/* Opens and binds device @i. */
+void kiommu_hwpt_open_device(struct kiommu_hwpt *h, unsigned int i);
+
+int kiommu_ioas_map(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area,
+		    uint32_t flags);
+int kiommu_ioas_unmap(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area);
+int kiommu_iommufd_destroy(const struct kiommu_hwpt *h, uint32_t id);
+
+/* What an allocation with the tables @t begins with. */
+struct kvm_iommu_hwpt kiommu_hwpt_data(const struct ioat *t);
+/* @flags, @pt_id: of struct iommu_hwpt_alloc. */
+int kiommu_hwpt_alloc_with(const struct kiommu_hwpt *h, uint32_t flags,
+			   uint32_t pt_id, void *data, uint32_t length,
+			   uint32_t *id);
+/* A HWPT of these tables; asserts. */
+uint32_t kiommu_hwpt_alloc(const struct kiommu_hwpt *h, const struct ioat *t);
+
+/* @count: set to entry_num as the kernel left it. */
+int kiommu_hwpt_invalidate(const struct kiommu_hwpt *h, uint32_t id, void *entries,
+			   uint32_t entry_len, uint32_t *count);
+/* One entry. @status: set to its status, or NULL. */
+int kiommu_hwpt_refresh(const struct kiommu_hwpt *h, uint32_t id, uint64_t iova,
+			uint64_t length, uint32_t *status);
+
+/* Attaches device @i, or replaces what it is attached to. */
+int kiommu_hwpt_attach(const struct kiommu_hwpt *h, unsigned int i, uint32_t id);
+int kiommu_hwpt_detach(const struct kiommu_hwpt *h, unsigned int i);
+
+/*
+ * Device @i copies from page 0 of the data to page @to. Return: whether it arrives.
+ */
+bool kiommu_hwpt_reaches(const struct kiommu_hwpt *h, unsigned int i, uint64_t to,
+			 uint8_t seed);
+
+#endif
