@@ -21,8 +21,8 @@ class UnpinRun {
   UnpinRun& operator=(const UnpinRun&) = delete;
 
   void add(uint64_t gfn, uint64_t pfn, uint64_t count, bool dirty) {
-    if (count_ > 0 && (gfn != gfn_ + count_ || pfn != pfn_ + count_ ||
-                       dirty != dirty_)) {
+    if (count_ > 0 &&
+        (gfn != gfn_ + count_ || pfn != pfn_ + count_ || dirty != dirty_)) {
       flush();
     }
     if (count_ == 0) {
