@@ -25,16 +25,17 @@ HOSTS := $(s390x-hosts) $(x86-hosts)
 # What vm-test runs: HOST takes words of HOSTS, TEST patterns.
 HOST ?= $(HOSTS)
 TEST ?= *_test
-# What the tests in VMs use domains through: container, file, or cdev. The suites of
+# What the tests in VMs use domains through: container, file, cdev, or hwpt: as cdev,
+# where HWPTs can be had, too. The suites of
 # the others have names of their own.
 FRONT ?= container
-ifeq ($(filter container file cdev,$(FRONT)),)
-$(error FRONT is container, file or cdev)
+ifeq ($(filter container file cdev hwpt,$(FRONT)),)
+$(error FRONT is container, file, cdev or hwpt)
 endif
 front := $(if $(filter-out container,$(FRONT)),-$(FRONT))
 # front-of NAME, host-of NAME: what the name of a suite says.
-front-of = $(or $(filter file cdev,$(lastword $(subst -, ,$(1)))),container)
-host-of = $(patsubst %-cdev,%,$(patsubst %-file,%,$(1)))
+front-of = $(or $(filter file cdev hwpt,$(lastword $(subst -, ,$(1)))),container)
+host-of = $(patsubst %-hwpt,%,$(patsubst %-cdev,%,$(patsubst %-file,%,$(1))))
 # The kernel that vm-test boots: the stock one, or that of the next line.
 KERNEL ?=
 ifneq ($(filter-out next,$(KERNEL)),)
@@ -42,8 +43,9 @@ $(error KERNEL is next, or empty)
 endif
 # For time's sake `make test` takes one of them through files, the others not, and
 # some tests only through files of devices.
-both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files
+both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files hwpts
 device-files-tests := device_file_test device_fails_test groups_test lifetime_test
+hwpts-tests := hwpt_test hwpt_race_test device_file_test abi_test
 
 # What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
@@ -157,7 +159,7 @@ test-fast: build/setup.env ## what a change of the core needs first: its unit te
 	@KIOMMU_SEEDS=2 $(call run-suites,unit-fast)
 
 .PHONY: vm-test
-vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains; FRONT=cdev: and files of devices; KERNEL=next: on the next kernel line
+vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains; FRONT=cdev: and files of devices; FRONT=hwpt: the same on an iommufd for HWPTs; KERNEL=next: on the next kernel line
 	@$(call run-suites,$(addsuffix $(front),$(if $(KERNEL),$(addprefix $(KERNEL)-,\
 		$(if $(filter file,$(origin HOST)),$(x86-hosts),$(HOST))),$(HOST))))
 
@@ -355,6 +357,18 @@ hwpt-module: hwpt-modules
 	@selftests/check/build-module --part $(inject) --modules $(hwpt_modules) \
 		$(KERNEL_HEADERS) $(hwpt_module) $(JOBS)
 
+with-hwpt := --modules $(hwpt_modules) --module $(hwpt_module)/kvm-iommu/kvm_iommu.ko \
+	--file $(hwpt_module)/$(inject)/kiommu_inject.ko
+x86-hwpt-suites := $(x86-hosts:%=%-hwpt)
+.PHONY: $(x86-hwpt-suites:%=suite-%)
+$(x86-hwpt-suites:%=suite-%): suite-%: hwpt-module kvm-programs
+	@$(call run-vm,$*,$(x86-programs),--host $(call host-of,$*) $(with-hwpt))
+
+.PHONY: suite-hwpts
+suite-hwpts: hwpt-module kvm-programs
+	@$(call run-vm,hwpts,$(hwpts-tests:%=build/kvm/bin/%),\
+		--host intel-iommu --front hwpt $(with-hwpt))
+
 s390x-suites := $(s390x-hosts) $(s390x-hosts:%=%-file) $(s390x-hosts:%=%-cdev)
 .PHONY: $(s390x-suites:%=suite-%)
 $(s390x-suites:%=suite-%): suite-%: s390x-test-modules s390x-programs
@@ -388,6 +402,13 @@ $(debug-suites:%=suite-debug-%): suite-debug-%: debug-module kvm-programs
 
 $(s390x-suites:%=suite-debug-%) $(s390x-suites:%=suite-next-%):
 	@echo "$@: there is no such kernel for s390x"; exit 1
+
+# Only the stock image has its iommufd built anew.
+no-hwpt-suites := $(s390x-hosts:%=%-hwpt) $(x86-hwpt-suites:%=debug-%) \
+	$(x86-hwpt-suites:%=next-%)
+.PHONY: $(no-hwpt-suites:%=suite-%)
+$(no-hwpt-suites:%=suite-%):
+	@echo "$@: there is no such iommufd"; exit 1
 
 # kvm-make DIR GOAL [VARIABLE=VALUE...]
 kvm-make = mkdir -p $(1); \

@@ -20,7 +20,6 @@
 
 #include "counters.h"
 #include "dma.h"
-#include "domain.h"
 #include "hwpt.h"
 
 #define PAGE KIOMMU_PAGE
@@ -38,10 +37,8 @@ FIXTURE(hwpt) {
 
 FIXTURE_SETUP(hwpt)
 {
-	if (!kiommu_hwpt_possible())
-		SKIP(return, "the kernel's iommufd has no providers of HWPTs");
-	if (!strcmp(getenv("KIOMMU_HOST") ?: "", "virtio-iommu"))
-		SKIP(return, "virtio-iommu has no tables before it is attached");
+	if (kiommu_hwpt_lacks())
+		SKIP(return, "%s", kiommu_hwpt_lacks());
 	self->pins = kiommu_pins();
 	self->kvm_refs = kiommu_kvm_refs();
 	ASSERT_EQ(0, kiommu_await_refs(0));
@@ -333,6 +330,36 @@ TEST_F_TIMEOUT(hwpt, ioas_unmaps, 120)
 	EXPECT_TRUE(kiommu_hwpt_reaches(h, 0, 3, 7));
 }
 
+/*
+ * A leaf of 2M, in memory that is contiguous in the host: pinned and mapped as a whole,
+ * and the same when parts of it are mapped otherwise.
+ */
+TEST_F_TIMEOUT(hwpt, large_page, 120)
+{
+	struct kiommu_hwpt *h = &self->h;
+	const uint64_t large = IOVA + KIOMMU_1G;
+	uint32_t id = kiommu_hwpt_alloc(h, h->t);
+	void *dma = h->devices.dev[0].bar;
+
+	ioat_map(h->t, large, DATA_GPA, 1, IOAT_RW);
+	ASSERT_EQ(0, kiommu_hwpt_attach(h, 0, id));
+	for (unsigned int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, kiommu_hwpt_refresh(h, id, large, KIOMMU_2M, NULL));
+		ASSERT_EQ(0, kiommu_hwpt_refresh(h, id, IOVA, PAGES * PAGE, NULL));
+		kiommu_fill(h->data + KIOMMU_2M - PAGE, 128, i);
+		EXPECT_EQ(0, kiommu_dma_load(dma, large + KIOMMU_2M - PAGE, 0, 128));
+		EXPECT_EQ(0, kiommu_dma_store(dma, large + 7 * PAGE, 0, 128));
+		EXPECT_EQ(128, kiommu_count_equal(h->data + 7 * PAGE, 128, i));
+		EXPECT_TRUE(kiommu_hwpt_reaches(h, 0, 3, 10 + i));
+		ASSERT_EQ(0, kiommu_ioas_unmap(h, KIOMMU_HWPT_DATA));
+		EXPECT_FALSE(kiommu_hwpt_reaches(h, 0, 3, 20 + i));
+		kiommu_fill(h->data + 7 * PAGE, 128, 100);
+		EXPECT_EQ(0, kiommu_dma_store(dma, large + 7 * PAGE, 0, 128));
+		EXPECT_EQ(128, kiommu_count_equal(h->data + 7 * PAGE, 128, 100));
+		ASSERT_EQ(0, kiommu_ioas_map(h, KIOMMU_HWPT_DATA, RW));
+	}
+}
+
 /* Memory that was never mapped for devices goes without a word, and comes back as other. */
 TEST_F_TIMEOUT(hwpt, ioas_changes_unseen, 120)
 {
@@ -409,7 +436,7 @@ TEST_F_TIMEOUT(hwpt, another_process, 120)
 	ASSERT_EQ(0, kiommu_hwpt_attach(h, 0, id));
 	child = fork();
 	if (!child) {
-		munmap(h->memory, KIOMMU_HWPT_AREAS * KIOMMU_HWPT_AREA);
+		munmap(h->memory, KIOMMU_HWPT_AREAS * KIOMMU_HWPT_AREA - PAGE);
 		_exit(kiommu_hwpt_refresh(h, id, IOVA, PAGES * PAGE, NULL) ? 1 : 0);
 	}
 	ASSERT_EQ(child, waitpid(child, &status, 0));

@@ -5,6 +5,7 @@
  *
  * Lock order, outermost first; locks separated by "|" are never held together:
  *	VFIO: group_lock of the container | lock of the device set
+ *	iommufd_group.lock, when iommufd attaches
  *	kiommu_member.lock
  *	list of guests, nothing inside it (itself may be inside slots_lock)
  *	kiommu_slots.lock, without D, P; in it: slots_arch_lock, mmu_lock, vCPUs
@@ -17,6 +18,7 @@
  *	mutexes of the core
  *	kiommu_tracked.lock
  *	kvm->srcu (read), kvm->mmu_lock
+ *	iommufd: ioas_lock, iova_rwsem (read), mutex of pages
  *	mmap_lock of the process
  *	vfio-pci's memory_lock, locks of reverse maps
  *	kiommu_mmio.lock

@@ -45,7 +45,12 @@ static bool front_is(const char *name)
 
 bool kiommu_front_is_cdev(void)
 {
-	return front_is("cdev");
+	return front_is("cdev") || kiommu_front_has_hwpt();
+}
+
+bool kiommu_front_has_hwpt(void)
+{
+	return front_is("hwpt");
 }
 
 bool kiommu_front_is_file(void)

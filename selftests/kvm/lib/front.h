@@ -2,7 +2,9 @@
 /*
  * The front that tests use domains through: a VFIO container, or a file of the
  * domain (KIOMMU_FRONT=file, see selftests/vm/init), or that and files of devices
- * instead of containers (cdev, see cdev.h).
+ * instead of containers (cdev, see cdev.h). A HWPT of an iommufd has no file that
+ * could answer what the tests ask of a domain: hwpt is cdev on a kernel that has
+ * them, and their tests use hwpt.h.
  *
  * Tests know containers only. With files, the library creates a domain for each
  * container that gets the type VFIO_KVM_IOMMU, attaches the container to it, and
@@ -42,6 +44,8 @@ const char *kiommu_front_lacks(enum kiommu_front_property property);
 /* Domains have a file; also true if the front is cdev. */
 bool kiommu_front_is_file(void);
 bool kiommu_front_is_cdev(void);
+/* The kernel is one whose iommufd takes providers of HWPTs. */
+bool kiommu_front_has_hwpt(void);
 
 /* References to the module that so many containers hold, with their domains. */
 long kiommu_front_refs(unsigned int containers);

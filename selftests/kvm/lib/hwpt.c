@@ -2,6 +2,7 @@
 /* Domains that are HWPTs of an iommufd, see hwpt.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,18 +15,16 @@
 
 #include "cdev.h"
 #include "dma.h"
-#include "domain.h"
+#include "front.h"
 #include "hwpt.h"
-#include "ioctls.h"
 
-bool kiommu_hwpt_possible(void)
+const char *kiommu_hwpt_lacks(void)
 {
-	struct kvm_iommu_info info = {};
-	int fd = kiommu_domain_create(-1);
-
-	TEST_ASSERT(fd >= 0 && !kiommu_get_info(fd, &info), "DOMAIN_CREATE: %d", fd);
-	kiommu_domain_close(fd);
-	return info.features & KVM_IOMMU_FEATURE_HWPT;
+	if (!kiommu_front_has_hwpt())
+		return "not on a kernel whose iommufd has providers of HWPTs";
+	if (!strcmp(getenv("KIOMMU_HOST") ?: "", "virtio-iommu"))
+		return "virtio-iommu has no tables before it is attached";
+	return NULL;
 }
 
 static int iommufd_ioctl(const struct kiommu_hwpt *h, unsigned long request, void *arg)
@@ -202,6 +201,17 @@ void kiommu_hwpt_open_device(struct kiommu_hwpt *h, unsigned int i)
 	kiommu_device_map(dev);
 }
 
+#define MAPPING ((KIOMMU_HWPT_AREAS + 1) * KIOMMU_HWPT_AREA)
+
+static void make_memory(struct kiommu_hwpt *h)
+{
+	h->mapping = mmap(NULL, MAPPING, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(h->mapping != MAP_FAILED, "mmap: %d", errno);
+	madvise(h->mapping, MAPPING, MADV_HUGEPAGE);
+	h->memory = (char *)(((uintptr_t)h->mapping + KIOMMU_2M - 1) & -KIOMMU_2M);
+}
+
 static void make_tables(struct kiommu_hwpt *h)
 {
 	h->tables = (struct kiommu_area){
@@ -227,9 +237,7 @@ void kiommu_hwpt_setup(struct kiommu_hwpt *h)
 	kiommu_container_open(&h->devices);
 	close(h->devices.fd);
 	h->devices.fd = -1;
-	h->memory = mmap(NULL, KIOMMU_HWPT_AREAS * KIOMMU_HWPT_AREA,
-			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	TEST_ASSERT(h->memory != MAP_FAILED, "mmap: %d", errno);
+	make_memory(h);
 	make_tables(h);
 	h->iommufd = open_path_or_exit("/dev/iommu", O_RDWR | O_CLOEXEC);
 	kiommu_hwpt_open_device(h, 0);
@@ -254,7 +262,7 @@ void kiommu_hwpt_teardown(struct kiommu_hwpt *h)
 	if (h->iommufd > 0)
 		close(h->iommufd);
 	h->iommufd = -1;
-	if (h->memory)
-		munmap(h->memory, KIOMMU_HWPT_AREAS * KIOMMU_HWPT_AREA);
-	h->memory = NULL;
+	if (h->mapping)
+		munmap(h->mapping, MAPPING);
+	h->mapping = NULL;
 }

@@ -19,9 +19,12 @@
 #include "tables.h"
 #include "vfio.h"
 
-/* The memory: three areas of the IOAS, at KIOMMU_HWPT_GPA, as far apart as long. */
+/*
+ * The memory: three areas of the IOAS, at KIOMMU_HWPT_GPA, as far apart as long. The
+ * data begin with a huge page, if the kernel has one.
+ */
 #define KIOMMU_HWPT_GPA 0x40000000ull
-#define KIOMMU_HWPT_AREA (1ull << 20)
+#define KIOMMU_HWPT_AREA (2 * KIOMMU_2M)
 enum kiommu_hwpt_area {
 	KIOMMU_HWPT_TABLES,
 	KIOMMU_HWPT_DATA,
@@ -39,15 +42,16 @@ struct kiommu_hwpt {
 	int iommufd;
 	uint32_t ioas;
 	uint32_t parent;
-	char *memory;
+	char *memory;		/* in @mapping */
+	char *mapping;
 	struct kiommu_area tables;
 	char *data;
 	char *read_only;
 	struct ioat *t;
 };
 
-/* Whether the kernel's iommufd takes providers. */
-bool kiommu_hwpt_possible(void);
+/* Return: why no domain can be a HWPT here, or NULL. */
+const char *kiommu_hwpt_lacks(void);
 
 /* Everything, device 0 bound and ready for DMA, but nothing attached. */
 void kiommu_hwpt_setup(struct kiommu_hwpt *h);
