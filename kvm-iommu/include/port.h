@@ -104,7 +104,8 @@ int kiommu_port_find_slot(struct kiommu_guest *guest, kiommu_u64 gfn,
  * @count: entries of 8 bytes, each of which is read once and whole.
  *
  * Return: 0; -EFAULT if memory is missing; -ENXIO if it is device memory, which
- * is not read; -EPERM if it is not the memory of the calling process.
+ * is not read; -EPERM if it is not the memory of the calling process; -ENOMEM if
+ * the kernel has no memory to read it with.
  */
 int kiommu_port_read_entries(struct kiommu_guest *guest, kiommu_u64 hva,
 			     kiommu_u64 *entries, kiommu_u32 count);

@@ -44,7 +44,8 @@ class GuestMemory {
 
   // Reads `count` entries of a table at `gpa`, a multiple of 8, in the guest's
   // byte order. Tables must be in memory that the guest can write. The errors
-  // are those of slot(), kReadOnly, kUnbacked, kMmio, kForeignProcess.
+  // are those of slot(), kReadOnly, kUnbacked, kMmio, kForeignProcess, and
+  // kNoMemory.
   [[gnu::always_inline]] Result<void> read_entries(Gpa gpa, kiommu_u64* entries,
                                                    unsigned count) {
     const Hva at = at_hand(gpa, count);
@@ -76,6 +77,7 @@ class GuestMemory {
   // Errors of kiommu_port_read_entries() other than -EFAULT.
   static constexpr int kForeignErrno = 1;  // EPERM, all architectures
   static constexpr int kMmioErrno = 6;     // ENXIO
+  static constexpr int kMemoryErrno = 12;  // ENOMEM
 
   Result<Slot*> find(uint64_t gfn);
   // Returns the HVA of `count` words at `gpa` if all of them are in one cached
@@ -98,9 +100,10 @@ class GuestMemory {
   Result<void> for_parts(Gpa gpa, unsigned count, Transfer transfer);
   static Result<void> result_of(int error) {
     if (error == 0) return {};
-    return fail(error == -kForeignErrno ? Status::kForeignProcess
-                : error == -kMmioErrno  ? Status::kMmio
-                                        : Status::kUnbacked);
+    return fail(error == -kForeignErrno  ? Status::kForeignProcess
+                : error == -kMmioErrno   ? Status::kMmio
+                : error == -kMemoryErrno ? Status::kNoMemory
+                                         : Status::kUnbacked);
   }
 
   kiommu_guest* guest_;

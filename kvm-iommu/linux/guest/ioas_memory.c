@@ -209,9 +209,11 @@ static int read_entries(struct kiommu_memory *base, u64 iova, u64 *entries,
 		struct page *page;
 		const u64 *from;
 		u32 i;
+		int ret;
 
-		if (pin_page(base, iova & PAGE_MASK, false, &page))
-			return -EFAULT;
+		ret = pin_page(base, iova & PAGE_MASK, false, &page);
+		if (ret)
+			return ret == -ENOMEM ? ret : -EFAULT;
 		from = kmap_local_page(page) + offset;
 		for (i = 0; i < part; i++)
 			entries[i] = READ_ONCE(from[i]);
