@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Guests, see guest.h: looking them up by key, making, settling and freeing
- * them. Also the providers of their memory, see memory_provider.h.
+ * them.
  *
- * guests_lock protects both lists. All tenants share it, so nothing is waited
- * for or allocated under it: it is held only to search a list or to change one.
- * It is taken inside locks that are held across changes of slots
+ * All tenants share guests_lock, so nothing is waited for or allocated under
+ * it: it is held only to search the list or to change it. It is taken inside locks that are held across changes of slots
  * (kvm->slots_lock); memory reclaim only tries to take it.
  *
  * A guest is made in two steps. What does not depend on others is done first;
@@ -20,9 +19,6 @@
  *
  * A guest that is being freed has left the list, too; its key may get a new
  * guest meanwhile.
- *
- * Providers are called under providers_srcu, so that kiommu_memory_unregister()
- * can wait for these calls, and they do not wait for each other.
  */
 #include <linux/file.h>
 #include <linux/kthread.h>
@@ -31,9 +27,9 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/srcu.h>
 
 #include "guest/guest.h"
+#include "guest/providers.h"
 #include "port/compat.h"
 
 static unsigned long idle_pins_mb = 64;
@@ -43,8 +39,6 @@ MODULE_PARM_DESC(idle_pins_mb,
 
 static DEFINE_MUTEX(guests_lock);
 static LIST_HEAD(guests);
-static LIST_HEAD(providers);
-DEFINE_STATIC_SRCU(providers_srcu);
 
 bool kiommu_guest_due(struct kiommu_guest *guest)
 {
@@ -105,61 +99,6 @@ void kiommu_guest_kick(struct kiommu_guest *guest)
 	queue_work(guest->wq, &guest->work);
 }
 
-/* A memory and its provider, whose module is referenced. */
-struct found {
-	const struct kiommu_memory_provider *provider;
-	struct kiommu_memory *memory;
-};
-
-/*
- * Asks a provider for the memory that @key names. Return: 0; -ENOENT if it is
- * not this provider's; -ENODEV if it is going away; -ENOMEM.
- */
-static int get_memory(const struct kiommu_memory_provider *provider,
-		      const void *key, struct found *found)
-{
-	struct kiommu_memory *memory;
-
-	/*
-	 * Fails while the module's exit waits for this call: it has no guest
-	 * then.
-	 */
-	if (!try_module_get(provider->owner))
-		return -ENOENT;
-	memory = provider->get(key);
-	if (IS_ERR_OR_NULL(memory)) {
-		module_put(provider->owner);
-		return memory ? PTR_ERR(memory) : -ENOENT;
-	}
-	*found = (struct found){ provider, memory };
-	return 0;
-}
-
-static void put_memory(struct found found)
-{
-	struct module *owner = found.provider->owner;
-
-	found.provider->put(found.memory);
-	module_put(owner);
-}
-
-static int find_memory(const void *key, struct found *found)
-{
-	const struct kiommu_memory_provider *provider;
-	int ret = -ENOENT;
-	int idx;
-
-	idx = srcu_read_lock(&providers_srcu);
-	list_for_each_entry_srcu(provider, &providers, list,
-				 srcu_read_lock_held(&providers_srcu)) {
-		ret = get_memory(provider, key, found);
-		if (ret != -ENOENT)
-			break;
-	}
-	srcu_read_unlock(&providers_srcu, idx);
-	return ret;
-}
-
 /*
  * Work of a guest waits for its lock, and so for mmap_lock and inode locks,
  * whose holders may be in reclaim themselves. Work that reclaim can wait for
@@ -183,7 +122,7 @@ static u64 idle_limit(void)
  * Makes what does not depend on others. The guest is in no list, and no
  * notifier is registered. Consumes what was found, also on failure.
  */
-static struct kiommu_guest *alloc_guest(struct found found)
+static struct kiommu_guest *alloc_guest(struct kiommu_found found)
 {
 	const u64 limit = found.provider->resolve ? 0 : idle_limit();
 	struct kiommu_guest *guest;
@@ -216,7 +155,7 @@ err_works:
 err_free:
 	kfree(guest);
 err_memory:
-	put_memory(found);
+	kiommu_providers_put(found);
 	return ERR_PTR(-ENOMEM);
 }
 
@@ -227,7 +166,7 @@ err_memory:
  */
 static void free_guest(struct kiommu_guest *guest)
 {
-	const struct found found = { guest->provider, guest->memory };
+	const struct kiommu_found found = { guest->provider, guest->memory };
 
 	destroy_workqueue(guest->wq);
 	down_write(&guest->lock);
@@ -235,7 +174,7 @@ static void free_guest(struct kiommu_guest *guest)
 	guest->pins = NULL;
 	up_write(&guest->lock);
 	kiommu_tracked_destroy(&guest->tracked);
-	put_memory(found);
+	kiommu_providers_put(found);
 	kfree(guest);
 }
 
@@ -395,10 +334,10 @@ static struct kiommu_guest *make_guest(struct kiommu_guest *guest)
 /* Returns a new guest with the memory that @key names; it is in no list yet. */
 static struct kiommu_guest *alloc_guest_of_key(const void *key)
 {
-	struct found found;
+	struct kiommu_found found;
 	int ret;
 
-	ret = find_memory(key, &found);
+	ret = kiommu_providers_find(key, &found);
 	if (ret)
 		return ERR_PTR(ret);
 	return alloc_guest(found);
@@ -448,7 +387,7 @@ kiommu_guest_create(const struct kiommu_memory_provider *provider,
 	int ret;
 
 	__module_get(provider->owner);
-	guest = alloc_guest((struct found){ provider, memory });
+	guest = alloc_guest((struct kiommu_found){ provider, memory });
 	if (IS_ERR(guest))
 		return guest;
 	if (!kiommu_guest_of_process(guest)) {
@@ -482,24 +421,6 @@ struct kiommu_guest *kiommu_guest_get(const void *key)
 	return get_guest(key, NULL);
 }
 
-/* Returns the key of the guest that the file belongs to, or NULL. */
-static const void *key_of_file(struct file *file)
-{
-	const struct kiommu_memory_provider *provider;
-	const void *key = NULL;
-	int idx;
-
-	idx = srcu_read_lock(&providers_srcu);
-	list_for_each_entry_srcu(provider, &providers, list,
-				 srcu_read_lock_held(&providers_srcu)) {
-		key = provider->key_of_file(file);
-		if (key)
-			break;
-	}
-	srcu_read_unlock(&providers_srcu, idx);
-	return key;
-}
-
 struct kiommu_guest *kiommu_guest_get_fd(int fd)
 {
 	struct kiommu_guest *guest = ERR_PTR(-EINVAL);
@@ -510,7 +431,7 @@ struct kiommu_guest *kiommu_guest_get_fd(int fd)
 	if (!file)
 		return ERR_PTR(-EBADF);
 	/* The file holds what the key names. */
-	key = key_of_file(file);
+	key = kiommu_providers_key(file);
 	if (key)
 		guest = get_guest(key, current->mm);
 	fput(file);
@@ -533,23 +454,6 @@ void kiommu_guest_slots_changed(const void *key)
 	kiommu_guest_put(guest);
 }
 EXPORT_SYMBOL_NS_GPL(kiommu_guest_slots_changed, KIOMMU_NAMESPACE(KVM_IOMMU));
-
-void kiommu_memory_register(struct kiommu_memory_provider *provider)
-{
-	mutex_lock(&guests_lock);
-	list_add_rcu(&provider->list, &providers);
-	mutex_unlock(&guests_lock);
-}
-EXPORT_SYMBOL_NS_GPL(kiommu_memory_register, KIOMMU_NAMESPACE(KVM_IOMMU));
-
-void kiommu_memory_unregister(struct kiommu_memory_provider *provider)
-{
-	mutex_lock(&guests_lock);
-	list_del_rcu(&provider->list);
-	mutex_unlock(&guests_lock);
-	synchronize_srcu(&providers_srcu);
-}
-EXPORT_SYMBOL_NS_GPL(kiommu_memory_unregister, KIOMMU_NAMESPACE(KVM_IOMMU));
 
 /*
  * Callbacks are unregistered first, then the work that they queue is drained,

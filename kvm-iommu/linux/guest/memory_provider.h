@@ -15,7 +15,8 @@
  * provider's object nor its module, which is referenced, can go away. The
  * functions of a provider may be called as follows:
  *
- *   key_of_file, get  any time while it is registered
+ *   key_of_file, get  any time while it is registered; NULL in one that is not
+ *     (kiommu_guest_create())
  *   find_slot, hold_hva, generation, pin, unpin, read  any time between get
  *     and put
  *   can_track  any time between get and put

@@ -164,12 +164,6 @@ u64 kiommu_user_memory_remove(struct kiommu_guest *guest, u64 first, u64 last)
 	return bytes;
 }
 
-/* Such a guest has no file. */
-static const void *key_of_file(struct file *file)
-{
-	return NULL;
-}
-
 static void put_memory(struct kiommu_memory *memory)
 {
 	struct user_memory *user = to_user_memory(memory);
@@ -227,7 +221,6 @@ static u32 resolve(struct kiommu_memory *memory, u64 address, u32 pages,
 
 static const struct kiommu_memory_provider provider = {
 	.owner = THIS_MODULE,
-	.key_of_file = key_of_file,
 	.put = put_memory,
 	.find_slot = find_slot,
 	.hold_hva = hold_hva,
