@@ -4,8 +4,9 @@
  * them.
  *
  * All tenants share guests_lock, so nothing is waited for or allocated under
- * it: it is held only to search the list or to change it. It is taken inside locks that are held across changes of slots
- * (kvm->slots_lock); memory reclaim only tries to take it.
+ * it: it is held only to search the list or to change it. It is taken inside
+ * locks that are held across changes of slots (kvm->slots_lock); memory reclaim
+ * only tries to take it.
  *
  * A guest is made in two steps. What does not depend on others is done first;
  * then the guest enters the list, so that its key has one. Registering an MMU
