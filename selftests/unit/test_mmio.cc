@@ -53,6 +53,21 @@ TEST_F(Mmio, IsMappedAndNotPinned) {
   EXPECT_EQ(world_.iommus.mmio_map_calls, calls);
 }
 
+// Nothing can be locked: device memory needs no charge, and memory beside it is
+// refused for want of one.
+TEST_F(Mmio, NeedsNoLockedMemory) {
+  world_.guest.memlock_pages = 0;
+  map(kBarPages);
+  for (u64 i = 0; i < kBarPages; ++i) EXPECT_EQ(sees(i), bar(i));
+  const u64 calls = world_.iommus.mmio_map_calls;
+  world_.tables.map_pages(kIova + kBarPages * kPage, kDataGpa, 1);
+  world_.expect_stops(kIova, (kBarPages + 1) * kPage, kIova + kBarPages * kPage,
+                      -ENOMEM, KVM_IOMMU_STATUS_MEMLOCK);
+  EXPECT_EQ(world_.iommus.mmio_map_calls, calls + 1);
+  for (u64 i = 0; i < kBarPages; ++i) EXPECT_EQ(sees(i), bar(i));
+  EXPECT_EQ(world_.guest.accounted(), 0u);
+}
+
 TEST_F(Mmio, ComesInPieces) {
   world_.iommus.mmio_batch = 3;
   map(32);

@@ -168,12 +168,19 @@ Shadow::Done Shadow::update(Workspace& workspace, uint64_t page,
       const Done part = change(workspace, pages.first, want + done, count);
       done += static_cast<unsigned>(part.count);
       if (part.count < count) {
-        if (part.why != Status::kMmio || workspace.outcome.failed()) {
+        // Pages are charged before it is known what they are, and device memory
+        // needs no charge.
+        if ((part.why != Status::kMmio && part.why != Status::kMemlock) ||
+            workspace.outcome.failed()) {
           return {done, part.why, part.extent};
         }
         const Done mapped =
             map_mmio(workspace, page + done, want + done, next.end - done);
-        if (mapped.count == 0) return {done, mapped.why, part.extent};
+        if (mapped.count == 0) {
+          const Status why =
+              mapped.why == Status::kMmio ? part.why : mapped.why;
+          return {done, why, part.extent};
+        }
         done += static_cast<unsigned>(mapped.count);
       }
     }
