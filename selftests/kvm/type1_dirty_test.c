@@ -131,6 +131,22 @@ static int get_by(FIXTURE_DATA(dirty) *self, uint64_t pgsize)
 	return kiommu_ioctl(self->fd, VFIO_IOMMU_DIRTY_PAGES, &arg);
 }
 
+/* A client's own mappings are not cut by a bitmap, either. */
+TEST_F_TIMEOUT(dirty, no_part_of_a_mapping, 120)
+{
+	if (self->t)
+		SKIP(return, "there are tables, and no mappings");
+	ASSERT_EQ(0, kiommu_dirty_pages(self->fd, START));
+	ASSERT_EQ(0, map(self, 8, 64));
+	EXPECT_EQ(-EINVAL, get(self, IOVA, 64 * PAGE, PAGE));
+	EXPECT_EQ(-EINVAL, get(self, IOVA + 16 * PAGE, 64 * PAGE, PAGE));
+	EXPECT_EQ(-EINVAL, get(self, IOVA + 16 * PAGE, 16 * PAGE, PAGE));
+	EXPECT_EQ(0, get(self, IOVA, 8 * PAGE, PAGE));
+	EXPECT_EQ(0, get(self, IOVA, SIZE, PAGE));
+	EXPECT_EQ(0, get(self, IOVA + 8 * PAGE, 64 * PAGE, PAGE));
+	EXPECT_EQ(~0ull, self->bits[0]);
+}
+
 /* The errno for a range that wraps around. That of type1 is another one in 7.3. */
 static int wraps(unsigned long type)
 {

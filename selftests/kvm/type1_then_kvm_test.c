@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -122,6 +123,74 @@ TEST_F_TIMEOUT(both, firmware_then_tables_and_back, 240)
 		}
 		EXPECT_FALSE(reaches(self, self->mem, round));
 	}
+}
+
+struct changer {
+	int fd, kvm;
+	bool stop;
+};
+
+/* The KVM comes whenever nothing is mapped, and goes. */
+static void *come_and_go(void *data)
+{
+	struct changer *c = data;
+	int ret;
+
+	while (!__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+		ret = kiommu_start(c->fd, c->kvm);
+		TEST_ASSERT(!ret || ret == -EBUSY, "start: %d", ret);
+		if (ret)
+			continue;
+		ret = kiommu_stop(c->fd);
+		TEST_ASSERT(!ret, "stop: %d", ret);
+	}
+	return NULL;
+}
+
+static void *unmap_often(void *data)
+{
+	struct changer *c = data;
+
+	while (!__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+		uint64_t size = 16 * PAGE;
+		int ret = kiommu_unmap_dma(c->fd, IOVA, &size, 0);
+
+		TEST_ASSERT(!ret || ret == -EBUSY || ret == -ENODEV ||
+			    ret == -ENXIO, "unmap: %d", ret);
+	}
+	return NULL;
+}
+
+/* Whoever is first: a mapping that is there is in force. */
+TEST_F_TIMEOUT(both, kvm_and_mappings_race, 240)
+{
+	struct changer c = { .fd = self->fd, .kvm = self->k.vm.fd };
+	struct kvm_iommu_info info = {};
+	unsigned int made = 0;
+	pthread_t threads[3];
+	int ret;
+
+	ASSERT_EQ(0, pthread_create(&threads[0], NULL, come_and_go, &c));
+	ASSERT_EQ(0, pthread_create(&threads[1], NULL, unmap_often, &c));
+	ASSERT_EQ(0, pthread_create(&threads[2], NULL, unmap_often, &c));
+	for (unsigned int i = 0; i < 20000; i++) {
+		ret = map_own(self);
+		made += !ret;
+		ASSERT_TRUE(!ret || ret == -EBUSY || ret == -EEXIST ||
+			    ret == -ENODEV || ret == -ENXIO) {
+			TH_LOG("map: %d", ret);
+		}
+	}
+	c.stop = true;
+	for (unsigned int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	EXPECT_LT(0, made);
+	ret = map_own(self);
+	EXPECT_TRUE(!ret || ret == -EEXIST);
+	ASSERT_EQ(0, kiommu_get_info(self->fd, &info));
+	EXPECT_EQ(16, info.mapped_pages);
+	EXPECT_TRUE(reaches(self, self->own, 5));
+	EXPECT_EQ(16, unmap_all(self));
 }
 
 TEST_F_TIMEOUT(both, mappings_outlast_open_devices, 120)
