@@ -233,6 +233,19 @@ void kiommu_core_slots_changed(struct kiommu_pins *pins, kiommu_u64 first_gfn,
 			       kiommu_u64 last_gfn);
 
 /**
+ * kiommu_core_tables_gone() - stores to pages are not reported any more
+ * @first_gfn: first GFN.
+ * @last_gfn: last GFN, inclusive.
+ *
+ * What tracked tables in these pages map is unmapped, and the tables are not
+ * known any more, as if their memory was gone; a refresh maps it again.
+ *
+ * Lock: P.
+ */
+void kiommu_core_tables_gone(struct kiommu_pins *pins, kiommu_u64 first_gfn,
+			     kiommu_u64 last_gfn);
+
+/**
  * kiommu_core_stores_missed() - a store to some page of tables was not followed
  *
  * All tracked pages go out of sync, with a fault record each, since it is

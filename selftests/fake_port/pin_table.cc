@@ -150,6 +150,14 @@ void PinTable::slots_changed(std::uint64_t first_gfn, std::uint64_t last_gfn) {
   after_call();
 }
 
+void PinTable::tables_gone(std::uint64_t first_gfn, std::uint64_t last_gfn) {
+  {
+    const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
+    kiommu_core_tables_gone(pins_, first_gfn, last_gfn);
+  }
+  after_call();
+}
+
 int PinTable::stores_missed() {
   const CallScope call(ledger_, Locks::kPins, nullptr, &lock_, true);
   return kiommu_core_stores_missed(pins_);

@@ -52,6 +52,7 @@ class PinTable {
                       const std::vector<kiommu_u64>& bits);
   void slots_changed(std::uint64_t first_gfn = 0,
                      std::uint64_t last_gfn = ~std::uint64_t{0});
+  void tables_gone(std::uint64_t first_gfn, std::uint64_t last_gfn);
   int stores_missed();
   // Returns 0, or -EAGAIN if the core must be told again.
   int memory_changed(std::uint64_t hva, std::uint64_t pages);

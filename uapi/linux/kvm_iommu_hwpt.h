@@ -16,7 +16,8 @@
 /**
  * struct kvm_iommu_hwpt - IOMMU_HWPT_ALLOC: a domain with an anchor
  * @flags: KVM_IOMMU_HWPT_*.
- * @kvm_fd: must be -1.
+ * @kvm_fd: -1, or the KVM whose guest keeps the tables, as in KVM_IOMMU_START: its
+ *	stores to them are followed.
  * @format: enum kvm_iommu_format.
  * @levels: as the fields from here on to @rights of struct
  *	kvm_iommu_register_ioat.
@@ -45,6 +46,13 @@
  * Tables are read, and memory is pinned, through the IOAS, so any process that has
  * the iommufd may call. The pages are those that the IOAS has pinned and charged.
  *
+ * With @kvm_fd the HWPT is in mode KVM_IOMMU_SYNC_TRACKED from the beginning: it
+ * maps what the tables map, and what the guest stores to them is followed, as far
+ * as a page of them is at the same GPA in a memory slot of the KVM. A page that is
+ * out of sync (a fault tells) is followed again after IOMMU_HWPT_INVALIDATE of
+ * what it maps. Only the process of the KVM may allocate. The KVM lives as long as
+ * the HWPT.
+ *
  * Attaching, replacing, detaching and destroying are as with other HWPTs
  * (VFIO_DEVICE_ATTACH_IOMMUFD_PT, IOMMU_DESTROY). To attach fails with EINVAL if
  * what is mapped is reserved for the device or out of its reach, or if the IOMMU of
@@ -53,13 +61,14 @@
  *
  * Errors: those of IOMMU_HWPT_ALLOC, without a status. EINVAL @data_len too small,
  * E2BIG, EFAULT, also without. EOPNOTSUPP unknown @flags (FLAGS), @__reserved
- * (FIELD), @kvm_fd (UNSUPPORTED), and as at KVM_IOMMU_REGISTER_IOAT (FORMAT,
- * FIELD). EINVAL as there (DESIGNATION, MISALIGNED, TABLE, RANGE, RIGHTS), or the
- * device's IOMMU has no 4 KiB pages, does not enforce the coherency that it
- * promised, or has no tables before a device is attached, as virtio-iommu
- * (UNSUITABLE). EAGAIN the IOAS changed meanwhile (BUDGET). ENOMEM; EINTR; EMFILE,
- * ENFILE. EFAULT with a @status: an answer could not be stored. There is no HWPT
- * then.
+ * (FIELD), as at KVM_IOMMU_REGISTER_IOAT (FORMAT, FIELD), or stores of this KVM
+ * cannot be followed (UNSUPPORTED). EBADF, EINVAL, EPERM, ENODEV @kvm_fd, as at
+ * KVM_IOMMU_START. EINVAL as at KVM_IOMMU_REGISTER_IOAT (DESIGNATION, MISALIGNED,
+ * TABLE, RANGE, RIGHTS), or the device's IOMMU has no 4 KiB pages, does not enforce
+ * the coherency that it promised, or has no tables before a device is attached, as
+ * virtio-iommu (UNSUITABLE). EAGAIN the IOAS changed meanwhile (BUDGET). ENOMEM;
+ * EINTR; EMFILE, ENFILE. EFAULT with a @status: an answer could not be stored.
+ * There is no HWPT then.
  */
 struct kvm_iommu_hwpt {
 	__u32 flags;

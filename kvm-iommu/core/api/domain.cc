@@ -185,6 +185,11 @@ void kiommu_core_slots_changed(kiommu_pins* pins, kiommu_u64 first_gfn,
   kiommu::slots_changed(pins->pins, first_gfn, last_gfn);
 }
 
+void kiommu_core_tables_gone(kiommu_pins* pins, kiommu_u64 first_gfn,
+                             kiommu_u64 last_gfn) {
+  kiommu::tables_gone(pins->pins, first_gfn, last_gfn);
+}
+
 int kiommu_core_stores_missed(kiommu_pins* pins) {
   return to_errno(kiommu::stores_missed(pins->pins));
 }

@@ -270,6 +270,12 @@ bool compare(PinTable& pins, const Slot& slot, GfnRange pages,
 
 }  // namespace
 
+void tables_gone(PinTable& pins, uint64_t first_gfn, uint64_t last_gfn) {
+  for (Domain* domain = pins.domains; domain; domain = domain->next) {
+    domain->forget_tables(first_gfn, last_gfn);
+  }
+}
+
 void slots_changed(PinTable& pins, uint64_t first_gfn, uint64_t last_gfn) {
   SlotTable& slots = pins.slots();
   GfnBounds gone;
@@ -283,10 +289,7 @@ void slots_changed(PinTable& pins, uint64_t first_gfn, uint64_t last_gfn) {
   if (gone.last < gone.first) return;
   for (uint64_t i = begin; i < end; ++i) {
     const Slot& slot = slots.at(i);
-    if (!slot.gone) continue;
-    for (Domain* domain = pins.domains; domain; domain = domain->next) {
-      domain->forget_tables(slot.first_gfn, slot.last_gfn());
-    }
+    if (slot.gone) tables_gone(pins, slot.first_gfn, slot.last_gfn());
   }
   unmap_from_all(pins, InGoneSlots(gone));
   for (uint64_t i = end; i-- > begin;) {

@@ -9,9 +9,10 @@
 
 namespace kiommu {
 
-// See kiommu_core_slots_changed(), _stores_missed(), _memory_changed(),
-// _mmio_revoked().
+// See kiommu_core_slots_changed(), _tables_gone(), _stores_missed(),
+// _memory_changed(), _mmio_revoked().
 void slots_changed(PinTable& pins, uint64_t first_gfn, uint64_t last_gfn);
+void tables_gone(PinTable& pins, uint64_t first_gfn, uint64_t last_gfn);
 Result<void> stores_missed(PinTable& pins);
 // Moves the ranges of which some pages could not be looked up to the front, and
 // returns how many there are.

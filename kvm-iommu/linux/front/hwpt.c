@@ -12,6 +12,10 @@
  * inside both. Whoever holds D or P of a HWPT reads tables and pins pages that
  * iommufd has pinned already, so he waits for no process. It makes sure that the
  * HWPT lives as long as a call on it, and that nothing is attached when it is freed.
+ *
+ * With a KVM the HWPT follows the stores of its guest. The HWPT holds the KVM, and
+ * the KVM's device of type VFIO holds files of devices, which hold the iommufd; but
+ * such a device lets go of them when its own file is closed, not with the KVM.
  */
 #include <linux/err.h>
 #include <linux/file.h>
@@ -26,6 +30,7 @@
 #include "front/hwpt.h"
 #include "guest/guest.h"
 #include "guest/ioas_memory.h"
+#include "guest/providers.h"
 #include "object/groups.h"
 #include "object/lock.h"
 #include "object/object.h"
@@ -108,10 +113,31 @@ static int anchor(struct kiommu_object *object, struct device *dev,
 	return kiommu_core_register_ioat(object->domain, &anchor, &cmd->status);
 }
 
+/* The guest of the IOAS, and of the KVM if there is one. */
+static struct kiommu_guest *get_guest(struct iommufd_ctx *ictx, u32 ioas_id,
+				      int kvm_fd)
+{
+	struct kiommu_guest *guest = ERR_PTR(-EINVAL);
+	struct file *file;
+	const void *key;
+
+	if (kvm_fd == -1)
+		return kiommu_ioas_guest(ictx, ioas_id, NULL);
+	file = fget(kvm_fd);
+	if (!file)
+		return ERR_PTR(-EBADF);
+	/* The file holds what the key names. */
+	key = kiommu_providers_key(file);
+	if (key)
+		guest = kiommu_ioas_guest(ictx, ioas_id, key);
+	fput(file);
+	return guest;
+}
+
 static int set_up(struct kiommu_object *object, struct iommufd_ctx *ictx,
 		  u32 ioas_id, struct device *dev, struct kvm_iommu_hwpt *cmd)
 {
-	struct kiommu_guest *guest = kiommu_ioas_guest(ictx, ioas_id);
+	struct kiommu_guest *guest = get_guest(ictx, ioas_id, cmd->kvm_fd);
 	bool started = false;
 	int ret;
 
@@ -125,6 +151,19 @@ static int set_up(struct kiommu_object *object, struct iommufd_ctx *ictx,
 	}
 	if (!started)
 		kiommu_guest_put(guest);
+	return ret;
+}
+
+/* Follows the stores of the KVM's guest, from what the tables map now on. */
+static int follow(struct kiommu_object *object, struct kvm_iommu_hwpt *cmd)
+{
+	struct kvm_iommu_set_sync sync = { .mode = KVM_IOMMU_SYNC_TRACKED };
+	int ret;
+
+	if (cmd->kvm_fd == -1)
+		return 0;
+	ret = kiommu_set_sync(object, &sync);
+	cmd->status = sync.status;
 	return ret;
 }
 
@@ -156,8 +195,6 @@ static int check(struct kvm_iommu_hwpt *cmd)
 		cmd->status = KVM_IOMMU_STATUS_FLAGS;
 	else if (cmd->__reserved)
 		cmd->status = KVM_IOMMU_STATUS_FIELD;
-	else if (cmd->kvm_fd != -1)
-		cmd->status = KVM_IOMMU_STATUS_UNSUPPORTED;
 	return cmd->status ? -EOPNOTSUPP : 0;
 }
 
@@ -175,7 +212,7 @@ static struct kiommu_object *create(struct iommufd_ctx *ictx, u32 ioas_id,
 	object = kiommu_object_create(false);
 	if (IS_ERR(object))
 		return object;
-	ret = set_up(object, ictx, ioas_id, dev, cmd);
+	ret = set_up(object, ictx, ioas_id, dev, cmd) ?: follow(object, cmd);
 	if (!ret && cmd->flags & KVM_IOMMU_HWPT_FAULT_FD)
 		ret = give_fault_fd(object, cmd, answer);
 	else if (!ret && put_user(cmd->status, &answer->status))

@@ -16,6 +16,10 @@
  * what kiommu_slots_deleted() does, in the order clear, flush, unpin. An area
  * without accesses goes without a call, and the generation tells.
  *
+ * A KVM, or the guest of another provider, can be named whose guest has its tables
+ * in the IOAS. It only tells of stores: what its slots map is not looked at, but its
+ * slots say which pages it tracks.
+ *
  * Locks: unmapped() is called with no lock of iommufd held, and takes the guest's
  * lock P. Inside P, the functions here take iommufd_access.ioas_lock, and in it
  * iova_rwsem for reading and the mutex of the pages, which nobody holds while he
@@ -35,6 +39,7 @@
 
 #include "guest/guest.h"
 #include "guest/ioas_memory.h"
+#include "guest/providers.h"
 #include "port/compat.h"
 
 MODULE_IMPORT_NS(KIOMMU_NAMESPACE(IOMMUFD));
@@ -43,12 +48,14 @@ MODULE_IMPORT_NS(KIOMMU_NAMESPACE(IOMMUFD));
  * struct ioas_memory - an IOAS that is a guest's memory
  * @memory: its key is the address of this struct.
  * @access: attached to the IOAS.
+ * @stores: who tells of stores; its memory is NULL if nobody does.
  * @guest: set once the guest is made; nothing is pinned before. Valid until
  *	the memory is put, which waits for unmapped().
  */
 struct ioas_memory {
 	struct kiommu_memory memory;
 	struct iommufd_access *access;
+	struct kiommu_found stores;
 	struct kiommu_guest *guest;
 };
 
@@ -73,7 +80,37 @@ static const struct iommufd_access_ops access_ops = {
 	.unmap = unmapped,
 };
 
-static struct ioas_memory *create_memory(struct iommufd_ctx *ictx, u32 ioas_id)
+static int open_access(struct ioas_memory *memory, struct iommufd_ctx *ictx,
+		       u32 ioas_id)
+{
+	int ret;
+
+	memory->access = iommufd_access_create_internal(ictx, &access_ops,
+							memory);
+	if (IS_ERR(memory->access))
+		return PTR_ERR(memory->access);
+	ret = iommufd_access_attach(memory->access, ioas_id);
+	if (ret)
+		iommufd_access_destroy(memory->access);
+	return ret;
+}
+
+/* KVM lets only its own process track pages. */
+static int find_stores(struct ioas_memory *memory, const void *key)
+{
+	int ret;
+
+	if (!key)
+		return 0;
+	ret = kiommu_providers_find(key, &memory->stores);
+	if (ret || memory->stores.memory->mm == current->mm)
+		return ret;
+	kiommu_providers_put(memory->stores);
+	return -EPERM;
+}
+
+static struct ioas_memory *create_memory(struct iommufd_ctx *ictx, u32 ioas_id,
+					 const void *key)
 {
 	struct ioas_memory *memory;
 	int ret;
@@ -81,22 +118,20 @@ static struct ioas_memory *create_memory(struct iommufd_ctx *ictx, u32 ioas_id)
 	memory = kzalloc(sizeof(*memory), GFP_KERNEL_ACCOUNT);
 	if (!memory)
 		return ERR_PTR(-ENOMEM);
-	memory->access = iommufd_access_create_internal(ictx, &access_ops,
-							memory);
-	if (IS_ERR(memory->access)) {
-		ret = PTR_ERR(memory->access);
-		goto err_free;
-	}
-	ret = iommufd_access_attach(memory->access, ioas_id);
+	ret = find_stores(memory, key);
 	if (ret)
-		goto err_access;
+		goto err_free;
+	ret = open_access(memory, ictx, ioas_id);
+	if (ret)
+		goto err_stores;
 	memory->memory.key = memory;
 	memory->memory.mm = current->mm;
 	mmgrab(memory->memory.mm);
 	return memory;
 
-err_access:
-	iommufd_access_destroy(memory->access);
+err_stores:
+	if (memory->stores.memory)
+		kiommu_providers_put(memory->stores);
 err_free:
 	kfree(memory);
 	return ERR_PTR(ret);
@@ -107,6 +142,8 @@ static void put_memory(struct kiommu_memory *base)
 	struct ioas_memory *memory = to_ioas(base);
 
 	iommufd_access_destroy(memory->access);
+	if (memory->stores.memory)
+		kiommu_providers_put(memory->stores);
 	mmdrop(base->mm);
 	kfree(memory);
 }
@@ -226,19 +263,72 @@ static int read_entries(struct kiommu_memory *base, u64 iova, u64 *entries,
 	return 0;
 }
 
+static int listen(struct kiommu_memory *base, struct kiommu_guest *guest)
+{
+	const struct kiommu_found *stores = &to_ioas(base)->stores;
+
+	if (!stores->memory || !stores->provider->listen)
+		return -EOPNOTSUPP;
+	return stores->provider->listen(stores->memory, guest);
+}
+
+static void ignore(struct kiommu_memory *base)
+{
+	const struct kiommu_found *stores = &to_ioas(base)->stores;
+
+	stores->provider->ignore(stores->memory);
+}
+
+static bool can_track(struct kiommu_memory *base)
+{
+	const struct kiommu_found *stores = &to_ioas(base)->stores;
+
+	return stores->memory && stores->provider->can_track &&
+	       stores->provider->can_track(stores->memory);
+}
+
+static int track(struct kiommu_memory *base, u64 gfn)
+{
+	const struct kiommu_found *stores = &to_ioas(base)->stores;
+
+	return stores->provider->track(stores->memory, gfn);
+}
+
+static void untrack(struct kiommu_memory *base, u64 gfn)
+{
+	const struct kiommu_found *stores = &to_ioas(base)->stores;
+
+	stores->provider->untrack(stores->memory, gfn);
+}
+
+static int find_tracked(struct kiommu_memory *base, u64 gfn,
+			struct kiommu_slot *slot)
+{
+	const struct kiommu_found *stores = &to_ioas(base)->stores;
+
+	return stores->provider->find_slot(stores->memory, gfn, slot);
+}
+
 static const struct kiommu_memory_provider ioas_provider = {
 	.owner = THIS_MODULE,
 	.put = put_memory,
 	.find_slot = find_slot,
 	.generation = generation,
+	.listen = listen,
+	.ignore = ignore,
+	.can_track = can_track,
+	.track = track,
+	.untrack = untrack,
+	.find_tracked = find_tracked,
 	.pin = pin_pages,
 	.unpin = unpin_pages,
 	.read = read_entries,
 };
 
-struct kiommu_guest *kiommu_ioas_guest(struct iommufd_ctx *ictx, u32 ioas_id)
+struct kiommu_guest *kiommu_ioas_guest(struct iommufd_ctx *ictx, u32 ioas_id,
+				       const void *stores)
 {
-	struct ioas_memory *memory = create_memory(ictx, ioas_id);
+	struct ioas_memory *memory = create_memory(ictx, ioas_id, stores);
 	struct kiommu_guest *guest;
 
 	if (IS_ERR(memory))

@@ -13,13 +13,17 @@ struct kiommu_guest;
 
 /**
  * kiommu_ioas_guest() - make a guest of an IOAS
+ * @stores: NULL, or the key of a guest that runs in the IOAS, so that its stores can
+ *	be followed; what it names must not go away during the call.
  *
  * The caller is an object of @ictx, and makes sure that the IOAS lives longer
  * than the guest. Several guests can be made of one.
  *
  * Context: may sleep; no lock of iommufd or of lock.h is held.
- * Return: the guest with a reference; -ENOMEM; or what iommufd returned.
+ * Return: the guest with a reference; -ENOMEM; -ENODEV if @stores is going away;
+ * -EPERM if it is the guest of another process; or what iommufd returned.
  */
-struct kiommu_guest *kiommu_ioas_guest(struct iommufd_ctx *ictx, u32 ioas_id);
+struct kiommu_guest *kiommu_ioas_guest(struct iommufd_ctx *ictx, u32 ioas_id,
+				       const void *stores);
 
 #endif /* KIOMMU_IOAS_MEMORY_H */

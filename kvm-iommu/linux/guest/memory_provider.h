@@ -21,7 +21,7 @@
  *     and put
  *   can_track  any time between get and put
  *   listen, ignore  alternately, between get and put, ignore last
- *   track, untrack  between listen and ignore
+ *   track, untrack, find_tracked  between listen and ignore
  *   put  once for each get, after all of these
  *
  * Changes of slots. A lookup that begins after a change was made must see the
@@ -106,6 +106,9 @@ struct kiommu_stretch {
  *	slot has the page; -ENOMEM.
  * @untrack: the opposite. Not called for pages whose slot is gone and that
  *	kiommu_tracked_forget() has dropped.
+ * @find_tracked: optional, for a provider whose slots are not those of the guest
+ *	that stores: as @find_slot, in the slots of which @listen tells and in
+ *	which @track looks for the page.
  * @resolve: optional, for slots whose hva is not an address of the process:
  *	finds the memory at @address of a slot, of @pages pages at most. Returns
  *	how many pages it has, 0 if there is none. Called, under the locks of
@@ -133,6 +136,8 @@ struct kiommu_memory_provider {
 	bool (*can_track)(struct kiommu_memory *memory);
 	int (*track)(struct kiommu_memory *memory, u64 gfn);
 	void (*untrack)(struct kiommu_memory *memory, u64 gfn);
+	int (*find_tracked)(struct kiommu_memory *memory, u64 gfn,
+			    struct kiommu_slot *slot);
 	u32 (*resolve)(struct kiommu_memory *memory, u64 address, u32 pages,
 		       struct kiommu_stretch *stretch);
 	u32 (*pin)(struct kiommu_memory *memory, u64 hva, u32 count, bool write,

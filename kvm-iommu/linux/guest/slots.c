@@ -23,8 +23,9 @@
  * In addition, each call compares the generation of the slots, and so does the
  * end of each invalidation of the process's memory (notifier.c).
  *
- * While nobody listens, the generation is also compared once a second, so that
- * devices lose access to a deleted slot even if nothing else happens.
+ * While nobody listens, or to the slots of somebody else (find_tracked), the
+ * generation is also compared once a second, so that devices lose access to a
+ * deleted slot even if nothing else happens.
  */
 #include "port.h"
 #include "guest/guest.h"
@@ -64,6 +65,10 @@ void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages)
 	}
 	if (pages) {
 		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
+		/* The memory may still be there, but stores to it are not told of. */
+		if (guest->provider->find_tracked)
+			kiommu_core_tables_gone(guest->pins, gfn,
+						gfn + pages - 1);
 		kiommu_core_slots_changed(guest->pins, gfn, gfn + pages - 1);
 	} else {
 		kiommu_core_slots_changed(guest->pins, 0, U64_MAX);
@@ -84,7 +89,7 @@ static void watch(struct work_struct *work)
 						struct kiommu_guest, slots.watch);
 
 	/* kiommu_slots_unlisten() queues the work again. */
-	if (READ_ONCE(guest->slots.listeners))
+	if (READ_ONCE(guest->slots.listeners) && !guest->provider->find_tracked)
 		return;
 	if (kiommu_slots_due(guest))
 		kiommu_guest_kick(guest);

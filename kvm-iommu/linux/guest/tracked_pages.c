@@ -108,11 +108,14 @@ static void forget(struct kiommu_tracked *tracked, u64 first, u64 last)
 
 void kiommu_tracked_forget(struct kiommu_guest *guest, u64 first, u64 last)
 {
+	const struct kiommu_memory_provider *provider = guest->provider;
+	int (*find)(struct kiommu_memory *memory, u64 gfn,
+		    struct kiommu_slot *slot) =
+		provider->find_tracked ?: provider->find_slot;
 	struct kiommu_slot slot;
 
 	lockdep_assert_held_write(&guest->lock);
-	while (first <= last &&
-	       !guest->provider->find_slot(guest->memory, first, &slot) &&
+	while (first <= last && !find(guest->memory, first, &slot) &&
 	       slot.first_gfn <= last) {
 		if (first < slot.first_gfn)
 			forget(&guest->tracked, first, slot.first_gfn - 1);
