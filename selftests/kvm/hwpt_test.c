@@ -52,7 +52,7 @@ FIXTURE_TEARDOWN(hwpt)
 	KIOMMU_EXPECT_NOTHING_LEFT();
 }
 
-/* A HWPT that maps all of the data, with device 0 attached. */
+/* An HWPT that maps all of the data, with device 0 attached. */
 static uint32_t attached(struct kiommu_hwpt *h)
 {
 	uint32_t id = kiommu_hwpt_alloc(h, h->t);
@@ -258,7 +258,7 @@ TEST_F_TIMEOUT(hwpt, bad_data, 120)
 	munmap(stuck, PAGE);
 }
 
-/* References to the module of a HWPT: its own and that of its guest. */
+/* References to the module of an HWPT: its own and that of its guest. */
 #define REFS 2
 
 TEST_F_TIMEOUT(hwpt, lifetime, 120)

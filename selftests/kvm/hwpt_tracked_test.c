@@ -131,7 +131,7 @@ static int alloc(FIXTURE_DATA(hwpt_tracked) *self, int kvm_fd, uint32_t *id, uin
 	return ret;
 }
 
-/* A HWPT that follows, with device 0 attached. */
+/* An HWPT that follows, with device 0 attached. */
 static uint32_t following(FIXTURE_DATA(hwpt_tracked) *self)
 {
 	uint32_t id, status;

@@ -33,7 +33,7 @@
  *
  * iommu_hwpt_alloc.data_len is the size of this struct; as with the structs of
  * linux/kvm_iommu.h a larger one is accepted while the rest of it is zero.
- * iommu_hwpt_alloc.flags is 0. pt_id is a HWPT that was allocated of an IOAS,
+ * iommu_hwpt_alloc.flags is 0. pt_id is an HWPT that was allocated of an IOAS,
  * with no requirement of the host's IOMMU, and without
  * IOMMU_HWPT_ALLOC_DIRTY_TRACKING: dirty pages are not told of here.
  *

@@ -3,13 +3,13 @@
  * Domains as HWPTs of an iommufd, see hwpt.h. Only for an iommufd with the patch of
  * kvm-iommu/patches/iommufd.
  *
- * A HWPT is a domain with one host, whose iommu_domain iommufd attaches to devices
+ * An HWPT is a domain with one host, whose iommu_domain iommufd attaches to devices
  * as it likes. Its guest is the IOAS of the parent HWPT, and its anchor is set as
  * long as it lives.
  *
  * iommufd calls these functions with no lock of its own but, to attach, the group's
  * (iommufd_group.lock), inside VFIO's lock of the device set: D and P are taken
- * inside both. Whoever holds D or P of a HWPT reads tables and pins pages that
+ * inside both. Whoever holds D or P of an HWPT reads tables and pins pages that
  * iommufd has pinned already, so he waits for no process. It makes sure that the
  * HWPT lives as long as a call on it, and that nothing is attached when it is freed.
  *

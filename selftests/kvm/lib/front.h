@@ -2,7 +2,7 @@
 /*
  * The front that tests use domains through: a VFIO container, or a file of the
  * domain (KIOMMU_FRONT=file, see selftests/vm/init), or that and files of devices
- * instead of containers (cdev, see cdev.h). A HWPT of an iommufd has no file that
+ * instead of containers (cdev, see cdev.h). An HWPT of an iommufd has no file that
  * could answer what the tests ask of a domain: hwpt is cdev on a kernel that has
  * them, and their tests use hwpt.h.
  *

@@ -50,7 +50,7 @@ struct kiommu_hwpt {
 	struct ioat *t;
 };
 
-/* Return: why no domain can be a HWPT here, or NULL. */
+/* Return: why no domain can be an HWPT here, or NULL. */
 const char *kiommu_hwpt_lacks(void);
 
 /* Everything, device 0 bound and ready for DMA, but nothing attached. */
@@ -71,7 +71,7 @@ struct kvm_iommu_hwpt kiommu_hwpt_data(const struct ioat *t);
 int kiommu_hwpt_alloc_with(const struct kiommu_hwpt *h, uint32_t flags,
 			   uint32_t pt_id, void *data, uint32_t length,
 			   uint32_t *id);
-/* A HWPT of these tables; asserts. */
+/* An HWPT of these tables; asserts. */
 uint32_t kiommu_hwpt_alloc(const struct kiommu_hwpt *h, const struct ioat *t);
 
 /* @count: set to entry_num as the kernel left it. */
