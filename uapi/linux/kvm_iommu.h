@@ -513,10 +513,10 @@ struct kvm_iommu_set_idle_limit {
  *
  * They have type1's structs, without a status: there is the errno alone.
  *
- * In a container of type VFIO_TYPE1v2_IOMMU that this module serves (its parameter
- * type1), until a KVM is registered by KVM_IOMMU_START: as type1 does them, of the
- * caller's memory at vaddr; docs/fronts.md says where that differs. What follows is
- * for all other cases.
+ * In a container of type VFIO_TYPE1v2_IOMMU or VFIO_TYPE1_IOMMU that this module
+ * serves (its parameter type1), until a KVM is registered by KVM_IOMMU_START: as type1
+ * does them, of the caller's memory at vaddr; docs/fronts.md says where that differs.
+ * What follows is for all other cases.
  *
  * VFIO_IOMMU_GET_INFO: page sizes and the chain with the IOVA ranges, migration
  *	(page size and largest bitmap of VFIO_IOMMU_DIRTY_PAGES), and DMA avail:

@@ -181,6 +181,8 @@ long kiommu_type1_dirty_pages(struct kiommu_object *object,
 		offsetofend(struct vfio_iommu_type1_dirty_bitmap, flags);
 	struct vfio_iommu_type1_dirty_bitmap dirty;
 
+	if (object->v1 && kiommu_takes_user_maps(object))
+		return -EACCES;
 	if (copy_from_user(&dirty, argp, min_size))
 		return -EFAULT;
 	if (dirty.argsz < min_size)

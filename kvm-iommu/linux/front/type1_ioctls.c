@@ -22,7 +22,8 @@
 
 static bool type1;
 module_param(type1, bool, 0644);
-MODULE_PARM_DESC(type1, "Serve containers of type VFIO_TYPE1v2_IOMMU, too (default: no)");
+MODULE_PARM_DESC(type1,
+		 "Serve containers of VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU, too (default: no)");
 
 bool kiommu_serves_type1(void)
 {
@@ -37,6 +38,7 @@ long kiommu_check_extension(struct kiommu_object *object,
 	switch (extension) {
 	case VFIO_KVM_IOMMU:
 		return 1;
+	case VFIO_TYPE1_IOMMU:
 	case VFIO_TYPE1v2_IOMMU:
 		return object ? object->type1 : kiommu_serves_type1();
 	case VFIO_UNMAP_ALL:

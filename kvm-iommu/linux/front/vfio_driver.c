@@ -29,16 +29,17 @@ static DEFINE_XARRAY(containers);
 static void *kiommu_vfio_open(unsigned long arg)
 {
 	struct kiommu_member *container;
+	const bool type1 = arg == VFIO_TYPE1_IOMMU || arg == VFIO_TYPE1v2_IOMMU;
 	unsigned long id;
 	int ret;
 
-	if (arg != VFIO_KVM_IOMMU &&
-	    !(arg == VFIO_TYPE1v2_IOMMU && kiommu_serves_type1()))
+	if (arg != VFIO_KVM_IOMMU && !(type1 && kiommu_serves_type1()))
 		return ERR_PTR(-EINVAL);
 	container = kiommu_member_create();
 	if (IS_ERR(container))
 		return ERR_CAST(container);
-	container->home->type1 = arg == VFIO_TYPE1v2_IOMMU;
+	container->home->type1 = type1;
+	container->home->v1 = arg == VFIO_TYPE1_IOMMU;
 	id = container->home->id;
 	ret = xa_insert(&containers, id, container, GFP_KERNEL_ACCOUNT);
 	if (!ret)

@@ -28,8 +28,9 @@ struct kiommu_guest;
  * @of_container: it is the own domain of a VFIO container, so a registration
  *	lasts while a device of that is open, see devices.h. Otherwise it has a
  *	file, and a registration lasts as long as that is open.
- * @type1: it is that of a container of type1 (VFIO_TYPE1v2_IOMMU), whose client can
- *	map its own memory, see user_maps.h. Does not change.
+ * @type1: it is that of a container of type1, whose client can map its own memory,
+ *	see user_maps.h. Does not change.
+ * @v1: of the first version of that, VFIO_TYPE1_IOMMU. Does not change.
  * @members: members that are attached to it by their number, each referenced;
  *	has its own lock, see member.h.
  * @fault_reader: reader of its faults.
@@ -54,6 +55,7 @@ struct kiommu_object {
 	unsigned long id;
 	bool of_container;
 	bool type1;
+	bool v1;
 	struct xarray members;
 	struct kiommu_fault_reader fault_reader;
 	struct kiommu_faults *faults;

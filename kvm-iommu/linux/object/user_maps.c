@@ -227,6 +227,24 @@ bool kiommu_user_maps_cut(const struct kiommu_object *object, u64 first,
 	return mapping && mapping->iova + mapping->size - 1 != last;
 }
 
+/*
+ * What the first version of type1 unmaps in place of a range that cuts mappings: one
+ * that the range ends in goes as a whole, and nothing goes if the range begins within
+ * one. Return: whether anything goes. Context: as kiommu_user_maps_cut().
+ */
+static bool grow_to_maps(const struct kiommu_object *object, u64 first, u64 *last)
+{
+	const struct kiommu_user_mapping *mapping;
+
+	mapping = kiommu_user_memory_find(object->guest, first, *last);
+	if (!mapping || mapping->iova < first)
+		return false;
+	mapping = kiommu_user_memory_find(object->guest, *last, *last);
+	if (mapping)
+		*last = mapping->iova + mapping->size - 1;
+	return true;
+}
+
 /* Takes what is mapped in a range out of the hosts. Context: D and P. */
 static void block(struct kiommu_object *object, u64 first, u64 last)
 {
@@ -253,6 +271,8 @@ int kiommu_user_unmap(struct kiommu_object *object, u64 first, u64 last,
 		return ret == -ENODEV ? 0 : ret;
 	if (!object->user) {
 		ret = -EBUSY;
+	} else if (object->v1 && !grow_to_maps(object, first, &last)) {
+		*bytes = 0;
 	} else if (kiommu_user_maps_cut(object, first, last)) {
 		ret = -EINVAL;
 	} else {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Mappings that a client of type1 makes of its own memory, in the domain of a
- * container that it opened as VFIO_TYPE1v2_IOMMU. While there are any, the domain
- * is registered with that memory (guest/user_memory.h) and anchored at the
- * identity; for calls that need a KVM it has none.
+ * container that it opened as VFIO_TYPE1v2_IOMMU or VFIO_TYPE1_IOMMU. While there
+ * are any, the domain is registered with that memory (guest/user_memory.h) and
+ * anchored at the identity; for calls that need a KVM it has none.
  */
 #ifndef KIOMMU_USER_MAPS_H
 #define KIOMMU_USER_MAPS_H
@@ -42,7 +42,9 @@ int kiommu_user_map(struct kiommu_object *object,
  *
  * Context: may sleep; no lock of lock.h is held.
  * Return: 0, also if nothing is mapped there; -EINVAL if a mapping reaches out of
- * the range; -EBUSY if a KVM was registered meanwhile; -EINTR; -ESTALE.
+ * the range (with VFIO_TYPE1_IOMMU, one that reaches out at the end goes as a whole,
+ * and nothing goes if one does at the beginning); -EBUSY if a KVM was registered
+ * meanwhile; -EINTR; -ESTALE.
  */
 int kiommu_user_unmap(struct kiommu_object *object, u64 first, u64 last,
 		      u64 *bytes);
