@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <linux/iommufd.h>
 
@@ -27,7 +26,7 @@
 #define IOVA (KIOMMU_IOVA_BASE + 0x40000000ull)
 #define PAGES 16ull
 #define BYTES 128ull
-#define RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_FIXED_IOVA)
+#define RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
 /* A table of the lowest level in a slot of its own, beside the area. */
 #define TABLE_GPA KIOMMU_FREE_GPA
 #define TABLE_SLOT KIOMMU_FREE_SLOT
@@ -45,39 +44,13 @@ FIXTURE(hwpt_tracked) {
 	long kvm_refs;
 };
 
-static int map(const struct kiommu_hwpt *h, void *mem, uint64_t gpa, uint64_t length)
-{
-	struct iommu_ioas_map cmd = {
-		.size = sizeof(cmd),
-		.flags = RW,
-		.ioas_id = h->ioas,
-		.user_va = (uintptr_t)mem,
-		.length = length,
-		.iova = gpa,
-	};
-
-	return ioctl(h->iommufd, IOMMU_IOAS_MAP, &cmd) ? -errno : 0;
-}
-
-static int unmap(const struct kiommu_hwpt *h, uint64_t gpa, uint64_t length)
-{
-	struct iommu_ioas_unmap cmd = {
-		.size = sizeof(cmd),
-		.ioas_id = h->ioas,
-		.iova = gpa,
-		.length = length,
-	};
-
-	return ioctl(h->iommufd, IOMMU_IOAS_UNMAP, &cmd) ? -errno : 0;
-}
-
 /* The IOAS becomes the memory of the guest, instead of that of the library. */
 static int use_guest_memory(const struct kiommu_hwpt *h, const struct kiommu_area *area)
 {
 	return kiommu_ioas_unmap(h, KIOMMU_HWPT_TABLES) ?:
 	       kiommu_ioas_unmap(h, KIOMMU_HWPT_DATA) ?:
 	       kiommu_ioas_unmap(h, KIOMMU_HWPT_READ_ONLY) ?:
-	       map(h, area->mem, area->gpa, area->size);
+	       kiommu_ioas_map_at(h, area->mem, area->gpa, area->size, RW);
 }
 
 FIXTURE_SETUP(hwpt_tracked)
@@ -97,7 +70,7 @@ FIXTURE_SETUP(hwpt_tracked)
 	self->table = kiommu_vm_add_memory(&self->vm, TABLE_SLOT, TABLE_GPA, 1, 0);
 	virt_map(self->vm.vm, (uint64_t)self->table, TABLE_GPA, 1);
 	memset(self->table, 0, PAGE);
-	ASSERT_EQ(0, map(&self->h, self->table, TABLE_GPA, PAGE));
+	ASSERT_EQ(0, kiommu_ioas_map_at(&self->h, self->table, TABLE_GPA, PAGE, RW));
 	self->mem = kiommu_alloc(area, PAGES * PAGE, PAGE);
 	self->gpa = kiommu_gpa(area, self->mem);
 	self->t = ioat_new(area, KVM_IOMMU_FORMAT_VTD_SS, 3);
@@ -223,7 +196,7 @@ TEST_F_TIMEOUT(hwpt_tracked, area_goes, 120)
 	uint32_t id = following(self), status;
 
 	ASSERT_TRUE(stores(self, TABLE_IOVA, 0, 1));
-	ASSERT_EQ(0, unmap(&self->h, TABLE_GPA, PAGE));
+	ASSERT_EQ(0, kiommu_ioas_unmap_at(&self->h, TABLE_GPA, PAGE));
 	for (int i = 0; i < 100 && stores(self, TABLE_IOVA, 0, 2); i++)
 		usleep(100000);
 	EXPECT_FALSE(stores(self, TABLE_IOVA, 0, 2));
@@ -231,7 +204,7 @@ TEST_F_TIMEOUT(hwpt_tracked, area_goes, 120)
 	guest_stores(self, self->table + 7, leaf(self, 7));
 	EXPECT_FALSE(stores(self, TABLE_IOVA + 7 * PAGE, 7, 4));
 	EXPECT_NE(0, kiommu_hwpt_refresh(&self->h, id, TABLE_IOVA, KIOMMU_2M, &status));
-	ASSERT_EQ(0, map(&self->h, self->table, TABLE_GPA, PAGE));
+	ASSERT_EQ(0, kiommu_ioas_map_at(&self->h, self->table, TABLE_GPA, PAGE, RW));
 	ASSERT_EQ(0, kiommu_hwpt_refresh(&self->h, id, TABLE_IOVA, KIOMMU_2M, NULL));
 	EXPECT_TRUE(stores(self, TABLE_IOVA, 0, 5));
 	EXPECT_TRUE(stores(self, TABLE_IOVA + 7 * PAGE, 7, 6));
@@ -271,7 +244,7 @@ TEST_F_TIMEOUT(hwpt_tracked, another_slot_goes, 120)
 	void *mem;
 
 	mem = kiommu_vm_add_memory(&self->vm, TABLE_SLOT + 1, TABLE_GPA + KIOMMU_2M, 4, 0);
-	ASSERT_EQ(0, map(&self->h, mem, TABLE_GPA + KIOMMU_2M, 4 * PAGE));
+	ASSERT_EQ(0, kiommu_ioas_map_at(&self->h, mem, TABLE_GPA + KIOMMU_2M, 4 * PAGE, RW));
 	following(self);
 	guest_stores(self, entry + 9, ioat_leaf_value(self->t, 0, TABLE_GPA + KIOMMU_2M,
 						      IOAT_RW));
@@ -280,7 +253,7 @@ TEST_F_TIMEOUT(hwpt_tracked, another_slot_goes, 120)
 	guest_stores(self, entry + 8, leaf(self, 8));
 	EXPECT_TRUE(stores(self, IOVA + 8 * PAGE, 8, 2));
 	EXPECT_EQ(0, kiommu_poll_now(self->faults));
-	ASSERT_EQ(0, unmap(&self->h, TABLE_GPA + KIOMMU_2M, 4 * PAGE));
+	ASSERT_EQ(0, kiommu_ioas_unmap_at(&self->h, TABLE_GPA + KIOMMU_2M, 4 * PAGE));
 }
 
 /* The KVM lives as long as the HWPT, in each order of closing. */

@@ -32,31 +32,45 @@ static int iommufd_ioctl(const struct kiommu_hwpt *h, unsigned long request, voi
 	return ioctl(h->iommufd, request, arg) ? -errno : 0;
 }
 
-int kiommu_ioas_map(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area,
-		    uint32_t flags)
+int kiommu_ioas_map_at(const struct kiommu_hwpt *h, void *memory, uint64_t gpa,
+		       uint64_t length, uint32_t flags)
 {
 	struct iommu_ioas_map cmd = {
 		.size = sizeof(cmd),
 		.flags = flags | IOMMU_IOAS_MAP_FIXED_IOVA,
 		.ioas_id = h->ioas,
-		.user_va = (uintptr_t)h->memory + area * KIOMMU_HWPT_AREA,
-		.length = KIOMMU_HWPT_AREA,
-		.iova = KIOMMU_HWPT_GPA + area * KIOMMU_HWPT_AREA,
+		.user_va = (uintptr_t)memory,
+		.length = length,
+		.iova = gpa,
 	};
 
 	return iommufd_ioctl(h, IOMMU_IOAS_MAP, &cmd);
 }
 
-int kiommu_ioas_unmap(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area)
+int kiommu_ioas_unmap_at(const struct kiommu_hwpt *h, uint64_t gpa, uint64_t length)
 {
 	struct iommu_ioas_unmap cmd = {
 		.size = sizeof(cmd),
 		.ioas_id = h->ioas,
-		.iova = KIOMMU_HWPT_GPA + area * KIOMMU_HWPT_AREA,
-		.length = KIOMMU_HWPT_AREA,
+		.iova = gpa,
+		.length = length,
 	};
 
 	return iommufd_ioctl(h, IOMMU_IOAS_UNMAP, &cmd);
+}
+
+int kiommu_ioas_map(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area,
+		    uint32_t flags)
+{
+	return kiommu_ioas_map_at(h, h->memory + area * KIOMMU_HWPT_AREA,
+				  KIOMMU_HWPT_GPA + area * KIOMMU_HWPT_AREA,
+				  KIOMMU_HWPT_AREA, flags);
+}
+
+int kiommu_ioas_unmap(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area)
+{
+	return kiommu_ioas_unmap_at(h, KIOMMU_HWPT_GPA + area * KIOMMU_HWPT_AREA,
+				    KIOMMU_HWPT_AREA);
 }
 
 int kiommu_iommufd_destroy(const struct kiommu_hwpt *h, uint32_t id)

@@ -63,6 +63,10 @@ void kiommu_hwpt_open_device(struct kiommu_hwpt *h, unsigned int i);
 int kiommu_ioas_map(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area,
 		    uint32_t flags);
 int kiommu_ioas_unmap(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area);
+/* Any memory, anywhere. */
+int kiommu_ioas_map_at(const struct kiommu_hwpt *h, void *memory, uint64_t gpa,
+		       uint64_t length, uint32_t flags);
+int kiommu_ioas_unmap_at(const struct kiommu_hwpt *h, uint64_t gpa, uint64_t length);
 int kiommu_iommufd_destroy(const struct kiommu_hwpt *h, uint32_t id);
 
 /* What an allocation with the tables @t begins with. */
