@@ -413,15 +413,16 @@ TYPED_TEST(Tracker, StoresToATableAreNotReportedAnyMore) {
   world.tables.map(world.kIova, world.leaf(1));
   ASSERT_EQ(world.follow(), 0);
   const u64 before = world.info().tracked_pages;
-  const u64 first = (world.kIova & ~((u64{1} << S::shift(1)) - 1)) +
-                    (u64{1} << S::shift(1));
+  const u64 first =
+      (world.kIova & ~((u64{1} << S::shift(1)) - 1)) + (u64{1} << S::shift(1));
   for (u64 i = 0; i < S::entries(0); ++i) {
     world.tables.write_entry(far + 8 * i,
                              i ? S::absent(0) : S::leaf(0, world.leaf(3), kRW));
   }
   world.store(first, 1, S::table(1, far, kRW));
   EXPECT_EQ(world.sees(first), world.frame(world.leaf(3)));
-  world.pins.tables_gone(far / kPage + kTablePages<TypeParam>, far / kPage + 63);
+  world.pins.tables_gone(far / kPage + kTablePages<TypeParam>,
+                         far / kPage + 63);
   EXPECT_EQ(world.sees(first), world.frame(world.leaf(3)));
   world.pins.tables_gone(far / kPage, far / kPage);
   EXPECT_EQ(world.sees(first), kBlocked);
