@@ -306,6 +306,8 @@ static int find_tracked(struct kiommu_memory *base, u64 gfn,
 {
 	const struct kiommu_found *stores = &to_ioas(base)->stores;
 
+	if (!stores->memory)
+		return -ENOENT;
 	return stores->provider->find_slot(stores->memory, gfn, slot);
 }
 

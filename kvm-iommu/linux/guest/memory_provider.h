@@ -17,11 +17,11 @@
  *
  *   key_of_file, get  any time while it is registered; NULL in one that is not
  *     (kiommu_guest_create())
- *   find_slot, hold_hva, generation, pin, unpin, read  any time between get
- *     and put
+ *   find_slot, find_tracked, hold_hva, generation, pin, unpin, read  any time
+ *     between get and put
  *   can_track  any time between get and put
  *   listen, ignore  alternately, between get and put, ignore last
- *   track, untrack, find_tracked  between listen and ignore
+ *   track, untrack  between listen and ignore
  *   put  once for each get, after all of these
  *
  * Changes of slots. A lookup that begins after a change was made must see the
@@ -108,7 +108,7 @@ struct kiommu_stretch {
  *	kiommu_tracked_forget() has dropped.
  * @find_tracked: optional, for a provider whose slots are not those of the guest
  *	that stores: as @find_slot, in the slots of which @listen tells and in
- *	which @track looks for the page.
+ *	which @track looks for the page. There are none if nobody is listened to.
  * @resolve: optional, for slots whose hva is not an address of the process:
  *	finds the memory at @address of a slot, of @pages pages at most. Returns
  *	how many pages it has, 0 if there is none. Called, under the locks of
