@@ -380,15 +380,13 @@ err_list:
 int kiommu_group_lend(struct kiommu_object *object, struct device *dev)
 {
 	struct iommu_group *iommu_group = iommu_group_get(dev);
-	struct kiommu_group *group;
-	int ret = 0;
+	struct kiommu_group *group, *before;
+	int ret = -ENOMEM;
 
 	lockdep_assert_held_write(&object->lock);
 	if (!iommu_group)
 		return -ENODEV;
-	if (kiommu_group_find(object, iommu_group))
-		goto out;
-	ret = -ENOMEM;
+	before = kiommu_group_find(object, iommu_group);
 	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
 	if (!group)
 		goto out;
@@ -396,6 +394,9 @@ int kiommu_group_lend(struct kiommu_object *object, struct device *dev)
 	ret = lend_to(object, group);
 	if (ret)
 		free_group(group);
+	else if (before)
+		/* A device that is new in the group can have other windows. */
+		kiommu_group_forget(object, before);
 out:
 	iommu_group_put(iommu_group);
 	return ret;
