@@ -171,6 +171,16 @@ test-debug: ## vm-test on a kernel with KASAN, lockdep, kmemleak, UBSAN; HOST=, 
 	@$(call run-suites,$(addsuffix $(front),$(addprefix debug-,\
 		$(if $(filter file,$(origin HOST)),intel-iommu amd-iommu,$(HOST)))))
 
+# As slow; see selftests/iommufd/iommufd.mk.
+.PHONY: test-iommufd
+test-iommufd: ## the kernel's own tests of iommufd, on the debug kernel: the same result with our patch, and with the module
+	@$(MAKE) debug-kernel || :
+	@rm -f $(iommufd-runs:%=build/results/iommufd-%.tsv)
+	@$(MAKE) -k -j $(JOBS) --output-sync=target $(iommufd-runs:%=suite-iommufd-%) || :
+	@selftests/report/compare.py build/results/iommufd.tsv \
+		$(iommufd-runs:%=build/results/iommufd-%.tsv)
+	@selftests/report/results.py summary build/results/iommufd.tsv
+
 .PHONY: asan tsan
 asan: ## unit tests under AddressSanitizer, which finds leaks, too, and UBSan
 	@$(call run-suites,asan)
@@ -445,6 +455,7 @@ demo-program: build/setup.env
 	@$(call kvm-make,build/kvm,$(CURDIR)/build/kvm/bin/demo)
 
 include selftests/bench/bench.mk
+include selftests/iommufd/iommufd.mk
 
 .PHONY: FORCE
 FORCE:
