@@ -28,9 +28,12 @@ def compare(runs):
     """The results of a comparison; runs is a list of lists of results."""
     found, points, suites = [], [], []
     for run in runs:
-        suites.append(run[0].suite)
-        points.append({r.test: r for r in run if is_point(r)})
         found += [r for r in run if not is_point(r) and r.status != "pass"]
+        if each := {r.test: r for r in run if is_point(r)}:
+            suites.append(run[0].suite)
+            points.append(each)
+        else:
+            found.append(Result("fail", run[0].suite, "(run)", "no test points"))
     for test in dict.fromkeys(name for run in points for name in run):
         each = [run.get(test) for run in points]
         statuses = {r.status if r else "missing" for r in each}

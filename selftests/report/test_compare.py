@@ -52,7 +52,7 @@ class Compare(unittest.TestCase):
     def test_no_results_fail(self):
         empty = [Result("fail", "two", "(run)", "no test ran")]
         found = [r.status for r in compare([run("one", a="pass"), empty])]
-        self.assertEqual(found, ["fail", "fail"])
+        self.assertEqual(found, ["fail", "fail", "pass"])
 
 
 if __name__ == "__main__":
