@@ -370,12 +370,13 @@ static struct kiommu_guest *find_or_make(const void *key, struct mm_struct *mm)
 	return ERR_PTR(ret);
 }
 
-/* No memory of a process is watched, so nothing can fail or has to be waited for. */
+/*
+ * No memory of a process is watched, so nothing can fail or has to be waited for. The
+ * guest enters no list: nobody looks it up, as its key is known to the caller alone,
+ * and to unpin its idle pages, which are pinned elsewhere as well, frees no memory.
+ */
 static void make_without_process(struct kiommu_guest *guest)
 {
-	mutex_lock(&guests_lock);
-	list_add(&guest->list, &guests);
-	mutex_unlock(&guests_lock);
 	kiommu_slots_watch(guest);
 	complete_all(&guest->made);
 }

@@ -24,7 +24,8 @@
  * struct kiommu_guest - see above
  * @refs: one for each domain that is started with it, for each call that
  *	looked it up, and for the thread that makes it.
- * @list: entry in the list of all guests; empty if making the guest has failed.
+ * @list: entry in the list of guests; empty if making the guest has failed, or if its
+ *	provider pins by itself.
  * @made: completed once the guest is made, or making it has failed.
  * @error: 0, or why making it failed; valid after @made. Before that, -EINTR
  *	tells @maker to give up.
