@@ -98,8 +98,15 @@ static uint32_t attached(struct kiommu_hwpt *h)
 	return id;
 }
 
+/* Maps pages of the data at another place of the IOAS. */
+static int map_data(struct kiommu_hwpt *h, uint64_t first, uint64_t gpa, uint64_t pages,
+		    uint32_t flags)
+{
+	return kiommu_ioas_map_at(h, h->data + first * PAGE, gpa, pages * PAGE, flags);
+}
+
 /* A field of /proc/vmstat. */
-static long vmstat(const char *name)
+static long counted(const char *name)
 {
 	FILE *file = fopen("/proc/vmstat", "r");
 	long value = -1, v;
@@ -164,7 +171,7 @@ TEST_F_TIMEOUT(hwpt_memory, odd_areas, 120)
 
 	for (int i = 0; i < 4; i++) {
 		gpas[i] = FREE_GPA + at;
-		ASSERT_EQ(0, kiommu_ioas_map_at(h, h->data + from[i] * PAGE, gpas[i], sizes[i] * PAGE, RW));
+		ASSERT_EQ(0, map_data(h, from[i], gpas[i], sizes[i], RW));
 		at += sizes[i] * PAGE;
 	}
 	ASSERT_EQ(2 * KIOMMU_2M, at);
@@ -198,11 +205,11 @@ TEST_F_TIMEOUT(hwpt_memory, areas_join_and_part, 120)
 	ioat_map_pages(h->t, second, FREE_GPA, 16, IOAT_RW);
 	for (unsigned int i = 0; i < 6; i++) {
 		if (i % 2) {
-			ASSERT_EQ(0, kiommu_ioas_map_at(h, h->data + 32 * PAGE, FREE_GPA, 8 * PAGE, RW));
-			ASSERT_EQ(0, kiommu_ioas_map_at(h, h->data + 40 * PAGE, FREE_GPA + 8 * PAGE, 8 * PAGE,
-					 i == 3 ? RW : IOMMU_IOAS_MAP_READABLE));
+			ASSERT_EQ(0, map_data(h, 32, FREE_GPA, 8, RW));
+			ASSERT_EQ(0, map_data(h, 40, FREE_GPA + 8 * PAGE, 8,
+					      i == 3 ? RW : IOMMU_IOAS_MAP_READABLE));
 		} else {
-			ASSERT_EQ(0, kiommu_ioas_map_at(h, h->data + 32 * PAGE, FREE_GPA, 16 * PAGE, RW));
+			ASSERT_EQ(0, map_data(h, 32, FREE_GPA, 16, RW));
 		}
 		ASSERT_EQ(0, kiommu_hwpt_refresh(h, id, second, 16 * PAGE, NULL));
 		EXPECT_TRUE(stores(h, second, h->data + 32 * PAGE, i));
@@ -256,8 +263,8 @@ TEST_F_TIMEOUT(hwpt_memory, many_areas, 240)
 	uint32_t id = attached(h), status;
 
 	for (unsigned int i = 0; i < many; i++) {
-		ASSERT_EQ(0, kiommu_ioas_map_at(h, h->data + i * PAGE, FREE_GPA + i * PAGE, PAGE,
-				 i % 3 == 1 ? IOMMU_IOAS_MAP_WRITEABLE : RW));
+		ASSERT_EQ(0, map_data(h, i, FREE_GPA + i * PAGE, 1,
+				      i % 3 == 1 ? IOMMU_IOAS_MAP_WRITEABLE : RW));
 		ioat_map(h->t, second + i * PAGE, FREE_GPA + (many - 1 - i) * PAGE, 0, IOAT_RW);
 	}
 	for (unsigned int i = 0; i < many; i++) {
@@ -287,7 +294,7 @@ TEST_F_TIMEOUT(hwpt_memory, many_neighbours_unmapped_at_once, 240)
 	uint32_t id = attached(h);
 
 	for (unsigned int i = 0; i < many; i++)
-		ASSERT_EQ(0, kiommu_ioas_map_at(h, h->data + i * PAGE, FREE_GPA + i * PAGE, PAGE, RW));
+		ASSERT_EQ(0, map_data(h, i, FREE_GPA + i * PAGE, 1, RW));
 	ioat_map_pages(h->t, second, FREE_GPA, many, IOAT_RW);
 	ASSERT_EQ(0, kiommu_hwpt_refresh(h, id, second, many * PAGE, NULL));
 	EXPECT_EQ(0, kiommu_ioas_unmap_at(h, FREE_GPA, many * PAGE));
@@ -457,12 +464,12 @@ TEST_F_TIMEOUT(hwpt_memory, nothing_stays, 240)
 		ASSERT_EQ(0, kiommu_hwpt_refresh(h, id, IOVA, PAGES * PAGE, NULL));
 		ASSERT_EQ(0, kiommu_iommufd_destroy(h, id));
 		if (i == 4)
-			before = vmstat("nr_iommu_pages");
+			before = counted("nr_iommu_pages");
 	}
 	if (before < 0)
 		SKIP(return, "nr_iommu_pages is not counted");
-	EXPECT_GT(before + (long)rounds, vmstat("nr_iommu_pages"));
-	TH_LOG("%ld pages of tables, then %ld", before, vmstat("nr_iommu_pages"));
+	EXPECT_GT(before + (long)rounds, counted("nr_iommu_pages"));
+	TH_LOG("%ld pages of tables, then %ld", before, counted("nr_iommu_pages"));
 }
 
 /* A blocked access of a device that is attached is in the file of faults. */
