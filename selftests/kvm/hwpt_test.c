@@ -20,6 +20,7 @@
 
 #include "counters.h"
 #include "dma.h"
+#include "faults.h"
 #include "hwpt.h"
 
 #define PAGE KIOMMU_PAGE
@@ -426,6 +427,40 @@ TEST_F_TIMEOUT(hwpt, two_devices, 120)
 	ASSERT_EQ(0, kiommu_ioas_unmap(h, KIOMMU_HWPT_DATA));
 	EXPECT_FALSE(kiommu_hwpt_reaches(h, 0, 3, 6));
 	EXPECT_FALSE(kiommu_hwpt_reaches(h, 1, 3, 7));
+}
+
+/*
+ * What a device reserves is asked for at each attachment, also of a group that was
+ * attached before, and may not be mapped.
+ */
+TEST_F_TIMEOUT(hwpt, reserved_windows, 120)
+{
+	struct kiommu_hwpt *h = &self->h;
+	uint32_t other = kiommu_hwpt_alloc(h, h->t), id, status;
+
+	if (!kiommu_load_inject(&h->devices.dev[0]))
+		SKIP(return, KIOMMU_NO_INJECT);
+	ASSERT_EQ(0, kiommu_hwpt_attach(h, 0, other));
+	ASSERT_EQ(0, kiommu_hwpt_detach(h, 0));
+	id = attached(h);
+	EXPECT_TRUE(kiommu_hwpt_reaches(h, 0, 3, 1));
+	/* Mapped by one, not by the other. */
+	kiommu_reserve(IOVA + 3 * PAGE, PAGE);
+	ASSERT_EQ(0, kiommu_hwpt_attach(h, 0, other));
+	EXPECT_EQ(-EINVAL, kiommu_hwpt_attach(h, 0, id));
+	EXPECT_FALSE(kiommu_hwpt_reaches(h, 0, 4, 2));
+	ASSERT_EQ(0, kiommu_hwpt_detach(h, 0));
+	EXPECT_EQ(-EINVAL, kiommu_hwpt_attach(h, 0, id));
+	/* It is not mapped any more, also when it is reserved no longer. */
+	EXPECT_EQ(-EIO, kiommu_hwpt_refresh(h, other, IOVA, PAGES * PAGE, &status));
+	EXPECT_EQ(KVM_IOMMU_STATUS_RESERVED_IOVA, (int)status);
+	kiommu_reserve(0, 0);
+	EXPECT_EQ(-EIO, kiommu_hwpt_refresh(h, other, IOVA, PAGES * PAGE, &status));
+	/* The one that was refused is as it was. */
+	ASSERT_EQ(0, kiommu_hwpt_attach(h, 0, id));
+	EXPECT_TRUE(kiommu_hwpt_reaches(h, 0, 3, 3));
+	ASSERT_EQ(0, kiommu_hwpt_refresh(h, id, IOVA, PAGES * PAGE, NULL));
+	kiommu_unload_inject();
 }
 
 /* Whoever has the iommufd may call: what is read is the IOAS, not the caller. */

@@ -166,6 +166,17 @@ long kiommu_allow_ids(void)
 	return refused;
 }
 
+void kiommu_reserve(uint64_t first, uint64_t length)
+{
+	char text[64];
+	int ret;
+
+	snprintf(text, sizeof(text), "%#llx %#llx", (unsigned long long)first,
+		 (unsigned long long)length);
+	ret = write_parameter("reserve", text);
+	TEST_ASSERT(!ret, "reserve %s: %d", text, ret);
+}
+
 uint32_t kiommu_fault_device(const struct kiommu_device *dev)
 {
 	unsigned int segment, bus, slot, function;

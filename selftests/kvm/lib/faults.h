@@ -72,6 +72,12 @@ void kiommu_refuse_attach(bool refuse);
 void kiommu_refuse_ids(void);
 long kiommu_allow_ids(void);
 
+/*
+ * Has the group of that device reserve [@first, @first + @length), too; @length 0 ends
+ * that. x86 only.
+ */
+void kiommu_reserve(uint64_t first, uint64_t length);
+
 /* A guest with a file of faults, for the fixtures of tests. */
 struct kiommu_faulty {
 	struct kiommu k;

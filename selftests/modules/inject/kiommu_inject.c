@@ -30,6 +30,10 @@
  *   ids_refused
  *              read: how many times since 1 was written; -1: they cannot be refused
  *
+ *   reserve    written: "FIRST LENGTH": the group of the device reserves these IOVAs,
+ *              too, for whoever asks from now on (iommu_get_group_resv_regions());
+ *              "0 0": it does not any more
+ *
  * /dev/kiommu_not_kvm is a file whose ioctls a function serves that has the name of
  * KVM's for VMs, in this module.
  *
@@ -325,6 +329,14 @@ static struct kretprobe ids = {
 	.data_size = sizeof(void *),
 };
 
+/* What an earlier registration has left in @probe is in the way. */
+static int start_probe(struct kretprobe *probe)
+{
+	probe->kp.addr = NULL;
+	probe->kp.flags = 0;
+	return register_kretprobe(probe);
+}
+
 static int set_refuse_ids(const char *text, const struct kernel_param *param)
 {
 	bool refuse, refusing = without_ids;
@@ -335,10 +347,7 @@ static int set_refuse_ids(const char *text, const struct kernel_param *param)
 	if (refuse) {
 		atomic_long_set(&ids_refused, 0);
 		without_ids = current->tgid;
-		/* What an earlier registration has left there is in the way. */
-		ids.kp.addr = NULL;
-		ids.kp.flags = 0;
-		ret = register_kretprobe(&ids);
+		ret = start_probe(&ids);
 		if (!ret)
 			return 0;
 	} else {
@@ -353,7 +362,78 @@ static int get_ids_refused(char *buffer, const struct kernel_param *param)
 	return sysfs_emit(buffer, "%ld\n", atomic_long_read(&ids_refused));
 }
 
+/* What is reserved in addition; not changed while the probe is registered. */
+static u64 reserved_first, reserved_length;
+
+/* Keeps the list that is filled, if it is for the device's group. */
+static int windows_wanted(struct kretprobe_instance *instance,
+			  struct pt_regs *regs)
+{
+	*(void **)instance->data =
+		(void *)regs_get_kernel_argument(regs, 1);
+	return (void *)regs_get_kernel_argument(regs, 0) !=
+	       device->dev.iommu_group;
+}
+
+static int windows_got(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct iommu_resv_region *region;
+
+	if (regs_return_value(regs))
+		return 0;
+	region = iommu_alloc_resv_region(reserved_first, reserved_length, 0,
+					 IOMMU_RESV_RESERVED, GFP_ATOMIC);
+	if (region)
+		list_add_tail(&region->list, *(struct list_head **)instance->data);
+	else
+		regs_set_return_value(regs, -ENOMEM);
+	return 0;
+}
+
+static struct kretprobe windows = {
+	.kp.symbol_name = "iommu_get_group_resv_regions",
+	.entry_handler = windows_wanted,
+	.handler = windows_got,
+	.data_size = sizeof(void *),
+};
+
+static void stop_reserving(void)
+{
+	if (reserved_length)
+		unregister_kretprobe(&windows);
+	reserved_length = 0;
+}
+
+static int set_reserve(const char *text, const struct kernel_param *param)
+{
+	u64 first, length;
+	int ret;
+
+	if (sscanf(text, "%lli %lli", &first, &length) != 2)
+		return -EINVAL;
+	stop_reserving();
+	if (!length)
+		return 0;
+	if (!device)
+		return -ENODEV;
+	reserved_first = first;
+	reserved_length = length;
+	ret = start_probe(&windows);
+	if (ret)
+		reserved_length = 0;
+	return ret;
+}
+
 #else
+
+static void stop_reserving(void)
+{
+}
+
+static int set_reserve(const char *text, const struct kernel_param *param)
+{
+	return -EOPNOTSUPP;
+}
 
 static int set_refuse_ids(const char *text, const struct kernel_param *param)
 {
@@ -394,9 +474,11 @@ static const struct kernel_param_ops refuse_ops = { .set = set_refuse };
 static const struct kernel_param_ops refused_ops = { .get = get_refused };
 static const struct kernel_param_ops refuse_ids_ops = { .set = set_refuse_ids };
 static const struct kernel_param_ops ids_refused_ops = { .get = get_ids_refused };
+static const struct kernel_param_ops reserve_ops = { .set = set_reserve };
 static const struct kernel_param_ops report_ops = { .set = set_report };
 static const struct kernel_param_ops device_ops = { .set = set_device };
 
+module_param_cb(reserve, &reserve_ops, NULL, 0200);
 module_param_cb(report, &report_ops, NULL, 0200);
 module_param_cb(device, &device_ops, NULL, 0200);
 module_param(unhandled, ulong, 0400);
@@ -416,6 +498,7 @@ static void __exit inject_exit(void)
 {
 	misc_deregister(&not_kvm);
 	stop_refusing();
+	stop_reserving();
 	set_refuse_ids("0", NULL);
 	pci_dev_put(device);
 }
