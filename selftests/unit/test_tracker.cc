@@ -402,39 +402,6 @@ TYPED_TEST(Tracker, SlotOfATableGoes) {
   }
 }
 
-// The memory of the table stays, and is mapped elsewhere: only what the table
-// maps is unmapped.
-TYPED_TEST(Tracker, StoresToATableAreNotReportedAnyMore) {
-  using S = Spec<TypeParam>;
-  TrackedWorld<TypeParam> world;
-  ASSERT_EQ(world.open_faults(), 0);
-  const u64 far = kDataGpa + 64 * kGiB;
-  world.guest.add_ram(far, 64, port::kShuffled);
-  world.tables.map(world.kIova, world.leaf(1));
-  ASSERT_EQ(world.follow(), 0);
-  const u64 before = world.info().tracked_pages;
-  const u64 first =
-      (world.kIova & ~((u64{1} << S::shift(1)) - 1)) + (u64{1} << S::shift(1));
-  for (u64 i = 0; i < S::entries(0); ++i) {
-    world.tables.write_entry(far + 8 * i,
-                             i ? S::absent(0) : S::leaf(0, world.leaf(3), kRW));
-  }
-  world.store(first, 1, S::table(1, far, kRW));
-  EXPECT_EQ(world.sees(first), world.frame(world.leaf(3)));
-  world.pins.tables_gone(far / kPage + kTablePages<TypeParam>,
-                         far / kPage + 63);
-  EXPECT_EQ(world.sees(first), world.frame(world.leaf(3)));
-  world.pins.tables_gone(far / kPage, far / kPage);
-  EXPECT_EQ(world.sees(first), kBlocked);
-  EXPECT_EQ(world.sees(world.kIova), world.frame(world.leaf(1)));
-  EXPECT_FALSE(world.guest.is_tracked(far / kPage));
-  EXPECT_EQ(count_faults(world, KVM_IOMMU_FAULT_SYNC), 1u);
-  world.expect_refresh(first, world.kLeaf);
-  EXPECT_EQ(world.sees(first), world.frame(world.leaf(3)));
-  EXPECT_TRUE(world.guest.is_tracked(far / kPage));
-  EXPECT_EQ(world.info().tracked_pages, before + kTablePages<TypeParam>);
-}
-
 // Each page is reported once, wherever it was used.
 TYPED_TEST(Tracker, SlotOfATableInManyPlacesGoes) {
   using S = Spec<TypeParam>;
