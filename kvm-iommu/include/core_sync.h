@@ -106,16 +106,19 @@ kiommu_u32 kiommu_core_ring_drain(struct kiommu_domain *domain,
  * @gfn: the page that was stored to.
  * @walk: number of this walk, which tells pages that it tracked from those
  *	tracked before; 0 if it has not begun.
+ * @unsynced: with ALL, what pages out of sync map of which a range is a part: to be
+ *	done last, as REFRESHED; @last is 0 if there is none.
  */
 struct kiommu_tracking_work {
 	struct kiommu_window ranges[KIOMMU_TRACKING_RANGES];
 	kiommu_u32 count;
 	kiommu_u32 rounds;
 	kiommu_u32 for_refresh;
-#define KIOMMU_TRACKING_ALL 1u /* everything that the tables map */
+#define KIOMMU_TRACKING_ALL 1u /* all that the tables map there */
 #define KIOMMU_TRACKING_REFRESHED 2u /* what a refresh found out of sync */
 	kiommu_u64 gfn;
 	kiommu_u64 walk;
+	struct kiommu_window unsynced;
 };
 
 /**
@@ -123,7 +126,7 @@ struct kiommu_tracking_work {
  * @burst: as in KVM_IOMMU_SET_SYNC.
  *
  * The caller brings up to date what the tables map already, see
- * kiommu_core_tracking_all(). Tracking ends with kiommu_core_tracking_stop(),
+ * kiommu_core_tracking_range(). Tracking ends with kiommu_core_tracking_stop(),
  * and when the guest memory is unregistered.
  *
  * Lock: exclusive; the domain is started and not tracking.
@@ -134,9 +137,9 @@ int kiommu_core_tracking_start(struct kiommu_domain *domain, kiommu_u32 burst);
 /* Stops tracking all pages. Never allocates. Lock: exclusive. */
 void kiommu_core_tracking_stop(struct kiommu_domain *domain);
 
-/* Sets @work to everything that the tables map. Lock: shared. */
-void kiommu_core_tracking_all(struct kiommu_domain *domain,
-			      struct kiommu_tracking_work *work);
+/* Sets @work to all that the tables map in [@first, @last], whole pages. Lock: none. */
+void kiommu_core_tracking_range(kiommu_u64 first, kiommu_u64 last,
+				struct kiommu_tracking_work *work);
 
 /**
  * kiommu_core_tracking_store() - the guest has stored something

@@ -239,7 +239,7 @@ int DmaDomain::follow(std::uint32_t burst) {
   return call(Locks::kExclusive, false, [&] {
     if (int error = kiommu_core_tracking_start(domain_, burst)) return error;
     kiommu_tracking_work work;
-    kiommu_core_tracking_all(domain_, &work);
+    kiommu_core_tracking_range(0, ~std::uint64_t{0}, &work);
     int error;
     do {
       error = kiommu_core_tracking_step(domain_, &work);
@@ -257,11 +257,21 @@ int DmaDomain::stored(std::uint64_t gpa, std::uint32_t bytes) {
   before_call();
   call(Locks::kShared, false,
        [&] { kiommu_core_tracking_store(domain_, gpa, bytes, &work); });
+  return finish(&work);
+}
+
+int DmaDomain::invalidate(std::uint64_t iova, std::uint64_t length) {
+  kiommu_tracking_work work;
+  kiommu_core_tracking_range(iova, iova + (length - 1), &work);
+  return finish(&work);
+}
+
+int DmaDomain::finish(kiommu_tracking_work* work) {
   int error;
   do {
     before_call();
     error = call(Locks::kShared, false,
-                 [&] { return kiommu_core_tracking_step(domain_, &work); });
+                 [&] { return kiommu_core_tracking_step(domain_, work); });
     after_call();
   } while (error == -EAGAIN);
   return error;

@@ -84,6 +84,8 @@ class DmaDomain {
   void unfollow();
   // Reports a store of the guest to a tracked page.
   int stored(std::uint64_t gpa, std::uint32_t bytes);
+  // Brings a range up to date, whatever is in sync.
+  int invalidate(std::uint64_t iova, std::uint64_t length);
   int untrack(std::uint64_t gpa, std::uint64_t length, kiommu_u64* count,
               kiommu_u32* status = nullptr);
   // Call the interfaces of arch/ with D and P held for reading, or for writing.
@@ -116,6 +118,7 @@ class DmaDomain {
   auto call(Locks locks, bool never_allocates, Function function) const;
   void destroy_faults();
   int set_caps_locked();
+  int finish(kiommu_tracking_work* work);
   void before_call() const;
   void after_call() const;
 

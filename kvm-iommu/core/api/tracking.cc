@@ -51,9 +51,9 @@ void kiommu_core_tracking_stop(kiommu_domain* domain) {
   kiommu_port_free_array(tracker);
 }
 
-void kiommu_core_tracking_all(kiommu_domain* domain,
-                              kiommu_tracking_work* work) {
-  domain->domain.find_all(work);
+void kiommu_core_tracking_range(kiommu_u64 first, kiommu_u64 last,
+                                kiommu_tracking_work* work) {
+  *work = kiommu::Domain::work_for({{first}, {last}}, KIOMMU_TRACKING_ALL);
 }
 
 void kiommu_core_tracking_store(kiommu_domain* domain, kiommu_u64 gpa,

@@ -96,12 +96,13 @@ class Domain {
   Tracker* tracker() const { return tracker_; }
   uint64_t& passes() { return passes_; }
   // Set `work` to the IOVAs that must be brought up to date: after a store to
-  // [gpa, gpa + bytes), or all that the tables map. follow_stores() does a part
+  // [gpa, gpa + bytes), or `range`. follow_stores() does a part
   // of the work. The errors are kBudget if there is more to do, and
   // kInterrupted if a fatal signal ended it; anything else is reported as a
   // fault.
   void find_changes(Gpa gpa, uint64_t bytes, kiommu_tracking_work* work);
-  void find_all(kiommu_tracking_work* work) const;
+  // KIOMMU_TRACKING_*
+  static kiommu_tracking_work work_for(IovaRange range, uint32_t for_refresh);
   Result<void> follow_stores(kiommu_tracking_work* work);
   // Puts the tracked pages in [first_gfn, last_gfn] out of sync and returns how
   // many these are. The error is kInterrupted.

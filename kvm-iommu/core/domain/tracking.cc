@@ -5,6 +5,17 @@
 #include "domain/operation.hpp"
 
 namespace kiommu {
+namespace {
+
+void note_unsynced(IovaRange range, kiommu_tracking_work* work) {
+  kiommu_window& noted = work->unsynced;
+  if (noted.last != 0) {
+    range = hull(range, {{noted.first}, {noted.last}});
+  }
+  noted = {range.first.value, range.last.value};
+}
+
+}  // namespace
 
 Tracker* Domain::stop_tracking() {
   Tracker* tracker = tracker_;
@@ -25,17 +36,18 @@ TableFollower Domain::follow(bool follows, bool for_refresh) const {
 void Domain::find_changes(Gpa gpa, uint64_t bytes, kiommu_tracking_work* work) {
   work->count = work->rounds = work->for_refresh = 0;
   work->walk = 0;
+  work->unsynced = {};
   work->gfn = gpa.page_number();
   if (tracker_ == nullptr || !stage1_) return;
   work->count = tracker_->store(gpa, bytes, work->ranges);
 }
 
-void Domain::find_all(kiommu_tracking_work* work) const {
-  *work = {};
-  if (tracker_ == nullptr || !stage1_) return;
-  work->ranges[0] = {stage1_->window.first.value, stage1_->window.last.value};
-  work->count = 1;
-  work->for_refresh = KIOMMU_TRACKING_ALL;
+kiommu_tracking_work Domain::work_for(IovaRange range, uint32_t for_refresh) {
+  kiommu_tracking_work work{};
+  work.ranges[0] = {range.first.value, range.last.value};
+  work.count = 1;
+  work.for_refresh = for_refresh;
+  return work;
 }
 
 Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
@@ -77,6 +89,9 @@ Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
     const Pass pass =
         update(workspace, range, &follower, known ? &table : nullptr);
     follower.finish_reports();
+    if (work->for_refresh == KIOMMU_TRACKING_ALL && follower.unsynced) {
+      note_unsynced(*follower.unsynced, work);
+    }
     if (pass.done) continue;
     const Status why = pass.done.error();
     next.first = pass.stopped_at.value;
@@ -100,7 +115,11 @@ Result<void> Domain::follow_stores(kiommu_tracking_work* work) {
     }
     cut(rest, keep, keep ? work->walk : 0);
   }
-  return all;
+  if (!all || work->unsynced.last == 0) return all;
+  const kiommu_window unsynced = work->unsynced;
+  *work =
+      work_for({{unsynced.first}, {unsynced.last}}, KIOMMU_TRACKING_REFRESHED);
+  return fail(Status::kBudget);
 }
 
 void Domain::cut(IovaRange range, bool keep, uint64_t walk) {

@@ -75,10 +75,8 @@ Result<void> Domain::refresh_checked(IovaRange range,
   TableFollower asked = follow(false, true);
   auto done = refresh_range(range, result, &asked);
   if (!asked.unsynced) return done;
-  kiommu_tracking_work work{};
-  work.count = 1;
-  work.for_refresh = KIOMMU_TRACKING_REFRESHED;
-  work.ranges[0] = {asked.unsynced->first.value, asked.unsynced->last.value};
+  kiommu_tracking_work work =
+      work_for(*asked.unsynced, KIOMMU_TRACKING_REFRESHED);
   Result<void> followed;
   do {
     followed = follow_stores(&work);

@@ -14,7 +14,7 @@ Result<TableUse*> TableFollower::meet(const TableWindow& window,
   if (!follows || !whole(span, walked)) {
     std::optional<IovaRange> met;
     TableUse* use = tracker.meet(window, for_refresh, &met);
-    if (met && !follows) {
+    if (met) {
       const IovaRange part = intersection(*met, limit);
       unsynced = unsynced ? hull(*unsynced, part) : part;
     }

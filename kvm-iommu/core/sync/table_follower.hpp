@@ -23,7 +23,8 @@ struct TableFollower {
   bool for_refresh;   // requested by the VMM, not due to a store
   uint64_t walk = 0;  // of the second kind: see Tracker::Walk
   uint64_t pass = 0;
-  std::optional<IovaRange> unsynced{};  // to walk afterwards: first kind
+  // To walk afterwards: pages of tables out of sync of which it met a part.
+  std::optional<IovaRange> unsynced{};
   unsigned reports = 0;  // bad entries that were met, see report()
 
   Result<TableUse*> meet(const TableWindow& window, IovaRange walked,
