@@ -4,6 +4,7 @@
  * are tracked, and how stores get here: guest/tracked_pages.c.
  */
 #include <linux/errno.h>
+#include <linux/sched.h>
 
 #include <linux/kvm_iommu.h>
 
@@ -115,10 +116,27 @@ int kiommu_tracking_fill(struct kiommu_object *object)
 	int ret;
 
 	lockdep_assert_held_write(&object->guest->lock);
-	kiommu_core_tracking_all(object->domain, &work);
+	kiommu_core_tracking_range(0, U64_MAX, &work);
 	do {
 		kiommu_guest_settle(object->guest);
 		ret = kiommu_core_tracking_step(object->domain, &work);
+	} while (ret == -EAGAIN);
+	return ret;
+}
+
+int kiommu_tracking_refresh(struct kiommu_object *object, u64 first, u64 last)
+{
+	struct kiommu_tracking_work work;
+	int ret;
+
+	kiommu_core_tracking_range(first, last, &work);
+	do {
+		ret = kiommu_lock_shared(object);
+		if (ret)
+			return ret;
+		ret = kiommu_core_tracking_step(object->domain, &work);
+		kiommu_unlock_shared(object);
+		cond_resched();
 	} while (ret == -EAGAIN);
 	return ret;
 }

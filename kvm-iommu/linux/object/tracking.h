@@ -42,6 +42,22 @@ void kiommu_tracking_stop(struct kiommu_object *object);
 int kiommu_tracking_fill(struct kiommu_object *object);
 
 /**
+ * kiommu_tracking_refresh() - bring IOVAs up to date with the tables
+ * @first: IOVA of the first page.
+ * @last: inclusive, the last byte of a page.
+ *
+ * For who invalidates what hardware would have cached: reads the tables again, even
+ * those that are in sync. What they do not map is unmapped, and so is what cannot be
+ * brought up to date; this and bad entries are reported as faults. What has not been
+ * done when a fatal signal comes is as it was, or out of sync.
+ *
+ * Context: no lock of lock.h is held; the mode is TRACKED; in a thread of the guest's
+ * process.
+ * Return: 0; -EINTR; -ESTALE as kiommu_lock_shared().
+ */
+int kiommu_tracking_refresh(struct kiommu_object *object, u64 first, u64 last);
+
+/**
  * kiommu_tracking_untrack() - KVM_IOMMU_UNTRACK
  *
  * Context: kiommu_lock_shared().
