@@ -89,6 +89,29 @@ static int alloc(const struct kiommu_hwpt *h, struct iommu_hwpt_alloc *cmd, uint
 	return ret;
 }
 
+int kiommu_hwpt_alloc_any(const struct kiommu_hwpt *h, unsigned int device,
+			  struct iommu_hwpt_alloc *cmd, uint32_t *id)
+{
+	cmd->size = sizeof(*cmd);
+	cmd->dev_id = h->dev_id[device];
+	return alloc(h, cmd, id);
+}
+
+int kiommu_hwpt_invalidate_any(const struct kiommu_hwpt *h,
+			       struct iommu_hwpt_invalidate *cmd)
+{
+	cmd->size = sizeof(*cmd);
+	return iommufd_ioctl(h, IOMMU_HWPT_INVALIDATE, cmd);
+}
+
+int kiommu_hw_info(const struct kiommu_hwpt *h, unsigned int device,
+		   struct iommu_hw_info *cmd)
+{
+	cmd->size = sizeof(*cmd);
+	cmd->dev_id = h->dev_id[device];
+	return iommufd_ioctl(h, IOMMU_GET_HW_INFO, cmd);
+}
+
 struct kvm_iommu_hwpt kiommu_hwpt_data(const struct ioat *t)
 {
 	const struct kvm_iommu_register_ioat anchor = ioat_anchor(t);
@@ -208,6 +231,9 @@ void kiommu_hwpt_open_device(struct kiommu_hwpt *h, unsigned int i)
 
 	dev->fd = kiommu_cdev_open(dev->group_id);
 	TEST_ASSERT(dev->fd >= 0, "%s: %d", dev->bdf, dev->fd);
+	if (h->kvm_vfio)
+		kvm_device_attr_set(h->kvm_vfio, KVM_DEV_VFIO_FILE,
+				    KVM_DEV_VFIO_FILE_ADD, &dev->fd);
 	TEST_ASSERT(!ioctl(dev->fd, VFIO_DEVICE_BIND_IOMMUFD, &cmd), "%s: bind: %d",
 		    dev->bdf, errno);
 	h->dev_id[i] = cmd.out_devid;
@@ -242,12 +268,18 @@ static void make_tables(struct kiommu_hwpt *h)
 
 void kiommu_hwpt_setup(struct kiommu_hwpt *h)
 {
+	kiommu_hwpt_setup_with(h, 0, 0);
+}
+
+void kiommu_hwpt_setup_with(struct kiommu_hwpt *h, int kvm_vfio, uint32_t parent_flags)
+{
 	const uint32_t rw = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 	struct iommu_ioas_alloc ioas = { .size = sizeof(ioas) };
-	struct iommu_hwpt_alloc parent = { .size = sizeof(parent) };
+	struct iommu_hwpt_alloc parent = { .size = sizeof(parent), .flags = parent_flags };
 	int ret;
 
 	memset(h, 0, sizeof(*h));
+	h->kvm_vfio = kvm_vfio;
 	kiommu_container_open(&h->devices);
 	close(h->devices.fd);
 	h->devices.fd = -1;

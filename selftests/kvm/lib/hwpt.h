@@ -19,6 +19,10 @@
 #include "tables.h"
 #include "vfio.h"
 
+struct iommu_hw_info;
+struct iommu_hwpt_alloc;
+struct iommu_hwpt_invalidate;
+
 /*
  * The memory: three areas of the IOAS, at KIOMMU_HWPT_GPA, as far apart as long. The
  * data begin with a huge page, if the kernel has one.
@@ -40,6 +44,7 @@ struct kiommu_hwpt {
 	struct kiommu_container devices;	/* a list, without its container */
 	uint32_t dev_id[KIOMMU_MAX_DEVICES];	/* of the iommufd; 0: not bound */
 	int iommufd;
+	int kvm_vfio;		/* a KVM's device, which is told of devices; 0: none */
 	uint32_t ioas;
 	uint32_t parent;
 	char *memory;		/* in @mapping */
@@ -55,6 +60,11 @@ const char *kiommu_hwpt_lacks(void);
 
 /* Everything, device 0 bound and ready for DMA, but nothing attached. */
 void kiommu_hwpt_setup(struct kiommu_hwpt *h);
+/*
+ * The same, for a KVM that is told of the devices (0: none), and with flags of
+ * IOMMU_HWPT_ALLOC for the parent.
+ */
+void kiommu_hwpt_setup_with(struct kiommu_hwpt *h, int kvm_vfio, uint32_t parent_flags);
 void kiommu_hwpt_teardown(struct kiommu_hwpt *h);
 
 /* Opens and binds device @i. */
@@ -75,6 +85,13 @@ struct kvm_iommu_hwpt kiommu_hwpt_data(const struct ioat *t);
 int kiommu_hwpt_alloc_with(const struct kiommu_hwpt *h, uint32_t flags,
 			   uint32_t pt_id, void *data, uint32_t length,
 			   uint32_t *id);
+/* As user space that knows nothing of us calls. @cmd: dev_id, size are set here. */
+int kiommu_hwpt_alloc_any(const struct kiommu_hwpt *h, unsigned int device,
+			  struct iommu_hwpt_alloc *cmd, uint32_t *id);
+int kiommu_hwpt_invalidate_any(const struct kiommu_hwpt *h,
+			       struct iommu_hwpt_invalidate *cmd);
+int kiommu_hw_info(const struct kiommu_hwpt *h, unsigned int device,
+		   struct iommu_hw_info *cmd);
 /* An HWPT of these tables; asserts. */
 uint32_t kiommu_hwpt_alloc(const struct kiommu_hwpt *h, const struct ioat *t);
 

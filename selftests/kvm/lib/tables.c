@@ -51,10 +51,22 @@ static uint64_t new_table(struct ioat *t, uint32_t level)
 	return kiommu_gpa(t->area, table);
 }
 
+static const struct ioat_format *find_format(uint32_t id)
+{
+	switch (id) {
+	case KVM_IOMMU_FORMAT_ZPCI:
+		return &ioat_zpci;
+	case KVM_IOMMU_FORMAT_X86_FS:
+		return &ioat_x86_fs;
+	default:
+		return &ioat_vtd_ss;
+	}
+}
+
 void ioat_init(struct ioat *t, uint32_t format, uint32_t levels,
 	       struct kiommu_area *area)
 {
-	t->format = format == KVM_IOMMU_FORMAT_ZPCI ? &ioat_zpci : &ioat_vtd_ss;
+	t->format = find_format(format);
 	t->area = area;
 	t->levels = levels;
 	t->root = new_table(t, levels - 1);
@@ -80,12 +92,12 @@ uint64_t ioat_iota(const struct ioat *t)
 
 struct kvm_iommu_register_ioat ioat_anchor(const struct ioat *t)
 {
-	bool vtd = t->format->id == KVM_IOMMU_FORMAT_VTD_SS;
+	bool zpci = t->format->id == KVM_IOMMU_FORMAT_ZPCI;
 
 	return (struct kvm_iommu_register_ioat){
 		.size = sizeof(struct kvm_iommu_register_ioat),
 		.format = t->format->id,
-		.levels = vtd ? t->levels : 0,
+		.levels = zpci ? 0 : t->levels,
 		.iota = ioat_iota(t),
 		.rights = KVM_IOMMU_READ | KVM_IOMMU_WRITE,
 	};

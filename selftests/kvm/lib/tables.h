@@ -43,6 +43,12 @@
 #define VTD_LARGE 0x080ull	/* PS, levels 1 and 2 */
 #define VTD_RESERVED_HIGH (1ull << 51)
 
+/* Bits of entries of x86's first stage. */
+#define X86_PRESENT 0x001ull
+#define X86_WRITE 0x002ull
+#define X86_USER 0x004ull
+#define X86_LARGE 0x080ull	/* PS, levels 1 and 2 */
+
 struct ioat_format;
 
 struct ioat {
@@ -53,7 +59,7 @@ struct ioat {
 };
 
 /*
- * Tables without a mapping. @format: KVM_IOMMU_FORMAT_ZPCI or _VTD_SS.
+ * Tables without a mapping. @format: KVM_IOMMU_FORMAT_ZPCI, _VTD_SS or _X86_FS.
  * @levels: zPCI 2 (segment table) to 5 (region-first), VT-d 3 to 5.
  * Allocate @t in the area if the guest is to use it.
  */

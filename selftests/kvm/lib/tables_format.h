@@ -24,5 +24,6 @@ struct ioat_format {
 
 extern const struct ioat_format ioat_zpci;
 extern const struct ioat_format ioat_vtd_ss;
+extern const struct ioat_format ioat_x86_fs;
 
 #endif
