@@ -45,7 +45,7 @@ endif
 # some tests only through files of devices.
 both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files hwpts
 device-files-tests := device_file_test device_fails_test groups_test lifetime_test
-hwpts-tests := hwpt_test hwpt_memory_test hwpt_race_test hwpt_tracked_test device_file_test abi_test
+hwpts-tests := hwpt_test hwpt_memory_test hwpt_race_test hwpt_tracked_test hwpt_vtd_test device_file_test abi_test
 
 # What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
