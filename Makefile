@@ -43,7 +43,7 @@ $(error KERNEL is next, or empty)
 endif
 # For time's sake `make test` takes one of them through files, the others not, and
 # some tests only through files of devices.
-both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files hwpts
+both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files hwpts vmm
 device-files-tests := device_file_test device_fails_test groups_test lifetime_test
 hwpts-tests := hwpt_test hwpt_memory_test hwpt_race_test hwpt_tracked_test hwpt_vtd_test device_file_test abi_test
 
@@ -378,6 +378,17 @@ $(x86-hwpt-suites:%=suite-%): suite-%: hwpt-module kvm-programs
 suite-hwpts: hwpt-module kvm-programs
 	@$(call run-vm,hwpts,$(hwpts-tests:%=build/kvm/bin/%),\
 		--host intel-iommu --front hwpt $(with-hwpt))
+
+# VMMs as Debian ships them, which know nothing of us.
+.PHONY: next-qemu suite-vmm
+next-qemu: build/setup.env
+	@tools/setup/next-qemu $(next)/qemu
+
+suite-vmm: hwpt-module next-qemu
+	@selftests/vmm/tree $(next)/qemu build/vmm/tree
+	@$(call run-vm,vmm,selftests/vmm/qemu_vtd_s1_client,--host intel-iommu --front hwpt \
+		--program-timeout 900 $(with-hwpt) --tree build/vmm/tree \
+		--machine selftests/vmm/machine)
 
 s390x-suites := $(s390x-hosts) $(s390x-hosts:%=%-file) $(s390x-hosts:%=%-cdev)
 .PHONY: $(s390x-suites:%=suite-%)
