@@ -197,10 +197,16 @@ bool GuestMemory::is_tracked(std::uint64_t gfn) const {
   return tracked_.contains(gfn);
 }
 
+void GuestMemory::set_untrackable(std::set<std::uint64_t> gfns) {
+  const Locked locked(mutex_);
+  untrackable_ = std::move(gfns);
+}
+
 int GuestMemory::track(std::uint64_t gfn) {
   const Locked locked(mutex_);
   if (faults().track.fires()) return -ENOMEM;
   if (slot_of(gfn * kPageBytes) == nullptr) return -EINVAL;
+  if (untrackable_.contains(gfn)) return -EINVAL;
   ++tracked_[gfn];
   return 0;
 }

@@ -125,6 +125,9 @@ class GuestMemory {
   // Pages that are tracked, by any domain.
   std::set<std::uint64_t> tracked() const;
   bool is_tracked(std::uint64_t gfn) const;
+  // Pages of slots that cannot be tracked, because no slot of the guest that
+  // stores has them.
+  void set_untrackable(std::set<std::uint64_t> gfns);
 
   // --- the port, see port.h ---
   int find_slot(std::uint64_t gfn, kiommu_slot* slot);
@@ -185,6 +188,7 @@ class GuestMemory {
   // How often a page is tracked, by GFN: in a slot, and when its slot was
   // removed.
   std::map<std::uint64_t, unsigned> tracked_;
+  std::set<std::uint64_t> untrackable_;
   std::map<std::uint64_t, unsigned> lost_;
   bool shares_memory_ = false;
 };

@@ -6,9 +6,12 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <linux/iommufd.h>
 
@@ -187,9 +190,8 @@ TEST_F_TIMEOUT(hwpt_tracked, bad_entries, 120)
 }
 
 /*
- * Tables whose area of the IOAS goes are forgotten, and what they map is blocked. No
- * page of the area is mapped, so iommufd tells nobody: the generation does, at the
- * next call, or within a second or so.
+ * Tables whose area of the IOAS goes are forgotten, and what they map is blocked, when
+ * IOMMU_IOAS_UNMAP returns, although no page of the area is mapped.
  */
 TEST_F_TIMEOUT(hwpt_tracked, area_goes, 120)
 {
@@ -197,8 +199,6 @@ TEST_F_TIMEOUT(hwpt_tracked, area_goes, 120)
 
 	ASSERT_TRUE(stores(self, TABLE_IOVA, 0, 1));
 	ASSERT_EQ(0, kiommu_ioas_unmap_at(&self->h, TABLE_GPA, PAGE));
-	for (int i = 0; i < 100 && stores(self, TABLE_IOVA, 0, 2); i++)
-		usleep(100000);
 	EXPECT_FALSE(stores(self, TABLE_IOVA, 0, 2));
 	EXPECT_TRUE(stores(self, IOVA + PAGE, 1, 3));
 	guest_stores(self, self->table + 7, leaf(self, 7));
@@ -296,6 +296,161 @@ TEST_F_TIMEOUT(hwpt_tracked, what_is_no_kvm, 120)
 	EXPECT_EQ(0, child);
 	close(pipes[0]);
 	close(pipes[1]);
+}
+
+/*
+ * A slot of system management mode goes, which devices do not see: the KVM tracks the
+ * tables as before.
+ */
+TEST_F_TIMEOUT(hwpt_tracked, smm_slot_goes, 120)
+{
+	const uint32_t smm = 1u << 16 | 1;
+
+	if (vm_check_cap(self->vm.vm, KVM_CAP_MULTI_ADDRESS_SPACE) < 2)
+		SKIP(return, "KVM has no system management mode");
+	following(self);
+	ASSERT_TRUE(stores(self, TABLE_IOVA, 0, 1));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->vm, smm, 0, TABLE_GPA, PAGE, self->table));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->vm, smm, 0, TABLE_GPA, 0, NULL));
+	EXPECT_TRUE(stores(self, TABLE_IOVA, 0, 2));
+	guest_stores(self, self->table + 7, leaf(self, 7));
+	EXPECT_TRUE(stores(self, TABLE_IOVA + 7 * PAGE, 7, 3));
+	EXPECT_EQ(0, kiommu_poll_now(self->faults));
+}
+
+/*
+ * As area_goes, but other memory takes the place of the area at once: what the table
+ * said that was there must not stay.
+ */
+TEST_F_TIMEOUT(hwpt_tracked, area_is_replaced, 120)
+{
+	void *other = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
+
+	following(self);
+	ASSERT_TRUE(stores(self, TABLE_IOVA, 0, 1));
+	ASSERT_EQ(0, kiommu_ioas_unmap_at(&self->h, TABLE_GPA, PAGE));
+	ASSERT_EQ(0, kiommu_ioas_map_at(&self->h, other, TABLE_GPA, PAGE, RW));
+	EXPECT_FALSE(stores(self, TABLE_IOVA, 0, 2));
+	EXPECT_NE(0, kiommu_poll_now(self->faults));
+	EXPECT_EQ(0, munmap(other, PAGE));
+}
+
+/* A table is in the IOAS, but in no slot of the KVM: the others are followed. */
+TEST_F_TIMEOUT(hwpt_tracked, table_in_no_slot, 120)
+{
+	const uint64_t iova = TABLE_IOVA + KIOMMU_2M;
+	uint64_t *entry;
+	uint32_t id;
+
+	ioat_map_pages(self->t, iova, self->gpa, 2, IOAT_RW);
+	entry = ioat_entry(self->t, iova, 0, false);
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->vm, TABLE_SLOT, 0, TABLE_GPA, 0, NULL));
+	id = following(self);
+	EXPECT_TRUE(stores(self, IOVA + PAGE, 1, 1));
+	/* Above the one that cannot be tracked. */
+	EXPECT_TRUE(stores(self, iova + PAGE, 1, 2));
+	EXPECT_EQ(0, kiommu_hwpt_refresh(&self->h, id, IOVA, 3 * KIOMMU_2M, NULL));
+	EXPECT_TRUE(stores(self, TABLE_IOVA, 0, 3));
+	EXPECT_TRUE(stores(self, iova + PAGE, 1, 4));
+	/* Followed from now on: the table, and the one above all of them. */
+	guest_stores(self, entry + 5, leaf(self, 5));
+	EXPECT_TRUE(stores(self, iova + 5 * PAGE, 5, 5));
+	guest_stores(self, ioat_entry(self->t, iova, 1, false), 0);
+	EXPECT_FALSE(stores(self, iova + PAGE, 1, 6));
+	ASSERT_EQ(0, kiommu_vm_set_slot(&self->vm, TABLE_SLOT, 0, TABLE_GPA, PAGE, self->table));
+}
+
+struct refresher {
+	struct kiommu_hwpt *h;
+	uint32_t id;
+	atomic_bool stop;
+};
+
+static void *refresh_always(void *arg)
+{
+	struct refresher *r = arg;
+	uint32_t status;
+
+	/* EINVAL while the table has no slot, EAGAIN never. */
+	while (!r->stop)
+		kiommu_hwpt_refresh(r->h, r->id, TABLE_IOVA, KIOMMU_2M, &status);
+	return NULL;
+}
+
+static bool both_follow(FIXTURE_DATA(hwpt_tracked) *self, const uint32_t *ids, uint8_t seed)
+{
+	bool follow = true;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		TEST_ASSERT(!kiommu_hwpt_attach(&self->h, 0, ids[i]), "attach");
+		guest_stores(self, self->table + 7, leaf(self, 7));
+		follow &= stores(self, TABLE_IOVA + 7 * PAGE, 7, seed);
+		guest_stores(self, self->table + 7, 0);
+		follow &= !stores(self, TABLE_IOVA + 7 * PAGE, 7, seed + 1);
+	}
+	return follow;
+}
+
+/*
+ * Two HWPTs follow one KVM. The slot of a table goes, and comes back, while one of
+ * them is invalidated: KVM finds a slot that is about to go, and would let pages of it
+ * be tracked after it has told that it forgets them.
+ */
+TEST_F_TIMEOUT(hwpt_tracked, two_follow, 240)
+{
+	struct refresher r = { .h = &self->h };
+	uint32_t ids[2] = { following(self) };
+	struct kvm_iommu_hwpt data = kiommu_hwpt_data(self->t);
+	pthread_t thread;
+
+	data.kvm_fd = self->vm.fd;
+	ASSERT_EQ(0, kiommu_hwpt_alloc_with(&self->h, 0, self->h.parent, &data, sizeof(data),
+					    &ids[1]));
+	EXPECT_TRUE(both_follow(self, ids, 1));
+	for (uint8_t i = 0; i < 10; i++) {
+		r.id = ids[i % 2];
+		r.stop = false;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, refresh_always, &r));
+		usleep(i * 300);
+		ASSERT_EQ(0, kiommu_vm_set_slot(&self->vm, TABLE_SLOT, 0, TABLE_GPA, 0, NULL));
+		r.stop = true;
+		pthread_join(thread, NULL);
+		ASSERT_EQ(0, kiommu_vm_set_slot(&self->vm, TABLE_SLOT, 0, TABLE_GPA, PAGE,
+						self->table));
+		for (unsigned int k = 0; k < 2; k++)
+			ASSERT_EQ(0, kiommu_hwpt_refresh(&self->h, ids[k], TABLE_IOVA,
+							 KIOMMU_2M, NULL));
+		EXPECT_TRUE(both_follow(self, ids, 2 * i));
+	}
+}
+
+/* A KVM counts who tracks a page, and not without end. */
+TEST_F_TIMEOUT(hwpt_tracked, too_many_follow, 240)
+{
+	struct kvm_iommu_hwpt data = kiommu_hwpt_data(self->t);
+	uint32_t ids[1025];
+	unsigned int count;
+	int ret = 0;
+
+	data.kvm_fd = self->vm.fd;
+	for (count = 0; count < 1025 && !ret; count += !ret)
+		ret = kiommu_hwpt_alloc_with(&self->h, 0, self->h.parent, &data, sizeof(data),
+					     &ids[count]);
+	EXPECT_EQ(-EBUSY, ret);
+	EXPECT_EQ(KVM_IOMMU_STATUS_BUSY, (int)data.status);
+	EXPECT_EQ(1024, count);
+	/* Without a KVM there can be more; and in the place of one, another. */
+	data.kvm_fd = -1;
+	ASSERT_EQ(0, kiommu_hwpt_alloc_with(&self->h, 0, self->h.parent, &data, sizeof(data),
+					    &ids[1024]));
+	EXPECT_EQ(0, kiommu_iommufd_destroy(&self->h, ids[1024]));
+	EXPECT_EQ(0, kiommu_iommufd_destroy(&self->h, ids[0]));
+	data.kvm_fd = self->vm.fd;
+	ASSERT_EQ(0, kiommu_hwpt_alloc_with(&self->h, 0, self->h.parent, &data, sizeof(data),
+					    &ids[0]));
+	while (count--)
+		EXPECT_EQ(0, kiommu_iommufd_destroy(&self->h, ids[count]));
 }
 
 TEST_HARNESS_MAIN

@@ -440,5 +440,44 @@ TYPED_TEST(Follow, StoresToATableAreNotReportedAnyMore) {
   EXPECT_EQ(world.info().tracked_pages, before + pages);
 }
 
+// The guest's memory has the table, but stores to its page cannot be tracked:
+// the others are followed, and it is told once that this one is not.
+TYPED_TEST(Follow, TableThatCannotBeTracked) {
+  using S = Spec<TypeParam>;
+  TrackedWorld<TypeParam> world;
+  const u64 iova[] = {place<TypeParam>(0), place<TypeParam>(1),
+                      place<TypeParam>(2)};
+  for (u64 i = 0; i < 3; ++i) {
+    world.tables.map(iova[i], world.leaf(i));
+    // Two tables of zPCI are in one page.
+    world.tables.new_table(0);
+  }
+  const u64 page = world.tables.entry_gpa(iova[1], 0) / kPage;
+  world.guest.set_untrackable({page});
+  ASSERT_EQ(world.open_faults(), 0);
+  ASSERT_EQ(world.follow(), 0);
+  EXPECT_EQ(world.sees(iova[0]), world.frame(world.leaf(0)));
+  EXPECT_EQ(world.sees(iova[2]), world.frame(world.leaf(2)));
+  world.expect_refresh(iova[0], iova[2] + world.kLeaf - iova[0]);
+  for (u64 i = 0; i < 3; ++i) {
+    EXPECT_EQ(world.sees(iova[i]), world.frame(world.leaf(i)));
+  }
+  const auto told = world.read_faults(128);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].reason, KVM_IOMMU_FAULT_SYNC);
+  EXPECT_EQ(told[0].gpa, page * kPage);
+  EXPECT_EQ(world.info().unsynced_pages, 1u);
+  world.store(iova[2], 0, S::leaf(0, world.leaf(5), kRW));
+  EXPECT_EQ(world.sees(iova[2]), world.frame(world.leaf(5)));
+  world.store(iova[2], 1, S::absent(1));
+  EXPECT_EQ(world.sees(iova[2]), kBlocked);
+  // It can be tracked now: the next refresh does.
+  world.guest.set_untrackable({});
+  world.expect_refresh(iova[1], world.kLeaf);
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
+  world.store(iova[1], 0, S::leaf(0, world.leaf(6), kRW));
+  EXPECT_EQ(world.sees(iova[1]), world.frame(world.leaf(6)));
+}
+
 }  // namespace
 }  // namespace kiommu::test

@@ -63,11 +63,12 @@
  * E2BIG, EFAULT, also without. EOPNOTSUPP unknown @flags (FLAGS), @__reserved
  * (FIELD), as at KVM_IOMMU_REGISTER_IOAT (FORMAT, FIELD), or stores of this KVM
  * cannot be followed (UNSUPPORTED). EBADF, EINVAL, EPERM, ENODEV @kvm_fd, as at
- * KVM_IOMMU_START. EINVAL as at KVM_IOMMU_REGISTER_IOAT (DESIGNATION, MISALIGNED,
- * TABLE, RANGE, RIGHTS), or the device's IOMMU has no 4 KiB pages, does not enforce
- * the coherency that it promised, or has no tables before a device is attached, as
- * virtio-iommu (UNSUITABLE). EAGAIN the IOAS changed meanwhile (BUDGET). ENOMEM;
- * EINTR; EMFILE, ENFILE. EFAULT with a @status: an answer could not be stored.
+ * KVM_IOMMU_START; EBUSY if 1024 HWPTs follow this KVM (BUSY). EINVAL as at
+ * KVM_IOMMU_REGISTER_IOAT (DESIGNATION, MISALIGNED, TABLE, RANGE, RIGHTS), or the
+ * device's IOMMU has no 4 KiB pages, does not enforce the coherency that it promised,
+ * or has no tables before a device is attached, as virtio-iommu (UNSUITABLE). EAGAIN
+ * the IOAS changed meanwhile (BUDGET). ENOMEM; EINTR; EMFILE, ENFILE. EFAULT with a
+ * @status: an answer could not be stored.
  * There is no HWPT then; but if it is iommufd's answer that could not be stored, the
  * file @fault_fd is open, and hung up.
  */

@@ -31,10 +31,9 @@ Result<TableUse*> TableFollower::meet(const TableWindow& window,
     tracker.drop_window(window);
     return nullptr;
   }
-  bool too_many_uses = false;
-  auto use =
-      tracker.enter(window, {walk, pass, covered(walked)}, &too_many_uses);
-  if (too_many_uses) report_unsync(window.base, window.gpa);
+  bool unfollowed = false;
+  auto use = tracker.enter(window, {walk, pass, covered(walked)}, &unfollowed);
+  if (unfollowed) report_unsync(window.base, window.gpa);
   return use;
 }
 

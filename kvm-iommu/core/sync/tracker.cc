@@ -29,13 +29,15 @@ bool TablePage::used_only_in(IovaRange range, uint64_t pass) const {
   return true;
 }
 
-Result<void> Tracker::track(TablePage* page) {
-  if (kiommu_port_track(guest_, page->gfn) != 0) return fail(Status::kNoMemory);
+Result<bool> Tracker::track(TablePage* page) {
+  const int error = kiommu_port_track(guest_, page->gfn);
+  if (error == -kEinval) return false;
+  if (error != 0) return fail(Status::kNoMemory);
   page->tracked = true;
   page->stores = 0;
   add(&tracked_, 1);
   add(&unsynced_, -uint64_t{1});
-  return {};
+  return true;
 }
 
 void Tracker::untrack(TablePage* page) {
@@ -90,7 +92,7 @@ TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
 }
 
 Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
-                                 bool* too_many_uses) {
+                                 bool* unfollowed) {
   const ScopedLock locked(mutex_);
   TableUse** link = find(window);
   if (link != nullptr && !(*link)->window.same_table(window)) {
@@ -99,26 +101,29 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
   }
   TableUse* use = link != nullptr ? *link : nullptr;
   if (use == nullptr) {
-    auto made = make(window, too_many_uses);
+    auto made = make(window, unfollowed);
     if (!made || *made == nullptr) return made;
     use = *made;
   }
   use->window.rights = window.rights;
   TablePage* page = use->page;
-  if (page->tracked) {
+  bool tracked = page->tracked;
+  if (tracked) {
     clear_write_flooding(page);
   } else if (!page->too_many_uses && page->untracked_at < walk.pass &&
              page->used_only_in(walk.range, walk.pass)) {
-    KIOMMU_TRY(track(page));
-    page->tracked_by = walk.number;
-  } else {
-    use->passed_by = walk.pass;
+    auto done = track(page);
+    if (!done) return fail(done.error());
+    tracked = *done;
+    if (tracked) page->tracked_by = walk.number;
+    *unfollowed = !tracked && !page->untrackable;
+    page->untrackable = !tracked;
   }
+  if (!tracked) use->passed_by = walk.pass;
   return use;
 }
 
-Result<TableUse*> Tracker::make(const TableWindow& window,
-                                bool* too_many_uses) {
+Result<TableUse*> Tracker::make(const TableWindow& window, bool* unfollowed) {
   if (window.parent != nullptr && window.parent->children == nullptr) {
     auto nodes = pool_.allocate();
     if (!nodes) return fail(nodes.error());
@@ -128,7 +133,7 @@ Result<TableUse*> Tracker::make(const TableWindow& window,
   auto page = ensure_page(window.gpa.page_number());
   if (!page) return fail(page.error());
   if ((*page)->use_count == kMostUses) {
-    *too_many_uses = !(*page)->too_many_uses;
+    *unfollowed = !(*page)->too_many_uses;
     (*page)->too_many_uses = true;
     untrack(*page);
     return nullptr;

@@ -42,6 +42,8 @@ struct TablePage {
   // It had more uses than are recorded. It is not known when the others go, so
   // it stays unsync.
   bool too_many_uses = false;
+  // No slot of the guest that stores has it, although its memory has.
+  bool untrackable = false;
 
   // Whether `pass`, which walks `range`, covers all uses of the page and has
   // not been at any of them yet.
@@ -121,12 +123,12 @@ class Tracker {
   TableUse* meet(const TableWindow& window, bool refreshes,
                  std::optional<IovaRange>* unsynced);
   // Same as meet(), for a walk that covers the whole page: it is tracked from
-  // now on. It stays unsync if it was untracked during this pass, or if it has
-  // a use that the pass does not cover or has been at already. Returns nullptr
-  // if it has too many uses; *too_many_uses is set if that is new. The errors
-  // are kNoMemory and kShadowLimit.
+  // now on. It stays unsync if it was untracked during this pass, if it has a
+  // use that the pass does not cover or has been at already, or if it is
+  // untrackable. Returns nullptr if it has too many uses. *unfollowed is set if
+  // it is new that it has, or is. The errors are kNoMemory and kShadowLimit.
   Result<TableUse*> enter(const TableWindow& window, const Walk& walk,
-                          bool* too_many_uses);
+                          bool* unfollowed);
   // Drops the uses below an entry, except for those of `table`; all if that is
   // nullptr.
   void drop(TableUse* use, unsigned slot, const Entry* table);
@@ -184,14 +186,15 @@ class Tracker {
   void free_page(TablePage* page);
   void free_unused(TablePage* page);
   void free_buckets();
-  Result<void> track(TablePage* page);
+  // Returns whether it could: see TablePage::untrackable.
+  Result<bool> track(TablePage* page);
   void untrack(TablePage* page);
   void clear_write_flooding(TablePage* page) const;
   static void describe(const TablePage& page, Lost* lost);
 
   TableUse** place(const TableWindow& window);
   TableUse** find(const TableWindow& window);
-  Result<TableUse*> make(const TableWindow& window, bool* too_many_uses);
+  Result<TableUse*> make(const TableWindow& window, bool* unfollowed);
   void drop_tree(TableUse** link);
   void drop_children(TableUse* use);
   bool cut(TableUse* use, IovaRange range, Cut* result);

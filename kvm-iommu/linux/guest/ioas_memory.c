@@ -11,10 +11,9 @@
  * ends as it began: the core unpins in other portions than it pins in. iommufd has
  * pinned and charged the pages for the parent HWPT, so this is a reference.
  *
- * IOMMU_IOAS_UNMAP calls unmapped() for an area that has accesses. By then no
- * lookup finds it, and no access is added. On return it must have none: that is
- * what kiommu_slots_deleted() does, in the order clear, flush, unpin. An area
- * without accesses goes without a call, and the generation tells.
+ * IOMMU_IOAS_UNMAP calls unmapped() for each area. By then no lookup finds it, and no
+ * access is added. On return it must have none: that is what kiommu_slots_deleted()
+ * does, in the order clear, flush, unpin.
  *
  * A KVM, or the guest of another provider, can be named whose guest has its tables
  * in the IOAS. It only tells of stores: what its slots map is not looked at, but its
@@ -33,9 +32,11 @@
 #include <linux/iommufd.h>
 #include <linux/iommufd_provider.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/xarray.h>
 
 #include "guest/guest.h"
 #include "guest/ioas_memory.h"
@@ -95,6 +96,57 @@ static int open_access(struct ioas_memory *memory, struct iommufd_ctx *ictx,
 	return ret;
 }
 
+/*
+ * Each memory that listens to a guest tracks its pages by itself. KVM counts who tracks
+ * a page in 16 bits, and does not say when that is too many.
+ */
+#define MOST_LISTENERS 1024ul
+static DEFINE_XARRAY(listeners); /* numbers of memories, by key */
+static DEFINE_MUTEX(listeners_lock); /* protects listeners */
+
+static int count_listener(const void *key)
+{
+	const unsigned long index = (unsigned long)key;
+	unsigned long count;
+	void *old;
+	int ret = -EBUSY;
+
+	mutex_lock(&listeners_lock);
+	old = xa_load(&listeners, index);
+	count = old ? xa_to_value(old) : 0;
+	if (count < MOST_LISTENERS)
+		ret = xa_err(xa_store(&listeners, index, xa_mk_value(count + 1),
+				      GFP_KERNEL_ACCOUNT));
+	mutex_unlock(&listeners_lock);
+	return ret;
+}
+
+static void drop_listener(const void *key)
+{
+	const unsigned long index = (unsigned long)key;
+	unsigned long count;
+
+	mutex_lock(&listeners_lock);
+	count = xa_to_value(xa_load(&listeners, index)) - 1;
+	/* Neither needs memory. */
+	if (count)
+		xa_store(&listeners, index, xa_mk_value(count), 0);
+	else
+		xa_erase(&listeners, index);
+	mutex_unlock(&listeners_lock);
+}
+
+static void put_stores(struct ioas_memory *memory)
+{
+	const void *key;
+
+	if (!memory->stores.memory)
+		return;
+	key = memory->stores.memory->key;
+	kiommu_providers_put(memory->stores);
+	drop_listener(key);
+}
+
 /* KVM lets only its own process track pages. */
 static int find_stores(struct ioas_memory *memory, const void *key)
 {
@@ -102,10 +154,17 @@ static int find_stores(struct ioas_memory *memory, const void *key)
 
 	if (!key)
 		return 0;
-	ret = kiommu_providers_find(key, &memory->stores);
-	if (ret || memory->stores.memory->mm == current->mm)
+	ret = count_listener(key);
+	if (ret)
 		return ret;
-	kiommu_providers_put(memory->stores);
+	ret = kiommu_providers_find(key, &memory->stores);
+	if (ret) {
+		drop_listener(key);
+		return ret;
+	}
+	if (memory->stores.memory->mm == current->mm)
+		return 0;
+	put_stores(memory);
 	return -EPERM;
 }
 
@@ -130,8 +189,7 @@ static struct ioas_memory *create_memory(struct iommufd_ctx *ictx, u32 ioas_id,
 	return memory;
 
 err_stores:
-	if (memory->stores.memory)
-		kiommu_providers_put(memory->stores);
+	put_stores(memory);
 err_free:
 	kfree(memory);
 	return ERR_PTR(ret);
@@ -142,8 +200,7 @@ static void put_memory(struct kiommu_memory *base)
 	struct ioas_memory *memory = to_ioas(base);
 
 	iommufd_access_destroy(memory->access);
-	if (memory->stores.memory)
-		kiommu_providers_put(memory->stores);
+	put_stores(memory);
 	mmdrop(base->mm);
 	kfree(memory);
 }
@@ -287,13 +344,6 @@ static bool can_track(struct kiommu_memory *base)
 	       stores->provider->can_track(stores->memory);
 }
 
-static int track(struct kiommu_memory *base, u64 gfn)
-{
-	const struct kiommu_found *stores = &to_ioas(base)->stores;
-
-	return stores->provider->track(stores->memory, gfn);
-}
-
 static void untrack(struct kiommu_memory *base, u64 gfn)
 {
 	const struct kiommu_found *stores = &to_ioas(base)->stores;
@@ -311,6 +361,21 @@ static int find_tracked(struct kiommu_memory *base, u64 gfn,
 	return stores->provider->find_slot(stores->memory, gfn, slot);
 }
 
+/*
+ * KVM tracks pages also in a slot that is about to go, after it has told that it
+ * forgets them. Lookups do not find such a slot any more, from before it tells: it
+ * takes P for that, so what is found here is told of later.
+ */
+static int track(struct kiommu_memory *base, u64 gfn)
+{
+	const struct kiommu_found *stores = &to_ioas(base)->stores;
+	struct kiommu_slot slot;
+
+	if (find_tracked(base, gfn, &slot) || slot.first_gfn > gfn)
+		return -EINVAL;
+	return stores->provider->track(stores->memory, gfn);
+}
+
 static const struct kiommu_memory_provider ioas_provider = {
 	.owner = THIS_MODULE,
 	.put = put_memory,
@@ -322,6 +387,7 @@ static const struct kiommu_memory_provider ioas_provider = {
 	.track = track,
 	.untrack = untrack,
 	.find_tracked = find_tracked,
+	.tells_all = true,
 	.pin = pin_pages,
 	.unpin = unpin_pages,
 	.read = read_entries,

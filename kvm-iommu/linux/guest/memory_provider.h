@@ -55,7 +55,8 @@ struct module;
  *
  * Both are set by get() and do not change. Several guests may get the same
  * memory, one after the other: when one is put, there may be a successor
- * already.
+ * already. A provider with listen() returns another memory each time, because HWPTs
+ * listen side by side.
  */
 struct kiommu_memory {
 	const void *key;
@@ -109,6 +110,8 @@ struct kiommu_stretch {
  * @find_tracked: optional, for a provider whose slots are not those of the guest
  *	that stores: as @find_slot, in the slots of which @listen tells and in
  *	which @track looks for the page. There are none if nobody is listened to.
+ * @tells_all: it calls kiommu_slots_deleted() for each slot that goes, whether it is
+ *	listened to or not.
  * @resolve: optional, for slots whose hva is not an address of the process:
  *	finds the memory at @address of a slot, of @pages pages at most. Returns
  *	how many pages it has, 0 if there is none. Called, under the locks of
@@ -138,6 +141,7 @@ struct kiommu_memory_provider {
 	void (*untrack)(struct kiommu_memory *memory, u64 gfn);
 	int (*find_tracked)(struct kiommu_memory *memory, u64 gfn,
 			    struct kiommu_slot *slot);
+	bool tells_all;
 	u32 (*resolve)(struct kiommu_memory *memory, u64 address, u32 pages,
 		       struct kiommu_stretch *stretch);
 	u32 (*pin)(struct kiommu_memory *memory, u64 hva, u32 count, bool write,

@@ -65,10 +65,6 @@ void kiommu_slots_deleted(struct kiommu_guest *guest, u64 gfn, u64 pages)
 	}
 	if (pages) {
 		kiommu_tracked_forget(guest, gfn, gfn + pages - 1);
-		/* The memory may still be there, but stores to it are not told of. */
-		if (guest->provider->find_tracked)
-			kiommu_core_tables_gone(guest->pins, gfn,
-						gfn + pages - 1);
 		kiommu_core_slots_changed(guest->pins, gfn, gfn + pages - 1);
 	} else {
 		kiommu_core_slots_changed(guest->pins, 0, U64_MAX);
@@ -89,7 +85,7 @@ static void watch(struct work_struct *work)
 						struct kiommu_guest, slots.watch);
 
 	/* kiommu_slots_unlisten() queues the work again. */
-	if (READ_ONCE(guest->slots.listeners) && !guest->provider->find_tracked)
+	if (READ_ONCE(guest->slots.listeners))
 		return;
 	if (kiommu_slots_due(guest))
 		kiommu_guest_kick(guest);
@@ -104,8 +100,9 @@ void kiommu_slots_init(struct kiommu_slots *slots)
 
 void kiommu_slots_watch(struct kiommu_guest *guest)
 {
-	queue_delayed_work(guest->wq, &guest->slots.watch,
-			   round_jiffies_relative(WATCH_INTERVAL));
+	if (!guest->provider->tells_all)
+		queue_delayed_work(guest->wq, &guest->slots.watch,
+				   round_jiffies_relative(WATCH_INTERVAL));
 }
 
 int kiommu_slots_listen(struct kiommu_guest *guest)

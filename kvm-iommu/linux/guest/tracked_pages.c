@@ -95,15 +95,19 @@ void kiommu_port_untrack(struct kiommu_guest *guest, kiommu_u64 gfn)
 	mutex_unlock(&tracked->lock);
 }
 
-static void forget(struct kiommu_tracked *tracked, u64 first, u64 last)
+/* Stores to these pages are not told of any more. */
+static void forget(struct kiommu_guest *guest, u64 first, u64 last)
 {
 	unsigned long at = first;
 	void *users;
 
-	xa_for_each_range(&tracked->pages, at, users, first, last) {
-		xa_erase(&tracked->pages, at);
+	xa_for_each_range(&guest->tracked.pages, at, users, first, last) {
+		xa_erase(&guest->tracked.pages, at);
 		cond_resched();
 	}
+	/* The memory may still be there. */
+	if (guest->provider->find_tracked)
+		kiommu_core_tables_gone(guest->pins, first, last);
 }
 
 void kiommu_tracked_forget(struct kiommu_guest *guest, u64 first, u64 last)
@@ -118,12 +122,12 @@ void kiommu_tracked_forget(struct kiommu_guest *guest, u64 first, u64 last)
 	while (first <= last && !find(guest->memory, first, &slot) &&
 	       slot.first_gfn <= last) {
 		if (first < slot.first_gfn)
-			forget(&guest->tracked, first, slot.first_gfn - 1);
+			forget(guest, first, slot.first_gfn - 1);
 		first = slot.first_gfn + slot.pages;
 		cond_resched();
 	}
 	if (first <= last)
-		forget(&guest->tracked, first, last);
+		forget(guest, first, last);
 }
 
 void kiommu_tracked_add(struct kiommu_tracked *tracked,
