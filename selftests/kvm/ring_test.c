@@ -77,9 +77,8 @@ static struct scene *guest_scene;
 
 static void count_interrupt(struct ex_regs *regs)
 {
-	(void)regs;
 	guest_scene->interrupts++;
-	kiommu_bell_end_of_interrupt();
+	kiommu_bell_end_of_interrupt(regs);
 }
 
 FIXTURE_SETUP(ring)
@@ -336,7 +335,7 @@ static uint64_t wait_for_interrupt(struct scene *s, uint64_t iova)
 		__atomic_store_n(&mem->notify, s->ring->filled - 1, __ATOMIC_SEQ_CST);
 		kiommu_ring_kick(s->ring);
 		while (READ_ONCE(s->interrupts) == before)
-			asm volatile("sti; hlt; cli" : : : "memory");
+			kiommu_bell_wait();
 		GUEST_ASSERT_EQ(kiommu_ring_is_done(s->ring), 1);
 		GUEST_ASSERT_EQ(kiommu_ring_wait(s->ring), 0);
 	}

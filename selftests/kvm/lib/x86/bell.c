@@ -96,7 +96,26 @@ void kiommu_bell_accept_interrupts(void)
 	asm volatile("sti");
 }
 
-void kiommu_bell_end_of_interrupt(void)
+/*
+ * The CPU takes no interrupt between STI and HLT. But QEMU's SVM does not load
+ * the interrupt shadow at VMRUN: if the host's timer ticks in between, the
+ * guest's interrupt is taken before HLT, which would then wait forever. So the
+ * handler steps over the HLT, see kiommu_bell_end_of_interrupt().
+ */
+extern const char kiommu_bell_hlt[];
+
+__attribute__((naked)) void kiommu_bell_wait(void)
 {
+	asm volatile("sti\n\t"
+		     "kiommu_bell_hlt:\n\t"
+		     "hlt\n\t"
+		     "cli\n\t"
+		     "ret");
+}
+
+void kiommu_bell_end_of_interrupt(struct ex_regs *regs)
+{
+	if (regs->rip == (uint64_t)kiommu_bell_hlt)
+		regs->rip++;
 	x2apic_write_reg(APIC_EOI, 0);
 }

@@ -38,8 +38,14 @@ void kiommu_bell_close(struct kiommu_bell *bell);
  */
 void kiommu_bell_open_notify(struct kiommu_bell *bell, struct kiommu_vm *vm,
 			     void (*handler)(struct ex_regs *regs));
-/* Guest: enables interrupts; ends one. */
+/* Guest: enables interrupts. */
 void kiommu_bell_accept_interrupts(void);
-void kiommu_bell_end_of_interrupt(void);
+/*
+ * Guest, with interrupts disabled: halts until an interrupt has been handled,
+ * also if it was pending before the call. Disables interrupts again.
+ */
+void kiommu_bell_wait(void);
+/* Guest: ends the interrupt that @regs are of. */
+void kiommu_bell_end_of_interrupt(struct ex_regs *regs);
 
 #endif /* KIOMMU_SELFTEST_BELL_H */
