@@ -2,6 +2,8 @@
 //
 // Mode TRACKED: invalidations of ranges, which read tables again that are in
 // sync, because not all stores are reported.
+#include <thread>
+
 #include "lib/tracked_world.hpp"
 
 namespace kiommu::test {
@@ -109,6 +111,53 @@ TYPED_TEST(Invalidate, WhatIsOutOfSyncIsFollowedAgain) {
     world.read_faults(128);
   }
   world.expect_tracked();
+}
+
+// A table in two places is followed again by the invalidation of one, although
+// all of that one is read for the invalidation itself.
+TYPED_TEST(Invalidate, AllOfOnePlaceOfTwo) {
+  using S = Spec<TypeParam>;
+  Places<TypeParam> world;
+  const u64 span = u64{1} << S::shift(1);
+  const u64 shared = world.tables.table(world.page(0), 0);
+  world.tables.set(world.page(6), 1, S::table(1, shared, kRW));
+  world.invalidate(0, 0);
+  ASSERT_EQ(world.info().unsynced_pages, 0u);
+  const u64 leaf = world.tables.entry_gpa(world.page(0), 0);
+  u64 turn = 8;
+  for (const u64 place : {0, 6}) {
+    const u64 base = world.page(place) & ~(span - 1);
+    world.put_out_of_sync(0, 0);
+    world.tables.map(world.page(0), world.leaf(++turn));
+    EXPECT_EQ(world.invalidate(base, span), 0);
+    EXPECT_EQ(world.info().unsynced_pages, 0u) << place;
+    world.store_entry(leaf, S::leaf(0, world.leaf(++turn), kRW));
+    for (const u64 other : {0, 6}) {
+      EXPECT_EQ(world.sees(world.page(other)), world.frame(world.leaf(turn)));
+    }
+  }
+  world.expect_tracked();
+}
+
+// So is one that UNTRACK takes while it is read, but not by that invalidation.
+TYPED_TEST(Invalidate, UntrackWhileAllOfOnePlaceIsRead) {
+  using S = Spec<TypeParam>;
+  Places<TypeParam> world;
+  const u64 span = u64{1} << S::shift(1);
+  const u64 base = world.page(1) & ~(span - 1);
+  world.map(1);
+  bool hit = false;
+  world.guest.before_pin = [&] {
+    if (hit) return;
+    hit = true;
+    std::thread([&] { world.put_out_of_sync(1, 0); }).join();
+  };
+  EXPECT_EQ(world.invalidate(base, span), 0);
+  world.guest.before_pin = {};
+  EXPECT_TRUE(hit);
+  EXPECT_EQ(world.info().unsynced_pages, 1u);
+  EXPECT_EQ(world.invalidate(base, span), 0);
+  EXPECT_EQ(world.info().unsynced_pages, 0u);
 }
 
 // Whatever fails: once it has returned, nothing of the range is as it was

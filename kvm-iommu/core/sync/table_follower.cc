@@ -11,13 +11,10 @@ Result<TableUse*> TableFollower::meet(const TableWindow& window,
                                       IovaRange walked,
                                       GuestMemory& guest_memory) {
   const IovaRange span = window.span();
+  std::optional<IovaRange> met;
   if (!follows || !whole(span, walked)) {
-    std::optional<IovaRange> met;
     TableUse* use = tracker.meet(window, for_refresh, &met);
-    if (met) {
-      const IovaRange part = intersection(*met, limit);
-      unsynced = unsynced ? hull(*unsynced, part) : part;
-    }
+    note(met);
     return use;
   }
   // KVM still tracks pages of a slot that is about to go; the lookup does not
@@ -32,9 +29,17 @@ Result<TableUse*> TableFollower::meet(const TableWindow& window,
     return nullptr;
   }
   bool unfollowed = false;
-  auto use = tracker.enter(window, {walk, pass, covered(walked)}, &unfollowed);
+  auto use =
+      tracker.enter(window, {walk, pass, covered(walked)}, &unfollowed, &met);
+  note(met);
   if (unfollowed) report_unsync(window.base, window.gpa);
   return use;
+}
+
+void TableFollower::note(std::optional<IovaRange> met) {
+  if (!met) return;
+  const IovaRange part = intersection(*met, limit);
+  unsynced = unsynced ? hull(*unsynced, part) : part;
 }
 
 void TableFollower::meet_entry(TableUse* use, unsigned slot, IovaRange walked,

@@ -23,7 +23,8 @@ struct TableFollower {
   bool for_refresh;   // requested by the VMM, not due to a store
   uint64_t walk = 0;  // of the second kind: see Tracker::Walk
   uint64_t pass = 0;
-  // To walk afterwards: pages of tables out of sync of which it met a part.
+  // To walk afterwards: pages of tables out of sync of which it met a part, or
+  // one use of several.
   std::optional<IovaRange> unsynced{};
   unsigned reports = 0;  // bad entries that were met, see report()
 
@@ -42,6 +43,7 @@ struct TableFollower {
   void report_unsync(std::optional<Iova> iova, Gpa gpa) const;
 
  private:
+  void note(std::optional<IovaRange> met);
   // The walked range; where it reaches an end of `limit`, also the IOVAs
   // beyond, which cannot be mapped anyway.
   IovaRange covered(IovaRange walked) const {

@@ -71,6 +71,17 @@ TableUse** Tracker::find(const TableWindow& window) {
   return nullptr;
 }
 
+// Returns the IOVAs that a walk must cover so that the page is followed at
+// `met`, too: if it is unsync, those of all its uses. Nothing if it cannot be.
+std::optional<IovaRange> Tracker::needed(const TablePage* page, IovaRange met) {
+  if (page == nullptr || page->tracked) return met;
+  if (page->too_many_uses) return {};
+  for (const TableUse* use = page->uses; use; use = use->next_of_page) {
+    met = hull(met, use->window.span());
+  }
+  return met;
+}
+
 TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
                         std::optional<IovaRange>* unsynced) {
   const ScopedLock locked(mutex_);
@@ -82,17 +93,13 @@ TableUse* Tracker::meet(const TableWindow& window, bool refreshes,
     if (refreshes) clear_write_flooding(page);
     return *link;
   }
-  *unsynced = window.span();
-  if (page != nullptr && !page->tracked && !page->too_many_uses) {
-    for (const TableUse* use = page->uses; use; use = use->next_of_page) {
-      *unsynced = hull(**unsynced, use->window.span());
-    }
-  }
+  *unsynced = needed(page, window.span());
   return known ? *link : nullptr;
 }
 
 Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
-                                 bool* unfollowed) {
+                                 bool* unfollowed,
+                                 std::optional<IovaRange>* unsynced) {
   const ScopedLock locked(mutex_);
   TableUse** link = find(window);
   if (link != nullptr && !(*link)->window.same_table(window)) {
@@ -110,8 +117,11 @@ Result<TableUse*> Tracker::enter(const TableWindow& window, const Walk& walk,
   bool tracked = page->tracked;
   if (tracked) {
     clear_write_flooding(page);
-  } else if (!page->too_many_uses && page->untracked_at < walk.pass &&
-             page->used_only_in(walk.range, walk.pass)) {
+  } else if (page->too_many_uses || page->untracked_at >= walk.pass) {
+    // What was untracked since this pass began has had its reason.
+  } else if (!page->used_only_in(walk.range, walk.pass)) {
+    *unsynced = needed(page, window.span());
+  } else {
     auto done = track(page);
     if (!done) return fail(done.error());
     tracked = *done;

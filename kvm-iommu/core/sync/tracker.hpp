@@ -118,7 +118,8 @@ class Tracker {
   }
   // A walk is about to read a page of a table. Returns the use that is known
   // there, or nullptr. If it is not followed, *unsynced is set to the IOVAs
-  // that a walk must cover before it can be: those of all uses of the page.
+  // that a walk must cover before it can be: those of all uses of the page;
+  // to nothing if no walk helps, because it has too many.
   // `refreshes`: the walk is not for a store, and resets write flooding.
   TableUse* meet(const TableWindow& window, bool refreshes,
                  std::optional<IovaRange>* unsynced);
@@ -126,9 +127,10 @@ class Tracker {
   // now on. It stays unsync if it was untracked during this pass, if it has a
   // use that the pass does not cover or has been at already, or if it is
   // untrackable. Returns nullptr if it has too many uses. *unfollowed is set if
-  // it is new that it has, or is. The errors are kNoMemory and kShadowLimit.
+  // it is new that it has, or is. *unsynced is set as by meet() if it is its
+  // uses that keep it unsync. The errors are kNoMemory and kShadowLimit.
   Result<TableUse*> enter(const TableWindow& window, const Walk& walk,
-                          bool* unfollowed);
+                          bool* unfollowed, std::optional<IovaRange>* unsynced);
   // Drops the uses below an entry, except for those of `table`; all if that is
   // nullptr.
   void drop(TableUse* use, unsigned slot, const Entry* table);
@@ -172,6 +174,7 @@ class Tracker {
   struct Slab;
   static constexpr unsigned kBuckets = Radix::kNodeWords;
 
+  static std::optional<IovaRange> needed(const TablePage* page, IovaRange met);
   Result<void*> allocate();
   void release(void* record);
   void list(Slab* slab);
