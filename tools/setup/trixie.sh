@@ -9,7 +9,6 @@
 
 archive=http://deb.debian.org/debian
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -e "$keyring" ] || die "$keyring is missing: it is in debian-archive-keyring"
 
 # apt as if nothing were installed: the lists and caches of this machine are not
 # touched.
@@ -27,7 +26,10 @@ apt() { # TOOL ARGUMENTS...
 		-qq "$@"
 }
 
-update() { # LOG
+# update LOG: gets the lists of all of the archive, or fails.
+update() {
+	[ -e "$keyring" ] ||
+		die "$keyring is missing: it is in debian-archive-keyring"
 	rm -rf "$apt"
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 	: >"$apt/status"
@@ -35,7 +37,10 @@ update() { # LOG
 		trixie-security trixie-backports |
 		sed '/trixie-security/s|/debian |/debian-security |' \
 			>"$apt/sources.list"
-	apt apt-get update >"$1" 2>&1
+	apt apt-get --error-on=any update >"$1" 2>&1 || {
+		tail -n 20 "$1" >&2
+		die "the lists of $archive are not complete"
+	}
 }
 
 # use_choice FILE LINK: takes what was chosen before, if it is there.
@@ -56,4 +61,20 @@ choose() {
 	readlink -f "$2" >"$1.part"
 	mv "$1.part" "$1"
 	find "${1%/*}" -maxdepth 1 -name "$(basename "${1%-*}")-*" -mtime +60 -delete
+}
+
+# choose_anew FILE LINK COMMAND...: the command makes LINK name the newest there is,
+# which stands from now on. If it fails, what was chosen before will do.
+choose_anew() {
+	local choice=$1 link=$2
+	shift 2
+	(
+		trap '[ $? -eq 0 ] || ! use_choice "$choice" "$link" || {
+			say "there is nothing newer that can be had"
+			exit 0
+		}' EXIT
+		"$@"
+		choose "$choice" "$link"
+		rm -rf "$apt"
+	)
 }
