@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Domains with a file of their own: what KVM_IOMMU_DOMAIN_CREATE, ATTACH and
- * DETACH accept and refuse, a whole life without a device, devices that come,
- * move and go home.
+ * Domains with a file of their own: what KVM_IOMMU_ATTACH and DETACH accept and
+ * refuse, a whole life without a device, devices that come, move and go home.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
@@ -78,101 +76,6 @@ static void fill_domain(struct __test_metadata *_metadata,
 {
 	ASSERT_EQ(0, kiommu_register_tables(self->fd, self->t));
 	ASSERT_EQ(0, kiommu_refresh(self->fd, IOVA, 16 * PAGE, NULL));
-}
-
-#define EXPECT_CREATE(_ret, _status, ...) do {				\
-	struct kvm_iommu_domain_create _cmd = {				\
-		.size = sizeof(_cmd), .kvm_fd = -1,			\
-	};								\
-	int _got;							\
-									\
-	_cmd.__VA_ARGS__;						\
-	_got = kiommu_domain_create_with(&_cmd);			\
-	EXPECT_EQ(_ret, _got);						\
-	EXPECT_EQ(_status, (int)_cmd.status);				\
-	if (!_got)							\
-		close(_cmd.fd);						\
-} while (0)
-
-TEST_F_TIMEOUT(domain, create_refuses, 120)
-{
-	int control = open("/dev/kvm_iommu", O_RDWR);
-	struct kvm_iommu_domain_create cmd = { .size = 12 };
-	int null = open("/dev/null", O_RDWR);
-	unsigned char big[64] = { sizeof(big) };
-
-	ASSERT_LE(0, control);
-	EXPECT_CREATE(0, 0, status = 77);
-	EXPECT_CREATE(-EOPNOTSUPP, KVM_IOMMU_STATUS_FLAGS, flags = 1);
-	EXPECT_CREATE(-EOPNOTSUPP, KVM_IOMMU_STATUS_FIELD, __reserved = 1);
-	EXPECT_CREATE(-EBADF, KVM_IOMMU_STATUS_NO_FD, kvm_fd = -2);
-	EXPECT_CREATE(-EBADF, KVM_IOMMU_STATUS_NO_FD, kvm_fd = 9999);
-	EXPECT_CREATE(-EINVAL, KVM_IOMMU_STATUS_FD_TYPE, kvm_fd = null);
-	EXPECT_CREATE(-EINVAL, KVM_IOMMU_STATUS_FD_TYPE, kvm_fd = control);
-	EXPECT_EQ(-EINVAL, kiommu_ioctl(control, KVM_IOMMU_DOMAIN_CREATE, &cmd));
-	EXPECT_EQ(-EFAULT, kiommu_ioctl(control, KVM_IOMMU_DOMAIN_CREATE, NULL));
-	memset(big + sizeof(cmd), 0, sizeof(big) - sizeof(cmd));
-	((struct kvm_iommu_domain_create *)big)->kvm_fd = -1;
-	big[sizeof(big) - 1] = 1;
-	EXPECT_EQ(-E2BIG, kiommu_ioctl(control, KVM_IOMMU_DOMAIN_CREATE, big));
-	/* Nothing else works there. */
-	EXPECT_EQ(-ENOTTY, kiommu_ioctl(control, KVM_IOMMU_ATTACH, &cmd));
-	EXPECT_EQ(-ENOTTY, kiommu_ioctl(control, KVM_IOMMU_GET_INFO, &cmd));
-	EXPECT_EQ(-ENOTTY, kiommu_ioctl(control, VFIO_CHECK_EXTENSION,
-					(void *)VFIO_KVM_IOMMU));
-	close(control);
-	close(null);
-}
-
-/* KVM's other files are not taken for a VM, though most of them name one. */
-TEST_F_TIMEOUT(domain, create_refuses_other_files_of_kvm, 120)
-{
-	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
-	struct kvm_create_guest_memfd memory = { .size = PAGE };
-	int kvm, vm, others[8], count = 0;
-
-	if (kiommu_host_lacks(KIOMMU_KVM))
-		SKIP(return, "%s", kiommu_host_lacks(KIOMMU_KVM));
-	kvm = open("/dev/kvm", O_RDWR);
-	ASSERT_LE(0, kvm);
-	vm = ioctl(kvm, KVM_CREATE_VM, 0);
-	ASSERT_LE(0, vm);
-	others[count++] = kvm;
-	others[count++] = ioctl(vm, KVM_CREATE_VCPU, 0);
-	ASSERT_EQ(0, ioctl(vm, KVM_CREATE_DEVICE, &device));
-	others[count++] = device.fd;
-	others[count++] = ioctl(vm, KVM_GET_STATS_FD, NULL);
-	others[count++] = ioctl(others[1], KVM_GET_STATS_FD, NULL);
-	for (int i = 0; i < count; i++)
-		ASSERT_LE(0, others[i]);
-	others[count] = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &memory);
-	if (others[count] >= 0)
-		count++;
-	others[count++] = eventfd(0, 0);
-	for (int i = 0; i < count; i++) {
-		EXPECT_CREATE(-EINVAL, KVM_IOMMU_STATUS_FD_TYPE, kvm_fd = others[i]);
-		close(others[i]);
-	}
-	EXPECT_CREATE(0, 0, kvm_fd = vm);
-	close(vm);
-}
-
-/* The descriptor limit leaves no domain behind. */
-TEST_F_TIMEOUT(domain, create_without_descriptors, 120)
-{
-	int fds[1024], count = 0, ret;
-	int control = open("/dev/kvm_iommu", O_RDWR);
-	struct kvm_iommu_domain_create cmd = { .size = sizeof(cmd), .kvm_fd = -1 };
-	long refs = kiommu_module_refs();
-
-	while (count < 1024 && (fds[count] = dup(0)) >= 0)
-		count++;
-	ret = kiommu_ioctl(control, KVM_IOMMU_DOMAIN_CREATE, &cmd);
-	while (count)
-		close(fds[--count]);
-	EXPECT_EQ(-EMFILE, ret);
-	EXPECT_EQ(refs, kiommu_module_refs());
-	close(control);
 }
 
 #define EXPECT_ATTACH(_ret, _status, _fd) do {				\
