@@ -378,6 +378,72 @@ static void *refresh_always(void *arg)
 	return NULL;
 }
 
+/*
+ * Two threads unmap the area of a table, and a third one keeps the HWPT's locks busy: the
+ * one that has unmapped it knows that what the table maps is blocked, also if the other
+ * one began to tell the HWPT before it.
+ */
+struct unmapper {
+	struct kiommu_hwpt *h;
+	pthread_barrier_t *together;
+	int faults;
+	int ret;
+	short told;
+};
+
+static void *unmap_table(void *arg)
+{
+	struct unmapper *u = arg;
+
+	pthread_barrier_wait(u->together);
+	u->ret = kiommu_ioas_unmap_at(u->h, TABLE_GPA, PAGE);
+	u->told = kiommu_poll_now(u->faults);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(hwpt_tracked, two_unmap_an_area, 240)
+{
+	struct refresher r = { .h = &self->h, .id = following(self) };
+	struct kvm_iommu_fault records[16];
+	pthread_barrier_t together;
+	pthread_t threads[3];
+
+	pthread_barrier_init(&together, NULL, 2);
+	ASSERT_EQ(0, pthread_create(&threads[2], NULL, refresh_always, &r));
+	for (unsigned int round = 0; round < 200; round++) {
+		struct unmapper u[2];
+		unsigned int done = 0;
+
+		for (unsigned int i = 0; i < 2; i++) {
+			u[i] = (struct unmapper){ .h = &self->h, .together = &together,
+						  .faults = self->faults };
+			ASSERT_EQ(0, pthread_create(&threads[i], NULL, unmap_table, &u[i]));
+		}
+		for (unsigned int i = 0; i < 2; i++)
+			pthread_join(threads[i], NULL);
+		for (unsigned int i = 0; i < 2; i++) {
+			/* EBUSY: the other one was about to take it out. */
+			if (u[i].ret) {
+				EXPECT_TRUE(u[i].ret == -ENOENT || u[i].ret == -EBUSY);
+				continue;
+			}
+			done++;
+			EXPECT_NE(0, u[i].told) {
+				TH_LOG("round %u", round);
+			}
+		}
+		EXPECT_EQ(1, done);
+		while (kiommu_poll_now(self->faults))
+			ASSERT_LT(0, kiommu_read_faults(self->faults, records,
+							sizeof(records)));
+		ASSERT_EQ(0, kiommu_ioas_map_at(&self->h, self->table, TABLE_GPA, PAGE, RW));
+		ASSERT_EQ(0, kiommu_hwpt_refresh(&self->h, r.id, TABLE_IOVA, KIOMMU_2M, NULL));
+	}
+	r.stop = true;
+	pthread_join(threads[2], NULL);
+	EXPECT_TRUE(stores(self, TABLE_IOVA, 0, 1));
+}
+
 static bool both_follow(FIXTURE_DATA(hwpt_tracked) *self, const uint32_t *ids, uint8_t seed)
 {
 	bool follow = true;
