@@ -21,7 +21,6 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 
-#include "kvm_test_harness.h"
 #include "kvm_util.h"
 
 #include "cdev.h"
@@ -29,6 +28,7 @@
 #include "dma.h"
 #include "faults.h"
 #include "hwpt.h"
+#include "hwpt_fixture.h"
 
 #define PAGE KIOMMU_PAGE
 #define IOVA KIOMMU_HWPT_IOVA
@@ -37,29 +37,6 @@
 /* Far from the areas of the library. */
 #define FREE_GPA (KIOMMU_HWPT_GPA + KIOMMU_1G)
 #define RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
-
-FIXTURE(hwpt_memory) {
-	struct kiommu_hwpt h;
-	uint64_t pins;
-	long kvm_refs;
-};
-
-FIXTURE_SETUP(hwpt_memory)
-{
-	if (kiommu_hwpt_lacks())
-		SKIP(return, "%s", kiommu_hwpt_lacks());
-	self->pins = kiommu_pins();
-	self->kvm_refs = kiommu_kvm_refs();
-	ASSERT_EQ(0, kiommu_await_refs(0));
-	kiommu_hwpt_setup(&self->h);
-}
-
-FIXTURE_TEARDOWN(hwpt_memory)
-{
-	kiommu_hwpt_teardown(&self->h);
-	EXPECT_EQ(0, kiommu_await_refs(0));
-	KIOMMU_EXPECT_NOTHING_LEFT();
-}
 
 static int copy(struct kiommu_hwpt *h, uint64_t to, uint64_t from, uint64_t length,
 		uint32_t flags)
@@ -89,15 +66,6 @@ static bool stores(struct kiommu_hwpt *h, uint64_t iova, void *memory, uint8_t s
 	return kiommu_count_equal(memory, 128, seed) == 128;
 }
 
-static uint32_t attached(struct kiommu_hwpt *h)
-{
-	uint32_t id = kiommu_hwpt_alloc(h, h->t);
-
-	TEST_ASSERT(!kiommu_hwpt_refresh(h, id, IOVA, PAGES * PAGE, NULL), "refresh");
-	TEST_ASSERT(!kiommu_hwpt_attach(h, 0, id), "attach");
-	return id;
-}
-
 /* Maps pages of the data at another place of the IOAS. */
 static int map_data(struct kiommu_hwpt *h, uint64_t first, uint64_t gpa, uint64_t pages,
 		    uint32_t flags)
@@ -121,11 +89,11 @@ static long counted(const char *name)
 }
 
 /* The same memory twice in the IOAS, mapped by both: one goes, the other stays. */
-TEST_F_TIMEOUT(hwpt_memory, copied_areas, 120)
+TEST_F_TIMEOUT(hwpt, copied_areas, 120)
 {
 	struct kiommu_hwpt *h = &self->h;
 	uint64_t pins = kiommu_pins();
-	uint32_t id = attached(h), status;
+	uint32_t id = kiommu_hwpt_attached(h), status;
 	const uint64_t second = IOVA + KIOMMU_1G;
 
 	/* Not as aligned as the original: no huge page can be pinned as one. */
@@ -159,14 +127,14 @@ TEST_F_TIMEOUT(hwpt_memory, copied_areas, 120)
  * One leaf of 2M over areas of 3 pages, of 512 and of the rest, each elsewhere in the
  * process's memory than the last one ends.
  */
-TEST_F_TIMEOUT(hwpt_memory, odd_areas, 120)
+TEST_F_TIMEOUT(hwpt, odd_areas, 120)
 {
 	const uint64_t sizes[] = { 3, 512, 1, 508 };
 	/* Pages of the data: in no order. */
 	const uint64_t from[] = { 1021, 7, 1, 519 - 3 };
 	struct kiommu_hwpt *h = &self->h;
 	const uint64_t large = IOVA + KIOMMU_1G;
-	uint32_t id = attached(h);
+	uint32_t id = kiommu_hwpt_attached(h);
 	uint64_t gpas[4], at = 0, pins = kiommu_pins();
 
 	for (int i = 0; i < 4; i++) {
@@ -196,11 +164,11 @@ TEST_F_TIMEOUT(hwpt_memory, odd_areas, 120)
 }
 
 /* One area in the place of two, with no pins in between. */
-TEST_F_TIMEOUT(hwpt_memory, areas_join_and_part, 120)
+TEST_F_TIMEOUT(hwpt, areas_join_and_part, 120)
 {
 	struct kiommu_hwpt *h = &self->h;
 	const uint64_t second = IOVA + KIOMMU_1G;
-	uint32_t id = attached(h);
+	uint32_t id = kiommu_hwpt_attached(h);
 
 	ioat_map_pages(h->t, second, FREE_GPA, 16, IOAT_RW);
 	for (unsigned int i = 0; i < 6; i++) {
@@ -226,11 +194,11 @@ TEST_F_TIMEOUT(hwpt_memory, areas_join_and_part, 120)
 }
 
 /* A file is cut off: what the IOAS has stays as it was pinned. */
-TEST_F_TIMEOUT(hwpt_memory, file, 120)
+TEST_F_TIMEOUT(hwpt, file, 120)
 {
 	struct kiommu_hwpt *h = &self->h;
 	const uint64_t second = IOVA + KIOMMU_1G, size = 64 * PAGE;
-	uint32_t id = attached(h);
+	uint32_t id = kiommu_hwpt_attached(h);
 	int fd = memfd_create("hwpt", 0);
 	uint64_t pins = kiommu_pins();
 	char *mem;
@@ -255,12 +223,12 @@ TEST_F_TIMEOUT(hwpt_memory, file, 120)
 }
 
 /* Areas that devices may only write, between others; and one page each. */
-TEST_F_TIMEOUT(hwpt_memory, many_areas, 240)
+TEST_F_TIMEOUT(hwpt, many_areas, 240)
 {
 	struct kiommu_hwpt *h = &self->h;
 	const uint64_t second = IOVA + KIOMMU_1G;
 	const unsigned int many = 900;
-	uint32_t id = attached(h), status;
+	uint32_t id = kiommu_hwpt_attached(h), status;
 
 	for (unsigned int i = 0; i < many; i++) {
 		ASSERT_EQ(0, map_data(h, i, FREE_GPA + i * PAGE, 1,
@@ -286,12 +254,12 @@ TEST_F_TIMEOUT(hwpt_memory, many_areas, 240)
  * Neighbours with pins, unmapped by one call: iommufd gives up, with a warning, when an
  * area does not lose its pins in 100 tries, and must not count those of other areas.
  */
-TEST_F_TIMEOUT(hwpt_memory, many_neighbours_unmapped_at_once, 240)
+TEST_F_TIMEOUT(hwpt, many_neighbours_unmapped_at_once, 240)
 {
 	struct kiommu_hwpt *h = &self->h;
 	const uint64_t second = IOVA + KIOMMU_1G;
 	const unsigned int many = 120;
-	uint32_t id = attached(h);
+	uint32_t id = kiommu_hwpt_attached(h);
 
 	for (unsigned int i = 0; i < many; i++)
 		ASSERT_EQ(0, map_data(h, i, FREE_GPA + i * PAGE, 1, RW));
@@ -311,14 +279,14 @@ static uint64_t now_ms(void)
 }
 
 /* As many entries as iommufd takes, each as long as it can be: can be killed. */
-TEST_F_TIMEOUT(hwpt_memory, too_much_is_killed, 240)
+TEST_F_TIMEOUT(hwpt, too_much_is_killed, 240)
 {
 	const uint32_t most = 1u << 19;
 	struct kvm_iommu_hwpt_invalidate *entries = calloc(most, sizeof(*entries));
 	/* Above what x86 reserves. */
 	const uint64_t large = IOVA + 2 * KIOMMU_1G;
 	struct kiommu_hwpt *h = &self->h;
-	uint32_t id = attached(h);
+	uint32_t id = kiommu_hwpt_attached(h);
 
 	/* 1G of the same 2M, over and over. */
 	for (unsigned int i = 0; i < 512; i++)
@@ -356,11 +324,11 @@ TEST_F_TIMEOUT(hwpt_memory, too_much_is_killed, 240)
 }
 
 /* Answers that cannot be stored are no entries that were done. */
-TEST_F_TIMEOUT(hwpt_memory, no_room_for_answers, 120)
+TEST_F_TIMEOUT(hwpt, no_room_for_answers, 120)
 {
 	struct kvm_iommu_hwpt_invalidate *entries;
 	struct kiommu_hwpt *h = &self->h;
-	uint32_t id = attached(h), count = 3;
+	uint32_t id = kiommu_hwpt_attached(h), count = 3;
 	char *mem = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			 -1, 0);
 
@@ -383,11 +351,11 @@ TEST_F_TIMEOUT(hwpt_memory, no_room_for_answers, 120)
 }
 
 /* The HWPT takes one type of data, also where no entry comes with it. */
-TEST_F_TIMEOUT(hwpt_memory, data_of_another_type, 120)
+TEST_F_TIMEOUT(hwpt, data_of_another_type, 120)
 {
 	struct kvm_iommu_hwpt_invalidate entry = { .iova = IOVA, .length = PAGE };
 	struct kiommu_hwpt *h = &self->h;
-	uint32_t id = attached(h);
+	uint32_t id = kiommu_hwpt_attached(h);
 
 	for (uint32_t count = 0; count < 2; count++) {
 		struct iommu_hwpt_invalidate cmd = {
@@ -407,7 +375,7 @@ TEST_F_TIMEOUT(hwpt_memory, data_of_another_type, 120)
 }
 
 /* A domain that the kernel made by itself cannot be a parent. */
-TEST_F_TIMEOUT(hwpt_memory, parent_of_the_kernel, 120)
+TEST_F_TIMEOUT(hwpt, parent_of_the_kernel, 120)
 {
 	struct vfio_device_attach_iommufd_pt cmd = { .argsz = sizeof(cmd) };
 	struct kiommu_hwpt *h = &self->h;
@@ -425,7 +393,7 @@ TEST_F_TIMEOUT(hwpt_memory, parent_of_the_kernel, 120)
 }
 
 /* The process that allocated is gone; who has the iommufd goes on. */
-TEST_F_TIMEOUT(hwpt_memory, owner_exits, 120)
+TEST_F_TIMEOUT(hwpt, owner_exits, 120)
 {
 	struct kiommu_hwpt *h = &self->h;
 	uint32_t *id = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -434,7 +402,7 @@ TEST_F_TIMEOUT(hwpt_memory, owner_exits, 120)
 	pid_t child = fork();
 
 	if (!child) {
-		*id = attached(h);
+		*id = kiommu_hwpt_attached(h);
 		_exit(0);
 	}
 	ASSERT_EQ(child, waitpid(child, &status, 0));
@@ -452,7 +420,7 @@ TEST_F_TIMEOUT(hwpt_memory, owner_exits, 120)
 }
 
 /* Allocated and destroyed often, nothing of it stays: host tables neither. */
-TEST_F_TIMEOUT(hwpt_memory, nothing_stays, 240)
+TEST_F_TIMEOUT(hwpt, nothing_stays, 240)
 {
 	struct kiommu_hwpt *h = &self->h;
 	const unsigned int rounds = 60;
@@ -473,7 +441,7 @@ TEST_F_TIMEOUT(hwpt_memory, nothing_stays, 240)
 }
 
 /* A blocked access of a device that is attached is in the file of faults. */
-TEST_F_TIMEOUT(hwpt_memory, faults_are_told, 120)
+TEST_F_TIMEOUT(hwpt, faults_are_told, 120)
 {
 	struct kiommu_hwpt *h = &self->h;
 	struct kvm_iommu_hwpt data = kiommu_hwpt_data(h->t);
@@ -518,11 +486,11 @@ static void *come_and_go(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(hwpt_memory, unmap_and_destroy, 240)
+TEST_F_TIMEOUT(hwpt, unmap_and_destroy, 240)
 {
 	struct racer r[2] = { { .h = &self->h }, { .h = &self->h } };
 	struct kiommu_hwpt *h = &self->h;
-	uint32_t id = attached(h);
+	uint32_t id = kiommu_hwpt_attached(h);
 	uint64_t pins = kiommu_pins(), end = now_ms() + 15000;
 	unsigned int rounds = 0;
 	pthread_t threads[2];
@@ -544,7 +512,7 @@ TEST_F_TIMEOUT(hwpt_memory, unmap_and_destroy, 240)
 }
 
 /* Devices of one group: attached one by one, and replaced together. */
-TEST_F_TIMEOUT(hwpt_memory, shared_group, 120)
+TEST_F_TIMEOUT(hwpt, shared_group, 120)
 {
 	const char *group = getenv("KIOMMU_SHARED_GROUP");
 	struct kiommu_hwpt *h = &self->h;
@@ -577,7 +545,7 @@ TEST_F_TIMEOUT(hwpt_memory, shared_group, 120)
 		}
 		ASSERT_EQ(0, ioctl(fds[i], VFIO_DEVICE_BIND_IOMMUFD, &bind));
 	}
-	ids[0] = attached(h);
+	ids[0] = kiommu_hwpt_attached(h);
 	ids[1] = kiommu_hwpt_alloc(h, h->t);
 	for (unsigned int i = 0; i < 2; i++) {
 		pt.pt_id = ids[0];

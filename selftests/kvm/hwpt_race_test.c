@@ -14,12 +14,12 @@
 #include <sys/wait.h>
 #include <linux/iommufd.h>
 
-#include "kvm_test_harness.h"
 #include "kvm_util.h"
 
 #include "counters.h"
 #include "dma.h"
 #include "hwpt.h"
+#include "hwpt_fixture.h"
 #include "timeouts.h"
 
 #define PAGE KIOMMU_PAGE
@@ -27,29 +27,6 @@
 #define PAGES KIOMMU_HWPT_PAGES
 #define DATA_GPA (KIOMMU_HWPT_GPA + KIOMMU_HWPT_DATA * KIOMMU_HWPT_AREA)
 #define RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
-
-FIXTURE(hwpt_race) {
-	struct kiommu_hwpt h;
-	uint64_t pins;
-	long kvm_refs;
-};
-
-FIXTURE_SETUP(hwpt_race)
-{
-	if (kiommu_hwpt_lacks())
-		SKIP(return, "%s", kiommu_hwpt_lacks());
-	self->pins = kiommu_pins();
-	self->kvm_refs = kiommu_kvm_refs();
-	ASSERT_EQ(0, kiommu_await_refs(0));
-	kiommu_hwpt_setup(&self->h);
-}
-
-FIXTURE_TEARDOWN(hwpt_race)
-{
-	kiommu_hwpt_teardown(&self->h);
-	EXPECT_EQ(0, kiommu_await_refs(0));
-	KIOMMU_EXPECT_NOTHING_LEFT();
-}
 
 struct worker {
 	struct kiommu_hwpt *h;
@@ -121,7 +98,7 @@ static void end(pthread_t thread, struct worker *w)
  * A device goes from one HWPT to another and back. The same IOVA is page 1 by the one
  * and page 3 by the other: each store goes to either, or is lost, and to nothing else.
  */
-TEST_F_TIMEOUT(hwpt_race, replaced_under_way, 240)
+TEST_F_TIMEOUT(hwpt, replaced_under_way, 240)
 {
 	struct kiommu_hwpt *h = &self->h;
 	struct ioat *other = ioat_new(&h->tables, KVM_IOMMU_FORMAT_VTD_SS, 3);
@@ -168,7 +145,7 @@ TEST_F_TIMEOUT(hwpt_race, replaced_under_way, 240)
  * thread refreshes: once IOMMU_IOAS_UNMAP has returned, the memory stays as it is,
  * and nothing of it is pinned.
  */
-TEST_F_TIMEOUT(hwpt_race, ioas_unmaps_under_way, 240)
+TEST_F_TIMEOUT(hwpt, ioas_unmaps_under_way, 240)
 {
 	/* The device takes a tenth of a second for a store. */
 	const unsigned int while_us = 130000;
@@ -227,7 +204,7 @@ static void *allocate(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(hwpt_race, two_threads_allocate, 240)
+TEST_F_TIMEOUT(hwpt, two_threads_allocate, 240)
 {
 	struct worker w[2] = { { .h = &self->h }, { .h = &self->h } };
 	pthread_t threads[2];
@@ -297,7 +274,7 @@ static void live_and_leave(unsigned int order, bool killed)
 	_exit(0);
 }
 
-TEST_F_TIMEOUT(hwpt_race, closed_in_each_order, 240)
+TEST_F_TIMEOUT(hwpt, closed_in_each_order, 240)
 {
 	kiommu_hwpt_teardown(&self->h);
 	for (unsigned int i = 0; i < 2 * 6; i++) {
@@ -313,7 +290,7 @@ TEST_F_TIMEOUT(hwpt_race, closed_in_each_order, 240)
 	}
 }
 
-TEST_F_TIMEOUT(hwpt_race, killed, 240)
+TEST_F_TIMEOUT(hwpt, killed, 240)
 {
 	kiommu_hwpt_teardown(&self->h);
 	for (unsigned int i = 0; i < 10; i++) {

@@ -15,13 +15,13 @@
 #include <sys/wait.h>
 #include <linux/iommufd.h>
 
-#include "kvm_test_harness.h"
 #include "kvm_util.h"
 
 #include "counters.h"
 #include "dma.h"
 #include "faults.h"
 #include "hwpt.h"
+#include "hwpt_fixture.h"
 
 #define PAGE KIOMMU_PAGE
 #define IOVA KIOMMU_HWPT_IOVA
@@ -29,39 +29,6 @@
 #define DATA_GPA (KIOMMU_HWPT_GPA + KIOMMU_HWPT_DATA * KIOMMU_HWPT_AREA)
 #define READ_ONLY_GPA (KIOMMU_HWPT_GPA + KIOMMU_HWPT_READ_ONLY * KIOMMU_HWPT_AREA)
 #define RW (IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
-
-FIXTURE(hwpt) {
-	struct kiommu_hwpt h;
-	uint64_t pins;
-	long kvm_refs;
-};
-
-FIXTURE_SETUP(hwpt)
-{
-	if (kiommu_hwpt_lacks())
-		SKIP(return, "%s", kiommu_hwpt_lacks());
-	self->pins = kiommu_pins();
-	self->kvm_refs = kiommu_kvm_refs();
-	ASSERT_EQ(0, kiommu_await_refs(0));
-	kiommu_hwpt_setup(&self->h);
-}
-
-FIXTURE_TEARDOWN(hwpt)
-{
-	kiommu_hwpt_teardown(&self->h);
-	EXPECT_EQ(0, kiommu_await_refs(0));
-	KIOMMU_EXPECT_NOTHING_LEFT();
-}
-
-/* An HWPT that maps all of the data, with device 0 attached. */
-static uint32_t attached(struct kiommu_hwpt *h)
-{
-	uint32_t id = kiommu_hwpt_alloc(h, h->t);
-
-	TEST_ASSERT(!kiommu_hwpt_refresh(h, id, IOVA, PAGES * PAGE, NULL), "refresh");
-	TEST_ASSERT(!kiommu_hwpt_attach(h, 0, id), "attach");
-	return id;
-}
 
 TEST_F_TIMEOUT(hwpt, maps_what_is_refreshed, 120)
 {
@@ -304,7 +271,7 @@ TEST_F_TIMEOUT(hwpt, ioas_unmaps, 120)
 {
 	struct kiommu_hwpt *h = &self->h;
 	uint64_t pins = kiommu_pins();
-	uint32_t id = attached(h), status;
+	uint32_t id = kiommu_hwpt_attached(h), status;
 
 	EXPECT_TRUE(kiommu_hwpt_reaches(h, 0, 3, 1));
 	EXPECT_LT(pins, kiommu_pins() + 1);
@@ -383,7 +350,7 @@ TEST_F_TIMEOUT(hwpt, ioas_changes_unseen, 120)
 TEST_F_TIMEOUT(hwpt, rights_of_the_ioas, 120)
 {
 	struct kiommu_hwpt *h = &self->h;
-	uint32_t id = attached(h), status;
+	uint32_t id = kiommu_hwpt_attached(h), status;
 	void *dma = h->devices.dev[0].bar;
 
 	/* What it maps for reading only is not written, whatever the tables say. */
@@ -414,7 +381,7 @@ TEST_F_TIMEOUT(hwpt, two_devices, 120)
 	if (h->devices.count < 2)
 		SKIP(return, "needs two devices");
 	kiommu_hwpt_open_device(h, 1);
-	ids[0] = attached(h);
+	ids[0] = kiommu_hwpt_attached(h);
 	ASSERT_EQ(0, kiommu_hwpt_attach(h, 1, ids[0]));
 	EXPECT_TRUE(kiommu_hwpt_reaches(h, 0, 3, 1));
 	EXPECT_TRUE(kiommu_hwpt_reaches(h, 1, 3, 2));
@@ -442,7 +409,7 @@ TEST_F_TIMEOUT(hwpt, reserved_windows, 120)
 		SKIP(return, KIOMMU_NO_INJECT);
 	ASSERT_EQ(0, kiommu_hwpt_attach(h, 0, other));
 	ASSERT_EQ(0, kiommu_hwpt_detach(h, 0));
-	id = attached(h);
+	id = kiommu_hwpt_attached(h);
 	EXPECT_TRUE(kiommu_hwpt_reaches(h, 0, 3, 1));
 	/* Mapped by one, not by the other. */
 	kiommu_reserve(IOVA + 3 * PAGE, PAGE);

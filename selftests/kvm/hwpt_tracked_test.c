@@ -47,15 +47,6 @@ FIXTURE(hwpt_tracked) {
 	long kvm_refs;
 };
 
-/* The IOAS becomes the memory of the guest, instead of that of the library. */
-static int use_guest_memory(const struct kiommu_hwpt *h, const struct kiommu_area *area)
-{
-	return kiommu_ioas_unmap(h, KIOMMU_HWPT_TABLES) ?:
-	       kiommu_ioas_unmap(h, KIOMMU_HWPT_DATA) ?:
-	       kiommu_ioas_unmap(h, KIOMMU_HWPT_READ_ONLY) ?:
-	       kiommu_ioas_map_at(h, area->mem, area->gpa, area->size, RW);
-}
-
 FIXTURE_SETUP(hwpt_tracked)
 {
 	struct kiommu_area *area;
@@ -69,7 +60,7 @@ FIXTURE_SETUP(hwpt_tracked)
 	kiommu_hwpt_setup(&self->h);
 	kiommu_vm_create(&self->vm, KIOMMU_AREA_SIZE, VM_MEM_SRC_ANONYMOUS);
 	area = self->vm.area;
-	ASSERT_EQ(0, use_guest_memory(&self->h, area));
+	ASSERT_EQ(0, kiommu_ioas_use_guest(&self->h, area));
 	self->table = kiommu_vm_add_memory(&self->vm, TABLE_SLOT, TABLE_GPA, 1, 0);
 	virt_map(self->vm.vm, (uint64_t)self->table, TABLE_GPA, 1);
 	memset(self->table, 0, PAGE);

@@ -42,15 +42,6 @@ FIXTURE(hwpt_vtd) {
 	long kvm_refs;
 };
 
-/* The IOAS becomes the memory of the guest, instead of that of the library. */
-static int use_guest_memory(const struct kiommu_hwpt *h, const struct kiommu_area *area)
-{
-	return kiommu_ioas_unmap(h, KIOMMU_HWPT_TABLES) ?:
-	       kiommu_ioas_unmap(h, KIOMMU_HWPT_DATA) ?:
-	       kiommu_ioas_unmap(h, KIOMMU_HWPT_READ_ONLY) ?:
-	       kiommu_ioas_map_at(h, area->mem, area->gpa, area->size, RW);
-}
-
 static const char *lacks(void)
 {
 	const char *host = getenv("KIOMMU_HOST") ?: "";
@@ -72,7 +63,7 @@ FIXTURE_SETUP(hwpt_vtd)
 	self->kvm_vfio = kvm_create_device(self->vm.vm, KVM_DEV_TYPE_VFIO);
 	kiommu_hwpt_setup_with(&self->h, self->kvm_vfio, IOMMU_HWPT_ALLOC_NEST_PARENT);
 	area = self->vm.area;
-	ASSERT_EQ(0, use_guest_memory(&self->h, area));
+	ASSERT_EQ(0, kiommu_ioas_use_guest(&self->h, area));
 	self->mem = kiommu_alloc(area, KIOMMU_2M, KIOMMU_2M);
 	self->gpa = kiommu_gpa(area, self->mem);
 	self->t = ioat_new(area, KVM_IOMMU_FORMAT_X86_FS, 4);

@@ -73,6 +73,15 @@ int kiommu_ioas_unmap(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area)
 				    KIOMMU_HWPT_AREA);
 }
 
+int kiommu_ioas_use_guest(const struct kiommu_hwpt *h, const struct kiommu_area *area)
+{
+	return kiommu_ioas_unmap(h, KIOMMU_HWPT_TABLES) ?:
+	       kiommu_ioas_unmap(h, KIOMMU_HWPT_DATA) ?:
+	       kiommu_ioas_unmap(h, KIOMMU_HWPT_READ_ONLY) ?:
+	       kiommu_ioas_map_at(h, area->mem, area->gpa, area->size,
+				  IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE);
+}
+
 int kiommu_iommufd_destroy(const struct kiommu_hwpt *h, uint32_t id)
 {
 	struct iommu_destroy cmd = { .size = sizeof(cmd), .id = id };
@@ -200,6 +209,19 @@ int kiommu_hwpt_attach(const struct kiommu_hwpt *h, unsigned int i, uint32_t id)
 
 	return ioctl(h->devices.dev[i].fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &cmd) ?
 	       -errno : 0;
+}
+
+uint32_t kiommu_hwpt_attached(const struct kiommu_hwpt *h)
+{
+	uint32_t id = kiommu_hwpt_alloc(h, h->t);
+	int ret;
+
+	ret = kiommu_hwpt_refresh(h, id, KIOMMU_HWPT_IOVA,
+				  KIOMMU_HWPT_PAGES * KIOMMU_PAGE, NULL);
+	TEST_ASSERT(!ret, "refresh: %d", ret);
+	ret = kiommu_hwpt_attach(h, 0, id);
+	TEST_ASSERT(!ret, "attach: %d", ret);
+	return id;
 }
 
 int kiommu_hwpt_detach(const struct kiommu_hwpt *h, unsigned int i)

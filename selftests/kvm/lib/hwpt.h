@@ -77,6 +77,8 @@ int kiommu_ioas_unmap(const struct kiommu_hwpt *h, enum kiommu_hwpt_area area);
 int kiommu_ioas_map_at(const struct kiommu_hwpt *h, void *memory, uint64_t gpa,
 		       uint64_t length, uint32_t flags);
 int kiommu_ioas_unmap_at(const struct kiommu_hwpt *h, uint64_t gpa, uint64_t length);
+/* The IOAS has the memory of a guest, instead of that of the library. */
+int kiommu_ioas_use_guest(const struct kiommu_hwpt *h, const struct kiommu_area *area);
 int kiommu_iommufd_destroy(const struct kiommu_hwpt *h, uint32_t id);
 
 /* What an allocation with the tables @t begins with. */
@@ -104,6 +106,8 @@ int kiommu_hwpt_refresh(const struct kiommu_hwpt *h, uint32_t id, uint64_t iova,
 
 /* Attaches device @i, or replaces what it is attached to. */
 int kiommu_hwpt_attach(const struct kiommu_hwpt *h, unsigned int i, uint32_t id);
+/* An HWPT of the tables of kiommu_hwpt_setup(), refreshed, with device 0 attached. */
+uint32_t kiommu_hwpt_attached(const struct kiommu_hwpt *h);
 int kiommu_hwpt_detach(const struct kiommu_hwpt *h, unsigned int i);
 
 /*
