@@ -223,6 +223,63 @@ TEST_F_TIMEOUT(hwpt, two_threads_allocate, 240)
 	}
 }
 
+struct invalidation {
+	struct kiommu_hwpt *h;
+	uint32_t id;
+	struct kvm_iommu_hwpt_invalidate *entries;
+	uint32_t count;
+	atomic_bool done;
+	int ret;
+};
+
+static void *invalidate(void *arg)
+{
+	struct invalidation *inv = arg;
+
+	inv->ret = kiommu_hwpt_invalidate(inv->h, inv->id, inv->entries,
+					  sizeof(*inv->entries), &inv->count);
+	inv->done = true;
+	return NULL;
+}
+
+/* A call on an HWPT keeps it: who wants to destroy it is told so, and does not wait. */
+TEST_F_TIMEOUT(hwpt, destroyed_under_way, 120)
+{
+	const uint32_t most = 1u << 16;
+	struct invalidation inv = { .h = &self->h, .count = most };
+	volatile uint32_t *status;
+	unsigned int refused = 0;
+	pthread_t thread;
+
+	inv.entries = calloc(most, sizeof(*inv.entries));
+	for (uint32_t i = 0; i < most; i++)
+		inv.entries[i] = (struct kvm_iommu_hwpt_invalidate){ .iova = IOVA,
+			.length = PAGES * PAGE, .status = 0xdead };
+	inv.id = kiommu_hwpt_alloc(&self->h, self->h.t);
+	status = &inv.entries[0].status;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, invalidate, &inv));
+	while (*status == 0xdead)
+		usleep(1000);
+	for (;;) {
+		int ret = kiommu_iommufd_destroy(&self->h, inv.id);
+
+		/* It may have just come to its end. */
+		if (inv.done)
+			break;
+		ASSERT_EQ(-EBUSY, ret);
+		ASSERT_EQ(-EBUSY, kiommu_iommufd_destroy(&self->h, self->h.parent));
+		refused++;
+		usleep(10000);
+	}
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, inv.ret);
+	EXPECT_EQ(most, inv.count);
+	/* Of several seconds, not one of which it waited. */
+	EXPECT_LT(3, refused);
+	TH_LOG("refused %u times", refused);
+	free(inv.entries);
+}
+
 enum what { HWPT, DEVICE, IOMMUFD, WHATS };
 
 static void close_one(struct kiommu_hwpt *h, uint32_t id, enum what what)

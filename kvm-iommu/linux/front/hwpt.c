@@ -144,21 +144,17 @@ int kiommu_hwpt_attach(void *data, struct device *dev)
 	return ret;
 }
 
+static const struct iommufd_hwpt_provider *const providers[] = {
+	&kiommu_hwpt_kvm_iommu,
+	&kiommu_hwpt_vtd_s1,
+};
+
 int kiommu_hwpt_register(void)
 {
-	int ret;
-
-	ret = iommufd_register_hwpt_provider(&kiommu_hwpt_kvm_iommu);
-	if (ret)
-		return ret;
-	ret = iommufd_register_hwpt_provider(&kiommu_hwpt_vtd_s1);
-	if (ret)
-		iommufd_unregister_hwpt_provider(&kiommu_hwpt_kvm_iommu);
-	return ret;
+	return iommufd_register_hwpt_providers(providers, ARRAY_SIZE(providers));
 }
 
 void kiommu_hwpt_unregister(void)
 {
-	iommufd_unregister_hwpt_provider(&kiommu_hwpt_vtd_s1);
-	iommufd_unregister_hwpt_provider(&kiommu_hwpt_kvm_iommu);
+	iommufd_unregister_hwpt_providers(providers, ARRAY_SIZE(providers));
 }

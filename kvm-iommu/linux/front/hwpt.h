@@ -18,7 +18,7 @@ struct iommufd_hwpt_provider;
 struct kiommu_anchor;
 struct kiommu_object;
 
-/* Return: 0; -EBUSY; -ENOMEM. */
+/* HWPTs can be made from here on, if it succeeds. Return: 0; -EBUSY; -ENOMEM. */
 int kiommu_hwpt_register(void);
 void kiommu_hwpt_unregister(void);
 
