@@ -5,12 +5,14 @@
  * (tools/setup/build-modules hwpt).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <linux/iommufd.h>
@@ -466,6 +468,43 @@ TEST_F_TIMEOUT(hwpt, faults, 120)
 	EXPECT_EQ(1, poll(&faults, 1, 0));
 	EXPECT_TRUE(faults.revents & POLLHUP);
 	close(data.fault_fd);
+}
+
+/*
+ * iommufd's answer is the last one, and cannot be stored: there is no HWPT, and the
+ * file that its number was stored for is not open either.
+ */
+TEST_F_TIMEOUT(hwpt, no_faults_without_an_hwpt, 120)
+{
+	struct kiommu_hwpt *h = &self->h;
+	struct kvm_iommu_hwpt data = kiommu_hwpt_data(h->t);
+	struct iommu_hwpt_alloc *cmd;
+	uint32_t id;
+
+	cmd = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, cmd);
+	*cmd = (struct iommu_hwpt_alloc){
+		.size = sizeof(*cmd),
+		.dev_id = h->dev_id[0],
+		.pt_id = h->parent,
+		.data_type = IOMMU_HWPT_DATA_KVM_IOMMU,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)&data,
+	};
+	mprotect(cmd, PAGE, PROT_READ);
+	data.flags = KVM_IOMMU_HWPT_FAULT_FD;
+	EXPECT_EQ(-1, ioctl(h->iommufd, IOMMU_HWPT_ALLOC, cmd));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_LE(0, data.fault_fd);
+	EXPECT_EQ(-1, fcntl(data.fault_fd, F_GETFD));
+	EXPECT_EQ(EBADF, errno);
+	EXPECT_EQ(0, kiommu_await_refs(0));
+	munmap(cmd, PAGE);
+	/* Nor is the number lost. */
+	ASSERT_EQ(0, kiommu_hwpt_alloc_with(h, 0, h->parent, &data, sizeof(data), &id));
+	EXPECT_EQ(0, fcntl(data.fault_fd, F_GETFD) & ~FD_CLOEXEC);
+	close(data.fault_fd);
+	EXPECT_EQ(0, kiommu_iommufd_destroy(h, id));
 }
 
 TEST_HARNESS_MAIN

@@ -69,8 +69,7 @@
  * or has no tables before a device is attached, as virtio-iommu (UNSUITABLE). EAGAIN
  * the IOAS changed meanwhile (BUDGET). ENOMEM; EINTR; EMFILE, ENFILE. EFAULT with a
  * @status: an answer could not be stored.
- * There is no HWPT then; but if it is iommufd's answer that could not be stored, the
- * file @fault_fd is open, and hung up.
+ * There is no HWPT then, and no file, whatever @fault_fd says.
  */
 struct kvm_iommu_hwpt {
 	__u32 flags;

@@ -8,6 +8,7 @@
 #include <linux/iommufd_provider.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include <linux/kvm_iommu.h>
@@ -16,6 +17,18 @@
 #include "guest/providers.h"
 #include "object/lock.h"
 #include "object/object.h"
+
+/**
+ * struct hwpt - what iommufd keeps
+ * @object: the domain.
+ * @faults: its file of faults, until it is installed; or NULL.
+ * @fault_fd: reserved for @faults, in the process that allocates.
+ */
+struct hwpt {
+	struct kiommu_object *object;
+	struct file *faults;
+	int fault_fd;
+};
 
 /* The status of a failure that only the errno explains. */
 static u32 status_of(int error)
@@ -36,25 +49,45 @@ static u32 status_of(int error)
 	}
 }
 
-/* Also stores the status, because nobody may have the file without it. */
-static int give_fault_fd(struct kiommu_object *object,
-			 struct kvm_iommu_hwpt *cmd,
-			 struct kvm_iommu_hwpt __user *answer)
+static int open_faults(struct hwpt *hwpt, struct kvm_iommu_hwpt __user *answer)
 {
 	struct file *file;
-	int ret, fd;
+	int ret;
 
-	ret = kiommu_fault_fd(object, 0, &fd, &file);
+	ret = kiommu_fault_fd(hwpt->object, 0, &hwpt->fault_fd, &file);
 	if (ret)
 		return ret;
-	if (put_user(fd, &answer->fault_fd) ||
-	    put_user(cmd->status, &answer->status)) {
-		put_unused_fd(fd);
-		fput(file);
-		return -EFAULT;
+	hwpt->faults = file;
+	return put_user(hwpt->fault_fd, &answer->fault_fd) ? -EFAULT : 0;
+}
+
+/* User space gets the file with the HWPT, or neither. */
+static void hwpt_finish(void *data)
+{
+	struct hwpt *hwpt = data;
+
+	if (hwpt->faults)
+		fd_install(hwpt->fault_fd, hwpt->faults);
+	hwpt->faults = NULL;
+}
+
+static void hwpt_free(void *data)
+{
+	struct hwpt *hwpt = data;
+
+	if (hwpt->faults) {
+		put_unused_fd(hwpt->fault_fd);
+		fput(hwpt->faults);
 	}
-	fd_install(fd, file);
-	return 0;
+	kiommu_hwpt_free(hwpt->object);
+	kfree(hwpt);
+}
+
+static int hwpt_attach(void *data, struct device *dev)
+{
+	const struct hwpt *hwpt = data;
+
+	return kiommu_hwpt_attach(hwpt->object, dev);
 }
 
 static int check(struct kvm_iommu_hwpt *cmd)
@@ -89,9 +122,9 @@ create_for_kvm(const struct kiommu_hwpt_place *place,
 	return object;
 }
 
-static struct kiommu_object *create(const struct kiommu_hwpt_place *place,
-				    struct kvm_iommu_hwpt *cmd,
-				    struct kvm_iommu_hwpt __user *answer)
+static struct hwpt *create(const struct kiommu_hwpt_place *place,
+			   struct kvm_iommu_hwpt *cmd,
+			   struct kvm_iommu_hwpt __user *answer)
 {
 	const struct kiommu_anchor anchor = {
 		.format = cmd->format,
@@ -103,21 +136,28 @@ static struct kiommu_object *create(const struct kiommu_hwpt_place *place,
 		.rights = cmd->rights,
 	};
 	struct kiommu_object *object;
+	struct hwpt *hwpt;
 	int ret;
 
 	ret = check(cmd);
 	if (ret)
 		return ERR_PTR(ret);
+	hwpt = kzalloc(sizeof(*hwpt), GFP_KERNEL_ACCOUNT);
+	if (!hwpt)
+		return ERR_PTR(-ENOMEM);
 	object = create_for_kvm(place, &anchor, cmd);
-	if (IS_ERR(object))
-		return object;
+	if (IS_ERR(object)) {
+		kfree(hwpt);
+		return ERR_CAST(object);
+	}
+	hwpt->object = object;
 	if (cmd->flags & KVM_IOMMU_HWPT_FAULT_FD)
-		ret = give_fault_fd(object, cmd, answer);
-	else if (put_user(cmd->status, &answer->status))
+		ret = open_faults(hwpt, answer);
+	if (!ret && put_user(cmd->status, &answer->status))
 		ret = -EFAULT;
 	if (!ret)
-		return object;
-	kiommu_hwpt_free(object);
+		return hwpt;
+	hwpt_free(hwpt);
 	return ERR_PTR(ret);
 }
 
@@ -128,22 +168,22 @@ static void *hwpt_alloc(struct iommufd_ctx *ictx, u32 ioas_id,
 {
 	const struct kiommu_hwpt_place place = { ictx, ioas_id, dev };
 	struct kvm_iommu_hwpt __user *answer = user_data->uptr;
-	struct kiommu_object *object;
 	struct kvm_iommu_hwpt cmd;
+	struct hwpt *hwpt;
 	int ret;
 
 	ret = kiommu_hwpt_copy(&cmd, sizeof(cmd), answer, user_data->len,
 			       offsetofend(struct kvm_iommu_hwpt, __reserved));
 	if (ret)
 		return ERR_PTR(ret);
-	object = create(&place, &cmd, answer);
-	if (!IS_ERR(object)) {
-		*domain = kiommu_hwpt_domain(object);
-		return object;
+	hwpt = create(&place, &cmd, answer);
+	if (!IS_ERR(hwpt)) {
+		*domain = kiommu_hwpt_domain(hwpt->object);
+		return hwpt;
 	}
 	if (!cmd.status)
-		cmd.status = status_of(PTR_ERR(object));
-	return put_user(cmd.status, &answer->status) ? ERR_PTR(-EFAULT) : object;
+		cmd.status = status_of(PTR_ERR(hwpt));
+	return put_user(cmd.status, &answer->status) ? ERR_PTR(-EFAULT) : hwpt;
 }
 
 /* A range can be as long as the caller likes: goes on until he is killed. */
@@ -206,6 +246,7 @@ static int invalidate_one(struct kiommu_object *object, void __user *from,
 static int hwpt_invalidate(void *data, struct iommu_user_data_array *array)
 {
 	const u32 count = array->entry_num;
+	struct hwpt *hwpt = data;
 	int ret = 0;
 	u32 i;
 
@@ -213,7 +254,7 @@ static int hwpt_invalidate(void *data, struct iommu_user_data_array *array)
 	if (array->type != IOMMU_HWPT_DATA_KVM_IOMMU)
 		return -EINVAL;
 	for (i = 0; i < count && !ret; i++) {
-		ret = invalidate_one(data, array->uptr + (u64)i * array->entry_len,
+		ret = invalidate_one(hwpt->object, array->uptr + (u64)i * array->entry_len,
 				     array->entry_len);
 		if (!ret)
 			array->entry_num++;
@@ -226,7 +267,8 @@ const struct iommufd_hwpt_provider kiommu_hwpt_kvm_iommu = {
 	.owner = THIS_MODULE,
 	.data_type = IOMMU_HWPT_DATA_KVM_IOMMU,
 	.alloc = hwpt_alloc,
-	.free = kiommu_hwpt_free,
-	.attach = kiommu_hwpt_attach,
+	.finish = hwpt_finish,
+	.free = hwpt_free,
+	.attach = hwpt_attach,
 	.invalidate = hwpt_invalidate,
 };
