@@ -72,24 +72,46 @@ static int write_parameter(const char *name, const char *value)
 	return ret;
 }
 
-bool kiommu_load_inject(const struct kiommu_device *dev)
+static bool load(const char *path, const char *parameters)
 {
-	int fd = open("/files/" INJECT ".ko", O_RDONLY);
+	int fd = open(path, O_RDONLY);
 	int ret;
 
 	if (fd < 0)
 		return false;
-	ret = syscall(SYS_finit_module, fd, "", 0);
-	TEST_ASSERT(!ret || errno == EEXIST, INJECT ".ko: %d", errno);
+	ret = syscall(SYS_finit_module, fd, parameters, 0);
+	TEST_ASSERT(!ret || errno == EEXIST, "%s: %d", path, errno);
 	close(fd);
+	return true;
+}
+
+static void unload(const char *name)
+{
+	TEST_ASSERT(!syscall(SYS_delete_module, name, O_NONBLOCK),
+		    "%s.ko stays: %d", name, errno);
+}
+
+bool kiommu_load_inject(const struct kiommu_device *dev)
+{
+	if (!load("/files/" INJECT ".ko", ""))
+		return false;
 	TEST_ASSERT(!write_parameter("device", dev->bdf), "%s", dev->bdf);
 	return true;
 }
 
 void kiommu_unload_inject(void)
 {
-	TEST_ASSERT(!syscall(SYS_delete_module, INJECT, O_NONBLOCK),
-		    INJECT ".ko stays: %d", errno);
+	unload(INJECT);
+}
+
+bool kiommu_load_claims(const char *parameters)
+{
+	return load("/files/kiommu_claims.ko", parameters);
+}
+
+void kiommu_unload_claims(void)
+{
+	unload("kiommu_claims");
 }
 
 void kiommu_inject(uint64_t iova, char access, uint64_t count, uint64_t stride,

@@ -44,6 +44,14 @@ bool kiommu_load_inject(const struct kiommu_device *dev);
 void kiommu_unload_inject(void);
 
 /*
+ * The same for kiommu_claims.ko (selftests/modules/inject), which says more of the
+ * host's VT-d than is true. @parameters: of that module.
+ */
+#define KIOMMU_NO_CLAIMS "there is no /files/kiommu_claims.ko"
+bool kiommu_load_claims(const char *parameters);
+void kiommu_unload_claims(void);
+
+/*
  * Reports @count blocked accesses, the first at @iova, @stride bytes apart.
  * @access: 'r', 'w'. @context: "thread", "irq", "late".
  */
