@@ -247,7 +247,6 @@ TEST_F_TIMEOUT(hwpt, destroyed_under_way, 120)
 {
 	const uint32_t most = 1u << 16;
 	struct invalidation inv = { .h = &self->h, .count = most };
-	volatile uint32_t *status;
 	unsigned int refused = 0;
 	pthread_t thread;
 
@@ -256,9 +255,8 @@ TEST_F_TIMEOUT(hwpt, destroyed_under_way, 120)
 		inv.entries[i] = (struct kvm_iommu_hwpt_invalidate){ .iova = IOVA,
 			.length = PAGES * PAGE, .status = 0xdead };
 	inv.id = kiommu_hwpt_alloc(&self->h, self->h.t);
-	status = &inv.entries[0].status;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, invalidate, &inv));
-	while (*status == 0xdead)
+	while (__atomic_load_n(&inv.entries[0].status, __ATOMIC_RELAXED) == 0xdead)
 		usleep(1000);
 	for (;;) {
 		int ret = kiommu_iommufd_destroy(&self->h, inv.id);
