@@ -43,9 +43,13 @@ $(error KERNEL is next, or empty)
 endif
 # For time's sake `make test` takes one of them through files, the others not, and
 # some tests only through files of devices.
-both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files hwpts vmm
+both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files hwpts \
+	hwpts-amd vmm
 device-files-tests := device_file_test device_fails_test groups_test lifetime_test
-hwpts-tests := hwpt_test hwpt_memory_test hwpt_race_test hwpt_tracked_test hwpt_vtd_test device_file_test abi_test
+hwpts-tests := hwpt_test hwpt_memory_test hwpt_race_test hwpt_tracked_test hwpt_vtd_test \
+	hwpt_vtd_says_test device_file_test abi_test
+# On a host whose IOMMU is none that we stand in for.
+hwpts-amd-tests := hwpt_test hwpt_vtd_says_test
 
 # What set-up found; tools/setup/setup writes it again when it is stale.
 ifneq ($(filter-out help clean,$(MAKECMDGOALS)),)
@@ -368,16 +372,21 @@ hwpt-module: hwpt-modules
 		$(KERNEL_HEADERS) $(hwpt_module) $(JOBS)
 
 with-hwpt := --modules $(hwpt_modules) --module $(hwpt_module)/kvm-iommu/kvm_iommu.ko \
-	--file $(hwpt_module)/$(inject)/kiommu_inject.ko
+	--file $(hwpt_module)/$(inject)/kiommu_inject.ko \
+	--file $(hwpt_module)/$(inject)/kiommu_claims.ko
 x86-hwpt-suites := $(x86-hosts:%=%-hwpt)
 .PHONY: $(x86-hwpt-suites:%=suite-%)
 $(x86-hwpt-suites:%=suite-%): suite-%: hwpt-module kvm-programs
 	@$(call run-vm,$*,$(x86-programs),--host $(call host-of,$*) $(with-hwpt))
 
-.PHONY: suite-hwpts
+.PHONY: suite-hwpts suite-hwpts-amd
 suite-hwpts: hwpt-module kvm-programs
 	@$(call run-vm,hwpts,$(hwpts-tests:%=build/kvm/bin/%),\
 		--host intel-iommu --front hwpt $(with-hwpt))
+
+suite-hwpts-amd: hwpt-module kvm-programs
+	@$(call run-vm,hwpts-amd,$(hwpts-amd-tests:%=build/kvm/bin/%),\
+		--host amd-iommu --front hwpt $(with-hwpt))
 
 # VMMs as Debian ships them, which know nothing of us.
 .PHONY: next-qemu suite-vmm

@@ -11,6 +11,7 @@
  * KVM_DEV_VFIO_FILE_ADD has told VFIO. An invalidation reads the tables anew, because
  * there are stores that KVM does not tell of: those of the VMM.
  */
+#include <linux/bitfield.h>
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/iommu.h>
@@ -31,6 +32,8 @@ MODULE_PARM_DESC(vtd_s1,
 		 "Serve nested HWPTs of VT-d where the host's IOMMU cannot nest");
 
 /* What first-stage tables we read, and can be had, in the capability registers. */
+#define CAP_SAGAW_5 BIT_ULL(11)
+#define CAP_MGAW GENMASK_ULL(21, 16)
 #define CAP_FS1GP BIT_ULL(56)
 #define CAP_FS5LP BIT_ULL(60)
 #define ECAP_NEST BIT_ULL(26)
@@ -45,11 +48,25 @@ static bool serves(u32 type, const void *info, size_t length)
 	       length >= sizeof(*vtd) && !(vtd->ecap_reg & ECAP_NEST);
 }
 
+/*
+ * Hardware looks up in the host's tables what the guest's have put out; in ours are the
+ * guest's IOVAs. So 5 levels are not claimed where the host's tables do not reach as
+ * far. How far they do reach is in MGAW, for guests as for anyone.
+ */
+static bool holds_5_levels(u64 cap)
+{
+	return (cap & CAP_SAGAW_5) && FIELD_GET(CAP_MGAW, cap) + 1 >= 57;
+}
+
 static void hw_info(void *info)
 {
 	struct iommu_hw_info_vtd *vtd = info;
 
-	vtd->cap_reg |= CAP_FS1GP | CAP_FS5LP;
+	vtd->cap_reg |= CAP_FS1GP;
+	if (holds_5_levels(vtd->cap_reg))
+		vtd->cap_reg |= CAP_FS5LP;
+	else
+		vtd->cap_reg &= ~CAP_FS5LP;
 	vtd->ecap_reg |= ECAP_NEST | ECAP_SMTS | ECAP_FSTS;
 }
 
@@ -118,8 +135,15 @@ static void *hwpt_alloc(struct iommufd_ctx *ictx, u32 ioas_id,
 	if (!kvm)
 		return ERR_PTR(-EOPNOTSUPP);
 	object = kiommu_hwpt_create(&place, kvm, &anchor, &status);
-	if (!IS_ERR(object))
-		*domain = kiommu_hwpt_domain(object);
+	if (IS_ERR(object))
+		return object;
+	*domain = kiommu_hwpt_domain(object);
+	/* As hardware without FS5LP. */
+	if (vtd.addr_width == 57 &&
+	    (*domain)->geometry.aperture_end < GENMASK_ULL(56, 0)) {
+		kiommu_hwpt_free(object);
+		return ERR_PTR(-EINVAL);
+	}
 	return object;
 }
 
