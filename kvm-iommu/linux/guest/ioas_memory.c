@@ -262,6 +262,11 @@ static void explain(int error, struct kiommu_pin_result *result)
 		result->failure = KIOMMU_PIN_UNBACKED;
 }
 
+/*
+ * Context: P is held. Writing is asked for where find_slot() has said that the area
+ * allows it. No other area can be in its place: unmapped() comes before that, and waits
+ * for P.
+ */
 static u32 pin_pages(struct kiommu_memory *base, u64 iova, u32 count, bool write,
 		     u64 *pfns, struct kiommu_pin_result *result)
 {
@@ -273,12 +278,7 @@ static u32 pin_pages(struct kiommu_memory *base, u64 iova, u32 count, bool write
 	for (pinned = 0; pinned < count; pinned++) {
 		if (pinned && fatal_signal_pending(current))
 			break;
-		ret = pin_page(base, iova + pinned * PAGE_SIZE,
-			       result->writable, &page);
-		if (ret == -EPERM && write && !pinned) {
-			result->writable = false;
-			ret = pin_page(base, iova, false, &page);
-		}
+		ret = pin_page(base, iova + pinned * PAGE_SIZE, write, &page);
 		if (ret) {
 			if (!pinned)
 				explain(ret, result);
