@@ -432,6 +432,24 @@ TEST_F_TIMEOUT(hwpt, reserved_windows, 120)
 	kiommu_unload_inject();
 }
 
+/*
+ * A device whose IOMMU enforces coherency, and an HWPT that does not: KVM would be told
+ * that it does.
+ */
+TEST_F_TIMEOUT(hwpt, another_coherency, 120)
+{
+	struct kiommu_hwpt *h = &self->h;
+	uint32_t id = kiommu_hwpt_alloc(h, h->t);
+
+	if (strcmp(getenv("KIOMMU_HOST") ?: "", "intel-iommu"))
+		SKIP(return, "the host's IOMMU must be one that does not");
+	if (!kiommu_load_claims("coherent=1"))
+		SKIP(return, KIOMMU_NO_CLAIMS);
+	EXPECT_EQ(-EINVAL, kiommu_hwpt_attach(h, 0, id));
+	kiommu_unload_claims();
+	EXPECT_EQ(0, kiommu_hwpt_attach(h, 0, id));
+}
+
 /* Whoever has the iommufd may call: what is read is the IOAS, not the caller. */
 TEST_F_TIMEOUT(hwpt, another_process, 120)
 {

@@ -6,6 +6,7 @@
  *   cap, ecap  bits that IOMMU_GET_HW_INFO shows in these registers, too
  *   dirty      1: dirty pages can be tracked: HWPTs that shall do it can be allocated,
  *              but must not be used, and be gone when this is unloaded
+ *   coherent   1: DMA can be had coherent, whatever the device asks for
  *   child      a PCI address: the device has a child, of no class that anyone knows
  */
 #include <linux/device.h>
@@ -19,10 +20,12 @@
 static ulong cap;
 static ulong ecap;
 static bool dirty;
+static bool coherent;
 static char *child;
 module_param(cap, ulong, 0400);
 module_param(ecap, ulong, 0400);
 module_param(dirty, bool, 0400);
+module_param(coherent, bool, 0400);
 module_param(child, charp, 0400);
 
 static int info_got(struct kretprobe_instance *instance, struct pt_regs *regs)
@@ -36,15 +39,20 @@ static int info_got(struct kretprobe_instance *instance, struct pt_regs *regs)
 	return 0;
 }
 
-static int tracking_asked(struct kretprobe_instance *instance,
-			  struct pt_regs *regs)
+static int capable_asked(struct kretprobe_instance *instance,
+			 struct pt_regs *regs)
 {
-	return !dirty ||
-	       regs_get_kernel_argument(regs, 1) != IOMMU_CAP_DIRTY_TRACKING;
+	switch (regs_get_kernel_argument(regs, 1)) {
+	case IOMMU_CAP_DIRTY_TRACKING:
+		return !dirty;
+	case IOMMU_CAP_ENFORCE_CACHE_COHERENCY:
+		return !coherent;
+	default:
+		return 1;
+	}
 }
 
-static int tracking_got(struct kretprobe_instance *instance,
-			struct pt_regs *regs)
+static int capable_got(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	regs_set_return_value(regs, true);
 	return 0;
@@ -91,10 +99,10 @@ static struct kretprobe info = {
 	.handler = info_got,
 };
 
-static struct kretprobe tracking = {
+static struct kretprobe ability = {
 	.kp.symbol_name = "device_iommu_capable",
-	.entry_handler = tracking_asked,
-	.handler = tracking_got,
+	.entry_handler = capable_asked,
+	.handler = capable_got,
 };
 
 static struct kretprobe domains = {
@@ -103,7 +111,7 @@ static struct kretprobe domains = {
 	.handler = domain_got,
 };
 
-static struct kretprobe *probes[] = { &info, &tracking, &domains };
+static struct kretprobe *probes[] = { &info, &ability, &domains };
 static struct class *class;
 static struct device *device;
 
