@@ -9,9 +9,10 @@
  *
  * iommufd calls these functions with no lock of its own but, to attach, the group's
  * (iommufd_group.lock), inside VFIO's lock of the device set: D and P are taken
- * inside both. Whoever holds D or P of an HWPT reads tables and pins pages that
- * iommufd has pinned already, so he waits for no process. It makes sure that the
- * HWPT lives as long as a call on it, and that nothing is attached when it is freed.
+ * inside both. (To ask whom we serve it may hold iommufd_ioas.mutex.) Whoever holds D
+ * or P of an HWPT reads tables and pins pages that iommufd has pinned already, so he
+ * waits for no process. iommufd makes sure that the HWPT lives as long as a call on it,
+ * and that nothing is attached when it is freed.
  *
  * With a KVM the HWPT follows the stores of its guest. The HWPT holds the KVM, and
  * the KVM's device of type VFIO holds files of devices, which hold the iommufd; but
