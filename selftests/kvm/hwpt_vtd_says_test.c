@@ -152,6 +152,26 @@ TEST_F_TIMEOUT(hwpt, tracks_no_dirty_pages, 120)
 	kiommu_unload_claims();
 }
 
+/*
+ * Another module has the data type of VT-d: ours cannot be loaded, and leaves nothing of
+ * what it could have registered.
+ */
+TEST_F_TIMEOUT(hwpt, another_provider, 120)
+{
+	struct kiommu_hwpt *h = &self->h;
+	uint32_t id;
+
+	ASSERT_EQ(0, kiommu_module_unload());
+	if (kiommu_load_claims("provider=1")) {
+		for (unsigned int i = 0; i < 2; i++)
+			EXPECT_EQ(-EBUSY, kiommu_module_try_load());
+		kiommu_unload_claims();
+	}
+	kiommu_module_load();
+	id = kiommu_hwpt_alloc(h, h->t);
+	EXPECT_EQ(0, kiommu_iommufd_destroy(h, id));
+}
+
 /* A host of another kind: nothing changes. */
 TEST_F_TIMEOUT(hwpt, serves_no_other_kind, 120)
 {

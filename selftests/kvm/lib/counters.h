@@ -57,6 +57,8 @@ long kiommu_kvm_refs(void);
  */
 int kiommu_module_unload(void);
 void kiommu_module_load(void);
+/* Return: 0, or -errno. */
+int kiommu_module_try_load(void);
 
 /* Sets a parameter of kvm_iommu.ko. A container reads it when it is created. */
 void kiommu_set_param(const char *name, const char *value);

@@ -7,11 +7,13 @@
  *   dirty      1: dirty pages can be tracked: HWPTs that shall do it can be allocated,
  *              but must not be used, and be gone when this is unloaded
  *   coherent   1: DMA can be had coherent, whatever the device asks for
+ *   provider   1: another module serves HWPTs of VT-d's data type, but for no device
  *   child      a PCI address: the device has a child, of no class that anyone knows
  */
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/iommu.h>
+#include <linux/iommufd_provider.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -21,11 +23,13 @@ static ulong cap;
 static ulong ecap;
 static bool dirty;
 static bool coherent;
+static bool provider;
 static char *child;
 module_param(cap, ulong, 0400);
 module_param(ecap, ulong, 0400);
 module_param(dirty, bool, 0400);
 module_param(coherent, bool, 0400);
+module_param(provider, bool, 0400);
 module_param(child, charp, 0400);
 
 static int info_got(struct kretprobe_instance *instance, struct pt_regs *regs)
@@ -111,6 +115,19 @@ static struct kretprobe domains = {
 	.handler = domain_got,
 };
 
+static bool serves(u32 type, const void *info, size_t length)
+{
+	return false;
+}
+
+static const struct iommufd_hwpt_provider taken = {
+	.owner = THIS_MODULE,
+	.data_type = IOMMU_HWPT_DATA_VTD_S1,
+	.serves = serves,
+};
+
+static const struct iommufd_hwpt_provider *const providers[] = { &taken };
+
 static struct kretprobe *probes[] = { &info, &ability, &domains };
 static struct class *class;
 static struct device *device;
@@ -141,9 +158,13 @@ static int __init claims_init(void)
 {
 	int ret = register_kretprobes(probes, ARRAY_SIZE(probes));
 
-	if (ret || !child)
+	if (ret)
 		return ret;
-	ret = add_child();
+	if (child)
+		ret = add_child();
+	if (!ret && provider)
+		ret = iommufd_register_hwpt_providers(providers,
+						      ARRAY_SIZE(providers));
 	if (ret)
 		unregister_kretprobes(probes, ARRAY_SIZE(probes));
 	return ret;
@@ -153,6 +174,9 @@ module_init(claims_init);
 static void __exit claims_exit(void)
 {
 	unregister_kretprobes(probes, ARRAY_SIZE(probes));
+	if (provider)
+		iommufd_unregister_hwpt_providers(providers,
+						  ARRAY_SIZE(providers));
 	if (child) {
 		device_unregister(device);
 		class_destroy(class);
@@ -160,5 +184,6 @@ static void __exit claims_exit(void)
 }
 module_exit(claims_exit);
 
+MODULE_IMPORT_NS(IOMMUFD);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("Says more of a VT-d than there is, for tests of kvm_iommu");
