@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# Sourced by the scripts that get packages of trixie, Debian's release after this one,
-# and of its backports. They are unpacked, not installed. The script sets
+# Sourced by the scripts that get packages of a release of Debian: another one than this
+# machine's, or packages that it need not have. They are unpacked, not installed. The
+# script sets
 #   apt     a directory of its own, for lists and downloads
 #   cache   where logs go
 # and takes a lock: two of them must not use one directory.
@@ -26,21 +27,51 @@ apt() { # TOOL ARGUMENTS...
 		-qq "$@"
 }
 
-# update LOG: gets the lists of all of the archive, or fails.
+# update LOG SUITE...: gets the lists of all of these, or fails.
 update() {
+	local log=$1
+	shift
 	[ -e "$keyring" ] ||
 		die "$keyring is missing: it is in debian-archive-keyring"
 	rm -rf "$apt"
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 	: >"$apt/status"
-	printf "deb [signed-by=$keyring] $archive %s main\n" trixie \
-		trixie-security trixie-backports |
-		sed '/trixie-security/s|/debian |/debian-security |' \
-			>"$apt/sources.list"
-	apt apt-get --error-on=any update >"$1" 2>&1 || {
-		tail -n 20 "$1" >&2
+	printf "deb [signed-by=$keyring] $archive %s main\n" "$@" |
+		sed '/-security /s|/debian |/debian-security |' >"$apt/sources.list"
+	apt apt-get --error-on=any update >"$log" 2>&1 || {
+		tail -n 20 "$log" >&2
 		die "the lists of $archive are not complete"
 	}
+}
+
+libraries=usr/lib/x86_64-linux-gnu
+loader=$libraries/ld-linux-x86-64.so.2
+
+# unpack ROOT: what was downloaded, through the links that Debian's own package of them
+# would bring.
+unpack() {
+	local deb
+	mkdir -p "$1"/usr/lib "$1"/usr/lib64
+	ln -s usr/lib "$1/lib"
+	ln -s usr/lib64 "$1/lib64"
+	for deb in "$apt"/cache/archives/*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" | tar -C "$1" --keep-directory-symlink -x
+	done
+}
+
+# linked ROOT FILE...: the libraries there that programs, or libraries, are linked with.
+linked() {
+	local root=$1 file library
+	shift
+	for file; do
+		"$root/$loader" --library-path "$root/$libraries" --list "$file" |
+			sed -n 's| (0x[0-9a-f]*)$||; s|.* => ||p'
+	done | sort -u | while read -r library; do
+		case $library in
+		"$root"/*) echo "$library" ;;
+		*) die "a library that is not in the packages: $library" ;;
+		esac
+	done
 }
 
 # use_choice FILE LINK: takes what was chosen before, if it is there.
