@@ -394,7 +394,7 @@ next-qemu: build/setup.env
 	@tools/setup/next-qemu $(next)/qemu
 
 suite-vmm: hwpt-module next-qemu
-	@selftests/vmm/tree $(next)/qemu build/vmm/tree
+	@selftests/vmm/tree $(next)/qemu opt/qemu build/vmm/tree
 	@$(call run-vm,vmm,selftests/vmm/qemu_vtd_s1_client,--host intel-iommu --front hwpt \
 		--program-timeout 900 $(with-hwpt) --tree build/vmm/tree \
 		--machine selftests/vmm/machine)
