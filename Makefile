@@ -44,7 +44,7 @@ endif
 # For time's sake `make test` takes one of them through files, the others not, and
 # some tests only through files of devices.
 both-fronts := $(x86-hosts:intel-iommu-cm=intel-iommu-cm-file) device-files hwpts \
-	hwpts-amd vmm
+	hwpts-amd vmm clients
 device-files-tests := device_file_test device_fails_test groups_test lifetime_test
 hwpts-tests := hwpt_test hwpt_memory_test hwpt_race_test hwpt_tracked_test hwpt_vtd_test \
 	hwpt_vtd_says_test device_file_test abi_test
@@ -166,6 +166,10 @@ test-fast: build/setup.env ## what a change of the core needs first: its unit te
 vm-test: ## tests of the module in VMs; HOST=intel-iommu TEST=refresh_test picks some; FRONT=file: through files of domains; FRONT=cdev: and files of devices; FRONT=hwpt: the same on an iommufd for HWPTs; KERNEL=next: on the next kernel line
 	@$(call run-suites,$(addsuffix $(front),$(if $(KERNEL),$(addprefix $(KERNEL)-,\
 		$(if $(filter file,$(origin HOST)),$(x86-hosts),$(HOST))),$(HOST))))
+
+.PHONY: clients
+clients: ## programs of Debian's that use type1, unmodified, on two hosts: they do the same with type1=0 and type1=1
+	@$(call run-suites,$(clients-suites))
 
 # Slow, so on two hosts unless some are named. The kernel is built first, so
 # that its messages appear at once.
@@ -398,6 +402,22 @@ suite-vmm: hwpt-module next-qemu
 	@$(call run-vm,vmm,selftests/vmm/qemu_vtd_s1_client,--host intel-iommu --front hwpt \
 		--program-timeout 900 $(with-hwpt) --tree build/vmm/tree \
 		--machine selftests/vmm/machine)
+
+# Clients of type1 as Debian ships them: the same with the kernel's driver and with ours.
+clients-suites := clients clients-amd
+suite-clients: host := intel-iommu
+suite-clients-amd: host := amd-iommu
+.PHONY: type1-clients clients-tree $(clients-suites:%=suite-%)
+type1-clients: build/setup.env
+	@tools/setup/type1-clients build/clients/debian
+
+clients-tree: type1-clients
+	@selftests/vmm/tree build/clients/debian . build/clients/tree
+
+$(clients-suites:%=suite-%): suite-%: module clients-tree
+	@$(call run-vm,$*,selftests/clients/type1_clients,--host $(host) \
+		--program-timeout 900 --tree build/clients/tree \
+		--machine selftests/clients/machine)
 
 s390x-suites := $(s390x-hosts) $(s390x-hosts:%=%-file) $(s390x-hosts:%=%-cdev)
 .PHONY: $(s390x-suites:%=suite-%)
